@@ -1,0 +1,151 @@
+"""Every default of every experiment. Config files copy this and change what makes them what they are."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """A complete config: the corrected world, streamed, and an HRM predictor."""
+    c = ConfigDict()
+    c.task = "prediction"
+    c.seed = 0
+    c.steps = 1_000  # optimizer updates; or 0 and `epochs`
+    c.epochs = 0  # passes over fixed data
+    c.batch_size = 1_024  # global; samples (one obstacle's window) an update
+    c.ema_decay = 0.0  # > 0: evaluate and export an exponential moving average of the parameters
+    c.log_every = 100
+    c.eval_every = 1_000
+    c.early_stopping = 0  # stop after so many evaluations without a better held-out loss; 0: never
+    c.profile_steps = 0  # > 0: trace so many steps after the tenth into <workdir>/profile (Perfetto)
+    c.compile_cache = "~/.cache/hrm_jax/xla"  # "" turns it off; JAX_COMPILATION_CACHE_DIR wins
+
+    c.checkpoint = ConfigDict()
+    c.checkpoint.every = 1_000
+    c.checkpoint.keep = 2  # the latest so many, and the best by held-out loss
+
+    c.mesh = ConfigDict()
+    c.mesh.fsdp = 1  # devices that share one copy of parameters and optimizer state
+
+    c.optimizer = ConfigDict()
+    c.optimizer.name = "adamw"  # adamw | lamb
+    c.optimizer.learning_rate = 1e-3  # the peak, at `reference_batch_size`
+    c.optimizer.batch_scaling = "none"  # none | sqrt | linear in batch_size / reference_batch_size
+    c.optimizer.reference_batch_size = 1_024
+    c.optimizer.schedule = "constant"  # constant | cosine | onecycle (torch's)
+    c.optimizer.warmup_steps = 0  # linear, before constant or cosine
+    c.optimizer.final_learning_rate = 0.0  # where cosine ends
+    c.optimizer.onecycle_warmup = 0.3  # share of the steps that rise
+    c.optimizer.onecycle_start = 25.0  # starts at peak / this
+    c.optimizer.onecycle_end = 1e4  # ends at start / this
+    c.optimizer.cycle_b1 = True  # onecycle moves b1 0.95 -> 0.85 -> 0.95, as torch does by default
+    c.optimizer.b1 = 0.9
+    c.optimizer.b2 = 0.999
+    c.optimizer.eps = 1e-8
+    c.optimizer.weight_decay = 0.01  # of all parameters, as torch does
+    c.optimizer.bias_correction = True  # False in lamb: the published torch-optimizer variant
+    c.optimizer.clip = 1.0  # global gradient norm; 0: none
+    c.optimizer.accumulate = 1  # micro-batches an update
+    c.optimizer.max_bad_steps = 10  # non-finite updates in a row (all skipped) before the run stops
+
+    c.data = ConfigDict()
+    c.data.source = "stream"  # stream: fresh episodes each step | fixed: `episodes` episodes, shuffled
+    c.data.episodes = 0
+    c.data.episode_steps = 70
+    c.data.history = 20  # steps a predictor looks back
+    c.data.windows_per_episode = 4  # stream: random windows cut from each episode, of every obstacle
+    c.data.eval_episodes = 512  # held out: never drawn in training
+    c.data.world = ConfigDict()
+    c.data.world.size = 20
+    c.data.world.n_static = 12
+    c.data.world.n_obstacles = 6
+    c.data.world.speed = 0.7  # cells a step
+    c.data.world.history = 20  # steps that pass before the agent may move
+    c.data.world.distinct_static = True
+    c.data.world.connected = True
+    c.data.world.safe_start = True
+
+    c.model = hrm()
+    return c
+
+
+def hrm() -> ConfigDict:
+    """The model group of an HRM predictor; defaults are the published 28,969,474-parameter network."""
+    m = ConfigDict()
+    m.name = "hrm"
+    m.width = 512
+    m.heads = 8
+    m.blocks = 4  # in each of the two streams
+    m.k_step = 2  # the H stream runs every k-th time step
+    m.block = "gated"  # gated | recurrent
+    m.detach = True  # stop the gradient from H into L
+    m.norm = "published"  # published (fault F6) | rms
+    m.norm_eps = 1e-6
+    m.initial_state = "zeros"  # zeros | noise
+    m.init_std = 0.01  # of Linear weights; 0: torch's default
+    m.features = "positions"  # positions (published) | motion
+    m.attention = "single"  # single (published: one token) | obstacles
+    m.dtype = "float32"  # of matmuls: float32 | bfloat16
+    m.remat = False  # recompute blocks in the backward pass: less memory, more time
+    m.unroll = 4  # blocks unrolled in the scan over them
+    return m
+
+
+def lstm() -> ConfigDict:
+    """The model group of an LSTM predictor."""
+    m = ConfigDict()
+    m.name = "lstm"
+    m.width = 256
+    m.layers = 2
+    m.dropout = 0.0
+    m.features = "positions"
+    m.dtype = "float32"
+    m.unroll = 1
+    return m
+
+
+def hrm_8gpu_v2() -> ConfigDict:
+    """The model group of the published hrm_cloud_8gpu_v2 network."""
+    m = ConfigDict()
+    m.name = "hrm_8gpu_v2"
+    m.width = 512
+    m.heads = 8
+    m.blocks = 4
+    m.k_step = 2
+    m.norm_eps = 1e-6
+    m.init_std = 0.01
+    m.dtype = "bfloat16"
+    return m
+
+
+def published_data(c: ConfigDict, episodes: int, history: int = 20) -> None:
+    """The published training set: 20 static draws with replacement, nothing checked (faults F4, F22)."""
+    c.data.source = "fixed"
+    c.data.episodes = episodes
+    c.data.history = history
+    c.data.world.history = history
+    c.data.world.n_static = 20
+    c.data.world.distinct_static = False
+    c.data.world.connected = False
+    c.data.world.safe_start = False
+
+
+def published_onecycle(c: ConfigDict, learning_rate: float) -> None:
+    """AdamW under torch's OneCycle, clipped at 1.0."""
+    c.optimizer.learning_rate = learning_rate
+    c.optimizer.schedule = "onecycle"
+    c.optimizer.clip = 1.0
+
+
+def published_constant(c: ConfigDict, learning_rate: float, clip: float = 0.0) -> None:
+    """AdamW at a constant rate."""
+    c.optimizer.learning_rate = learning_rate
+    c.optimizer.schedule = "constant"
+    c.optimizer.clip = clip
+
+
+def every_epoch(c: ConfigDict, epochs: int, updates_per_epoch: int) -> None:
+    """Train for `epochs`; evaluate and save once in each."""
+    c.steps = 0
+    c.epochs = epochs
+    c.log_every = 50
+    c.eval_every = updates_per_epoch
+    c.checkpoint.every = updates_per_epoch

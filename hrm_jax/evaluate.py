@@ -1,0 +1,294 @@
+"""Closed-loop evaluation: predictors, a protocol, scenarios -> report.json and a table.
+
+python -m hrm_jax.evaluate --model model.npz --model reflection --model oracle --out report.json
+python -m hrm_jax.evaluate --model oracle --protocol hrm-cloud/2025-12 --out legacy.report.json
+
+Needs NumPy and scipy only; `--backend jax` computes the predictions of model files with jax.
+"""
+
+import argparse
+import functools
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hrm_jax import provenance
+from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.planning import episode, statistics, world
+from hrm_jax.planning.baselines import BASELINES
+from hrm_jax.planning.protocols import PROTOCOLS, Protocol
+from hrm_jax.planning.world import WORLDS, Scenarios
+from hrm_jax.report import fault_note, interval, markdown
+
+PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
+LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """Evaluate as the command line asks; nothing is written unless all of it is done."""
+    try:
+        return _evaluate(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print("\ninterrupted: no report was written", file=sys.stderr)
+        return 130
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    """Everything that can be wrong with the request is found before the first episode."""
+    protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
+    files = _model_files(options.model)
+    scenarios = _scenarios(options, protocol)
+    predictors = {
+        name: _predictor(name, path, options.backend, scenarios) for name, path in files.items()
+    }
+    _check_writable(options.out)
+    outcomes = {
+        name: _run(name, predictor, scenarios, protocol) for name, predictor in predictors.items()
+    }
+    report = build_report(scenarios, protocol, outcomes)
+    _write(options.out, report)
+    print(_table(report, protocol))
+    print(f"\nWrote {options.out}.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="hrm_jax.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE",
+        help=f"repeatable; a model.npz, or one of {', '.join(PREDICTORS)}")  # fmt: skip
+    add("--protocol", default="standard", help=", ".join(PROTOCOLS))
+    add("--world", help=f"a scenarios.npz, or one of {', '.join(WORLDS)}; default: the protocol's")
+    add("--episodes", type=int, help="how many, from the protocol's first seed on")
+    add("--seeds", metavar="A:B", help="scenario ids A to B-1")
+    add("--backend", choices=("numpy", "jax"), default="numpy", help="for model files")
+    add("--out", type=Path, required=True, help="where report.json goes")
+    return parser
+
+
+# ---------------------------------------------------------------- reading the request
+
+
+def _known(kind: str, name: str, allowed: Sequence[str]) -> str:
+    if name not in allowed:
+        names = ", ".join(allowed)
+        raise RequestError(f'unknown {kind} "{name}"{nearest(name, allowed)}; allowed: {names}')
+    return name
+
+
+def _model_files(requests: Sequence[str]) -> dict[str, Path | None]:
+    """Names of the models in order, with the file of each, None for the predictors built in."""
+    files = {}
+    for request in requests:
+        name, path = _model_file(request)
+        if name in files:
+            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
+        files[name] = path
+    return files
+
+
+def _model_file(request: str) -> tuple[str, Path | None]:
+    if request in PREDICTORS:
+        return request, None
+    if _is_file(request):
+        path = Path(request)
+        return (path.stem if path.stem != "model" else path.resolve().parent.name), path
+    name, separator, path = request.partition("=")
+    if not separator:
+        _known("model", request, (*PREDICTORS, "FILE.npz"))
+    if not name or name in PREDICTORS:
+        raise RequestError(f'--model {request}: "{name}" cannot name a model file; choose another')
+    return name, Path(path)
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
+
+
+def _scenarios(options: argparse.Namespace, protocol: Protocol) -> Scenarios:
+    """The scenarios asked for, drawn or read."""
+    name = options.world or protocol.world
+    stored = world.load(name) if name not in WORLDS and _is_file(name) else None
+    chosen = stored.world if stored else WORLDS[_known("world", name, (*WORLDS, "FILE.npz"))]
+    if not protocol.any_world and chosen != WORLDS[protocol.world]:
+        raise RequestError(
+            f'protocol "{protocol.name}" is defined on world "{protocol.world}" alone, not on '
+            f'"{name}"; protocols for any world: '
+            + ", ".join(key for key, value in PROTOCOLS.items() if value.any_world)
+        )
+    if stored is None:
+        return world.draw(chosen, range(*_seed_range(options, protocol.seeds, LAST_SEED)))
+    held = int(stored.ids[0]), int(stored.ids[-1]) + 1
+    first, stop = _seed_range(options, held, held[1])
+    if first < held[0]:
+        raise RequestError(f"--seeds {options.seeds}: {name} holds {held[0]}:{held[1]}")
+    return stored.select(slice(first - held[0], stop - held[0]))
+
+
+def _seed_range(
+    options: argparse.Namespace, default: tuple[int, int], limit: int
+) -> tuple[int, int]:
+    """First and last + 1 of the scenario ids."""
+    count = options.episodes
+    if count is not None and count < 1:
+        raise RequestError(f"--episodes {count}: at least 1 is needed")
+    if options.seeds is None:
+        first, stop = default[0], default[1] if count is None else default[0] + count
+    else:
+        first, stop = _parse_seeds(options.seeds)
+        if count not in (None, stop - first):
+            raise RequestError(
+                f"--episodes {count} contradicts --seeds {options.seeds}, which are {stop - first}"
+            )
+    if stop > limit:
+        raise RequestError(f"seeds {first}:{stop} go beyond {limit}, where those available end")
+    return first, stop
+
+
+def _parse_seeds(text: str) -> tuple[int, int]:
+    first, _, stop = text.partition(":")
+    if not (first.isdecimal() and stop.isdecimal() and text.isascii()):
+        raise RequestError(f"--seeds {text}: A:B is needed, whole numbers with 0 <= A < B")
+    if int(first) >= int(stop):
+        raise RequestError(f"--seeds {text}: {first} is not before {stop}; A:B needs A < B")
+    return int(first), int(stop)
+
+
+def _predictor(
+    name: str, path: Path | None, backend: str, scenarios: Scenarios
+) -> episode.Predictor:
+    """The predictor called `name`, refused where it does not fit the scenarios' world."""
+    asked = scenarios.world
+    if name in BASELINES and path is None:
+        return functools.partial(BASELINES[name], size=asked.size)
+    if path is None:
+        return name
+    model = _loader(backend)(path)
+    if model.world["size"] != asked.size:
+        raise RequestError(
+            f"{path}: trained in a world of size {model.world['size']}; "
+            f'world "{asked.name}" has size {asked.size}'
+        )
+    if model.history > asked.history:
+        raise RequestError(
+            f"{path}: needs {model.history} observed steps; "
+            f'world "{asked.name}" gives {asked.history}'
+        )
+    return model.predict
+
+
+def _loader(backend: str) -> Callable:
+    if backend == "jax":
+        from hrm_jax.models.backend import load  # the one place that may need jax
+    else:
+        from hrm_jax.planning.networks import load
+    return load
+
+
+def _check_writable(out: Path) -> None:
+    """Find out before the long run that the report cannot be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"--out {out}: its folder cannot be made ({error.strerror})") from None
+    if out.is_dir() or not os.access(out.parent, os.W_OK):
+        raise RequestError(f"--out {out}: not a file that can be written")
+
+
+# ---------------------------------------------------------------- running
+
+
+def _run(
+    name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol
+) -> str:
+    """Outcomes of one model; progress and seconds on stderr."""
+    live = sys.stderr.isatty()
+    say = functools.partial(print, file=sys.stderr, flush=True)
+
+    def progress(done: int, total: int) -> None:
+        say(f"\r{name}: {done}/{total} episodes", end="")
+
+    began = time.perf_counter()
+    try:
+        outcomes = episode.run(scenarios, protocol, predictor, progress if live else None)
+    except RequestError as error:
+        raise RequestError(f'model "{name}": {error}') from None
+    seconds = time.perf_counter() - began
+    say(f"{chr(13) if live else ''}{name}: {len(outcomes)} episodes in {seconds:.1f} s")
+    return outcomes
+
+
+# ---------------------------------------------------------------- the report
+
+
+def build_report(scenarios: Scenarios, protocol: Protocol, outcomes: dict[str, str]) -> dict:
+    """The contents of report.json."""
+    return {
+        "protocol": protocol.name,
+        "world": scenarios.world.name,
+        "seeds": [int(scenarios.ids[0]), int(scenarios.ids[-1]) + 1],
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "models": {name: _summary(result) for name, result in outcomes.items()},
+        "pairs": [_pair(a, b, outcomes) for a, b in itertools.combinations(outcomes, 2)],
+    }
+
+
+def _summary(outcomes: str) -> dict:
+    n, success = len(outcomes), outcomes.count(episode.SUCCESS)
+    return {
+        "n": n,
+        "success": success,
+        "rate": success / n,
+        "interval": list(statistics.wilson(success, n)),
+        "collisions": outcomes.count(episode.COLLISION),
+        "timeouts": outcomes.count(episode.TIMEOUT),
+        "outcomes": outcomes,
+    }
+
+
+def _pair(a: str, b: str, outcomes: dict[str, str]) -> dict:
+    """Exact McNemar test on the episodes that only one of two models solved."""
+    solved = [(x == episode.SUCCESS, y == episode.SUCCESS)
+              for x, y in zip(outcomes[a], outcomes[b], strict=True)]  # fmt: skip
+    a_only, b_only = solved.count((True, False)), solved.count((False, True))
+    p_value = statistics.mcnemar(a_only, b_only)
+    return {"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value}
+
+
+def _write(out: Path, report: dict) -> None:
+    """Write beside the target and rename: a report is whole or absent."""
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, out)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _table(report: dict, protocol: Protocol) -> str:
+    """What a reader of the terminal gets: a row per model, and how to read it."""
+    rows = [["model", "episodes", "successes", "rate %", "95 % interval", "collisions", "timeouts"]]
+    for name, result in report["models"].items():
+        counts = [str(result[key]) for key in ("collisions", "timeouts")]
+        rate = [f"{100 * result['rate']:.1f}", interval(result)]
+        rows.append([name, str(result["n"]), str(result["success"]), *rate, *counts])
+    first, stop = report["seeds"]
+    title = f'protocol {report["protocol"]}, world {report["world"]}, seeds {first}:{stop}'
+    legend = (
+        f"Success: the goal within {protocol.steps} steps without a collision. "
+        "Interval: Wilson. Paired tests are in the report."
+    )
+    return "\n\n".join(filter(None, (title, markdown(rows), legend, fault_note(report))))
+
+
+if __name__ == "__main__":
+    exit_on_request_error(main)

@@ -1,0 +1,85 @@
+"""Static layouts: which cells are blocked. Written for one world; `vmap` at the edge."""
+
+import jax
+import jax.numpy as jnp
+
+from hrm_jax.gridworld.types import WorldConfig
+
+
+def draw_static(config: WorldConfig, key: jax.Array) -> jax.Array:
+    """Static cells as flat indices `row * size + col`, [n_static] int32, ascending; consumes `key`."""
+    draw = _distinct_cells if config.distinct_static else _cells_with_replacement
+    if not config.connected:
+        return draw(config, key)
+
+    def attempt(state):
+        count, _ = state
+        return count + 1, draw(config, jax.random.fold_in(key, count))
+
+    def walled_off(state):
+        return ~is_connected(config, state[1])
+
+    return jax.lax.while_loop(walled_off, attempt, attempt((0, None)))[1]
+
+
+def _distinct_cells(config: WorldConfig, key: jax.Array) -> jax.Array:
+    """A uniform n-subset of the cells between start and goal (Floyd's algorithm: n draws, no shuffle)."""
+    room, n = config.size**2 - 2, config.n_static
+    tops = jnp.arange(room - n, room, dtype=jnp.int32)
+    draws = jax.random.randint(key, (n,), 0, tops + 1)
+
+    def choose(i, chosen):
+        taken = jnp.any(chosen == draws[i])
+        return chosen.at[i].set(jnp.where(taken, tops[i], draws[i]))
+
+    chosen = jax.lax.fori_loop(0, n, choose, jnp.full((n,), -1, jnp.int32), unroll=min(n, 16) or 1)
+    return jnp.sort(chosen) + 1
+
+
+def _cells_with_replacement(config: WorldConfig, key: jax.Array) -> jax.Array:
+    """The published draw. A draw on start or goal, or on a cell already taken, becomes the start: no wall."""
+    cells = jnp.sort(jax.random.randint(key, (config.n_static,), 0, config.size**2))
+    taken = jnp.concatenate([jnp.zeros((1,), bool), cells[1:] == cells[:-1]])
+    return jnp.sort(jnp.where(taken | (cells == config.size**2 - 1), 0, cells))
+
+
+def is_connected(config: WorldConfig, cells: jax.Array) -> jax.Array:
+    """Whether a 4-connected path joins start and goal around `cells` [n]; a scalar bool.
+
+    The dual is far smaller than a flood fill: start and goal, at opposite corners, are separated exactly
+    when an 8-connected chain of static cells joins the top or right border to the left or bottom one.
+    """
+    row, col = cells // config.size, cells % config.size
+    wall = cells > 0  # index 0 is the start: a lost draw
+    last = config.size - 1
+    near = (jnp.abs(row[:, None] - row) <= 1) & (jnp.abs(col[:, None] - col) <= 1)
+    near &= wall[:, None] & wall
+    far_side = wall & ((col == 0) | (row == last))
+
+    def spread(state):
+        reached, _ = state
+        wider = reached | jnp.any(near & reached, axis=1)
+        return wider, jnp.any(wider != reached)
+
+    start = wall & ((row == 0) | (col == last))
+    reached, _ = jax.lax.while_loop(lambda s: s[1], spread, (start, jnp.any(start)))
+    return ~jnp.any(reached & far_side)
+
+
+def free_cell(cells: jax.Array, rank: jax.Array) -> jax.Array:
+    """Flat index of the `rank`-th cell that is not in the ascending `cells` [n]; rank from 0."""
+    # The start is no wall, so the repeated zeros of lost draws must not shift the rank.
+    return jax.lax.fori_loop(
+        0, cells.shape[0], lambda i, r: r + ((cells[i] > 0) & (cells[i] <= r)), rank
+    )
+
+
+def count_free(config: WorldConfig, cells: jax.Array) -> jax.Array:
+    """Number of cells that are not static; a scalar int32."""
+    return config.size**2 - jnp.sum(cells > 0)
+
+
+def occupancy(config: WorldConfig, cells: jax.Array) -> jax.Array:
+    """The static cells [n] as a map [size, size] bool."""
+    flat = jnp.zeros((config.size**2,), bool).at[cells].set(cells > 0)
+    return flat.reshape(config.size, config.size)

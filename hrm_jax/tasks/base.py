@@ -1,0 +1,36 @@
+"""What the training loop needs to know of an objective: four methods, no base class to inherit from."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import jax
+
+Params = Any
+Carry = Any
+Batch = Any
+Metrics = dict[str, jax.Array]
+
+
+class Task(Protocol):
+    """Data x model x loss x open-loop evaluation.
+
+    Arrays are global; the leading axis of a batch and of a carry is split over the devices.
+    """
+
+    samples_per_epoch: int  # 0: the data are a stream
+
+    @staticmethod
+    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What `model.npz` says of a model trained under `config`: model, world, history."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of `step`: a function of (seed, step), so that a resumed run sees the same data."""
+
+    def init(self, key: jax.Array, batch: Batch) -> tuple[Params, Carry]:
+        """Parameters, and the state that outlives a step: () except for ACT's unfinished puzzles."""
+
+    def loss(self, params: Params, carry: Carry, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Carry, Metrics]]:
+        """Scalar loss, a mean over the batch; the next carry, gradients stopped; scalar metrics."""
+
+    def evaluate(self, params: Params) -> dict[str, jax.Array]:
+        """Open-loop metrics on held-out data; "eval/loss" decides which checkpoint is best."""

@@ -1,0 +1,158 @@
+"""Obstacle prediction: from T observed positions to the next displacement (specs/cloud.md §1, §2.1)."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from hrm_jax import metrics, models, sharding
+from hrm_jax.errors import RequestError
+from hrm_jax.gridworld import rollout
+from hrm_jax.gridworld.types import Windows, WorldConfig
+
+HORIZONS = (1, 5, 10, 20)  # steps of free running at which the error is reported
+EVAL_OFFSETS = 30  # held-out windows begin anywhere in the first so many steps
+TRAIN_STREAM, EVAL_STREAM = 0, 1  # episode keys: held-out worlds are never training worlds
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The `data` group without `world`; meanings in configs/base.py."""
+
+    source: str
+    episodes: int
+    episode_steps: int
+    history: int
+    windows_per_episode: int
+    eval_episodes: int
+
+    def __post_init__(self):
+        if self.source not in ("stream", "fixed"):
+            raise RequestError(f'data.source = "{self.source}": one of stream, fixed')
+        if self.source == "fixed" and self.episodes < 1:
+            raise RequestError(f"data.episodes = {self.episodes}: at least 1 where data.source is fixed")
+        if not 2 <= self.history < self.episode_steps:
+            raise RequestError(
+                f"data.history = {self.history} does not fit an episode of data.episode_steps = "
+                f"{self.episode_steps} steps: 2 to {self.episode_steps - 1}"
+            )
+        for name in ("windows_per_episode", "eval_episodes"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
+
+
+def parts(config: Mapping[str, Any]) -> tuple[WorldConfig, DataConfig, nn.Module]:
+    """World, data and model of a config."""
+    data = dict(config["data"])
+    world = WorldConfig(**data.pop("world"))
+    return world, DataConfig(**data), models.build({**config["model"], "size": world.size})
+
+
+class Prediction:
+    """A predictor of `models.PREDICTORS` on windows of the grid world; see `base.Task`.
+
+    A sample is one obstacle's window. A group, the leading axis of a batch, is one sample, or with
+    attention across obstacles all N of a world.
+    """
+
+    def __init__(self, config: Mapping[str, Any], mesh: Mesh):
+        self.world, self.data, self.model = parts(config)
+        self._mesh = mesh
+        self._together = getattr(self.model.config, "attention", "single") == "obstacles"
+        self._groups = self._count_groups(config["batch_size"], config["optimizer"]["accumulate"])
+        per_episode = (self.data.episode_steps - self.data.history) * self.world.n_obstacles
+        self.samples_per_epoch = self.data.episodes * per_episode if self.data.source == "fixed" else 0
+        self._key = jax.random.key(config["seed"])
+        self.batch = jax.jit(self._draw, out_shardings=sharding.over_batch(mesh))
+        self.evaluate = jax.jit(self._evaluate, out_shardings=sharding.replicated(mesh))
+
+    @staticmethod
+    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What `model.npz` says of a predictor trained under `config`."""
+        world, data, model = parts(config)
+        return {
+            "model": models.describe(model),
+            "world": dataclasses.asdict(world),
+            "history": data.history,
+        }
+
+    def _count_groups(self, batch_size: int, accumulate: int) -> int:
+        members = self.world.n_obstacles if self._together else 1
+        if batch_size % members:
+            raise RequestError(
+                f"batch_size = {batch_size} is not divisible by the {members} obstacles that attend to each other"
+            )
+        groups = batch_size // members
+        name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
+        sharding.check_batch(groups, name, self._mesh, accumulate)
+        return groups
+
+    def init(self, key: jax.Array, batch: Windows) -> tuple[Any, tuple]:
+        """Parameters; there is no carry."""
+        return self.model.init(key, batch.history[:1])["params"], ()
+
+    def loss(self, params: Any, carry: tuple, batch: Windows, key: jax.Array) -> tuple[jax.Array, tuple]:
+        """Mean squared displacement error in the published unit: (cells / size)², over batch and axes."""
+        predicted = self.model.apply({"params": params}, batch.history, key)
+        error = jnp.mean((predicted - batch.target) ** 2, axis=(1, 2))  # [G]
+        return jnp.mean(error * batch.weight), (carry, {})
+
+    def _draw(self, step: jax.Array) -> Windows:
+        """The batch of `step`: fresh episodes, or the epoch's next slice of the shuffled fixed set."""
+        key = jax.random.fold_in(self._key, TRAIN_STREAM)
+        d = self.data
+        if d.source == "stream":
+            key = jax.random.fold_in(key, step)
+            return rollout.fresh_windows(
+                self.world, key, self._groups, d.windows_per_episode, d.history, d.episode_steps, self._together
+            )
+        groups = self.samples_per_epoch // (self.world.n_obstacles if self._together else 1)
+        per_epoch = -(-groups // self._groups)
+        data_key, order_key = jax.random.split(key)
+        position = (step % per_epoch) * self._groups + jnp.arange(self._groups)
+        present = position < groups
+        order_key = jax.random.fold_in(order_key, step // per_epoch)
+        ids = rollout.shuffled(order_key, jnp.minimum(position, groups - 1), groups)
+        history, target = rollout.fixed_windows(
+            self.world, data_key, ids, d.history, d.episode_steps, self._together
+        )
+        # The last batch of an epoch is short: the rest of it weighs nothing, and the mean stays a mean.
+        return Windows(history, target, present / jnp.mean(present.astype(jnp.float32)))
+
+    def _evaluate(self, params: Any) -> dict[str, jax.Array]:
+        """One-step loss and free-running errors in cells, of the model and of constant velocity."""
+        history, future = self._held_out()
+        apply = functools.partial(self.model.apply, {"params": params})
+
+        def constant_velocity(window):
+            return window[..., -1, :] - window[..., -2, :]
+
+        results = {}
+        for prefix, predict in (("eval/", apply), ("eval/constant_velocity/", constant_velocity)):
+            tracks = models.roll_out(predict, history, max(HORIZONS))  # [horizon, E, N, 2]
+            results[prefix + "loss"] = jnp.mean((tracks[0] - future[0]) ** 2)
+            for h in HORIZONS:
+                results[f"{prefix}error_{h}"] = self.world.size * metrics.distance(tracks[h - 1], future[h - 1])
+        return results
+
+    def _held_out(self) -> tuple[jax.Array, jax.Array]:
+        """Histories [E, N, T, 2] and the steps after them [horizon, E, N, 2], over size."""
+        key = jax.random.fold_in(self._key, EVAL_STREAM)
+        span = self.data.history + max(HORIZONS)
+
+        def one(index):
+            world_key, offset_key = jax.random.split(rollout.episode_key(key, index))
+            positions = rollout.episode(self.world, world_key, span + EVAL_OFFSETS)
+            offset = jax.random.randint(offset_key, (), 0, EVAL_OFFSETS + 1)
+            return jax.lax.dynamic_slice_in_dim(positions, offset, span) / self.world.size
+
+        cut = jax.vmap(one)(jnp.arange(self.data.eval_episodes))  # [E, span, N, 2]
+        if self.data.eval_episodes % self._mesh.size == 0:
+            cut = jax.lax.with_sharding_constraint(cut, sharding.over_batch(self._mesh))
+        history = jnp.moveaxis(cut[:, : self.data.history], 1, 2)
+        return history, jnp.moveaxis(cut[:, self.data.history :], 1, 0)

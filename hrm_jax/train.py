@@ -1,0 +1,322 @@
+"""The training loop.
+
+    python -m hrm_jax.train --config configs/hrm_full.py --workdir runs/hrm_full [--config.batch_size=4096]
+
+The same command resumes a run that was killed. SIGTERM and Ctrl-C save and exit.
+"""
+
+import os
+import pathlib
+import signal
+import sys
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from absl import flags
+from flax import struct
+from jax.sharding import Mesh
+from ml_collections import ConfigDict, config_flags
+
+from hrm_jax import allocator, checkpoint, command_line, cost, metrics, optimizer, sharding
+from hrm_jax.errors import RequestError, exit_on_request_error
+from hrm_jax.tasks import TASKS
+from hrm_jax.tasks.base import Batch, Task
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True)
+WORKDIR = flags.DEFINE_string("workdir", None, "where the run lives; the same workdir resumes it")
+DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run costs and exit")
+DISTRIBUTED = flags.DEFINE_bool("distributed", False, "several processes, found by Slurm, MPI or the TPU pod")
+COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, to name the processes by hand")
+PROCESSES = flags.DEFINE_integer("num_processes", None, "with --coordinator: how many")
+PROCESS = flags.DEFINE_integer("process_id", None, "with --coordinator: which one this is")
+
+INIT_STREAM, LOSS_STREAM = 100, 101  # fold_in numbers; a task's own streams are small
+PROFILE_AFTER = 10  # steps; compilation and warm-up stay out of the trace
+
+
+class TrainState(struct.PyTreeNode):
+    """All that a run is, as data: a checkpoint is this tree."""
+
+    step: jax.Array  # int32: updates done
+    params: Any
+    opt_state: Any
+    ema_params: Any  # () without averaging
+    carry: Any  # () except for ACT
+
+    @property
+    def averaged(self) -> Any:
+        """The parameters to evaluate and export."""
+        return self.ema_params if jax.tree.leaves(self.ema_params) else self.params
+
+
+class NonFinite(RuntimeError):
+    """So many updates in a row were not finite that the run is lost."""
+
+
+def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
+    """Train `config` in `workdir` to its end, from wherever the workdir stands."""
+    mesh = sharding.make_mesh(config.mesh.fsdp)
+    task, steps, tx, schedule = build(config, mesh)
+    first = jax.process_index() == 0
+    if first:
+        checkpoint.claim(workdir, config.to_dict())
+    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, config.to_dict())
+    start = checkpoints.latest() or 0
+    init, layout = state_maker(config, task, tx, mesh)
+    state = checkpoints.restore(start, layout) if start else init()
+    train_step = make_step(config, task, tx, layout, mesh)
+    writer = metrics.Writer(workdir, start, steps, enabled=first)
+    writer.say(
+        f"{workdir}: {cost.count(state.params):,} parameters, {steps:,} steps"
+        + (f", resumed at step {start:,}" if start else "")
+    )
+    pace, patience = metrics.Pace(config.batch_size), metrics.Patience(config.early_stopping, writer.history)
+    stop, trace = StopSignal(), Trace(config.profile_steps, start, workdir)
+    pending, step = None, start
+
+    while step < steps and not stop.agreed(step, config.log_every) and not patience.exhausted:
+        state, scalars = train_step(state, task.batch(step))
+        step += 1
+        trace.after(step, scalars)
+        if step == start + 1:
+            jax.block_until_ready(scalars)  # compilation is not part of the pace
+            pace.restart(step)
+        if pending:
+            report(writer, config, *pending)
+            pending = None
+        if step % config.log_every == 0 or step == steps:
+            # Read one step late, so that the device never waits for the host.
+            pending = (step, {**scalars, "learning_rate": schedule(step - 1)}, pace.rate(step))
+        evaluated = None
+        if step % config.eval_every == 0 or step == steps:
+            evaluated = {name: float(value) for name, value in task.evaluate(state.averaged).items()}
+            writer.write(step, evaluated)
+            writer.say(f"step {step:,}: {metrics.summary(evaluated)}")
+            patience.see(evaluated)
+        if step % config.checkpoint.every == 0 or step == steps:
+            checkpoints.save(step, state, evaluated)
+            evaluated = {}
+        if evaluated is not None:
+            pace.restart(step)
+    if pending:
+        report(writer, config, *pending)
+    checkpoints.save(step, state, None)
+    checkpoints.close()
+    writer.say(closing(step, steps, stop, patience))
+    writer.close()
+    return state
+
+
+def build(
+    config: ConfigDict, mesh: Mesh
+) -> tuple[Task, int, optax.GradientTransformation, optax.Schedule]:
+    """Task, number of steps, optimizer and learning rate of a config; a wrong field is a `RequestError`."""
+    for name in ("batch_size", "log_every", "eval_every"):
+        if config[name] < 1:
+            raise RequestError(f"{name} = {config[name]}: at least 1")
+    if config.checkpoint.every < 1 or config.checkpoint.keep < 1:
+        raise RequestError("checkpoint.every and checkpoint.keep: at least 1")
+    if config.task not in TASKS:
+        raise RequestError(f'task = "{config.task}": one of {", ".join(TASKS)}')
+    task = TASKS[config.task](config.to_dict(), mesh)
+    steps = count_steps(config, task.samples_per_epoch)
+    tx, schedule = optimizer.make(optimizer.OptimizerConfig(**config.optimizer), steps, config.batch_size)
+    return task, steps, tx, schedule
+
+
+def count_steps(config: ConfigDict, samples_per_epoch: int) -> int:
+    """Updates of the whole run: `steps`, or `epochs` of fixed data, whose last short batch counts."""
+    if (config.steps > 0) == (config.epochs > 0):
+        raise RequestError(f"steps = {config.steps}, epochs = {config.epochs}: exactly one must be above 0")
+    if config.steps:
+        return config.steps
+    if not samples_per_epoch:
+        raise RequestError(f"epochs = {config.epochs} needs fixed data: data.source=fixed, or set steps")
+    return config.epochs * -(-samples_per_epoch // config.batch_size)
+
+
+def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation, mesh: Mesh):
+    """A function that makes the first state on the devices, and the shapes and shardings it has."""
+
+    def init() -> TrainState:
+        key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
+        params, carry = task.init(key, task.batch(0))
+        # A copy: the step donates its input, and one buffer cannot be given away twice.
+        average = jax.tree.map(jnp.copy, params) if config.ema_decay else ()
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), average, carry)
+
+    shapes = jax.eval_shape(init)
+    shardings = sharding.of_state(mesh, shapes)
+    return jax.jit(init, out_shardings=shardings), cost.shapes(shapes, shardings)
+
+
+def make_step(
+    config: ConfigDict, task: Task, tx: optax.GradientTransformation, layout: TrainState, mesh: Mesh
+):
+    """The jitted update: (state, batch) -> (state, scalars). The old state's buffers are reused."""
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.key(config.seed), LOSS_STREAM)
+        key = jax.random.fold_in(key, state.step)
+        gradient = jax.value_and_grad(task.loss, has_aux=True)
+        (loss, (carry, scalars)), gradients = accumulate(
+            gradient, state, batch, key, config.optimizer.accumulate
+        )
+        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        average = state.ema_params
+        if config.ema_decay:
+            average = optax.incremental_update(params, average, 1 - config.ema_decay)
+        scalars |= {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(gradients),
+            "bad_steps": optax.tree.get(opt_state, "notfinite_count"),
+        }
+        return TrainState(state.step + 1, params, opt_state, average, carry), scalars
+
+    shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
+    return jax.jit(step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts: int):
+    """`gradient` over `batch` in `parts` micro-batches, one after the other; means of losses and gradients."""
+    if parts == 1:
+        return gradient(state.params, state.carry, batch, key)
+    # Micro-batch i takes every parts-th example: each device then keeps the examples it has.
+    split = jax.tree.map(
+        lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), (state.carry, batch)
+    )
+
+    def body(total, part):
+        index, (carry, examples) = part
+        (loss, (carry, scalars)), gradients = gradient(
+            state.params, carry, examples, jax.random.fold_in(key, index)
+        )
+        mean = jax.tree.map(lambda a: a / parts, (loss, scalars, gradients))
+        return jax.tree.map(jnp.add, total, mean), carry
+
+    like = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda a: a[0], split), key)
+    (loss, (_, scalars)), gradients = like
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (loss, scalars, gradients))
+    (loss, scalars, gradients), carry = jax.lax.scan(body, zeros, (jnp.arange(parts), split))
+    carry = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1).reshape(-1, *a.shape[2:]), carry)
+    return (loss, (carry, scalars)), gradients
+
+
+def report(writer: metrics.Writer, config: ConfigDict, step: int, scalars: dict, rate: float) -> None:
+    """Write a logged step, and stop a run whose updates have long been non-finite."""
+    values = {**{name: float(value) for name, value in scalars.items()}, "samples_per_second": rate}
+    bad = int(values.pop("bad_steps"))
+    writer.write(step, values)
+    writer.progress(step, values)
+    if bad >= config.optimizer.max_bad_steps:
+        raise NonFinite(
+            f"step {step}: the last {bad} updates were not finite and were skipped "
+            f"(optimizer.max_bad_steps = {config.optimizer.max_bad_steps}); the parameters are as before them"
+        )
+
+
+class StopSignal:
+    """SIGTERM or Ctrl-C ask the loop to save and end; a second Ctrl-C kills."""
+
+    def __init__(self):
+        self.name = ""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: Any) -> None:
+        self.name = signal.Signals(number).name
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def agreed(self, step: int, every: int) -> bool:
+        """Whether to stop now. Several processes stop together, at a multiple of `every` steps."""
+        if jax.process_count() == 1:
+            return bool(self.name)
+        if step % every:
+            return False
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.process_allgather(np.array(bool(self.name))).any())
+
+
+class Trace:
+    """A profiler trace of `length` steps, begun `PROFILE_AFTER` steps after the start; 0: none."""
+
+    def __init__(self, length: int, start: int, workdir: pathlib.Path):
+        self._begin = start + PROFILE_AFTER if length else None
+        self._end = start + PROFILE_AFTER + length
+        self._folder = str(workdir / "profile")
+
+    def after(self, step: int, scalars: dict) -> None:
+        """To be called after every step."""
+        if self._begin is None or step not in (self._begin, self._end):
+            return
+        jax.block_until_ready(scalars)
+        if step == self._begin:
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+        else:
+            jax.profiler.stop_trace()
+
+
+def closing(step: int, steps: int, stop: StopSignal, patience: metrics.Patience) -> str:
+    """The last line of a run: why it ended."""
+    if step == steps:
+        return f"done: {steps:,} steps"
+    if patience.exhausted:
+        return f"stopped early at step {step:,}: no better held-out loss in {patience.limit} evaluations"
+    return f"{stop.name or 'another process'}: saved at step {step:,}; the same command resumes"
+
+
+def enable_compile_cache(folder: str) -> None:
+    """Keep compiled programs between runs; the user's JAX_COMPILATION_CACHE_DIR wins."""
+    if folder and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def join_processes() -> None:
+    """Make this process one of several, when the flags ask for it."""
+    if COORDINATOR.value:
+        if PROCESSES.value is None or PROCESS.value is None:
+            raise RequestError("--coordinator needs --num_processes and --process_id")
+        jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
+    elif DISTRIBUTED.value:
+        jax.distributed.initialize()
+
+
+def dry_run(config: ConfigDict) -> str:
+    """What a run would cost; nothing is allocated."""
+    mesh = sharding.make_mesh(config.mesh.fsdp)
+    task, steps, tx, _ = build(config, mesh)
+    _, layout = state_maker(config, task, tx, mesh)
+    batch = jax.eval_shape(task.batch, 0)
+    batch = cost.shapes(batch, jax.tree.map(lambda _: sharding.over_batch(mesh), batch))
+    step = make_step(config, task, tx, layout, mesh)
+    return cost.describe(mesh, layout, step, batch, task.samples_per_epoch, steps, config.batch_size)
+
+
+def main() -> int:
+    """Command line; see the module docstring."""
+    allocator.keep_freed_memory()
+    command_line.parse(sys.argv)
+    config = CONFIG.value
+    if config is None or not (WORKDIR.value or DRY_RUN.value):
+        raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
+    enable_compile_cache(config.compile_cache)
+    join_processes()
+    if DRY_RUN.value:
+        print(dry_run(config))
+        return 0
+    try:
+        train(config, pathlib.Path(WORKDIR.value))
+    except NonFinite as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    exit_on_request_error(main)

@@ -1,0 +1,231 @@
+"""The evaluation command from outside: reports, refusals, no jax."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_jax import evaluate
+from hrm_jax.errors import RequestError
+from hrm_jax.planning import networks, world
+from hrm_jax.planning.world import WORLDS, World
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _run(command, *arguments, cwd, env=None):
+    return subprocess.run(
+        [sys.executable, "-m", f"hrm_jax.{command}", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        capture_output=True,
+        text=True,
+    )
+
+
+def _evaluate(*arguments, cwd, env=None):
+    return _run("evaluate", *arguments, cwd=cwd, env=env)
+
+
+def test_report_of_a_published_protocol(tmp_path):
+    models = ("--model", "oracle", "--model", "frozen", "--model", "blind")
+    done = _evaluate(
+        *models, "--protocol", "hrm-cloud/2025-12", "--out", "new/report.json", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "new/report.json").read_text())
+    assert list(report) == ["protocol", "world", "seeds", "versions", "commit", "models", "pairs"]
+    assert (report["protocol"], report["world"]) == ("hrm-cloud/2025-12", "hrm-cloud")
+    assert report["seeds"] == [100, 150]
+    assert list(report["models"]) == ["oracle", "frozen", "blind"]
+    oracle = report["models"]["oracle"]
+    assert oracle["outcomes"].replace("T", "0") == (
+        "01011111111111110111101000100101001101010111111001"
+    )
+    assert (oracle["n"], oracle["success"], oracle["rate"]) == (50, 33, 0.66)
+    assert oracle["interval"] == pytest.approx([0.5215, 0.7756], abs=1e-4)
+    assert oracle["collisions"] + oracle["timeouts"] == 17
+    pair = report["pairs"][0]
+    assert (pair["a"], pair["b"], len(report["pairs"])) == ("oracle", "frozen", 3)
+    assert pair["a_only"] - pair["b_only"] == 33 - 22
+    assert 0 < pair["p_value"] < 1
+    assert os.listdir(tmp_path / "new") == ["report.json"]
+    row = next(line for line in done.stdout.splitlines() if line.startswith("| oracle"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:5] == ["50", "33", "66.0", "[52.2, 77.6]"]
+    assert "fault" in done.stdout
+    progress = [line.split(":")[0] for line in done.stderr.splitlines()]
+    assert progress == ["oracle", "frozen", "blind"]
+
+
+def test_seeds_are_half_open_and_the_same_scenarios_again(tmp_path):
+    def outcomes(*arguments):
+        done = _evaluate("--model", "frozen", *arguments, "--out", "r.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "r.json").read_text())
+        return report["seeds"], report["models"]["frozen"]["outcomes"]
+
+    seeds, first_20 = outcomes("--episodes", 20)
+    assert seeds == [0, 20] and len(first_20) == 20
+    assert outcomes("--seeds", "5:12") == ([5, 12], first_20[5:12])
+    world.save(tmp_path / "scenarios.npz", world.draw(WORLDS["standard"], range(5, 12)))
+    assert outcomes("--world", "scenarios.npz") == ([5, 12], first_20[5:12])
+    assert outcomes("--world", "scenarios.npz", "--seeds", "6:9") == ([6, 9], first_20[6:9])
+    assert outcomes("--world", "scenarios.npz", "--episodes", 2) == ([5, 7], first_20[5:7])
+
+
+REFUSED = {
+    "unknown model": (["--model", "reflexion"], 'did you mean "reflection"'),
+    "no model": ([], "--model"),
+    "absent file": (["--model", "absent.npz"], "absent.npz"),
+    "damaged file": (["--model", "damaged.npz"], "damaged.npz"),
+    "file named as a baseline": (["--model", "oracle=damaged.npz"], "cannot name"),
+    "same name twice": (["--model", "oracle", "--model", "oracle"], "two models"),
+    "unknown protocol": (["--model", "oracle", "--protocol", "standart"], "hrm-cloud/2025-12"),
+    "unknown world": (["--model", "oracle", "--world", "standrad"], 'did you mean "standard"'),
+    "world of another protocol": (
+        ["--model", "oracle", "--protocol", "hrm-cloud/small", "--world", "standard"],
+        'defined on world "hrm-cloud/small"',
+    ),
+    "damaged scenarios": (["--model", "oracle", "--world", "damaged.npz"], "damaged.npz"),
+    "too many for the file": (
+        ["--model", "oracle", "--world", "scenarios.npz", "--episodes", "4"],
+        "0:4",
+    ),
+    "not in the file": (["--model", "oracle", "--world", "scenarios.npz", "--seeds", "2:9"], "2:9"),
+    "seeds out of order": (["--model", "oracle", "--seeds", "9:3"], "9 is not before 3"),
+    "negative seeds": (["--model", "oracle", "--seeds=-3:3"], "A:B"),
+    "malformed seeds": (["--model", "oracle", "--seeds", "3"], "A:B"),
+    "huge seeds": (["--model", "oracle", "--seeds", f"0:{2**40}"], str(2**32)),
+    "contradiction": (["--model", "oracle", "--seeds", "0:5", "--episodes", "6"], "6"),
+    "no episodes": (["--model", "oracle", "--episodes", "0"], "at least 1"),
+    "not a number": (["--model", "oracle", "--episodes", "many"], "many"),
+    "unknown option": (["--model", "oracle", "--episods", "3"], "--episods"),
+    "unknown backend": (["--model", "oracle", "--backend", "torch"], "numpy"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_requests_are_one_line_and_exit_2(tmp_path, case):
+    arguments, complaint = REFUSED[case]
+    (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
+    world.save(tmp_path / "scenarios.npz", world.draw(WORLDS["standard"], range(3)))
+    before = sorted(os.listdir(tmp_path))
+    done = _evaluate(*arguments, "--out", "report.json", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1 and complaint in done.stderr
+    assert done.stdout == "" and sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize("out", [".", "file/report.json"])
+def test_an_unusable_target_is_found_before_the_run(tmp_path, out):
+    (tmp_path / "file").write_text("")
+    done = _evaluate("--model", "oracle", "--out", out, cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+
+
+class _Model:
+    """A model file's stand-in: keeps every obstacle where it is."""
+
+    def __init__(self, size=20, history=20, offset=0.0):
+        self.world, self.history, self.offset = {"size": size}, history, offset
+
+    def predict(self, history, horizon):
+        return np.repeat(history[:, -1:], horizon, axis=1) + self.offset
+
+
+def _evaluate_model(monkeypatch, folder, model, *arguments):
+    monkeypatch.setattr(networks, "load", lambda path: model)
+    (folder / "mine").mkdir(exist_ok=True)
+    path, out = str(folder / "mine/model.npz"), str(folder / "r.json")
+    evaluate.main(["--model", path, "--model", "frozen", *arguments, "--out", out])
+    return json.loads(Path(out).read_text())["models"]
+
+
+def test_a_model_file_is_called_after_its_folder(monkeypatch, tmp_path):
+    models = _evaluate_model(monkeypatch, tmp_path, _Model(), "--episodes", "9")
+    assert list(models) == ["mine", "frozen"] and models["mine"] == models["frozen"]
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        (_Model(size=30), "trained in a world of size 30"),
+        (_Model(history=21), "needs 21 observed steps"),
+        (_Model(offset=np.nan), 'model "mine".*not finite'),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(monkeypatch, tmp_path, model, complaint):
+    with pytest.raises(RequestError, match=complaint):
+        _evaluate_model(monkeypatch, tmp_path, model, "--episodes", "3")
+    assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_it_runs_where_jax_is_not_installed(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('jax', 'jaxlib', 'flax', 'optax'):\n"
+        "            raise ImportError(f'{name} is blocked')\n"
+        "sys.meta_path.insert(0, Absent())\n"
+    )
+    path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    blocked = subprocess.run([sys.executable, "-c", "import jax"], env={**os.environ, **path},
+                             capture_output=True, text=True)  # fmt: skip
+    assert "blocked" in blocked.stderr
+    done = _evaluate(
+        "--model", "kalman", "--episodes", "5", "--out", "r.json", cwd=tmp_path, env=path
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_interrupting_leaves_no_report(tmp_path):
+    slow = World("slow", n_obstacles=60)
+    world.save(tmp_path / "scenarios.npz", world.draw(slow, range(300)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hrm_jax.evaluate", "--model", "frozen", "--model", "reflection",
+         "--world", "scenarios.npz", "--out", "r.json"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    first = process.stderr.readline()
+    assert first.startswith("frozen:")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in errors and output == ""
+    assert os.listdir(tmp_path) == ["scenarios.npz"]
+
+
+def test_reports_side_by_side(tmp_path):
+    for protocol, models, name in (
+        ("standard", ["--model", "reflection", "--model", "oracle"], "a.json"),
+        ("hrm-cloud/2025-12", ["--model", "oracle"], "b.json"),
+    ):
+        done = _evaluate(
+            *models, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+    done = _run("report", "--report", "a.json", "--report", "b.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    heading, _, *rows = (
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in done.stdout.splitlines()
+        if line.startswith("|")
+    )
+    assert heading == ["model", "standard, seeds 0:50", "hrm-cloud/2025-12, seeds 100:150"]
+    assert [row[0] for row in rows] == ["reflection", "oracle"]
+    assert rows[0][2] == "-" and rows[1][2] == "33/50  66.0 % [52.2, 77.6]"
+    assert done.stdout.count("It measures that fault") == 1
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"protocol": 1, "models": {"a": {}}}'])
+def test_a_file_that_is_no_report_is_refused(tmp_path, text):
+    (tmp_path / "bad.json").write_text(text)
+    done = _run("report", "--report", "bad.json", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "bad.json" in done.stderr
