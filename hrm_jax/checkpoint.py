@@ -5,7 +5,6 @@ train state, which is data only. Saving is asynchronous; a kill at any moment le
 """
 
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
+from hrm_jax import files
 from hrm_jax.errors import RequestError
 
 METRIC = "eval/loss"  # what "best" means: lower is better
@@ -28,10 +28,8 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         _refuse_other(path, config)
     elif (workdir / "checkpoints").exists():
         raise RequestError(f"{workdir} holds checkpoints but no config.json: give another --workdir")
-    workdir.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(config, indent=2) + "\n")
-    os.replace(partial, path)
+    with files.written_whole(path) as file:
+        file.write(json.dumps(config, indent=2) + "\n")
 
 
 def _refuse_other(path: pathlib.Path, config: dict[str, Any]) -> None:

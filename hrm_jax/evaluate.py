@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hrm_jax import provenance
+from hrm_jax import files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning import episode, statistics, world
 from hrm_jax.planning.baselines import BASELINES
@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
 def _evaluate(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first episode."""
     protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
-    files = _model_files(options.model)
+    paths = _model_files(options.model)
     scenarios = _scenarios(options, protocol)
     predictors = {
-        name: _predictor(name, path, options.backend, scenarios) for name, path in files.items()
+        name: _predictor(name, path, options.backend, scenarios) for name, path in paths.items()
     }
-    _check_writable(options.out)
+    files.check_writable(options.out)
     outcomes = {
         name: _run(name, predictor, scenarios, protocol) for name, predictor in predictors.items()
     }
@@ -187,20 +187,10 @@ def _predictor(
 
 def _loader(backend: str) -> Callable:
     if backend == "jax":
-        from hrm_jax.models.backend import load  # the one place that may need jax
+        from hrm_jax.backend import load  # the one place that may need jax
     else:
         from hrm_jax.planning.networks import load
     return load
-
-
-def _check_writable(out: Path) -> None:
-    """Find out before the long run that the report cannot be written."""
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"--out {out}: its folder cannot be made ({error.strerror})") from None
-    if out.is_dir() or not os.access(out.parent, os.W_OK):
-        raise RequestError(f"--out {out}: not a file that can be written")
 
 
 # ---------------------------------------------------------------- running
@@ -265,13 +255,8 @@ def _pair(a: str, b: str, outcomes: dict[str, str]) -> dict:
 
 
 def _write(out: Path, report: dict) -> None:
-    """Write beside the target and rename: a report is whole or absent."""
-    partial = out.with_name(out.name + ".partial")
-    try:
-        partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with files.written_whole(out) as file:
+        file.write(json.dumps(report, indent=1) + "\n")
 
 
 def _table(report: dict, protocol: Protocol) -> str:

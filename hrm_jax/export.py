@@ -1,18 +1,22 @@
-"""Files for the planning side, which never imports jax: a checkpoint becomes `model.npz`.
+"""Files for the planning side, which never imports jax: `model.npz` and `scenarios.npz`.
 
-    python -m hrm_jax.export --workdir runs/x --out model.npz
+    python -m hrm_jax.export --workdir runs/x --out model.npz              (a checkpoint)
+    python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds like those it trains in)
 """
 
+import argparse
 import json
-import os
 import pathlib
 from typing import Any
 
 import numpy as np
+from absl import logging
 from flax.traverse_util import flatten_dict
 
-from hrm_jax import provenance
+from hrm_jax import files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error
+
+SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
 
 
 def flatten(params: Any) -> dict[str, np.ndarray]:
@@ -21,20 +25,11 @@ def flatten(params: Any) -> dict[str, np.ndarray]:
 
 
 def write_model(out: pathlib.Path, params: Any, config: dict[str, Any]) -> None:
-    """Write `params` and `config` (model, world, history, …) as a self-describing `model.npz`, atomically."""
+    """Write `params` and `config` (model, world, history, …) as a self-describing `model.npz`."""
     config = {"format": "hrm_jax/1", **config, "versions": provenance.versions(), "commit": provenance.commit()}
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
-    write_npz(out, config=np.array(json.dumps(config)), **arrays)
-
-
-def write_npz(out: pathlib.Path, **arrays: np.ndarray) -> None:
-    """`np.savez` to `out` all or nothing."""
-    if out.is_dir() or not out.absolute().parent.is_dir():
-        raise RequestError(f"--out {out}: needs a file name in an existing folder")
-    partial = out.with_name(out.name + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, **arrays)
-    os.replace(partial, out)
+    with files.written_whole(out, "wb") as file:
+        np.savez(file, config=np.array(json.dumps(config)), **arrays)
 
 
 def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path) -> str:
@@ -50,14 +45,72 @@ def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path) -> str:
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
 
 
+def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) -> str:
+    """Write `episodes` held-out worlds, drawn by the simulator of the run, as `scenarios.npz`."""
+    import jax
+
+    from hrm_jax import checkpoint
+    from hrm_jax.gridworld import maps, rollout
+    from hrm_jax.gridworld.types import WorldConfig
+    from hrm_jax.planning import world
+
+    if episodes < 1:
+        raise RequestError(f"--episodes {episodes}: at least 1")
+    config = checkpoint.read_config(workdir)
+    drawn_from = WorldConfig(**config["data"]["world"])
+    key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
+
+    @jax.jit
+    @jax.vmap
+    def draw(index):
+        static, obstacles = rollout.reset(drawn_from, rollout.episode_key(key, index))
+        return maps.occupancy(drawn_from, static), obstacles
+
+    static, obstacles = draw(np.arange(episodes))
+    described = world.World(
+        f"{workdir.resolve().name}, seed {config['seed']}",
+        size=drawn_from.size,
+        n_static=drawn_from.n_static,
+        n_obstacles=drawn_from.n_obstacles,
+        speed=drawn_from.speed,
+        history=drawn_from.history,
+        generator="jax",
+    )
+    scenarios = world.Scenarios(
+        world=described,
+        ids=np.arange(episodes),
+        static=np.asarray(static),
+        positions=np.asarray(obstacles.position, np.float64),
+        velocities=np.asarray(obstacles.velocity, np.float64),
+        start=np.zeros((episodes, 2), np.int64),
+        goal=np.full((episodes, 2), drawn_from.size - 1),
+    )
+    world.save(out, scenarios)
+    return f"{out}: {episodes:,} scenarios"
+
+
 def main() -> int:
     """Command line; see the module docstring."""
-    parser = Parser(prog="python -m hrm_jax.export", description=__doc__.splitlines()[0])
+    parser = Parser(
+        prog="python -m hrm_jax.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
-    parser.add_argument("--out", type=pathlib.Path, required=True, help="the model.npz to write")
-    parser.add_argument("--step", default="latest", help="latest, best, or a step number")
+    parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
+    parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
+    parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")
+    parser.add_argument("--episodes", type=int, default=1000, help="for --scenarios: how many")
     args = parser.parse_args()
-    print(export_model(args.workdir, args.step, args.out))
+    if not (args.out or args.scenarios):
+        raise RequestError("nothing to write: give --out model.npz, --scenarios scenarios.npz, or both")
+    logging.set_verbosity(logging.ERROR)  # orbax warns that a read-only folder is read-only
+    for path in filter(None, (args.out, args.scenarios)):
+        files.check_writable(path)
+    if args.out:
+        print(export_model(args.workdir, args.step, args.out))
+    if args.scenarios:
+        print(export_scenarios(args.workdir, args.episodes, args.scenarios))
     return 0
 
 

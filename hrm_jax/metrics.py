@@ -2,13 +2,14 @@
 
 import json
 import math
-import os
 import pathlib
 import sys
 import time
 from typing import Any
 
 import jax.numpy as jnp
+
+from hrm_jax import files
 
 
 def distance(predicted: jnp.ndarray, actual: jnp.ndarray) -> jnp.ndarray:
@@ -121,9 +122,8 @@ def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
             continue
         if record["step"] <= start:
             kept.append(record)
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(record) + "\n" for record in kept))
-    os.replace(partial, path)
+    with files.written_whole(path) as file:
+        file.writelines(json.dumps(record) + "\n" for record in kept)
     return kept
 
 

@@ -25,6 +25,8 @@ def draw_static(config: WorldConfig, key: jax.Array) -> jax.Array:
 def _distinct_cells(config: WorldConfig, key: jax.Array) -> jax.Array:
     """A uniform n-subset of the cells between start and goal (Floyd's algorithm: n draws, no shuffle)."""
     room, n = config.size**2 - 2, config.n_static
+    if n == 0:  # an axis of length 0 cannot be indexed, not even in a loop that never runs
+        return jnp.zeros((0,), jnp.int32)
     tops = jnp.arange(room - n, room, dtype=jnp.int32)
     draws = jax.random.randint(key, (n,), 0, tops + 1)
 
@@ -32,7 +34,7 @@ def _distinct_cells(config: WorldConfig, key: jax.Array) -> jax.Array:
         taken = jnp.any(chosen == draws[i])
         return chosen.at[i].set(jnp.where(taken, tops[i], draws[i]))
 
-    chosen = jax.lax.fori_loop(0, n, choose, jnp.full((n,), -1, jnp.int32), unroll=min(n, 16) or 1)
+    chosen = jax.lax.fori_loop(0, n, choose, jnp.full((n,), -1, jnp.int32), unroll=min(n, 16))
     return jnp.sort(chosen) + 1
 
 
@@ -68,6 +70,8 @@ def is_connected(config: WorldConfig, cells: jax.Array) -> jax.Array:
 
 def free_cell(cells: jax.Array, rank: jax.Array) -> jax.Array:
     """Flat index of the `rank`-th cell that is not in the ascending `cells` [n]; rank from 0."""
+    if cells.shape[0] == 0:
+        return rank
     # The start is no wall, so the repeated zeros of lost draws must not shift the rank.
     return jax.lax.fori_loop(
         0, cells.shape[0], lambda i, r: r + ((cells[i] > 0) & (cells[i] <= r)), rank

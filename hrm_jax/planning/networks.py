@@ -67,11 +67,14 @@ class Predictor:
         size = np.float32(self.world["size"])
         seen = np.moveaxis(history[:, -self.history :], 1, 2).astype(np.float32) / size  # [E, N, T, 2]
         groups = seen if self._together else seen.reshape(-1, 1, *seen.shape[2:])
-        blocks = _split(groups)
-        with np.errstate(over="ignore"), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = list(pool.map(lambda block: self._roll_out(block, horizon), blocks))
-        tracks = np.concatenate(parts).reshape(*seen.shape[:2], horizon, 2)
+        tracks = self._tracks(groups, horizon).reshape(*seen.shape[:2], horizon, 2)
         return np.moveaxis(tracks, 1, 2).astype(np.float64) * float(size)
+
+    def _tracks(self, groups: np.ndarray, horizon: int) -> np.ndarray:
+        """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = pool.map(lambda block: self._roll_out(block, horizon), _split(groups))
+            return np.concatenate(list(parts))
 
     def displacement(self, history: np.ndarray) -> np.ndarray:
         """One step: positions over size [G, N, T, 2] float32 to displacements over size [G, N, 2]."""

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hrm_jax.errors import RequestError
+from hrm_jax.files import written_whole
 from hrm_jax.planning.geometry import swept_distance
 
 WALL_GAP = 0.01  # an obstacle that would leave is put this far inside the upper wall
@@ -231,7 +232,7 @@ DRAWS: dict[str, Draw] = {"philox": _draw_philox, "mt19937": _draw_mt19937}
 def save(path: str | Path, scenarios: Scenarios) -> None:
     """Write `scenarios.npz`: the arrays of `Scenarios`, and its world as JSON."""
     arrays = {name: getattr(scenarios, name) for name in ARRAYS}
-    with open(path, "wb") as file:  # a file object, so that numpy adds no suffix of its own
+    with written_whole(path, "wb") as file:
         np.savez_compressed(file, world=json.dumps(asdict(scenarios.world)), **arrays)
 
 

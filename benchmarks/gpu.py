@@ -1,0 +1,265 @@
+"""hrm_full on one accelerator: rate of its training step in several variants, then a run of it.
+
+    bash benchmarks/gpu.sh OUT_DIR [MINUTES] [all|measure|train] [--tiny]
+
+Prints the measured bfloat16 matmul rate; for every variant samples/s, the share of that rate that useful
+matmuls take, peak memory and compile seconds; then the training run's progress and held-out metrics.
+Every measurement is a process of its own: its peak memory is its own, and one that fails stops no other.
+`--tiny` is a rehearsal on any machine.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = "configs/hrm_full.py"
+VARIANTS = {  # in order of worth: what the time does not allow is left out
+    "default": {},
+    "remat": {"model.remat": True},
+    "unroll 1": {"model.unroll": 1},
+    "batch 4096": {"batch_size": 4_096},
+    "remat, batch 32768": {"model.remat": True, "batch_size": 32_768},
+    "unroll 2": {"model.unroll": 2},
+    "batch 32768": {"batch_size": 32_768},
+    "float32": {"model.dtype": "float32"},
+    "float32, remat": {"model.dtype": "float32", "model.remat": True},
+}
+SAME_RUN = ("default", "remat", "unroll 1", "unroll 2")  # variants that train the published batch
+TINY = {"model.width": 32, "model.heads": 4, "model.blocks": 2, "data.episodes": 50, "data.eval_episodes": 16}
+TINY_BATCH = 512  # every batch size is divided by this
+TRAIN_SHARE = 0.5  # of the minutes, where both parts are asked for
+SLOWEST = 200  # seconds that one variant may take
+WIND_UP = 45  # seconds for the last evaluation, the checkpoint and the export
+
+
+def main() -> None:
+    """Measure and train as the flags ask."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    parser.add_argument("--minutes", type=float, default=9)
+    parser.add_argument("--part", choices=("all", "measure", "train"), default="all")
+    parser.add_argument("--tiny", action="store_true", help="rehearse at a size that a CPU can do")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        child = matmul_rate if options.child == "matmul" else step_rate
+        print(json.dumps(child(options.child, options.tiny)))
+        return
+    options.out.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + 60 * options.minutes - 5
+    if options.part in ("all", "measure"):
+        share = TRAIN_SHARE if options.part == "all" else 0
+        measure(options, deadline - share * 60 * options.minutes)
+    if options.part in ("all", "train"):
+        train(options, deadline)
+
+
+# ---------------------------------------------------------------- measure
+
+
+def measure(options: argparse.Namespace, deadline: float) -> None:
+    """The matmul rate, then one variant after the other while there is time."""
+    figures = {"matmul": run_child("matmul", options, deadline), "variants": {}}
+    peak = figures["matmul"].get("flops_per_second")
+    print("matmul rate  " + (f"{peak / 1e12:.3g} TFLOP/s" if peak else figures["matmul"]["error"]), flush=True)
+    print(f"{'variant':20}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}{'batch ms':>9}{'GiB':>7}{'compile s':>11}")
+    for name in VARIANTS:
+        left = deadline - time.monotonic()
+        result = run_child(name, options, deadline) if left > 20 else {"error": "no time left"}
+        if peak and "error" not in result:
+            result["of_matmul_rate"] = result["samples_per_second"] * result["model_flops_per_sample"] / peak
+        figures["variants"][name] = result
+        print(f"{name:20}{row(result)}", flush=True)
+        (options.out / "gpu.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def run_child(name: str, options: argparse.Namespace, deadline: float) -> dict:
+    """The figures that a process of its own prints as its last line, or {"error": why there are none}."""
+    command = [sys.executable, __file__, "--out", str(options.out), "--child", name]
+    command += ["--tiny"] if options.tiny else []
+    limit = max(1, min(SLOWEST, deadline - time.monotonic()))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, cwd=ROOT)
+    except subprocess.TimeoutExpired:
+        return {"error": f"took more than {limit:.0f} s"}
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit {done.returncode}"]
+        memory = [line for line in lines if "RESOURCE_EXHAUSTED" in line or "out of memory" in line.lower()]
+        return {"error": (memory or lines)[-1][:300]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def row(result: dict) -> str:
+    """One variant as a line of the table."""
+    if "error" in result:
+        return f"  {result['error']}"
+    share = f"{result['of_matmul_rate']:.1%}" if "of_matmul_rate" in result else "-"
+    memory = f"{result['peak_gib']:.1f}" if result["peak_gib"] else "-"
+    return (
+        f"{result['samples_per_second']:12,.0f}{share:>11}{1e3 * result['step_seconds']:9.1f}"
+        f"{1e3 * result['batch_seconds']:9.1f}{memory:>7}{result['compile_seconds']:11.1f}"
+    )
+
+
+def matmul_rate(_: str, tiny: bool) -> dict:
+    """FLOPs a second of a large bfloat16 matmul of random data, the median of several."""
+    import jax
+    import jax.numpy as jnp
+
+    n = 256 if tiny else 8_192
+    a, b = (jax.random.normal(jax.random.key(i), (n, n), jnp.bfloat16) for i in range(2))
+    multiply = jax.jit(jnp.matmul)
+    seconds = median_seconds(lambda: multiply(a, b), groups=9, rounds=2 if tiny else 20)
+    return {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "flops_per_second": 2 * n**3 / seconds}
+
+
+def step_rate(name: str, tiny: bool) -> dict:
+    """The training step of one variant, as `hrm_jax.train` runs it: batch made on the device, then update."""
+    import jax
+
+    from hrm_jax import cost, sharding, train
+
+    config = configured(name, tiny)
+    mesh = sharding.make_mesh()
+    task, _, tx, _ = train.build(config, mesh)
+    init, layout = train.state_maker(config, task, tx, mesh)
+    batch = jax.block_until_ready(task.batch(0))
+    began = time.perf_counter()
+    step = train.make_step(config, task, tx, layout, mesh).lower(layout, batch).compile()
+    compiled = time.perf_counter() - began
+    rounds = 2 if tiny else 5
+    state, count = init(), 0
+
+    def update(data=None):
+        nonlocal state, count
+        count += 1
+        state, scalars = step(state, task.batch(count) if data is None else data)
+        return scalars
+
+    both = median_seconds(update, groups=5, rounds=rounds)
+    alone = median_seconds(lambda: update(batch), groups=3, rounds=rounds)
+    drawing = median_seconds(lambda: task.batch(count), groups=3, rounds=rounds)
+    memory = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    return {
+        "batch_size": config.batch_size,
+        "samples_per_second": config.batch_size / both,
+        "step_seconds": alone,
+        "batch_seconds": drawing,
+        "peak_gib": memory / 2**30,
+        "compile_seconds": compiled,
+        "parameters": cost.count(layout.params),
+        "model_flops_per_sample": useful_flops(name, tiny) / config.batch_size,
+        "loss": float(update()["loss"]),
+    }
+
+
+def configured(name: str, tiny: bool, **overrides):
+    """The config of a variant."""
+    from hrm_jax import command_line
+
+    sys.path.insert(0, str(ROOT))
+    config = command_line.load(str(ROOT / CONFIG))
+    fields = {**VARIANTS[name], **(TINY if tiny else {}), **overrides}
+    config.update_from_flattened_dict(fields)
+    if tiny:
+        config.batch_size //= TINY_BATCH
+    return config
+
+
+def useful_flops(name: str, tiny: bool) -> int:
+    """Matmul FLOPs of a step without what padding and recomputation add to them."""
+    import jax
+
+    from hrm_jax import cost, sharding, train
+
+    config = configured(name, tiny, **{"model.dtype": "float32", "model.remat": False})
+    mesh = sharding.make_mesh()
+    task, _, tx, _ = train.build(config, mesh)
+    _, layout = train.state_maker(config, task, tx, mesh)
+    step = train.make_step(config, task, tx, layout, mesh)
+    return cost.matmul_cost(jax.make_jaxpr(step)(layout, jax.eval_shape(task.batch, 0)).jaxpr)[0]
+
+
+def median_seconds(function, groups: int, rounds: int) -> float:
+    """Seconds of one call; `rounds` calls are enqueued before waiting, the median over `groups` of them."""
+    import jax
+
+    jax.block_until_ready([function() for _ in range(3)])
+    seconds = []
+    for _ in range(groups):
+        began = time.perf_counter()
+        jax.block_until_ready([function() for _ in range(rounds)])
+        seconds.append((time.perf_counter() - began) / rounds)
+    return statistics.median(seconds)
+
+
+# ---------------------------------------------------------------- train
+
+
+def train(options: argparse.Namespace, deadline: float) -> None:
+    """Train the published network for as many updates as fit, then export it and print what it can do.
+
+    OneCycle spans the steps that are asked for, so their number is settled before the run begins.
+    """
+    name, figures = fastest(options)
+    left = deadline - time.monotonic() - WIND_UP - 1.5 * figures["compile_seconds"]
+    if left < 5 and not options.tiny:
+        raise SystemExit(f"no time to train: {left:.0f} s are left beside compiling and saving")
+    rate = figures["samples_per_second"] / figures["batch_size"]
+    steps = 8 if options.tiny else max(1, int(0.9 * left * rate))
+    workdir = options.out / "run"
+    shutil.rmtree(workdir, ignore_errors=True)  # another number of steps is another experiment
+    fields = {**VARIANTS[name], **(TINY if options.tiny else {}), "epochs": 0, "steps": steps}
+    fields |= {"log_every": max(1, steps // 40), "eval_every": -(-steps // 4), "checkpoint.every": -(-steps // 2)}
+    if options.tiny:
+        fields["batch_size"] = 16_384 // TINY_BATCH
+    print(f"training {steps:,} steps ({name}: {figures['samples_per_second']:,.0f} samples/s)", flush=True)
+    command = [sys.executable, "-m", "hrm_jax.train", "--config", CONFIG, "--workdir", str(workdir)]
+    command += [f"--config.{field}={value}" for field, value in fields.items()]
+    run_until(command, deadline - WIND_UP / 2, options.out / "train.log")
+    export = [sys.executable, "-m", "hrm_jax.export", "--workdir", str(workdir), "--out", str(options.out / "model.npz")]
+    subprocess.run(export, check=True, cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    shutil.copy(workdir / "metrics.jsonl", options.out)
+    for line in (workdir / "metrics.jsonl").read_text().splitlines():
+        if "eval/loss" in line:
+            print(line)
+
+
+def fastest(options: argparse.Namespace) -> tuple[str, dict]:
+    """The fastest measured way to train the published batch; the default where nothing was measured."""
+    path = options.out / "gpu.json"
+    measured = json.loads(path.read_text())["variants"] if path.exists() else {}
+    good = {name: measured[name] for name in SAME_RUN if "error" not in measured.get(name, {"error": ""})}
+    if not good:
+        print("nothing measured yet: measuring the default", flush=True)
+        good = {"default": run_child("default", options, time.monotonic() + SLOWEST)}
+        if "error" in good["default"]:
+            raise SystemExit(f"the default variant does not run: {good['default']['error']}")
+    name = max(good, key=lambda n: good[n]["samples_per_second"])
+    return name, good[name]
+
+
+def run_until(command: list[str], deadline: float, log: pathlib.Path) -> None:
+    """Run `command`, its output shown and logged; at the deadline ask it to save and end."""
+    with open(log, "w") as file:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        signal.signal(signal.SIGALRM, lambda *_: process.terminate())
+        signal.alarm(max(1, int(deadline - time.monotonic())))
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            file.write(line)
+        signal.alarm(0)
+    if process.wait():
+        raise SystemExit(f"training failed with exit code {process.returncode}: see {log}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+"""The published predictors written plainly in PyTorch (specs/cloud.md §1.4): what training.py compares with.
+
+Parameter names are the originals', so `hrm_jax.interop.convert` gives ours the same weights.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+MIX = 0.7071
+
+
+class PublishedNorm(nn.Module):
+    """Gain * x / (sqrt(D) * |x|): the originals' norm, fault included."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.g = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        length = x.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        return self.g * x / (length * x.shape[-1] ** 0.5)
+
+
+class SwiGLU(nn.Module):
+    """w3(silu(w1 x) * w2 x), without biases."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        hidden = int(2.6 * width)
+        self.w1 = nn.Linear(width, hidden, bias=False)
+        self.w2 = nn.Linear(width, hidden, bias=False)
+        self.w3 = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.w3(functional.silu(self.w1(x)) * self.w2(x))
+
+
+class GatedBlock(nn.Module):
+    """Message and state [B, 1, D] to the output that is both; the attention sees one token."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1, self.norm2 = PublishedNorm(width), PublishedNorm(width)
+        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
+        self.ffn = SwiGLU(width)
+        self.gate = nn.Linear(2 * width, width)
+
+    def forward(self, message: torch.Tensor, state: torch.Tensor) -> torch.Tensor:
+        h = MIX * (message + state)
+        n = self.norm1(h)
+        h = h + self.attn(n, n, n, need_weights=False)[0]
+        candidate = h + self.ffn(self.norm2(h))
+        z = torch.sigmoid(self.gate(torch.cat([candidate, state], dim=-1)))
+        return z * candidate + (1 - z) * state
+
+
+class HRM(nn.Module):
+    """[B, T, 2] to [B, 2]: the L stream every step, the H stream every k-th."""
+
+    def __init__(self, width: int, blocks: int, heads: int, k_step: int):
+        super().__init__()
+        self.k_step = k_step
+        self.embed = nn.Linear(2, width)
+        self.L_blocks = nn.ModuleList(GatedBlock(width, heads) for _ in range(blocks))
+        self.H_blocks = nn.ModuleList(GatedBlock(width, heads) for _ in range(blocks))
+        self.head = nn.Linear(width, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        embedded = self.embed(x)
+        zero = torch.zeros_like(embedded[:, :1])
+        low, high = [zero] * len(self.L_blocks), [zero] * len(self.H_blocks)
+        for t in range(x.shape[1]):
+            if t % self.k_step == 0:
+                high = climb(self.H_blocks, low[-1].detach(), high)
+            low = climb(self.L_blocks, embedded[:, t : t + 1] + high[-1], low)
+        return self.head(low[-1])[:, 0]
+
+
+def climb(blocks: nn.ModuleList, message: torch.Tensor, states: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Send a message up a stream; the new states."""
+    updated = []
+    for block, state in zip(blocks, states, strict=True):
+        message = block(message, state)
+        updated.append(message)
+    return updated
+
+
+class LSTM(nn.Module):
+    """[B, T, 2] to [B, 2]: two layers and a linear head on the last output."""
+
+    def __init__(self, width: int, layers: int = 2):
+        super().__init__()
+        self.lstm = nn.LSTM(2, width, layers, batch_first=True)
+        self.fc = nn.Linear(width, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.lstm(x)[0][:, -1])
+
+
+def training_step(model: nn.Module, compiled: bool):
+    """(x, target) -> loss, after one update: clip at 1.0, AdamW."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.01, fused=True)
+    forward = torch.compile(model) if compiled else model
+
+    def step(x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        loss = functional.mse_loss(forward(x), target)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    return step

@@ -1,0 +1,71 @@
+"""Eight virtual CPU devices for the whole suite, and what several test files share."""
+
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # inherited by the processes that tests start
+
+try:
+    import jax
+except ImportError:  # the planning side runs, and is tested, without jax
+    jax = None
+else:
+    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_legacy_prng_key", "error")
+    # Most of the suite's time is compilation; unoptimised, it takes a third. The command lines that
+    # tests start as processes of their own run as they do for a user.
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: minutes; run with: pytest -m slow")
+
+
+@pytest.fixture(scope="session")
+def meshes():
+    """{number of devices: mesh} for one device and for all eight."""
+    from jax.sharding import AxisType
+
+    def mesh(n):
+        axes = (AxisType.Auto,) * 2
+        return jax.make_mesh((n, 1), ("data", "fsdp"), axis_types=axes, devices=jax.devices()[:n])
+
+    return {n: mesh(n) for n in (1, 8)}
+
+
+@pytest.fixture(scope="session")
+def random_params():
+    """(model, seed, time) -> parameters in which nothing is zero or one: initial values hide mistakes."""
+
+    def draw(model, seed=0, time=4, members=1, scale=1.0):
+        history = np.zeros((1, members, time, 2), np.float32)
+        shapes = jax.eval_shape(model.init, jax.random.key(0), history)["params"]
+        rng = np.random.default_rng(seed)
+
+        def leaf(path, shape):
+            x = rng.standard_normal(shape.shape).astype(np.float32)
+            name = path[-1].key
+            if name.startswith("norm"):
+                return 1 + 0.3 * x
+            return scale * (x / shape.shape[-2] ** 0.5 if name.endswith("kernel") else 0.3 * x)
+
+        return jax.tree_util.tree_map_with_path(leaf, shapes)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def walks():
+    """(groups, obstacles, time, seed) -> plausible histories [G, N, T, 2], positions over size."""
+
+    def draw(groups, members, time, seed=0):
+        rng = np.random.default_rng(seed)
+        angle = rng.uniform(0, 2 * np.pi, (groups, members, 1, 1))
+        steps = 0.035 * np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
+        start = rng.uniform(0.2, 0.8, (groups, members, 1, 2))
+        path = start + steps * np.arange(time)[:, None] + 0.002 * rng.standard_normal((groups, members, time, 2))
+        return path.astype(np.float32)
+
+    return draw
