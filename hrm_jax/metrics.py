@@ -40,25 +40,29 @@ class Pace:
 
 
 class Patience:
-    """Early stopping: counts evaluations since the best held-out loss; a resumed run reads its past."""
+    """Early stopping: counts the evaluations since the best held-out loss."""
 
-    def __init__(self, limit: int, history: list[dict[str, Any]]):
-        self.limit, self._best, self._since = limit, math.inf, 0
-        for record in history:
-            self.see(record)
+    def __init__(self, limit: int, best: float = math.inf, since: float = 0):
+        self.limit, self.best, self.since = limit, best, int(since)
 
-    def see(self, evaluated: dict[str, Any]) -> None:
-        """Take note of an evaluation; a record without a held-out loss is none."""
-        if "eval/loss" not in evaluated:
-            return
-        loss = math.inf if evaluated["eval/loss"] is None else evaluated["eval/loss"]
-        self._since = 0 if loss < self._best else self._since + 1
-        self._best = min(self._best, loss)
+    def see(self, loss: float) -> None:
+        """Take note of the held-out loss of an evaluation."""
+        self.since = 0 if loss < self.best else self.since + 1
+        self.best = min(self.best, loss)
 
     @property
     def exhausted(self) -> bool:
         """Whether the limit is reached; a limit of 0 never is."""
-        return 0 < self.limit <= self._since
+        return 0 < self.limit <= self.since
+
+
+def best_so_far(history: list[dict[str, Any]]) -> tuple[float, int]:
+    """The best held-out loss in the records of a run, and how many evaluations came after it."""
+    patience = Patience(0)
+    for record in history:
+        if "eval/loss" in record:
+            patience.see(math.inf if record["eval/loss"] is None else record["eval/loss"])
+    return patience.best, patience.since
 
 
 class Writer:

@@ -73,7 +73,8 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
         f"{workdir}: {cost.count(state.params):,} parameters, {steps:,} steps"
         + (f", resumed at step {start:,}" if start else "")
     )
-    pace, patience = metrics.Pace(config.batch_size), metrics.Patience(config.early_stopping, writer.history)
+    pace = metrics.Pace(config.batch_size)
+    patience = metrics.Patience(config.early_stopping, *from_first(metrics.best_so_far(writer.history)))
     stop, trace = StopSignal(), Trace(config.profile_steps, start, workdir)
     pending, step = None, start
 
@@ -95,7 +96,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
             evaluated = {name: float(value) for name, value in task.evaluate(state.averaged).items()}
             writer.write(step, evaluated)
             writer.say(f"step {step:,}: {metrics.summary(evaluated)}")
-            patience.see(evaluated)
+            patience.see(evaluated["eval/loss"])
         if step % config.checkpoint.every == 0 or step == steps:
             checkpoints.save(step, state, evaluated)
             evaluated = {}
@@ -217,6 +218,15 @@ def report(writer: metrics.Writer, config: ConfigDict, step: int, scalars: dict,
             f"step {step}: the last {bad} updates were not finite and were skipped "
             f"(optimizer.max_bad_steps = {config.optimizer.max_bad_steps}); the parameters are as before them"
         )
+
+
+def from_first(values: tuple[float, ...]) -> tuple[float, ...]:
+    """What process 0 has, on every process: only it reads the run's past, and all must act on it alike."""
+    if jax.process_count() == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return tuple(float(v) for v in multihost_utils.broadcast_one_to_all(np.array(values, np.float32)))
 
 
 class StopSignal:

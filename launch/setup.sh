@@ -1,5 +1,5 @@
 # Sourced by the other scripts: goes to the checkout's root and makes $python, a Python with all that is needed.
-# Usage: . launch/setup.sh [requirements file …]. PYTHON=python3.12 chooses the base; VENV=dir the place.
+# Usage: . launch/setup.sh FILE … (lists of requirements). PYTHON=python3.12 chooses the base; VENV=dir the place.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 base="${PYTHON:-python3}"
@@ -10,12 +10,12 @@ fi
 
 venv="${VENV:-.venv}"
 python="$venv/bin/python"
-wanted="$(cat "$@") $("$base" --version)"
-if [ "$wanted" != "$(cat "$venv/installed" 2>/dev/null)" ]; then
-  echo "Installing into $venv …"
-  rm -rf "$venv"
-  "$base" -m venv "$venv" || exit 1
-  # Compiling all of jax to bytecode costs more than compiling what is imported.
-  "$python" -m pip install --quiet --disable-pip-version-check --no-compile $(printf -- '-r %s ' "$@") || exit 1
-  echo "$wanted" > "$venv/installed"
-fi
+[ -x "$python" ] || "$base" -m venv "$venv" || exit 1
+for list in "$@"; do
+  stamp="$venv/installed-$(basename "$list")"
+  cmp -s "$list" "$stamp" && continue
+  echo "Installing $list into $venv …"
+  # Compiling all of jax to bytecode would cost more than compiling what is imported.
+  "$python" -m pip install --quiet --disable-pip-version-check --no-compile -r "$list" || exit 1
+  cp "$list" "$stamp"
+done

@@ -2,6 +2,6 @@
 # All tests, on CPU: under 10 minutes on 2 cores. Arguments go to pytest: bash launch/test.sh -k planner
 # The slower proofs: bash launch/test.sh -m slow
 set -euo pipefail
-. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt requirements-test.txt
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt launch/test.txt
 export JAX_PLATFORMS=cpu
 exec "$python" -m pytest "$@"

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hrm_jax"
-LEAVES = {"errors", "provenance", "allocator"}  # anyone may import them; they import none of ours
+LEAVES = {"errors", "files", "provenance", "allocator"}  # anyone may import them; they import none of ours but errors
 WORLDS = {"gridworld", "models", "puzzles", "planning"}
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 
@@ -54,8 +54,8 @@ def test_the_reader_of_imports_reads():
 
 
 @pytest.mark.parametrize("part", sorted(LEAVES))
-def test_leaves_import_nothing_of_ours(part):
-    assert _ours(PACKAGE / f"{part}.py") == set()
+def test_leaves_import_nothing_of_ours_but_errors(part):
+    assert _ours(PACKAGE / f"{part}.py") <= {"errors"} - {part}
 
 
 @pytest.mark.parametrize("part", [p for p in sorted(WORLDS) if (PACKAGE / p).is_dir()])

@@ -155,13 +155,20 @@ def _jitted(model):
 
 
 @functools.cache
-def _gradient(model):
-    """d mean(y²) / d params."""
-    return jax.jit(jax.grad(lambda p, x, key=None: jnp.mean(model.apply({"params": p}, x, key) ** 2)))
+def _output_and_gradient(model):
+    """y, and d mean(y²) / d params."""
+
+    def loss(params, history):
+        y = model.apply({"params": params}, history)
+        return jnp.mean(y**2), y
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
+    return lambda params, history: gradient(params, history)[::-1]
 
 
 def _hrm(**fields):
-    return models.build({"name": "hrm", "width": 12, "heads": 3, "blocks": 2, **fields})
+    """Small; unroll=1 compiles fastest, and `test_speed_knobs_change_nothing` covers the rest."""
+    return models.build({"name": "hrm", "width": 12, "heads": 3, "blocks": 2, "unroll": 1, **fields})
 
 
 # ---------------------------------------------------------------- functions
@@ -174,7 +181,7 @@ def _hrm(**fields):
         (6, dict(k_step=2, block="recurrent", norm_eps=1e-12)),
         (5, dict(k_step=2, block="recurrent", blocks=1, norm="rms", features="motion", size=9)),
         (3, dict(k_step=5, norm="rms", features="motion", blocks=3)),  # H runs once
-        (4, dict(k_step=1, unroll=1)),
+        (4, dict(k_step=1, unroll=4)),
     ],
 )
 def test_hrm_computes_the_specification(time, fields, random_params, walks):
@@ -210,7 +217,7 @@ def test_8gpu_v2_computes_the_specification_and_is_blind_to_order(random_params,
     _close(ours, expected.reshape(2, 2, 2))
     _close(_jitted(model)(params, history[:, :, [3, 1, 4, 0, 2, 5]]), ours)
     assert np.abs(_jitted(model)(params, history[:, :, [5, 1, 2, 3, 4, 0]]) - ours).min() > 1e-4
-    gradient = _gradient(model)(params, history)
+    _, gradient = _output_and_gradient(model)(params, history)
     for stream, leaf in itertools.product(("low", "high"), params["low"]):
         assert (np.abs(gradient[stream][leaf]).max() == 0) == (stream == "low" and leaf.startswith("gate")), leaf
 
@@ -259,7 +266,7 @@ def test_the_two_norms():
 
 def test_queries_and_keys_are_dead_and_nothing_else_is(random_params, walks):
     model = _hrm()
-    gradient = _gradient(model)(random_params(model), walks(5, 1, 4))
+    _, gradient = _output_and_gradient(model)(random_params(model), walks(5, 1, 4))
     for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
         dead = path[-1].key.startswith("qk_")
         per_block = np.abs(np.asarray(leaf)).reshape(2, -1).max(axis=1)  # of both blocks, both halves
@@ -272,20 +279,20 @@ def test_no_gradient_flows_from_high_to_low_when_detached(detach, random_params,
     model = _hrm(attention="obstacles", norm="rms", detach=detach)
     params, history = random_params(model), walks(1, 2, 4)
     params["low"]["out_kernel"] = np.zeros_like(params["low"]["out_kernel"])
-    reach = jax.jit(jax.jacobian(lambda x: model.apply({"params": params}, x)[0, 0]))(history)[:, 0]  # [2, N, T, 2]
-    assert np.abs(reach[:, 0]).min() > 0
+    reach = np.asarray(jax.jit(jax.grad(lambda x: model.apply({"params": params}, x)[0, 0, 0]))(history)[0])
+    assert np.abs(reach[0]).min() > 0  # [N, T, 2]
     moved = history.copy()
     moved[:, 1, 0] += 0.1
     assert np.abs(_jitted(model)(params, moved)[0, 0] - _jitted(model)(params, history)[0, 0]).max() > 1e-4
     # With k = 2 the last H step (t = 2) has read obstacle 1 up to t = 1.
-    assert (np.abs(reach[:, 1, 2:]).max() == 0) and (np.abs(reach[:, 1, :2]).max() == 0) == detach
+    assert np.abs(reach[1, 2:]).max() == 0 and (np.abs(reach[1, :2]).max() == 0) == detach
 
 
 @pytest.mark.parametrize("block", ["gated", "recurrent"])
 def test_gradients_are_the_derivatives_of_the_specification(block, random_params, walks):
     model = _hrm(block=block, blocks=2, detach=False, norm="rms")
     params, history = random_params(model), walks(3, 1, 5)
-    ours = _gradient(model)(params, history)
+    _, ours = _output_and_gradient(model)(params, history)
     rng = np.random.default_rng(1)
     direction = jax.tree.map(lambda a: rng.standard_normal(a.shape), params)
 
@@ -298,22 +305,20 @@ def test_gradients_are_the_derivatives_of_the_specification(block, random_params
     assert found == pytest.approx(expected, rel=2e-4)
 
 
-@pytest.mark.parametrize("change", [dict(unroll=1), dict(remat=True)], ids=str)
-def test_speed_knobs_change_nothing(change, random_params, walks):
-    plain, other = _hrm(), _hrm(**change)
-    params, history = random_params(plain), walks(5, 1, 4)
-    _close(_jitted(other)(params, history), _jitted(plain)(params, history), 1e-6)
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9)),
-        _gradient(other)(params, history),
-        _gradient(plain)(params, history),
-    )
+def test_speed_knobs_change_nothing(random_params, walks):
+    params, history = random_params(_hrm()), walks(5, 1, 4)
+    y, gradient = _output_and_gradient(_hrm())(params, history)
+    for change in (dict(unroll=4), dict(remat=True)):
+        other_y, other_gradient = _output_and_gradient(_hrm(**change))(params, history)
+        _close(other_y, y, 1e-6)
+        for a, b in zip(*map(jax.tree.leaves, (other_gradient, gradient)), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
 
 
 @pytest.mark.parametrize("name", ["hrm", "lstm"])
 def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_params, walks):
     def build(dtype):
-        extra = {"norm": "rms", "blocks": 2, "heads": 3} if name == "hrm" else {}
+        extra = {"norm": "rms", "blocks": 1, "heads": 3, "unroll": 1} if name == "hrm" else {}
         return models.build({"name": name, "width": 12, "dtype": dtype, **extra})
 
     half, full = build("bfloat16"), build("float32")
@@ -321,11 +326,12 @@ def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_param
     shapes = jax.eval_shape(half.init, jax.random.key(0), history)
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(shapes)} == {"float32"}
     params = random_params(full)
-    ours, exact = _jitted(half)(params, history), _jitted(full)(params, history)
+    ours, gradient = _output_and_gradient(half)(params, history)
+    exact, exact_gradient = _output_and_gradient(full)(params, history)
     assert ours.dtype == jnp.float32
     error = np.abs(ours - exact).max() / np.abs(exact).max()
     assert 1e-5 < error < 0.05
-    for a, b in zip(*(jax.tree.leaves(_gradient(m)(params, history)) for m in (half, full)), strict=True):
+    for a, b in zip(*map(jax.tree.leaves, (gradient, exact_gradient)), strict=True):
         assert a.dtype == jnp.float32 and np.isfinite(a).all()
         assert np.sum(a * b) >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
 
@@ -375,7 +381,7 @@ def test_dropout_keeps_the_mean(random_params, walks):
     draws = np.asarray(draws(jax.random.split(jax.random.key(0), 4000))).reshape(-1, 2)
     exact = np.asarray(_jitted(model)(params, history)).ravel()
     assert (np.abs(draws.mean(axis=0) - exact) < 4 * draws.std(axis=0) / 4000**0.5).all()
-    assert (draws.std(axis=0) > 0.1 * np.abs(exact)).all()
+    assert (draws.std(axis=0) > 0.02 * np.abs(exact)).all()  # it did act
 
 
 @pytest.mark.parametrize("name", ["hrm", "lstm"])

@@ -264,7 +264,8 @@ def test_ema_is_kept_exported_and_evaluated(tmp_path, cache):
     run(tmp_path / "b", cache)
     averaged, plain = params_of(tmp_path / "a")[1], params_of(tmp_path / "b")[1]
     assert not same(averaged, plain)
-    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    expected = losses(tmp_path / "b")  # another program, so equal to rounding only
+    assert losses(tmp_path / "a") == pytest.approx(expected, rel=1e-5)
 
 
 def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, cache):

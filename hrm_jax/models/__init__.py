@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -46,6 +47,8 @@ def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, hori
     The published sliding window: every prediction enters the history and the oldest position leaves.
     Positions stay float32 whatever the matmuls use (fault F12).
     """
+
+    chex.assert_axis_dimension(history, -1, 2)
 
     def step(history, _):
         following = history[..., -1, :] + predict(history)

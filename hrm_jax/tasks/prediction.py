@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -99,6 +100,7 @@ class Prediction:
     def loss(self, params: Any, carry: tuple, batch: Windows, key: jax.Array) -> tuple[jax.Array, tuple]:
         """Mean squared displacement error in the published unit: (cells / size)², over batch and axes."""
         predicted = self.model.apply({"params": params}, batch.history, key)
+        chex.assert_equal_shape([predicted, batch.target])  # a broadcast would train on nonsense
         error = jnp.mean((predicted - batch.target) ** 2, axis=(1, 2))  # [G]
         return jnp.mean(error * batch.weight), (carry, {})
 
