@@ -3,13 +3,15 @@
     python benchmarks/training.py [--models hrm lstm] [--widths 64 256] [--batch 1024] [--no_compile]
 
 A step is forward, backward, clip at 1.0 and AdamW, float32, a batch of 1,024 windows of 20 positions. HRM
-has 2 + 2 gated blocks and k = 2, the LSTM two layers. All start from the same weights, their first losses
-must agree, and they take turns within one process, a few steps each; a line gives the median milliseconds
-of a step, and how many of our steps fit in one of theirs (above 1: ours is faster). Compilation is apart.
-Needs PyTorch; `torch.compile` also needs a C++ compiler, else its column says why it is empty.
+has 2 + 2 gated blocks and k = 2, the LSTM two layers. Every contender is a process with the same threads and
+allocator settings; all start from the same weights, their first losses must agree, and they take turns, a
+quarter second each, while the others wait. A line gives the median milliseconds of a step, and how many of
+our steps fit in one of theirs (above 1: ours is faster). Seconds to compile are apart.
+Needs PyTorch; `torch.compile` also needs a C++ compiler, else its column is empty and the line says why.
 """
 
 import argparse
+import multiprocessing
 import os
 import pathlib
 import statistics
@@ -19,6 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
 HISTORY, HEADS, BLOCKS, K_STEP = 20, 4, 2, 2
+TURN = 0.25  # seconds
 
 
 def main() -> None:
@@ -27,12 +30,11 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=("hrm", "lstm"), default=["hrm", "lstm"])
     parser.add_argument("--widths", nargs="+", type=int, default=[64, 256])
     parser.add_argument("--batch", type=int, default=1_024)
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each contender; the median counts")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each contender; the median counts")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--unroll", type=int, help="model.unroll of ours; default: the config's")
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out (its compilation is long)")
     options = parser.parse_args()
-    prepare_process(options.threads)
     print(f"{options.threads} threads, batch {options.batch}, load average {os.getloadavg()[0]:.2f}")
     print(f"{'model':6}{'width':>6}{'ours ms':>10}{'eager ms':>10}{'ratio':>7}{'compiled ms':>13}{'ratio':>7}   compile s")
     for name in options.models:
@@ -40,41 +42,85 @@ def main() -> None:
             print(compare(name, width, options), flush=True)
 
 
+def compare(name: str, width: int, options: argparse.Namespace) -> str:
+    """One line of the table."""
+    whose = ("ours", "eager") if options.no_compile else ("ours", "eager", "compiled")
+    # One after the other: compiling and warming up must not disturb each other either.
+    contenders = {who: Contender(who, name, width, options) for who in whose}
+    notes = [f"{who}: {c.failure}" for who, c in contenders.items() if c.failure]
+    contenders = {who: c for who, c in contenders.items() if not c.failure}
+    if not {"ours", "eager"} <= contenders.keys():
+        raise SystemExit("; ".join(notes))
+    agree({who: c.loss for who, c in contenders.items()})
+    turns = [{who: c.turn() for who, c in contenders.items()} for _ in range(options.rounds)]
+    milliseconds = {who: 1e3 * statistics.median(turn[who] for turn in turns) for who in contenders}
+    for contender in contenders.values():
+        contender.end()
+    cells = f"{name:6}{width:6}{milliseconds['ours']:10.1f}"
+    for who, space in (("eager", 10), ("compiled", 13)):
+        taken = milliseconds.get(who)
+        cells += f"{taken:{space}.1f}{taken / milliseconds['ours']:7.2f}" if taken else f"{'-':>{space}}{'-':>7}"
+    compiled = [f"{who} {c.seconds:.0f}" for who, c in contenders.items() if who != "eager"]
+    return cells + "   " + "  ".join(compiled + notes)
+
+
+class Contender:
+    """A process that holds one way to train, warm, and works only in its turn."""
+
+    def __init__(self, who: str, name: str, width: int, options: argparse.Namespace):
+        self._pipe, inside = multiprocessing.Pipe()
+        spawn = multiprocessing.get_context("spawn")
+        self._process = spawn.Process(target=contend, args=(inside, who, name, width, options), daemon=True)
+        self._process.start()
+        inside.close()
+        try:
+            self.failure, self.loss, self.seconds = self._pipe.recv()
+        except EOFError:
+            self.failure = "its process died"
+
+    def turn(self) -> float:
+        """Seconds of a step, over one turn."""
+        self._pipe.send(True)
+        return self._pipe.recv()
+
+    def end(self) -> None:
+        """End the process."""
+        self._pipe.send(False)
+        self._process.join()
+
+
+def contend(pipe, who: str, name: str, width: int, options: argparse.Namespace) -> None:
+    """The life of a contender: get ready, then a turn a message."""
+    prepare_process(options.threads)
+    try:
+        began = time.perf_counter()
+        model = peer(name, width)
+        step = our_step(name, width, model, options) if who == "ours" else peer_step(model, options, who == "compiled")
+        loss = step()
+    except Exception as error:  # inductor without a compiler raises any of several types
+        pipe.send(((str(error).strip() or repr(error)).splitlines()[0][:120], None, None))
+        return
+    pipe.send(("", loss, time.perf_counter() - began))
+    step()
+    while pipe.recv():
+        count, began = 0, time.perf_counter()
+        while time.perf_counter() - began < TURN:
+            step()
+            count += 1
+        pipe.send((time.perf_counter() - began) / count)
+
+
 def prepare_process(threads: int) -> None:
     """What must be settled before any thread starts; the same for both sides."""
     from hrm_jax import allocator
 
     allocator.keep_freed_memory()
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # idle threads must not spin in the other side's turn
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])  # jax starts a thread a core
+    if hasattr(os, "sched_setaffinity"):  # jax starts a thread a core
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     os.environ["JAX_PLATFORMS"] = "cpu"
     import torch
 
     torch.set_num_threads(threads)
-
-
-def compare(name: str, width: int, options: argparse.Namespace) -> str:
-    """One line of the table."""
-    model = peer(name, width)
-    contenders, seconds, notes = {}, {}, []
-    contenders["ours"], seconds["ours"] = timed(lambda: our_step(name, width, model, options))
-    contenders["eager"], _ = timed(lambda: peer_step(model, options, compiled=False))
-    if not options.no_compile:
-        try:
-            compiled, seconds["torch"] = timed(lambda: peer_step(model, options, compiled=True))
-            contenders["compiled"] = compiled
-        except Exception as error:  # inductor without a compiler: any of several types
-            notes.append(f"torch.compile: {str(error).strip().splitlines()[0][:100]}")
-    losses = {who: step() for who, step in contenders.items()}
-    agree(losses)
-    times = interleave(contenders, options.rounds)
-    ours = times["ours"]
-    cells = f"{name:6}{width:6}{1e3 * ours:10.1f}{1e3 * times['eager']:10.1f}{times['eager'] / ours:7.2f}"
-    if "compiled" in times:
-        cells += f"{1e3 * times['compiled']:13.1f}{times['compiled'] / ours:7.2f}"
-    else:
-        cells += f"{'-':>13}{'-':>7}"
-    return cells + "   " + "  ".join([*(f"{who} {s:.0f}" for who, s in seconds.items()), *notes])
 
 
 def peer(name: str, width: int):
@@ -97,16 +143,13 @@ def data(batch: int):
 
 
 def peer_step(model, options: argparse.Namespace, compiled: bool):
-    """A function that makes one PyTorch update of a copy of `model`, already warm, and returns the loss."""
-    import copy
-
+    """A function that makes one PyTorch update of `model` and returns the loss before it."""
     import peers
     import torch
 
-    step = peers.training_step(copy.deepcopy(model), compiled)
+    step = peers.training_step(model, compiled)
     x, target = (torch.from_numpy(a) for a in data(options.batch))
-    first = [float(step(x, target))]
-    return lambda: first.pop() if first else float(step(x, target))
+    return lambda: float(step(x, target))
 
 
 def our_step(name: str, width: int, model, options: argparse.Namespace):
@@ -133,8 +176,7 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
         state, scalars = update(state, batch)
         return float(scalars["loss"])
 
-    first = [step()]
-    return lambda: first.pop() if first else step()
+    return step
 
 
 def configured(fields: dict, options: argparse.Namespace):
@@ -151,32 +193,11 @@ def configured(fields: dict, options: argparse.Namespace):
     return config
 
 
-def timed(make):
-    """The result of `make()` and the seconds it took."""
-    began = time.perf_counter()
-    made = make()
-    return made, time.perf_counter() - began
-
-
 def agree(losses: dict[str, float]) -> None:
     """Stop unless the first losses are those of one network."""
     for who, loss in losses.items():
         if not abs(loss - losses["eager"]) <= 1e-4 * abs(losses["eager"]):
             raise SystemExit(f"{who} computes another function: first loss {loss:.6e}, eager {losses['eager']:.6e}")
-
-
-def interleave(contenders: dict, rounds: int) -> dict[str, float]:
-    """Median seconds of a step; in every round each contender has a turn of about a quarter second."""
-    seconds = {who: [] for who in contenders}
-    for _ in range(rounds):
-        for who, step in contenders.items():
-            step()  # warm the caches that the others have used
-            count, began = 0, time.perf_counter()
-            while count < 2 or time.perf_counter() - began < 0.25:
-                step()
-                count += 1
-            seconds[who].append((time.perf_counter() - began) / count)
-    return {who: statistics.median(turns) for who, turns in seconds.items()}
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hrm_jax import files, provenance
+from hrm_jax import allocator, files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning import episode, statistics, world
 from hrm_jax.planning.baselines import BASELINES
@@ -30,6 +30,7 @@ LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Evaluate as the command line asks; nothing is written unless all of it is done."""
+    allocator.keep_freed_memory()
     try:
         return _evaluate(_parser().parse_args(arguments))
     except KeyboardInterrupt:

@@ -4,6 +4,7 @@
     python -m hrm_jax.interop import FILE.pt|.safetensors|.npz --out model.npz
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -11,6 +12,7 @@ import zipfile
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict
 
 from hrm_jax import export
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error
@@ -34,6 +36,8 @@ def convert(state: State, heads: int = 4, k_step: int = 2) -> tuple[dict[str, An
             return _convert_hrm(state, heads, k_step)
     except KeyError as error:
         raise RequestError(f"the state_dict lacks {error}; known layouts are {FAMILIES}") from None
+    except (ValueError, IndexError) as error:
+        raise RequestError(f"shapes of the state_dict do not fit ({error}); known layouts are {FAMILIES}") from None
     raise RequestError(f"unknown state_dict ({', '.join(list(state)[:3])}, …); known layouts are {FAMILIES}")
 
 
@@ -158,35 +162,66 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
 READERS = {".npz": _read_npz, ".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}
 
 
-def golden(path: pathlib.Path) -> int:
-    """Print the largest relative error of every output and gradient of a golden file; 1 above tolerance."""
+def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
+    """The flax model of a converted checkpoint; parameters that do not fit it are a `RequestError`."""
     import jax
     import jax.numpy as jnp
 
     from hrm_jax import models
 
+    model = models.build(fields)
+    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, 2, 2)))["params"]
+    for name, leaf in flatten_dict(expected, sep="/").items():
+        found, wanted = export.flatten(params)[name].shape, leaf.shape
+        if found != wanted:
+            raise RequestError(f"{name} has shape {list(found)}, {fields['name']} wants {list(wanted)}")
+    return model
+
+
+def golden(path: pathlib.Path) -> int:
+    """Print the largest relative error of every output and gradient of a golden file; 1 above tolerance."""
     arrays = _read_golden(path)
     state, config = read_state(path)
     family = str(config.get("family", ""))
     if not family.startswith("hrm-cloud/"):
         raise RequestError(f'{path}: family "{family}"; allowed are hrm-cloud/gated, hrm-cloud/recurrent, hrm-cloud/lstm')
-    fields, params = convert(state, config.get("heads", 4), config.get("k_step", 2))
-    model = models.build(fields)
-    history = jnp.asarray(arrays["in/x"])[:, None]  # one obstacle a group
+    options = config.get("heads", 4), config.get("k_step", 2)
+    fields, params = convert(state, *options)
+    recorded = {key.removeprefix("grad/"): a for key, a in arrays.items() if key.startswith("grad/")}
+    expected = {"out/y": arrays["out/y"], "out/loss": arrays["out/loss"]}
+    gradients = export.flatten(convert(recorded, *options)[1])
+    expected |= {f"grad/{name}": leaf for name, leaf in gradients.items()}
+    report, failed = _compare(_compute(fields, params, arrays["in/x"]), expected)
+    if failed and fields["name"] == "hrm":
+        # Shapes do not tell whether the original stopped the gradient from H into L; its gradients do.
+        other, still = _compare(_compute({**fields, "detach": False}, params, arrays["in/x"]), expected)
+        if not still:
+            report, failed = other + ["(the H input is not detached)"], False
+    print("\n".join(report))
+    return int(failed)
 
-    def loss(params):
+
+def _compute(fields: dict[str, Any], params: dict[str, Any], x: np.ndarray) -> dict[str, np.ndarray]:
+    """Output, loss = mean(y²) and its gradients, by the names they have in the report."""
+    import jax
+
+    with jax.default_matmul_precision("highest"):
+        (value, y), gradients = _differentiated(build(fields, params))(params, x[:, None])
+    gradients = {f"grad/{name}": leaf for name, leaf in export.flatten(gradients).items()}
+    return {"out/y": np.asarray(y), "out/loss": np.asarray(value), **gradients}
+
+
+@functools.cache
+def _differentiated(model: Any) -> Any:
+    """(params, history [B, 1, T, 2]) -> ((loss, output [B, 2]), gradients), compiled once a model."""
+    import jax
+    import jax.numpy as jnp
+
+    def loss(params, history):
         y = model.apply({"params": params}, history)[:, 0]
         return jnp.mean(y * y), y
 
-    with jax.default_matmul_precision("highest"):
-        (value, y), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
-    failed = _report("out/y", y, arrays["out/y"], OUTPUT_TOLERANCE)
-    failed |= _report("out/loss", value, arrays["out/loss"], OUTPUT_TOLERANCE)
-    recorded = {key.removeprefix("grad/"): a for key, a in arrays.items() if key.startswith("grad/")}
-    expected = convert(recorded, config.get("heads", 4), config.get("k_step", 2))[1]
-    for name, leaf in export.flatten(expected).items():
-        failed |= _report(f"grad/{name}", export.flatten(gradients)[name], leaf, GRADIENT_TOLERANCE)
-    return int(failed)
+    return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
 def _read_golden(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -199,17 +234,21 @@ def _read_golden(path: pathlib.Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _report(name: str, ours: Any, expected: np.ndarray, tolerance: float) -> bool:
-    """Print one line; whether the error, relative to the largest magnitude expected, exceeds tolerance.
+def _compare(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> tuple[list[str], bool]:
+    """A line for every name, and whether any error, relative to the largest magnitude, exceeds tolerance.
 
     Where exact zeros are expected (dead queries and keys) nothing but zeros will do.
     """
-    ours, expected = np.asarray(ours, np.float64), np.asarray(expected, np.float64)
-    scale = np.abs(expected).max()
-    error = np.abs(ours - expected).max() / (scale or 1.0)
-    bad = not error <= (tolerance if scale else 0.0)
-    print(f"{name:<24} {error:.2e}  (tolerance {tolerance if scale else 0:g}){'  FAILED' if bad else ''}")
-    return bad
+    lines, failed = [], False
+    for name, value in expected.items():
+        tolerance = GRADIENT_TOLERANCE if name.startswith("grad/") else OUTPUT_TOLERANCE
+        scale = np.abs(value.astype(np.float64)).max()
+        tolerance = tolerance if scale else 0.0
+        error = np.abs(ours[name].astype(np.float64) - value).max() / (scale or 1.0)
+        bad = not error <= tolerance
+        lines.append(f"{name:<24} {error:.2e}  (tolerance {tolerance:g}){'  FAILED' if bad else ''}")
+        failed |= bad
+    return lines, failed
 
 
 def import_checkpoint(path: pathlib.Path, out: pathlib.Path, heads: int, k_step: int, history: int) -> None:
@@ -218,7 +257,7 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, heads: int, k_step:
 
     state, config = read_state(path)
     fields, params = convert(state, config.get("heads", heads), config.get("k_step", k_step))
-    fields = models.describe(models.build(fields))
+    fields = models.describe(build(fields, params))
     export.write_model(out, params, {"model": fields, "world": {"size": 20}, "history": history, "source": path.name})
     count = sum(a.size for a in export.flatten(params).values())
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")

@@ -65,7 +65,9 @@ def walks():
         angle = rng.uniform(0, 2 * np.pi, (groups, members, 1, 1))
         steps = 0.035 * np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
         start = rng.uniform(0.2, 0.8, (groups, members, 1, 2))
-        path = start + steps * np.arange(time)[:, None] + 0.002 * rng.standard_normal((groups, members, time, 2))
+        path = (
+            start + steps * np.arange(time)[:, None] + 0.002 * rng.standard_normal((groups, members, time, 2))
+        )
         return path.astype(np.float32)
 
     return draw

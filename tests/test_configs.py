@@ -9,10 +9,10 @@ import jax
 import pytest
 
 from hrm_jax import cost, models, train
+from hrm_jax.gridworld.types import WorldConfig
 from hrm_jax.optimizer import OptimizerConfig
 from hrm_jax.tasks import TASKS
 from hrm_jax.tasks.prediction import DataConfig
-from hrm_jax.gridworld.types import WorldConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -82,7 +82,6 @@ def test_a_config_builds(name, meshes):
     assert (config.data.history, config.data.world.history) == (history, history)
     assert (config.optimizer.learning_rate, config.optimizer.clip) == (rate, clip)
     assert config.eval_every == config.checkpoint.every == -(-task.samples_per_epoch // batch_size)
-    task.world  # noqa: B018
     expected = WorldConfig(
         n_static=20, history=history, distinct_static=False, connected=False, safe_start=False
     )

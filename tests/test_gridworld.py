@@ -121,7 +121,9 @@ def test_published_draws_have_the_published_statistics(published):
     ours = jax.vmap(functools.partial(maps.occupancy, PUBLISHED))(published[0][:50])
     np.testing.assert_array_equal(ours, grids[:50])
     count = jax.vmap(functools.partial(maps.count_free, PUBLISHED))(published[0])
-    np.testing.assert_array_equal(count, [400 - n for n in (np.diff(published[0], prepend=0) > 0).sum(axis=1)])
+    np.testing.assert_array_equal(
+        count, [400 - n for n in (np.diff(published[0], prepend=0) > 0).sum(axis=1)]
+    )
 
 
 @pytest.mark.parametrize("cells", [[0, 0, 3, 4, 9, 14], [1, 2, 3, 4, 5, 6], [0] * 6, [7, 8, 10, 11, 13, 14]])
@@ -207,14 +209,20 @@ def _smallest_distance_to_start(position, velocity, history, size):
 def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(config, standard):
     n = 1500
     _, position, velocity = (a[:n] for a in standard) if config is STANDARD else _resets(config, n, seed=3)
-    nearest = _smallest_distance_to_start(position.reshape(-1, 2), velocity.reshape(-1, 2), config.history, config.size)
+    nearest = _smallest_distance_to_start(
+        position.reshape(-1, 2), velocity.reshape(-1, 2), config.history, config.size
+    )
     assert nearest.min() > 2 - 1e-3
     assert nearest.min() < 2.05  # and no more than that
     anything = dataclasses.replace(config, safe_start=False)
     p, v = (a.reshape(-1, 2) for a in _resets(anything, n, seed=4)[1:])
     free = _smallest_distance_to_start(p, v, config.history, config.size) >= 2
     assert 0.001 < 1 - free.mean() < 0.3
-    for measure in (lambda p, v: p[..., 0], lambda p, v: p.sum(-1), lambda p, v: np.arctan2(v[..., 0], v[..., 1])):
+    for measure in (
+        lambda p, v: p[..., 0],
+        lambda p, v: p.sum(-1),
+        lambda p, v: np.arctan2(v[..., 0], v[..., 1]),
+    ):
         ours = measure(position.reshape(-1, 2), velocity.reshape(-1, 2))
         assert stats.ks_2samp(ours, measure(p[free], v[free])).pvalue > 1e-3
 
@@ -264,7 +272,9 @@ def test_bounces_are_as_frequent_as_measured_on_the_original(episodes):
 
 
 def test_reference_losses_of_the_training_data(episodes):
-    histories, targets = jax.vmap(lambda e: rollout.all_windows(e, 20, 20))(jnp.asarray(episodes, jnp.float32))
+    histories, targets = jax.vmap(lambda e: rollout.all_windows(e, 20, 20))(
+        jnp.asarray(episodes, jnp.float32)
+    )
     assert histories.shape == (1500, 50, 6, 20, 2) and targets.shape == (1500, 50, 6, 2)
     histories, targets = np.asarray(histories, np.float64), np.asarray(targets, np.float64)
     last = histories[..., -1, :] - histories[..., -2, :]
@@ -291,7 +301,9 @@ def test_a_track_is_a_column_of_its_episode(config):
 
     @jax.jit
     def both(numbers):
-        return rollout.episode(config, key, 15), jax.vmap(lambda n: rollout.track(config, key, n, 15))(numbers)
+        return rollout.episode(config, key, 15), jax.vmap(lambda n: rollout.track(config, key, n, 15))(
+            numbers
+        )
 
     whole, alone = both(jnp.arange(config.n_obstacles))
     np.testing.assert_array_equal(jnp.moveaxis(alone, 0, 1), whole)
@@ -318,7 +330,9 @@ def test_fixed_windows_by_id(together):
 
 def _fresh(config, seed, count, per_episode, history, steps, together=False):
     arguments = (config, jax.random.key(seed), count, per_episode, history, steps, together)
-    return jax.tree.map(np.asarray, jax.jit(rollout.fresh_windows, static_argnums=(0, 2, 3, 4, 5, 6))(*arguments))
+    return jax.tree.map(
+        np.asarray, jax.jit(rollout.fresh_windows, static_argnums=(0, 2, 3, 4, 5, 6))(*arguments)
+    )
 
 
 def test_fresh_windows_follow_the_motion_and_use_every_offset():
@@ -328,7 +342,9 @@ def test_fresh_windows_follow_the_motion_and_use_every_offset():
     assert windows.target.shape == (2 * n * per_episode, 1, 2)
     np.testing.assert_array_equal(windows.weight, 1)
     following = windows.history[:, :, -1] + windows.target
-    path = np.concatenate([windows.history, following[:, :, None]], axis=2)[:, 0] * LOOSE.size  # [G, T + 1, 2]
+    path = (
+        np.concatenate([windows.history, following[:, :, None]], axis=2)[:, 0] * LOOSE.size
+    )  # [G, T + 1, 2]
     path = path.reshape(2, per_episode, n, history + 1, 2)
     assert path.min() >= -1e-5 and path.max() <= LOOSE.size - 0.01 + 1e-5
     for episode, obstacle in itertools.product(range(2), range(n)):
@@ -352,7 +368,9 @@ def test_fresh_groups_are_the_obstacles_of_one_world():
 def test_windows_do_not_depend_on_the_devices(meshes):
     def on(mesh):
         layout = sharding.over_batch(mesh)
-        return jax.jit(lambda key: rollout.fresh_windows(SMALL, key, 24, 2, 4, 9, False), out_shardings=layout)
+        return jax.jit(
+            lambda key: rollout.fresh_windows(SMALL, key, 24, 2, 4, 9, False), out_shardings=layout
+        )
 
     one, eight = (on(meshes[n])(jax.random.key(9)) for n in (1, 8))
     assert len(eight.history.sharding.device_set) == 8
@@ -377,10 +395,14 @@ def test_shuffled_is_a_permutation_that_the_key_names(n):
             assert abs(np.corrcoef(a, b)[0, 1]) < 5 / n**0.5
         assert abs(np.corrcoef(orders[0][:-1], orders[0][1:])[0, 1]) < 5 / n**0.5
         key = _keys(0, 4)[0]
-        np.testing.assert_array_equal(shuffle(key, jnp.arange(n)[n // 2 : n // 2 + 8]), orders[0][n // 2 : n // 2 + 8])
+        np.testing.assert_array_equal(
+            shuffle(key, jnp.arange(n)[n // 2 : n // 2 + 8]), orders[0][n // 2 : n // 2 + 8]
+        )
 
 
 def test_shuffled_sends_a_position_everywhere():
-    firsts = np.asarray(jax.jit(jax.vmap(lambda key: rollout.shuffled(key, jnp.arange(3), 50)))(_keys(1, 20_000)))
+    firsts = np.asarray(
+        jax.jit(jax.vmap(lambda key: rollout.shuffled(key, jnp.arange(3), 50)))(_keys(1, 20_000))
+    )
     for column in firsts.T:
         assert stats.chisquare(np.bincount(column, minlength=50)).pvalue > 1e-4

@@ -7,7 +7,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hrm_jax"
-LEAVES = {"errors", "files", "provenance", "allocator"}  # anyone may import them; they import none of ours but errors
+LEAVES = {
+    "errors",
+    "files",
+    "provenance",
+    "allocator",
+}  # anyone may import them; they import none of ours but errors
 WORLDS = {"gridworld", "models", "puzzles", "planning"}
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 
@@ -66,7 +71,9 @@ def test_worlds_never_import_one_another_nor_what_is_above_them(part):
 
 def test_tasks_import_only_what_is_below_them():
     for path in _files("tasks"):
-        assert _ours(path) <= LEAVES | {"tasks", "gridworld", "models", "puzzles", "metrics", "sharding"}, path
+        assert _ours(path) <= LEAVES | {"tasks", "gridworld", "models", "puzzles", "metrics", "sharding"}, (
+            path
+        )
 
 
 def test_the_training_loop_knows_tasks_only():
@@ -119,4 +126,6 @@ def test_configs_import_ml_collections_and_their_base_only(path):
 
 def test_torch_is_needed_nowhere():
     for path in PACKAGE.rglob("*.py"):
-        assert not {n for n in _imports(path, nested=False) if n.split(".")[0] in ("torch", "safetensors")}, path
+        assert not {n for n in _imports(path, nested=False) if n.split(".")[0] in ("torch", "safetensors")}, (
+            path
+        )

@@ -15,7 +15,16 @@ from hrm_jax.errors import RequestError
 from hrm_jax.optimizer import OptimizerConfig
 
 STEPS_40 = [0, 3, 10, 11, 12, 25, 38, 39]
-RATES_40 = [2.4e-05, 0.000123400109, 0.000588333976, 0.0006, 0.000598113671, 0.0003000012, 1.88872949e-06, 2.4e-09]
+RATES_40 = [
+    2.4e-05,
+    0.000123400109,
+    0.000588333976,
+    0.0006,
+    0.000598113671,
+    0.0003000012,
+    1.88872949e-06,
+    2.4e-09,
+]
 BETAS_40 = [0.95, 0.932743, 0.8520254, 0.85, 0.8503144, 0.9, 0.9496856, 0.95]
 
 START, TARGET = np.array([1.0, -2.0, 0.5], np.float32), np.array([0.3, 0.1, -0.7], np.float32)
@@ -144,7 +153,12 @@ def test_lamb_is_the_published_variant():
     target["embed"]["bias"][:] = 0  # no gradient, no parameter: no update
 
     config = _config(
-        name="lamb", bias_correction=False, eps=1e-6, learning_rate=0.02, weight_decay=0.01, schedule="constant"
+        name="lamb",
+        bias_correction=False,
+        eps=1e-6,
+        learning_rate=0.02,
+        weight_decay=0.01,
+        schedule="constant",
     )
     start = jax.tree.map(lambda a: a.astype(np.float32), params)
     path, _ = _descend(config, 6, start, lambda p: jax.tree.map(lambda a, b: 2 * (a - b), p, target))
@@ -194,7 +208,9 @@ def test_clipping_bounds_the_global_norm():
 
     for clip, scale in ((0.0, 1.0), (10.0, 1.0), (1.0, 0.2)):
         jax.tree.map(
-            lambda m, g, s=scale: np.testing.assert_allclose(m, 0.1 * s * g, rtol=1e-6), first_moment(clip), gradient
+            lambda m, g, s=scale: np.testing.assert_allclose(m, 0.1 * s * g, rtol=1e-6),
+            first_moment(clip),
+            gradient,
         )
 
 

@@ -23,8 +23,12 @@ def _config(batch_size=16, source="fixed", attention=None, **data):
     """A small world in which nothing is redrawn, and a small LSTM."""
     c = base.get_config()
     c.batch_size = batch_size
-    c.data.update(source=source, episodes=EPISODES, episode_steps=STEPS, history=HISTORY, windows_per_episode=2)
-    c.data.world.update(size=9, n_static=5, n_obstacles=OBSTACLES, history=HISTORY, connected=False, safe_start=False)
+    c.data.update(
+        source=source, episodes=EPISODES, episode_steps=STEPS, history=HISTORY, windows_per_episode=2
+    )
+    c.data.world.update(
+        size=9, n_static=5, n_obstacles=OBSTACLES, history=HISTORY, connected=False, safe_start=False
+    )
     c.data.update(data)
     c.model = base.lstm()
     c.model.width = 4
@@ -43,7 +47,9 @@ def _numbers(mesh, **change):
 
 def _rows(batch, present_only=True):
     """History and target of every sample as one tuple, to know it again."""
-    flat = np.concatenate([batch.history.reshape(len(batch.history), -1), batch.target.reshape(len(batch.target), -1)], 1)
+    flat = np.concatenate(
+        [batch.history.reshape(len(batch.history), -1), batch.target.reshape(len(batch.target), -1)], 1
+    )
     return [tuple(row) for row in flat[batch.weight > 0]] if present_only else [tuple(row) for row in flat]
 
 
@@ -120,7 +126,7 @@ def test_a_group_is_a_world_at_one_time(source, meshes):
         return
     assert len(np.unique(members, axis=0)) == 75
     assert {tuple(m) for m in members} == {tuple(m) for m in samples.history.reshape(75, -1)}
-    # Of one world at one time: where a member's track goes on by a step, the same group has all members' steps.
+    # One world at one time: where a member's track goes on by a step, all members' tracks do.
     follows = np.abs(groups.history[:, None, :, 1:] - groups.history[None, :, :, :-1]).max(axis=(3, 4)) < 1e-6
     np.testing.assert_array_equal(follows.any(axis=2), follows.all(axis=2))
     assert follows.all(axis=2).sum() == EPISODES * (STEPS - HISTORY - 1)
@@ -133,7 +139,9 @@ def test_the_loss_is_the_mean_squared_error_of_the_samples_that_weigh(meshes, ra
     predicted = np.asarray(task.model.apply({"params": params}, history))
 
     def loss(weight):
-        value, (carry, scalars) = task.loss(params, (), Windows(history, target, jnp.array(weight)), jax.random.key(0))
+        value, (carry, scalars) = task.loss(
+            params, (), Windows(history, target, jnp.array(weight)), jax.random.key(0)
+        )
         assert (carry, scalars) == ((), {})
         return float(value)
 
@@ -143,7 +151,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_samples_that_weigh(meshes, ra
 
 
 def _constant_velocity_by_hand(worlds, start, horizon):
-    """Errors of constant velocity in the published NumPy world, seen `start` steps in: [E, horizon, N, 2] cells."""
+    """Its errors in the published NumPy world, `start` steps in: [E, horizon, N, 2] cells."""
     drawn = numpy_world.draw(numpy_world.WORLDS["hrm-cloud"], range(worlds))
     path = numpy_world.tracks(drawn, start + horizon)
     last, step = path[:, start], path[:, start] - path[:, start - 1]
@@ -224,7 +232,11 @@ def test_micro_batches_must_divide_the_batch(meshes):
 def test_describe_says_what_a_model_file_must_say():
     described = Prediction.describe(_config())
     assert described["history"] == HISTORY
-    assert (described["world"]["size"], described["model"]["size"], described["model"]["name"]) == (9, 9, "lstm")
+    assert (described["world"]["size"], described["model"]["size"], described["model"]["name"]) == (
+        9,
+        9,
+        "lstm",
+    )
     assert sorted(described) == ["history", "model", "world"]
 
 

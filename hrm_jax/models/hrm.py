@@ -180,12 +180,12 @@ def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Ar
     """One block (§1.4 items 3 and 4): message and state [..., N, D] float32 to its output."""
     dtype = jnp.dtype(config.dtype)
     h = message + state if config.block == "recurrent" else MIX * (message + state)
-    n = layers.normalize(h, w["norm1"], config.norm, config.norm_eps)
+    n = layers.direction(h, config.norm, config.norm_eps)
     if config.attention == "single":
         h = h + layers.linear(n, w["mix_kernel"], w["mix_bias"], dtype)
     else:
         h = h + attend(config, w, n)
-    n = layers.normalize(h, w["norm2"], config.norm, config.norm_eps)
+    n = layers.direction(h, config.norm, config.norm_eps)
     gated, linear = jnp.split(layers.linear(n, w["up_kernel"], None, dtype).astype(dtype), 2, axis=-1)
     candidate = h + layers.linear(jax.nn.silu(gated) * linear, w["down_kernel"], None, dtype)
     if config.block == "recurrent":
@@ -207,18 +207,23 @@ def attend(config: HRMConfig, w: Weights, n: jax.Array) -> jax.Array:
 def prepare(config: HRMConfig, stream: Weights) -> Weights:
     """Weights as the recurrence uses them, computed once a call instead of once an application.
 
-    Attention over one token is the linear map V then out: one matrix, folded in float32. The SwiGLU is
-    padded with zeros to a multiple of 128 where accelerators want it (1331 is odd: unaligned rows).
+    A norm's gain is multiplied into the matrix that reads it: its gradient then is one small sum a call,
+    not a sum over the batch an application. Attention over one token is the linear map V then out: one
+    matrix, folded in float32. The SwiGLU is padded with zeros to a multiple of 128 where accelerators want
+    it (1331 is odd: unaligned rows).
     """
-    used = {k: v for k, v in stream.items() if not k.startswith(("qk_", "v_", "out_"))}
+    used = {k: v for k, v in stream.items() if not k.startswith(("norm", "qk_", "v_", "out_"))}
+    gain1, gain2 = stream["norm1"][:, :, None], stream["norm2"][:, :, None]
     if config.attention == "single":
-        used["mix_kernel"] = stream["v_kernel"] @ stream["out_kernel"]
+        used["mix_kernel"] = gain1 * (stream["v_kernel"] @ stream["out_kernel"])
         folded = jnp.einsum("nd,nde->ne", stream["v_bias"], stream["out_kernel"])
         used["mix_bias"] = folded + stream["out_bias"]
     else:
         used |= {k: v for k, v in stream.items() if k.startswith(("qk_", "v_", "out_"))}
+        used |= {k: gain1 * stream[k] for k in ("qk_kernel", "v_kernel")}
+    used["up_kernel"] = gain2 * stream["up_kernel"]
     if config.dtype == "bfloat16":
-        used |= _aligned(config, stream)
+        used |= _aligned(config, used)
     return used
 
 

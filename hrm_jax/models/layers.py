@@ -23,12 +23,17 @@ def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Arra
     `rms` scales by sqrt(D). `published` divides by sqrt(D) instead, the originals' fault F6: its output
     has RMS 1/D (specs/cloud.md §1.4).
     """
+    return gain * direction(x, kind, eps)
+
+
+def direction(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
+    """`normalize` without its gain, which a caller may multiply into the matrix that follows."""
     x = x.astype(jnp.float32)
     dim = x.shape[-1]
     scale = dim**0.5 if kind == "rms" else dim**-0.5
     # The maximum stands inside the root so that the gradient at exactly zero is finite.
     square = jnp.sum(x * x, axis=-1, keepdims=True)
-    return gain * (scale * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps)))
+    return scale * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps))
 
 
 def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, dtype: jnp.dtype) -> jax.Array:

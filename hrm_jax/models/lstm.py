@@ -62,18 +62,23 @@ class LSTM(nn.Module):
             ih_bias=(init, (4 * c.width,)),
             hh_bias=(init, (4 * c.width,)),  # redundant beside ih_bias, but torch has it and counts it
         )
-        # All time steps enter in one matmul; only the recurrent half waits for its turn.
-        driven = layers.linear(inputs, w["ih_kernel"], w["ih_bias"] + w["hh_bias"], dtype)
+        # One matmul a step on [input, state]: a matmul over all steps beforehand would write and read a
+        # [T, ..., 4 D] array, and cost more than it saves.
+        kernel = jnp.concatenate([w["ih_kernel"], w["hh_kernel"]])
+        bias = w["ih_bias"] + w["hh_bias"]
 
         def step(state, x):
             cell, hidden = state
-            i, f, g, o = jnp.split(x + layers.linear(hidden, w["hh_kernel"], None, dtype), 4, axis=-1)
+            both = jnp.concatenate([x, hidden], axis=-1)
+            i, f, g, o = jnp.split(layers.linear(both, kernel, bias, dtype), 4, axis=-1)
             cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
             hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
             return (cell, hidden), hidden
 
+        # The matmul's result is kept for the backward pass; the gates are computed from it again.
+        step = jax.checkpoint(step, prevent_cse=False, policy=jax.checkpoint_policies.dots_saveable)
         zero = jnp.zeros((*inputs.shape[1:-1], c.width))
-        return jax.lax.scan(step, (zero, zero), driven, unroll=min(len(inputs), c.unroll))[1]
+        return jax.lax.scan(step, (zero, zero), inputs, unroll=min(len(inputs), c.unroll))[1]
 
 
 def _drop(key: jax.Array, x: jax.Array, rate: float) -> jax.Array:

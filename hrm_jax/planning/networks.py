@@ -6,6 +6,7 @@ all cores.
 """
 
 import concurrent.futures
+import functools
 import json
 import os
 import zipfile
@@ -13,12 +14,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from threadpoolctl import ThreadpoolController
 
 from hrm_jax.errors import RequestError
 
 Weights = dict[str, np.ndarray]
 MIX = np.float32(0.7071)
-BLOCK_ROWS = 768  # obstacles per block: the activations of a small network then stay in cache
+ONE_BLAS_THREAD = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
+BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache
 
 
 def load(path: str | os.PathLike) -> "Predictor":
@@ -50,13 +53,16 @@ class Predictor:
 
     def __init__(self, config: dict[str, Any], params: Weights):
         self.config = config
-        self.world: dict[str, Any] = config["world"]
-        self.history: int = config["history"]
         self._together = config["model"].get("attention", "single") == "obstacles"
         try:
+            self.world: dict[str, Any] = config["world"]
+            self.history: int = config["history"]
             self._forward = FORWARD[config["model"]["name"]](config["model"], params)
+            self._forward(np.zeros((1, 1, 2, 2), np.float32))  # shapes that do not fit fail here and now
         except KeyError as error:
             raise RequestError(f"model file lacks {error} that its config asks for") from None
+        except (ValueError, IndexError, TypeError) as error:
+            raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
 
     def predict(self, history: np.ndarray, horizon: int) -> np.ndarray:
         """Free-running prediction: [E, H, N, 2] observed positions (cells) to [E, horizon, N, 2].
@@ -72,7 +78,8 @@ class Predictor:
 
     def _tracks(self, groups: np.ndarray, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        # Each core has a block of its own: BLAS threads beside them would fight for the same cores.
+        with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = pool.map(lambda block: self._roll_out(block, horizon), _split(groups))
             return np.concatenate(list(parts))
 
@@ -278,7 +285,7 @@ def _v2_block(
 
 def _lstm(config: dict[str, Any], params: Weights) -> Callable[[np.ndarray], np.ndarray]:
     """Forward pass of `hrm_jax.models.lstm.LSTM`: [G, N, T, 2] to [G, N, 2]."""
-    stack = [_group(params, f"layer{i}") for i in range(config["layers"])]
+    stack = [_doubled_g(_group(params, f"layer{i}")) for i in range(config["layers"])]
     head = _group(params, "head")
 
     def forward(history: np.ndarray) -> np.ndarray:
@@ -292,18 +299,24 @@ def _lstm(config: dict[str, Any], params: Weights) -> Callable[[np.ndarray], np.
     return forward
 
 
-def _lstm_layer(w: Weights, inputs: np.ndarray) -> np.ndarray:
-    """[T, rows, D_in] to [T, rows, D]; gates in torch's order i, f, g, o."""
+def _doubled_g(w: Weights) -> Weights:
+    """An LSTM layer whose g gate computes 2x, so that one sigmoid serves all gates: tanh(x) = 2 s(2x) - 1."""
     d = w["hh_kernel"].shape[0]
+    factor = np.repeat(np.float32([1, 1, 2, 1]), d)
+    return {leaf: factor * value for leaf, value in w.items()}
+
+
+def _lstm_layer(w: Weights, inputs: np.ndarray) -> np.ndarray:
+    """[T, rows, D_in] to [T, rows, D]; `w` from `_doubled_g`, gates in torch's order i, f, g, o."""
     driven = inputs @ w["ih_kernel"] + (w["ih_bias"] + w["hh_bias"])
-    cell = np.zeros((inputs.shape[1], d), np.float32)
-    outputs = np.zeros((*inputs.shape[:2], d), np.float32)
+    cell = np.zeros((inputs.shape[1], w["hh_kernel"].shape[0]), np.float32)
+    outputs = np.empty((*inputs.shape[:2], cell.shape[1]), np.float32)
     for t, gates in enumerate(driven):
         if t:
             gates += outputs[t - 1] @ w["hh_kernel"]
-        i, f, o = (_sigmoid(gates[:, k * d : (k + 1) * d]) for k in (0, 1, 3))
-        cell = f * cell + i * np.tanh(gates[:, 2 * d : 3 * d])
-        outputs[t] = o * np.tanh(cell)
+        i, f, g, o = np.split(_sigmoid(gates), 4, axis=1)
+        cell = f * cell + i * (2 * g - 1)
+        outputs[t] = o * (2 * _sigmoid(2 * cell) - 1)
     return outputs
 
 

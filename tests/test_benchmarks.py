@@ -1,0 +1,61 @@
+"""Every benchmark runs from its command line at its smallest size and prints its figures."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+FIGURE = r"\d[\d,]*\.?\d*"
+
+
+def run(*command, **environment):
+    """What a benchmark prints."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", **environment}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_world():
+    out = run(sys.executable, "benchmarks/world.py", "--episodes", "2", "--plain", "1", "--rounds", "1")
+    for world in ("standard", "published"):
+        assert re.search(rf"^{world} +{FIGURE} +{FIGURE} +\d+$", out, re.MULTILINE), out
+
+
+@pytest.mark.parametrize("model", ["hrm", "lstm"])
+def test_training(model):
+    pytest.importorskip("torch")
+    out = run(
+        *(sys.executable, "benchmarks/training.py", "--models", model, "--widths", "8"),
+        *("--batch", "4", "--rounds", "1", "--no_compile"),
+    )
+    assert re.search(rf"^{model} +8 +{FIGURE} +{FIGURE} +{FIGURE} +- +- ", out, re.MULTILINE), out
+
+
+def test_startup():
+    small = ("--", "--config.batch_size=6", "--config.model.width=4", "--config.data.history=3")
+    out = run(sys.executable, "benchmarks/startup.py", "--rounds", "1", *small)
+    for cache in ("no cache", "cold", "warm"):
+        assert re.search(rf"^{cache}( +{FIGURE}){{5}}$", out, re.MULTILINE), out
+
+
+def test_planner():
+    out = run(sys.executable, "benchmarks/planner.py", "--episodes", "1", "--plain", "1")
+    assert re.search(rf"^ratio: +{FIGURE}", out, re.MULTILINE), out
+
+
+def test_gpu_explains_itself():
+    done = subprocess.run(["bash", "benchmarks/gpu.sh"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "OUT_DIR" in done.stdout
+
+
+@pytest.mark.slow
+def test_gpu(tmp_path):
+    out = run("bash", "benchmarks/gpu.sh", str(tmp_path), "3", "all", "--tiny", PYTHON=sys.executable)
+    assert re.search(r"^matmul rate +\S+ TFLOP/s", out, re.MULTILINE)
+    assert re.search(rf"^default +{FIGURE} +{FIGURE}%", out, re.MULTILINE), out
+    assert "done: 8 steps" in out and (tmp_path / "model.npz").exists()

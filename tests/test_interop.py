@@ -1,0 +1,372 @@
+"""PyTorch checkpoints of the originals: golden values, imports of every kind of file, refusals."""
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_jax import export, interop
+from hrm_jax.errors import RequestError, exit_on_request_error
+from hrm_jax.planning import networks
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("*.npz"))}
+
+
+def _arrays(path):
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _state(arrays):
+    return {k.removeprefix("state/"): a for k, a in arrays.items() if k.startswith("state/")}
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["interop", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            exit_on_request_error(interop.main)
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+# ---------------------------------------------------------------- golden files
+
+
+def test_the_three_golden_files_are_here():
+    assert list(GOLDEN) == ["hrm_gated_d16_l2", "hrm_recurrent_d16", "lstm_d16"]
+
+
+def test_golden_through_the_command_line():
+    command = [sys.executable, "-m", "hrm_jax.interop", "golden", GOLDEN["hrm_gated_d16_l2"]]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr + done.stdout
+    errors = {
+        m[1]: float(m[2]) for m in re.finditer(r"^(\S+) +(\S+)  \(tolerance", done.stdout, re.MULTILINE)
+    }
+    assert errors["out/y"] < 1e-5 and errors["grad/low/gate_kernel"] < 1e-4
+    assert errors["grad/low/qk_kernel"] == errors["grad/high/qk_bias"] == 0
+    assert len(errors) == 2 + 2 + 2 * 12 + 2  # output and loss; embed; two streams; head
+
+
+def _golden_once(path, command):
+    code, out, _ = command("golden", path)
+    failed = [line.split()[0] for line in out.splitlines() if line.endswith("FAILED")]
+    assert code == (1 if failed else 0)
+    return failed
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_accepts_the_original_and_nothing_else(name, command, tmp_path):
+    assert _golden_once(GOLDEN[name], command) == []
+    arrays, changed = _arrays(GOLDEN[name]), tmp_path / "changed.npz"
+    weight = {"lstm_d16": "state/lstm.weight_hh_l1"}.get(name, "state/embed.weight")
+    for key, share in ((weight, 0.01), ("grad/" + weight.removeprefix("state/"), 0.01)):
+        perturbed = {k: a.copy() for k, a in arrays.items()}
+        largest = np.unravel_index(np.abs(perturbed[key]).argmax(), perturbed[key].shape)
+        perturbed[key][largest] *= 1 + share
+        np.savez(changed, **perturbed)
+        failed = _golden_once(changed, command)
+        assert failed and (key.startswith("state/") or len(failed) == 1)
+
+
+def test_golden_wants_exact_zeros_of_dead_weights(command, tmp_path):
+    arrays = _arrays(GOLDEN["hrm_recurrent_d16"])
+    arrays["grad/L_block.attn.in_proj_weight"][3, 4] = 1e-20  # a query
+    np.savez(tmp_path / "changed.npz", **arrays)
+    assert _golden_once(tmp_path / "changed.npz", command) == ["grad/low/qk_kernel"]
+
+
+# ---------------------------------------------------------------- other sizes, in plain torch
+
+
+def _torch_hrm(torch, state, x, blocks, heads, k_step, detach):
+    """cloud.md §1.4 items 1 to 4, with real attention over a sequence of one token."""
+    functional = torch.nn.functional
+    d = state["embed.weight"].shape[0]
+
+    def norm(h, gain, eps):
+        return gain * functional.normalize(h, dim=-1, eps=eps) * d**-0.5
+
+    def block(name, message, s):
+        w = {k.removeprefix(name + "."): v for k, v in state.items() if k.startswith(name + ".")}
+        gated = "gate.weight" in w
+        eps = 1e-6 if gated else 1e-12
+        h = 0.7071 * (message + s) if gated else message + s
+        n = norm(h, w["norm1.g"], eps)[None]  # one token
+        attended, _ = functional.multi_head_attention_forward(
+            n, n, n, d, heads, w["attn.in_proj_weight"], w["attn.in_proj_bias"], None, None, False, 0.0,
+            w["attn.out_proj.weight"], w["attn.out_proj.bias"],
+        )  # fmt: skip
+        h = h + attended[0]
+        n = norm(h, w["norm2.g"], eps)
+        h = (
+            h
+            + (functional.silu(n @ w["ffn.w1.weight"].T) * (n @ w["ffn.w2.weight"].T)) @ w["ffn.w3.weight"].T
+        )
+        if not gated:
+            return h
+        z = torch.sigmoid(torch.cat([h, s], dim=-1) @ w["gate.weight"].T + w["gate.bias"])
+        return z * h + (1 - z) * s
+
+    low = [torch.zeros(len(x), d) for _ in range(blocks)]
+    high = [torch.zeros(len(x), d) for _ in range(blocks)]
+    for t in range(x.shape[1]):
+        e = functional.linear(x[:, t], state["embed.weight"], state["embed.bias"])
+        if t % k_step == 0:
+            m = low[-1].detach() if detach else low[-1]
+            for i in range(blocks):
+                high[i] = m = block(f"H_blocks.{i}", m, high[i])
+        m = e + high[-1]
+        for i in range(blocks):
+            low[i] = m = block(f"L_blocks.{i}", m, low[i])
+    return functional.linear(low[-1], state["head.weight"], state["head.bias"])
+
+
+def _hrm_shapes(d, blocks, gated):
+    f = int(2.6 * d)
+    shapes = {"embed.weight": (d, 2), "embed.bias": (d,), "head.weight": (2, d), "head.bias": (2,)}
+    for stream, i in itertools.product("LH", range(blocks)):
+        block = {
+            "norm1.g": (d,), "norm2.g": (d,),
+            "attn.in_proj_weight": (3 * d, d), "attn.in_proj_bias": (3 * d,),
+            "attn.out_proj.weight": (d, d), "attn.out_proj.bias": (d,),
+            "ffn.w1.weight": (f, d), "ffn.w2.weight": (f, d), "ffn.w3.weight": (d, f),
+        }  # fmt: skip
+        if gated:
+            block |= {"gate.weight": (d, 2 * d), "gate.bias": (d,)}
+        shapes |= {f"{stream}_blocks.{i}.{name}": shape for name, shape in block.items()}
+    return shapes
+
+
+def _lstm_shapes(d, depth):
+    shapes = {"fc.weight": (2, d), "fc.bias": (2,)}
+    for i in range(depth):
+        shapes |= {f"lstm.weight_ih_l{i}": (4 * d, d if i else 2), f"lstm.weight_hh_l{i}": (4 * d, d)}
+        shapes |= {f"lstm.bias_ih_l{i}": (4 * d,), f"lstm.bias_hh_l{i}": (4 * d,)}
+    return shapes
+
+
+def _torch_lstm(torch, state, x, depth):
+    lstm = torch.nn.LSTM(2, state["fc.weight"].shape[1], depth, batch_first=True)
+    weights = {k.removeprefix("lstm."): v for k, v in state.items() if k.startswith("lstm.")}
+    outputs, _ = torch.func.functional_call(lstm, weights, (x,))
+    return torch.nn.functional.linear(outputs[:, -1], state["fc.weight"], state["fc.bias"])
+
+
+def _random_state(shapes, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def leaf(name, shape):
+        x = rng.standard_normal(shape).astype(np.float32)
+        return 1 + 0.3 * x if name.endswith(".g") else x / shape[-1] ** 0.5 if len(shape) == 2 else 0.3 * x
+
+    return {name: leaf(name, shape) for name, shape in shapes.items()}
+
+
+CASES = {
+    "gated d24 b3 k3": ("gated", dict(d=24, blocks=3, heads=3, k_step=3)),
+    "recurrent d16 b2": ("recurrent", dict(d=16, blocks=2, heads=2, k_step=2)),
+    "lstm 1": ("lstm", dict(d=9, depth=1)),
+    "lstm 3": ("lstm", dict(d=6, depth=3)),
+}
+
+
+def _torch_golden(torch, kind, size, steps=7, detach=True):
+    """A golden file's content for random weights, from plain torch."""
+    if kind == "lstm":
+        shapes, config = _lstm_shapes(size["d"], size["depth"]), {}
+    else:
+        shapes = _hrm_shapes(size["d"], size["blocks"], kind == "gated")
+        config = {"heads": size["heads"], "k_step": size["k_step"]}
+    state = {name: torch.from_numpy(a).requires_grad_() for name, a in _random_state(shapes).items()}
+    x = torch.from_numpy(np.random.default_rng(1).random((4, steps, 2)).astype(np.float32))
+    if kind == "lstm":
+        y = _torch_lstm(torch, state, x, size["depth"])
+    else:
+        y = _torch_hrm(torch, state, x, size["blocks"], detach=detach, **config)
+    loss = (y**2).mean()
+    loss.backward()
+    content = {"in/x": x, "out/y": y, "out/loss": loss} | {f"state/{k}": v for k, v in state.items()}
+    content |= {f"grad/{k}": torch.zeros_like(v) if v.grad is None else v.grad for k, v in state.items()}
+    arrays = {k: v.detach().numpy() for k, v in content.items()}
+    return arrays | {f"config/{k}": np.array(v) for k, v in {"family": f"hrm-cloud/{kind}", **config}.items()}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden_of_other_sizes_by_torch(case, command, tmp_path):
+    torch = pytest.importorskip("torch")
+    arrays = _torch_golden(torch, *CASES[case])
+    np.savez(tmp_path / "other.npz", **arrays)
+    assert _golden_once(tmp_path / "other.npz", command) == []
+    code, _, _ = command("import", tmp_path / "other.npz", "--out", tmp_path / "model.npz", "--history", 7)
+    assert code == 0
+    _same(networks.load(tmp_path / "model.npz").displacement(arrays["in/x"][:, None])[:, 0], arrays["out/y"])
+
+
+def test_golden_recognises_an_original_that_does_not_detach(command, tmp_path):
+    torch = pytest.importorskip("torch")
+    arrays = _torch_golden(torch, "recurrent", dict(d=8, blocks=1, heads=2, k_step=3), detach=False)
+    np.savez(tmp_path / "other.npz", **arrays)
+    code, out, _ = command("golden", tmp_path / "other.npz")
+    assert code == 0 and out.endswith("(the H input is not detached)\n") and "FAILED" not in out
+    arrays["grad/L_blocks.0.ffn.w1.weight"] *= 1.01
+    np.savez(tmp_path / "other.npz", **arrays)
+    assert "grad/low/up_kernel" in _golden_once(tmp_path / "other.npz", command)
+
+
+# ---------------------------------------------------------------- imports
+
+
+def _same(ours, expected, tolerance=1e-5):
+    assert np.abs(ours - expected).max() <= tolerance * np.abs(expected).max()
+
+
+def _save(path, state, kind):
+    if kind == "golden.npz":
+        return path  # as it is
+    if kind == "npz":
+        np.savez(path, **state)
+    elif kind == "safetensors":
+        save = pytest.importorskip("safetensors.numpy").save_file
+        save({k: np.ascontiguousarray(a) for k, a in state.items()}, path)
+    else:
+        torch = pytest.importorskip("torch")
+        tensors = {("module." if "ddp" in kind else "") + k: torch.from_numpy(a) for k, a in state.items()}
+        if "bfloat16" in kind:
+            tensors = {k: v.bfloat16() for k, v in tensors.items()}
+        torch.save({"model_state_dict": tensors} if "wrapped" in kind else tensors, path)
+    return path
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(
+    "kind", ["golden.npz", "npz", "safetensors", "pt", "ddp pt", "wrapped ddp pt", "bfloat16 pt"]
+)
+def test_an_import_predicts_what_the_original_does(name, kind, command, tmp_path):
+    arrays = _arrays(GOLDEN[name])
+    state = _state(arrays)
+    source = GOLDEN[name] if kind == "golden.npz" else tmp_path / f"original.{kind.split()[-1]}"
+    out = tmp_path / "model.npz"
+    code, said, _ = command("import", _save(source, state, kind), "--out", out, "--heads", 4, "--k_step", 2)
+    assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said
+    predictor = networks.load(out)
+    assert (predictor.history, predictor.world["size"]) == (20, 20)
+    ours = predictor.displacement(arrays["in/x"][:, None])[:, 0]
+    _same(ours, arrays["out/y"], 0.1 if "bfloat16" in kind else 1e-5)
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_a_conversion_loses_nothing(name, tmp_path):
+    state, config = interop.read_state(GOLDEN[name])
+    fields, params = interop.convert(state, config.get("heads", 4), config.get("k_step", 2))
+    leaves = export.flatten(params)
+    assert sum(a.size for a in leaves.values()) == sum(a.size for a in state.values())
+    ours = np.sort(np.concatenate([a.ravel() for a in leaves.values()]))
+    np.testing.assert_array_equal(ours, np.sort(np.concatenate([a.ravel() for a in state.values()])))
+    interop.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", 4, 2, 20)
+    written, back = networks.read_model(tmp_path / "model.npz")
+    assert back.keys() == leaves.keys() and fields.items() <= written["model"].items()
+    for key, leaf in leaves.items():
+        np.testing.assert_array_equal(back[key], leaf)
+
+
+def test_what_the_file_does_not_say_is_asked_for(command, tmp_path):
+    arrays = _arrays(GOLDEN["hrm_gated_d16_l2"])
+    np.savez(tmp_path / "state.npz", **_state(arrays))
+    out = tmp_path / "model.npz"
+    code, _, _ = command(
+        "import", tmp_path / "state.npz", "--out", out, "--heads", 8, "--k_step", 3, "--history", 10
+    )
+    config, _ = networks.read_model(out)
+    assert (code, config["model"]["heads"], config["model"]["k_step"], config["history"]) == (0, 8, 3, 10)
+    different = networks.load(out).displacement(arrays["in/x"][:, None])[:, 0]
+    assert np.abs(different - arrays["out/y"]).max() > 1e-3 * np.abs(arrays["out/y"]).max()
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def _foreign_family(tmp_path, family):
+    path = tmp_path / "foreign.npz"
+    np.savez(path, **{**_arrays(GOLDEN["lstm_d16"]), "config/family": np.array(family)})
+    return path
+
+
+def _refused(command, *arguments):
+    code, _, err = command(*arguments)
+    assert code == 2 and err.startswith("error: ") and err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize("family", ["diffusion/v2", "hrm-act", "trm"])
+def test_a_golden_file_of_another_family_is_refused(family, command, tmp_path):
+    assert family in _refused(command, "golden", _foreign_family(tmp_path, family))
+
+
+def test_golden_refuses_what_is_no_golden_file(command, tmp_path):
+    assert "none.npz" in _refused(command, "golden", tmp_path / "none.npz")
+    (tmp_path / "model.pt").write_bytes(b"x")
+    assert ".npz" in _refused(command, "golden", tmp_path / "model.pt")
+    whole = _arrays(GOLDEN["lstm_d16"])
+    for key in ("in/x", "out/y", "config/family", "state/fc.weight", "grad/lstm.bias_hh_l1"):
+        np.savez(tmp_path / "part.npz", **{k: a for k, a in whole.items() if k != key})
+        assert key.split("/")[1] in _refused(command, "golden", tmp_path / "part.npz")
+    content = GOLDEN["lstm_d16"].read_bytes()
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    assert "cut.npz" in _refused(command, "golden", tmp_path / "cut.npz")
+
+
+def test_import_refuses_what_it_does_not_know(command, tmp_path):
+    out = tmp_path / "model.npz"
+
+    def told(path, *more):
+        text = _refused(command, "import", path, "--out", out, *more)
+        assert not out.exists()
+        return text
+
+    assert "none.npz" in told(tmp_path / "none.npz")
+    (tmp_path / "model.h5").write_bytes(b"x")
+    assert ".h5" in told(tmp_path / "model.h5") and ".safetensors" in told(tmp_path / "model.h5")
+    np.savez(tmp_path / "other.npz", **{"encoder.weight": np.zeros((3, 3))})
+    assert "encoder.weight" in told(tmp_path / "other.npz")
+    whole = _arrays(GOLDEN["hrm_gated_d16_l2"])
+    for key in ("state/L_blocks.1.ffn.w3.weight", "state/H_blocks.0.gate.bias", "state/head.bias"):
+        np.savez(tmp_path / "part.npz", **{k: a for k, a in whole.items() if k != key})
+        assert key.rsplit(".", 2)[-1] in (text := told(tmp_path / "part.npz")) and "lacks" in text
+    np.savez(tmp_path / "uneven.npz", **{k: a for k, a in whole.items() if "H_blocks.1" not in k})
+    assert "2 L blocks but 1 H" in told(tmp_path / "uneven.npz")
+    assert "--layers" in told(GOLDEN["hrm_gated_d16_l2"], "--layers", 3)
+    np.savez(tmp_path / "state.npz", **_state(whole))
+    assert "16" in (text := told(tmp_path / "state.npz", "--heads", 5)) and "5" in text
+    for suffix in ("npz", "safetensors", "pt"):
+        cut = tmp_path / f"cut.{suffix}"
+        cut.write_bytes(GOLDEN["lstm_d16"].read_bytes()[:5000])
+        assert "cut" in (text := told(cut)) or "pip install" in text
+
+
+@pytest.mark.parametrize("blocks", [(0,), (0, 1)], ids=["one", "all"])
+def test_import_refuses_shapes_that_do_not_fit(blocks, command, tmp_path):
+    whole, out = _arrays(GOLDEN["hrm_gated_d16_l2"]), tmp_path / "model.npz"
+    for stream, block in itertools.product("LH", blocks):
+        name = f"state/{stream}_blocks.{block}.ffn.w3.weight"
+        whole[name] = whole[name][:, :-1]
+    np.savez(tmp_path / "odd.npz", **whole)
+    assert "shape" in _refused(command, "import", tmp_path / "odd.npz", "--out", out)
+    assert not out.exists()
+
+
+def test_an_empty_state_dict_is_refused():
+    with pytest.raises(RequestError, match="known layouts"):
+        interop.convert({}, 4, 2)
