@@ -34,6 +34,8 @@ VARIANTS = {  # in order of worth: what the time does not allow is left out
 }
 SAME_RUN = ("default", "remat", "unroll 1", "unroll 2")  # variants that train the published batch
 TINY = {"model.width": 32, "model.heads": 4, "model.blocks": 2, "data.episodes": 50, "data.eval_episodes": 16}
+HEADER = f"{'variant':20}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}"
+HEADER += f"{'batch ms':>9}{'GiB':>7}{'compile s':>11}"
 TINY_BATCH = 512  # every batch size is divided by this
 TRAIN_SHARE = 0.5  # of the minutes, where both parts are asked for
 SLOWEST = 200  # seconds that one variant may take
@@ -42,7 +44,8 @@ WIND_UP = 45  # seconds for the last evaluation, the checkpoint and the export
 
 def main() -> None:
     """Measure and train as the flags ask."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--part", choices=("all", "measure", "train"), default="all")
@@ -69,8 +72,8 @@ def measure(options: argparse.Namespace, deadline: float) -> None:
     """The matmul rate, then one variant after the other while there is time."""
     figures = {"matmul": run_child("matmul", options, deadline), "variants": {}}
     peak = figures["matmul"].get("flops_per_second")
-    print("matmul rate  " + (f"{peak / 1e12:.3g} TFLOP/s" if peak else figures["matmul"]["error"]), flush=True)
-    print(f"{'variant':20}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}{'batch ms':>9}{'GiB':>7}{'compile s':>11}")
+    rate = f"{peak / 1e12:.3g} TFLOP/s" if peak else figures["matmul"]["error"]
+    print(f"matmul rate  {rate}\n{HEADER}", flush=True)
     for name in VARIANTS:
         left = deadline - time.monotonic()
         result = run_child(name, options, deadline) if left > 20 else {"error": "no time left"}
@@ -118,7 +121,8 @@ def matmul_rate(_: str, tiny: bool) -> dict:
     a, b = (jax.random.normal(jax.random.key(i), (n, n), jnp.bfloat16) for i in range(2))
     multiply = jax.jit(jnp.matmul)
     seconds = median_seconds(lambda: multiply(a, b), groups=9, rounds=2 if tiny else 20)
-    return {"device": jax.devices()[0].device_kind, "jax": jax.__version__, "flops_per_second": 2 * n**3 / seconds}
+    device = jax.devices()[0].device_kind
+    return {"device": device, "jax": jax.__version__, "flops_per_second": 2 * n**3 / seconds}
 
 
 def step_rate(name: str, tiny: bool) -> dict:
@@ -218,14 +222,16 @@ def train(options: argparse.Namespace, deadline: float) -> None:
     workdir = options.out / "run"
     shutil.rmtree(workdir, ignore_errors=True)  # another number of steps is another experiment
     fields = {**VARIANTS[name], **(TINY if options.tiny else {}), "epochs": 0, "steps": steps}
-    fields |= {"log_every": max(1, steps // 40), "eval_every": -(-steps // 4), "checkpoint.every": -(-steps // 2)}
+    fields |= {"log_every": max(1, steps // 40), "eval_every": -(-steps // 4)}
+    fields |= {"checkpoint.every": -(-steps // 2)}
     if options.tiny:
         fields["batch_size"] = 16_384 // TINY_BATCH
     print(f"training {steps:,} steps ({name}: {figures['samples_per_second']:,.0f} samples/s)", flush=True)
     command = [sys.executable, "-m", "hrm_jax.train", "--config", CONFIG, "--workdir", str(workdir)]
     command += [f"--config.{field}={value}" for field, value in fields.items()]
     run_until(command, deadline - WIND_UP / 2, options.out / "train.log")
-    export = [sys.executable, "-m", "hrm_jax.export", "--workdir", str(workdir), "--out", str(options.out / "model.npz")]
+    export = [sys.executable, "-m", "hrm_jax.export", "--workdir", str(workdir)]
+    export += ["--out", str(options.out / "model.npz")]
     subprocess.run(export, check=True, cwd=ROOT, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     shutil.copy(workdir / "metrics.jsonl", options.out)
     for line in (workdir / "metrics.jsonl").read_text().splitlines():
@@ -250,7 +256,8 @@ def fastest(options: argparse.Namespace) -> tuple[str, dict]:
 def run_until(command: list[str], deadline: float, log: pathlib.Path) -> None:
     """Run `command`, its output shown and logged; at the deadline ask it to save and end."""
     with open(log, "w") as file:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = subprocess.Popen(command, text=True, cwd=ROOT, **both)
         signal.signal(signal.SIGALRM, lambda *_: process.terminate())
         signal.alarm(max(1, int(deadline - time.monotonic())))
         for line in process.stdout:

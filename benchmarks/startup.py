@@ -25,7 +25,8 @@ STAGES = ("import", "build", "state", "step")
 
 def main() -> None:
     """Start processes and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--config", default="configs/quickstart.py")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("overrides", nargs="*", help="config fields, after --")
@@ -47,10 +48,11 @@ def main() -> None:
 
 def start(options: argparse.Namespace, cache: str) -> dict[str, float]:
     """Seconds of one start; `total` is what the parent's clock says."""
-    command = [sys.executable, __file__, CHILD, f"--config={options.config}", f"--config.compile_cache={cache}"]
+    command = [sys.executable, __file__, CHILD, f"--config={options.config}", *options.overrides]
+    command.append(f"--config.compile_cache={cache}")
     environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
     began = time.time()
-    done = subprocess.run([*command, *options.overrides], capture_output=True, text=True, env=environment, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT)
     if done.returncode:
         raise SystemExit(done.stderr)
     times = json.loads(done.stdout.splitlines()[-1])

@@ -26,7 +26,8 @@ PUBLISHED = {"n_static": 20, "distinct_static": False, "connected": False, "safe
 
 def main() -> None:
     """Time both worlds in both ways."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("--episodes", type=int, default=256, help="in one call of the jitted world")
     parser.add_argument("--plain", type=int, default=4, help="episodes of one turn of the plain loop")
     parser.add_argument("--rounds", type=int, default=5, help="turns of each; the median counts")
@@ -89,7 +90,7 @@ def jitted_world(fields: dict, episodes: int):
 
 
 class PlainWorld:
-    """The originals' environment: 20x20 cells, six obstacles at 0.7 cells a step that bounce off the border."""
+    """The originals' environment: 20x20 cells, six obstacles at 0.7 cells a step that bounce."""
 
     size, n_obstacles, speed = 20, 6, 0.7
 

@@ -1,4 +1,4 @@
-"""Our HRM at the size of hrm-cloud's mid model: motion in, a correction out, correct norms, attention across obstacles.
+"""Our HRM, mid-sized: motion in, a correction out, correct norms, attention across obstacles.
 
     python -m hrm_jax.train --config configs/hrm_motion.py --workdir runs/hrm_motion
 

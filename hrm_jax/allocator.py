@@ -1,4 +1,4 @@
-"""Large arrays come and go every step on a CPU; glibc gives each back to the kernel and faults it in again."""
+"""Host memory: large arrays come and go every step, and glibc returns each to the kernel in between."""
 
 import ctypes
 import sys

@@ -18,11 +18,20 @@ from hrm_jax.errors import RequestError
 
 METRIC = "eval/loss"  # what "best" means: lower is better
 # Fields that may change between two starts: they alter neither the data nor the parameters.
-FREE = ("log_every", "eval_every", "checkpoint.", "mesh.", "profile_steps", "compile_cache", "model.unroll", "model.remat")
+FREE = (
+    "log_every",
+    "eval_every",
+    "checkpoint.",
+    "mesh.",
+    "profile_steps",
+    "compile_cache",
+    "model.unroll",
+    "model.remat",
+)
 
 
 def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
-    """Write `config.json`, or refuse a workdir that another config has begun, naming the fields that differ."""
+    """Write `config.json`, or refuse a workdir that another config has begun, naming what differs."""
     path = workdir / "config.json"
     if path.exists():
         _refuse_other(path, config)
@@ -66,7 +75,10 @@ class Checkpoints:
             [
                 preserve.LatestN(keep),
                 preserve.BestN(
-                    get_metric_fn=lambda m: m[METRIC], reverse=True, n=1, keep_checkpoints_without_metrics=False
+                    get_metric_fn=lambda m: m[METRIC],
+                    reverse=True,
+                    n=1,
+                    keep_checkpoints_without_metrics=False,
                 ),
             ]
         )
@@ -110,7 +122,9 @@ def restore_params(workdir: pathlib.Path, which: str = "latest") -> tuple[int, d
     """
     folder = (workdir / "checkpoints").resolve()
     if not folder.is_dir():
-        raise RequestError(f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}")
+        raise RequestError(
+            f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
+        )
     options = ocp.CheckpointManagerOptions(read_only=True, best_fn=lambda m: m[METRIC], best_mode="min")
     handlers = {"state": ocp.PyTreeCheckpointHandler()}
     with ocp.CheckpointManager(folder, options=options, item_handlers=handlers) as manager:
@@ -129,7 +143,9 @@ def restore_params(workdir: pathlib.Path, which: str = "latest") -> tuple[int, d
 def _pick(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
-        raise RequestError(f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}")
+        raise RequestError(
+            f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
+        )
     if which == "latest":
         return steps[-1]
     if which == "best":

@@ -63,7 +63,9 @@ def _find(name: str) -> str:
             return f"{candidate}{colon}{variant}"
     known = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
     stem = pathlib.Path(file).stem
-    raise RequestError(f"--config {name}: no such file; configs/ has {', '.join(known)}{nearest(stem, known)}")
+    raise RequestError(
+        f"--config {name}: no such file; configs/ has {', '.join(known)}{nearest(stem, known)}"
+    )
 
 
 def _config_value(argv: list[str]) -> str | None:
@@ -76,7 +78,9 @@ def _check_fields(argv: list[str], config: ConfigDict) -> None:
     for word in argv:
         match = OVERRIDE.match(word)
         if match and match[1] not in fields:
-            raise RequestError(f"unknown config field {match[1]}{nearest(match[1], fields) or _siblings(match[1], fields)}")
+            raise RequestError(
+                f"unknown config field {match[1]}{nearest(match[1], fields) or _siblings(match[1], fields)}"
+            )
 
 
 def _siblings(name: str, fields: dict[str, Any]) -> str:
@@ -88,5 +92,7 @@ def _siblings(name: str, fields: dict[str, Any]) -> str:
 def _fields(config: ConfigDict, prefix: str = "") -> dict[str, Any]:
     fields = {}
     for name, value in config.items():
-        fields |= _fields(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {prefix + name: value}
+        fields |= (
+            _fields(value, f"{prefix}{name}.") if isinstance(value, ConfigDict) else {prefix + name: value}
+        )
     return fields

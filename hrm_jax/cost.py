@@ -77,7 +77,9 @@ def describe(mesh: Mesh, state: Any, step: Any, batch: Any, samples: int, steps:
 def shapes(tree: Any, shardings: Any) -> Any:
     """`jax.eval_shape` results with their shardings attached."""
     return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), tree, shardings
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        tree,
+        shardings,
     )
 
 

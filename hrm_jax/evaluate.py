@@ -43,13 +43,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
     paths = _model_files(options.model)
     scenarios = _scenarios(options, protocol)
-    predictors = {
-        name: _predictor(name, path, options.backend, scenarios) for name, path in paths.items()
-    }
+    predictors = {name: _predictor(name, path, options.backend, scenarios) for name, path in paths.items()}
     files.check_writable(options.out)
-    outcomes = {
-        name: _run(name, predictor, scenarios, protocol) for name, predictor in predictors.items()
-    }
+    outcomes = {name: _run(name, predictor, scenarios, protocol) for name, predictor in predictors.items()}
     report = build_report(scenarios, protocol, outcomes)
     _write(options.out, report)
     print(_table(report, protocol))
@@ -134,9 +130,7 @@ def _scenarios(options: argparse.Namespace, protocol: Protocol) -> Scenarios:
     return stored.select(slice(first - held[0], stop - held[0]))
 
 
-def _seed_range(
-    options: argparse.Namespace, default: tuple[int, int], limit: int
-) -> tuple[int, int]:
+def _seed_range(options: argparse.Namespace, default: tuple[int, int], limit: int) -> tuple[int, int]:
     """First and last + 1 of the scenario ids."""
     count = options.episodes
     if count is not None and count < 1:
@@ -163,9 +157,7 @@ def _parse_seeds(text: str) -> tuple[int, int]:
     return int(first), int(stop)
 
 
-def _predictor(
-    name: str, path: Path | None, backend: str, scenarios: Scenarios
-) -> episode.Predictor:
+def _predictor(name: str, path: Path | None, backend: str, scenarios: Scenarios) -> episode.Predictor:
     """The predictor called `name`, refused where it does not fit the scenarios' world."""
     asked = scenarios.world
     if name in BASELINES and path is None:
@@ -180,8 +172,7 @@ def _predictor(
         )
     if model.history > asked.history:
         raise RequestError(
-            f"{path}: needs {model.history} observed steps; "
-            f'world "{asked.name}" gives {asked.history}'
+            f'{path}: needs {model.history} observed steps; world "{asked.name}" gives {asked.history}'
         )
     return model.predict
 
@@ -197,9 +188,7 @@ def _loader(backend: str) -> Callable:
 # ---------------------------------------------------------------- running
 
 
-def _run(
-    name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol
-) -> str:
+def _run(name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol) -> str:
     """Outcomes of one model; progress and seconds on stderr."""
     live = sys.stderr.isatty()
     say = functools.partial(print, file=sys.stderr, flush=True)
@@ -268,7 +257,7 @@ def _table(report: dict, protocol: Protocol) -> str:
         rate = [f"{100 * result['rate']:.1f}", interval(result)]
         rows.append([name, str(result["n"]), str(result["success"]), *rate, *counts])
     first, stop = report["seeds"]
-    title = f'protocol {report["protocol"]}, world {report["world"]}, seeds {first}:{stop}'
+    title = f"protocol {report['protocol']}, world {report['world']}, seeds {first}:{stop}"
     legend = (
         f"Success: the goal within {protocol.steps} steps without a collision. "
         "Interval: Wilson. Paired tests are in the report."

@@ -1,7 +1,7 @@
 """Files for the planning side, which never imports jax: `model.npz` and `scenarios.npz`.
 
-    python -m hrm_jax.export --workdir runs/x --out model.npz              (a checkpoint)
-    python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds like those it trains in)
+python -m hrm_jax.export --workdir runs/x --out model.npz              (a checkpoint)
+python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds like those it trains in)
 """
 
 import argparse
@@ -26,7 +26,12 @@ def flatten(params: Any) -> dict[str, np.ndarray]:
 
 def write_model(out: pathlib.Path, params: Any, config: dict[str, Any]) -> None:
     """Write `params` and `config` (model, world, history, …) as a self-describing `model.npz`."""
-    config = {"format": "hrm_jax/1", **config, "versions": provenance.versions(), "commit": provenance.commit()}
+    config = {
+        "format": "hrm_jax/1",
+        **config,
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+    }
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
     with files.written_whole(out, "wb") as file:
         np.savez(file, config=np.array(json.dumps(config)), **arrays)

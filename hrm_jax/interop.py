@@ -1,7 +1,7 @@
 """PyTorch checkpoints of the originals become our parameters; golden files prove the functions equal.
 
-    python -m hrm_jax.interop golden FILE.npz
-    python -m hrm_jax.interop import FILE.pt|.safetensors|.npz --out model.npz
+python -m hrm_jax.interop golden FILE.npz
+python -m hrm_jax.interop import FILE.pt|.safetensors|.npz --out model.npz
 """
 
 import functools
@@ -20,7 +20,7 @@ from hrm_jax.errors import Parser, RequestError, exit_on_request_error
 State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layouts
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel / DDP and of torch.compile
-FAMILIES = "HRM-cloud predictors: gated or recurrent (embed.*, L_block*.*, H_block*.*, head.*) and lstm (lstm.*, fc.*)"
+FAMILIES = "HRM-cloud's gated or recurrent (embed.*, L_block*.*, H_block*.*, head.*) and lstm (lstm.*, fc.*)"
 
 
 def convert(state: State, heads: int = 4, k_step: int = 2) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -37,7 +37,9 @@ def convert(state: State, heads: int = 4, k_step: int = 2) -> tuple[dict[str, An
     except KeyError as error:
         raise RequestError(f"the state_dict lacks {error}; known layouts are {FAMILIES}") from None
     except (ValueError, IndexError) as error:
-        raise RequestError(f"shapes of the state_dict do not fit ({error}); known layouts are {FAMILIES}") from None
+        raise RequestError(
+            f"shapes of the state_dict do not fit ({error}); known layouts are {FAMILIES}"
+        ) from None
     raise RequestError(f"unknown state_dict ({', '.join(list(state)[:3])}, …); known layouts are {FAMILIES}")
 
 
@@ -61,7 +63,12 @@ def _convert_hrm(state: State, heads: int, k_step: int) -> tuple[dict[str, Any],
     }
     if len(low) != len(high):
         raise RequestError(f"{len(low)} L blocks but {len(high)} H blocks: both streams must be equally deep")
-    params = {"embed": _linear(state, "embed"), "low": stacked[0], "high": stacked[1], "head": _linear(state, "head")}
+    params = {
+        "embed": _linear(state, "embed"),
+        "low": stacked[0],
+        "high": stacked[1],
+        "head": _linear(state, "head"),
+    }
     return fields, params
 
 
@@ -147,7 +154,9 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         import torch
     except ImportError:
-        raise RequestError("reading .pt needs PyTorch: pip install torch, or convert to .safetensors") from None
+        raise RequestError(
+            "reading .pt needs PyTorch: pip install torch, or convert to .safetensors"
+        ) from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises several types for damaged and for pickled-code files
@@ -184,9 +193,12 @@ def golden(path: pathlib.Path) -> int:
     state, config = read_state(path)
     family = str(config.get("family", ""))
     if not family.startswith("hrm-cloud/"):
-        raise RequestError(f'{path}: family "{family}"; allowed are hrm-cloud/gated, hrm-cloud/recurrent, hrm-cloud/lstm')
+        raise RequestError(
+            f'{path}: family "{family}"; allowed are hrm-cloud/gated, hrm-cloud/recurrent, hrm-cloud/lstm'
+        )
     options = config.get("heads", 4), config.get("k_step", 2)
     fields, params = convert(state, *options)
+    fields["unroll"] = 1  # almost all the time here is compilation
     recorded = {key.removeprefix("grad/"): a for key, a in arrays.items() if key.startswith("grad/")}
     expected = {"out/y": arrays["out/y"], "out/loss": arrays["out/loss"]}
     gradients = export.flatten(convert(recorded, *options)[1])
@@ -258,7 +270,9 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, heads: int, k_step:
     state, config = read_state(path)
     fields, params = convert(state, config.get("heads", heads), config.get("k_step", k_step))
     fields = models.describe(build(fields, params))
-    export.write_model(out, params, {"model": fields, "world": {"size": 20}, "history": history, "source": path.name})
+    export.write_model(
+        out, params, {"model": fields, "world": {"size": 20}, "history": history, "source": path.name}
+    )
     count = sum(a.size for a in export.flatten(params).values())
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")
 

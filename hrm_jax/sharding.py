@@ -35,7 +35,7 @@ def over_batch(mesh: Mesh) -> NamedSharding:
 
 
 def of_state(mesh: Mesh, state: Any) -> Any:
-    """A sharding for every leaf of a train state: replicated, or with fsdp its largest divisible axis split."""
+    """A sharding for every leaf of a train state: replicated, or with fsdp its largest axis split."""
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _spec(leaf.shape, mesh.shape["fsdp"])), state)
 
 

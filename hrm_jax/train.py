@@ -25,11 +25,15 @@ from hrm_jax.errors import RequestError, exit_on_request_error
 from hrm_jax.tasks import TASKS
 from hrm_jax.tasks.base import Batch, Task
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True)
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True
+)
 WORKDIR = flags.DEFINE_string("workdir", None, "where the run lives; the same workdir resumes it")
 DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run costs and exit")
 DISTRIBUTED = flags.DEFINE_bool("distributed", False, "several processes, found by Slurm, MPI or the TPU pod")
-COORDINATOR = flags.DEFINE_string("coordinator", None, "host:port of process 0, to name the processes by hand")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "host:port of process 0, to name the processes by hand"
+)
 PROCESSES = flags.DEFINE_integer("num_processes", None, "with --coordinator: how many")
 PROCESS = flags.DEFINE_integer("process_id", None, "with --coordinator: which one this is")
 
@@ -111,9 +115,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     return state
 
 
-def build(
-    config: ConfigDict, mesh: Mesh
-) -> tuple[Task, int, optax.GradientTransformation, optax.Schedule]:
+def build(config: ConfigDict, mesh: Mesh) -> tuple[Task, int, optax.GradientTransformation, optax.Schedule]:
     """Task, number of steps, optimizer and learning rate of a config; a wrong field is a `RequestError`."""
     for name in ("batch_size", "log_every", "eval_every"):
         if config[name] < 1:
@@ -183,7 +185,7 @@ def make_step(
 
 
 def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts: int):
-    """`gradient` over `batch` in `parts` micro-batches, one after the other; means of losses and gradients."""
+    """`gradient` over `batch` in `parts` micro-batches, one after the other; losses and gradients are means."""
     if parts == 1:
         return gradient(state.params, state.carry, batch, key)
     # Micro-batch i takes every parts-th example: each device then keeps the examples it has.

@@ -175,6 +175,8 @@ def test_the_wall_cuts_a_step_short_and_turns_the_velocity():
     after = dynamics.step(STANDARD, Obstacles(jnp.stack([p, p[::-1]], -1), jnp.stack([v, v[::-1]], -1)))
     np.testing.assert_allclose(after.position, np.stack([p1, p1[::-1]], -1), rtol=1e-6)
     np.testing.assert_array_equal(after.velocity, np.stack([v1, v1[::-1]], -1))
+    near = dynamics.step(STANDARD, Obstacles(jnp.array([19.745, 5.0]), jnp.array([0.25, 0.5])))
+    assert near.velocity.tolist() == [0.25, 0.5]  # 19.995 is still inside
 
 
 @pytest.mark.parametrize("size", [20, 7])

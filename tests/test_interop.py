@@ -88,6 +88,12 @@ def test_golden_wants_exact_zeros_of_dead_weights(command, tmp_path):
     assert _golden_once(tmp_path / "changed.npz", command) == ["grad/low/qk_kernel"]
 
 
+@pytest.mark.parametrize("ours, fails", [(0.0, False), (-0.0, False), (1e-30, True), (np.nan, True)])
+def test_where_zeros_are_expected_nothing_else_will_do(ours, fails):
+    expected = {"grad/x": np.zeros(3, np.float32)}
+    assert interop._compare({"grad/x": np.array([0.0, ours, 0.0])}, expected)[1] == fails
+
+
 # ---------------------------------------------------------------- other sizes, in plain torch
 
 

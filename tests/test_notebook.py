@@ -52,7 +52,8 @@ def test_nbformat_agrees():
 
 
 def test_badge_and_clone_name_one_repository():
-    (badge,) = re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob", "".join(cells("markdown")))
+    text = "".join(cells("markdown"))
+    (badge,) = re.findall(r"colab\.research\.google\.com/github/([\w.-]+/[\w.-]+)/blob", text)
     (cloned,) = re.findall(r'^REPOSITORY = "(.*)"$', "\n".join(cells("code")), flags=re.MULTILINE)
     assert badge == cloned
 
@@ -74,9 +75,8 @@ def test_every_cell_runs(tmp_path):
         "MPLBACKEND": "Agg",
         "PYTHONUNBUFFERED": "1",
     }
-    done = subprocess.run(
-        [sys.executable, script], cwd=ROOT / "notebooks", env=environment, capture_output=True, text=True, timeout=300
-    )
+    quiet = {"capture_output": True, "text": True, "timeout": 300}
+    done = subprocess.run([sys.executable, script], cwd=ROOT / "notebooks", env=environment, **quiet)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     # Interrupted, then resumed by the same command, then judged.
     assert re.search(r"SIGTERM: saved at step \d+; the same command resumes", done.stdout), done.stdout

@@ -197,7 +197,12 @@ def two_processes(workdir, cache):
     started = [
         subprocess.Popen(
             **command(
-                workdir, cache, f"--coordinator=127.0.0.1:{port}", "--num_processes=2", f"--process_id={i}", devices=2
+                workdir,
+                cache,
+                f"--coordinator=127.0.0.1:{port}",
+                "--num_processes=2",
+                f"--process_id={i}",
+                devices=2,
             ),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -73,9 +73,7 @@ def free_cell(cells: jax.Array, rank: jax.Array) -> jax.Array:
     if cells.shape[0] == 0:
         return rank
     # The start is no wall, so the repeated zeros of lost draws must not shift the rank.
-    return jax.lax.fori_loop(
-        0, cells.shape[0], lambda i, r: r + ((cells[i] > 0) & (cells[i] <= r)), rank
-    )
+    return jax.lax.fori_loop(0, cells.shape[0], lambda i, r: r + ((cells[i] > 0) & (cells[i] <= r)), rank)
 
 
 def count_free(config: WorldConfig, cells: jax.Array) -> jax.Array:

@@ -35,7 +35,7 @@ def track(config: WorldConfig, key: jax.Array, obstacle: jax.Array, steps: int) 
 
 
 def window(positions: jax.Array, offset: jax.Array, history: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """The window that starts at `offset` of one track [steps, 2]: history [T, 2] and target [2], over `size`."""
+    """The window at `offset` of one track [steps, 2]: history [T, 2] and target [2], over `size`."""
     cut = jax.lax.dynamic_slice_in_dim(positions, offset, history + 1) / size
     return cut[:-1], cut[-1] - cut[-2]
 
@@ -55,7 +55,13 @@ def episode_key(key: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def fresh_windows(
-    config: WorldConfig, key: jax.Array, count: int, per_episode: int, history: int, steps: int, together: bool
+    config: WorldConfig,
+    key: jax.Array,
+    count: int,
+    per_episode: int,
+    history: int,
+    steps: int,
+    together: bool,
 ) -> Windows:
     """`count` windows of fresh episodes: `per_episode` random offsets each, of every obstacle.
 

@@ -26,12 +26,16 @@ def build(fields: Mapping[str, Any]) -> nn.Module:
     fields = dict(fields)
     name = fields.pop("name", "")
     if name not in PREDICTORS:
-        raise RequestError(f'model.name = "{name}": one of {", ".join(PREDICTORS)}{nearest(name, PREDICTORS)}')
+        raise RequestError(
+            f'model.name = "{name}": one of {", ".join(PREDICTORS)}{nearest(name, PREDICTORS)}'
+        )
     module, config = PREDICTORS[name]
     allowed = [f.name for f in dataclasses.fields(config)]
     for field in fields:
         if field not in allowed:
-            raise RequestError(f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})")
+            raise RequestError(
+                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
+            )
     return module(config(**fields))
 
 
@@ -42,7 +46,7 @@ def describe(model: nn.Module) -> dict[str, Any]:
 
 
 def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, horizon: int) -> jax.Array:
-    """Free-running prediction: [..., N, T, 2] positions over size to the next `horizon`, [horizon, ..., N, 2].
+    """Free-running prediction: positions over size [..., N, T, 2] to the next ones [horizon, ..., N, 2].
 
     The published sliding window: every prediction enters the history and the oldest position leaves.
     Positions stay float32 whatever the matmuls use (fault F12).

@@ -162,7 +162,6 @@ def initial_state(config: HRMConfig, shape: tuple[int, ...], key: jax.Array | No
 
 def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
     """Send `message` [..., N, D] up the blocks; every block's output is its new state: [blocks, ..., N, D]."""
-
     # Matmul results are kept for the backward pass, all between them is computed again: a third of the
     # memory and of its traffic for a few per cent of the arithmetic. `remat` keeps the inputs alone.
     policy = None if config.remat else jax.checkpoint_policies.dots_saveable

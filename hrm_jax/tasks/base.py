@@ -29,7 +29,9 @@ class Task(Protocol):
     def init(self, key: jax.Array, batch: Batch) -> tuple[Params, Carry]:
         """Parameters, and the state that outlives a step: () except for ACT's unfinished puzzles."""
 
-    def loss(self, params: Params, carry: Carry, batch: Batch, key: jax.Array) -> tuple[jax.Array, tuple[Carry, Metrics]]:
+    def loss(
+        self, params: Params, carry: Carry, batch: Batch, key: jax.Array
+    ) -> tuple[jax.Array, tuple[Carry, Metrics]]:
         """Scalar loss, a mean over the batch; the next carry, gradients stopped; scalar metrics."""
 
     def evaluate(self, params: Params) -> dict[str, jax.Array]:

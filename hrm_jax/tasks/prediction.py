@@ -86,7 +86,7 @@ class Prediction:
         members = self.world.n_obstacles if self._together else 1
         if batch_size % members:
             raise RequestError(
-                f"batch_size = {batch_size} is not divisible by the {members} obstacles that attend to each other"
+                f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
             )
         groups = batch_size // members
         name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
@@ -111,7 +111,13 @@ class Prediction:
         if d.source == "stream":
             key = jax.random.fold_in(key, step)
             return rollout.fresh_windows(
-                self.world, key, self._groups, d.windows_per_episode, d.history, d.episode_steps, self._together
+                self.world,
+                key,
+                self._groups,
+                d.windows_per_episode,
+                d.history,
+                d.episode_steps,
+                self._together,
             )
         groups = self.samples_per_epoch // (self.world.n_obstacles if self._together else 1)
         per_epoch = -(-groups // self._groups)
@@ -139,7 +145,9 @@ class Prediction:
             tracks = models.roll_out(predict, history, max(HORIZONS))  # [horizon, E, N, 2]
             results[prefix + "loss"] = jnp.mean((tracks[0] - future[0]) ** 2)
             for h in HORIZONS:
-                results[f"{prefix}error_{h}"] = self.world.size * metrics.distance(tracks[h - 1], future[h - 1])
+                results[f"{prefix}error_{h}"] = self.world.size * metrics.distance(
+                    tracks[h - 1], future[h - 1]
+                )
         return results
 
     def _held_out(self) -> tuple[jax.Array, jax.Array]:
