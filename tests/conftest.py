@@ -19,10 +19,6 @@ else:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: minutes; run with: pytest -m slow")
-
-
 @pytest.fixture(scope="session")
 def meshes():
     """{number of devices: mesh} for one device and for all eight."""

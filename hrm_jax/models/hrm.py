@@ -123,15 +123,18 @@ def recurrence(config: HRMConfig, weights: Weights, features: jax.Array, key: ja
     Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
     turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
     """
+    members = features.shape[:-2]
+    if config.attention == "single":  # obstacles are rows: XLA is slow with an axis of size 1 between
+        features = features.reshape(-1, *features.shape[-2:])
     embedded = layers.linear(features, weights["embed"]["kernel"], weights["embed"]["bias"], jnp.float32)
-    embedded = jnp.moveaxis(embedded, -2, 0)  # [T, ..., N, D]
+    embedded = jnp.moveaxis(embedded, -2, 0)  # [T, ..., N, D], or [T, rows, D]
     low, high = prepare(config, weights["low"]), prepare(config, weights["high"])
 
     def h_step(low_state, high_state):
         message = low_state[-1]
         return run_stream(config, high, jax.lax.stop_gradient(message) if config.detach else message, high_state)
 
-    def cycle(state, inputs):  # inputs [≤ k, ..., N, D]
+    def cycle(state, inputs):  # inputs [≤ k, ..., D]
         low_state, high_state = state
         high_state = h_step(low_state, high_state)
 
@@ -148,7 +151,7 @@ def recurrence(config: HRMConfig, weights: Weights, features: jax.Array, key: ja
         state, _ = jax.lax.scan(cycle, state, embedded[: whole * k].reshape(whole, k, *embedded.shape[1:]))
     if len(embedded) % k:
         state, _ = cycle(state, embedded[whole * k :])
-    return state[0][-1]
+    return state[0][-1].reshape(*members, config.width)
 
 
 def initial_state(config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None) -> tuple[jax.Array, jax.Array]:

@@ -39,7 +39,8 @@ class LSTM(nn.Module):
     def __call__(self, history: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """With `key` (training) dropout is active; without it the call is deterministic."""
         c = self.config
-        outputs = jnp.moveaxis(layers.embed_features(history, c.features, c.size), -2, 0)  # [T, ..., F]
+        features = layers.embed_features(history, c.features, c.size)
+        outputs = jnp.moveaxis(features.reshape(-1, *features.shape[-2:]), 1, 0)  # [T, rows, F]
         for i in range(c.layers):
             if i and key is not None and c.dropout:
                 outputs = _drop(jax.random.fold_in(key, i), outputs, c.dropout)
@@ -48,10 +49,11 @@ class LSTM(nn.Module):
         init = zeros if c.features == "motion" else layers.uniform_fan_in(c.width)
         head = layers.declare(self, "head", kernel=(init, (c.width, 2)), bias=(init, (2,)))
         output = layers.linear(outputs[-1], head["kernel"], head["bias"], jnp.float32)
+        output = output.reshape(*history.shape[:-2], 2)
         return layers.displacement(output, history, c.features, c.size)
 
     def _layer(self, index: int, inputs: jax.Array) -> jax.Array:
-        """One LSTM layer over time: [T, ..., D_in] to [T, ..., D]; gates in torch's order i, f, g, o."""
+        """One LSTM layer over time: [T, rows, D_in] to [T, rows, D]; gates in torch's order i, f, g, o."""
         c, init = self.config, layers.uniform_fan_in(self.config.width)
         dtype = jnp.dtype(c.dtype)
         w = layers.declare(
