@@ -20,7 +20,8 @@ def distance(predicted: jnp.ndarray, actual: jnp.ndarray) -> jnp.ndarray:
 def summary(evaluated: dict[str, float]) -> str:
     """The held-out metrics of the model itself, in one line."""
     own = {name.removeprefix("eval/"): v for name, v in evaluated.items() if name.count("/") == 1}
-    return "held-out " + "  ".join(f"{name} {value:.3g}" for name, value in own.items())
+    ordered = sorted(own, key=lambda name: (len(name), name))  # error_5 before error_10
+    return "held-out " + "  ".join(f"{name} {own[name]:.3g}" for name in ordered)
 
 
 class Pace:
