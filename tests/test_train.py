@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
     "model.width": 8,
     "model.heads": 2,
+    "model.unroll": 1,
     "data.history": 4,
     "data.episode_steps": 12,
     "data.eval_episodes": 8,
