@@ -5,8 +5,7 @@
 32,970 updates of 16,384 samples (8 x 2,048). The original: 160 minutes on eight H100s, about 56,000
 samples/s, loss 2.19e-4, 34/50 under `hrm-cloud/2025-12`. That loss is 4.6 times constant velocity's, and an
 exact future gets 33/50 there. It kept weights and Adam's moments in bfloat16 (fault F11); here only matmuls
-are. One device needs about 110 GiB; `--config.optimizer.accumulate=4` or `--config.model.remat` needs less.
-Our figures: RESULTS.md.
+are. On one device it needs about 50 GiB, with `--config.model.remat=True` about 15. Our figures: RESULTS.md.
 """
 
 from configs import base

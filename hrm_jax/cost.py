@@ -67,7 +67,7 @@ def describe(mesh: Mesh, state: Any, step: Any, batch: Any, samples: int, steps:
         f"{moved:,} bytes through matmuls",
         f"batch              {batch_size:,} samples, {batch_size // len(devices):,} a device",
         f"samples per epoch  {f'{samples:,}' if samples else 'stream'}",
-        f"steps              {steps:,} ({steps * batch_size:,} samples)",
+        f"steps              {steps:,}",
         f"device memory      {(arguments + scratch) / 2**30:.2f} GiB estimated "
         f"(state and batch {arguments / 2**30:.2f}, activations {scratch / 2**30:.2f})",
     ]
