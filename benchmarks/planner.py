@@ -8,13 +8,16 @@ one episode at a time. Both judge the same scenarios in the same run, and their 
 
 import argparse
 import heapq
+import pathlib
+import sys
 import time
 
 import numpy as np
 
-from hrm_jax.planning import episode, world
-from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.planning.world import WORLDS, Scenarios
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from hrm_jax.planning import episode, world  # noqa: E402
+from hrm_jax.planning.protocols import PROTOCOLS  # noqa: E402
+from hrm_jax.planning.world import WORLDS, Scenarios  # noqa: E402
 
 MOVES = [np.array(move) for move in ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))]
 STANDARD = PROTOCOLS["standard"]
