@@ -34,9 +34,7 @@ def clearance(here: np.ndarray, there: np.ndarray, now: np.ndarray, then: np.nda
     return smallest
 
 
-def next_cell(
-    static: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks: np.ndarray
-) -> np.ndarray:
+def next_cell(static: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks: np.ndarray) -> np.ndarray:
     """First cell of the space-time A* plan; `tracks` [horizon + 1, N, 2], the first observed."""
     first, parents = (*start.tolist(), 0), {(*start.tolist(), 0): None}
     queue, deepest = [(int(np.abs(start - goal).sum()), 0, first)], None

@@ -185,7 +185,7 @@ def make_step(
 
 
 def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts: int):
-    """`gradient` over `batch` in `parts` micro-batches, one after the other; losses and gradients are means."""
+    """`gradient` over `batch` in `parts` micro-batches, one after another; losses and gradients are means."""
     if parts == 1:
         return gradient(state.params, state.carry, batch, key)
     # Micro-batch i takes every parts-th example: each device then keeps the examples it has.

@@ -34,9 +34,7 @@ def _evaluate(*arguments, cwd, env=None):
 
 def test_report_of_a_published_protocol(tmp_path):
     models = ("--model", "oracle", "--model", "frozen", "--model", "blind")
-    done = _evaluate(
-        *models, "--protocol", "hrm-cloud/2025-12", "--out", "new/report.json", cwd=tmp_path
-    )
+    done = _evaluate(*models, "--protocol", "hrm-cloud/2025-12", "--out", "new/report.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "new/report.json").read_text())
     assert list(report) == ["protocol", "world", "seeds", "versions", "commit", "models", "pairs"]
@@ -44,9 +42,7 @@ def test_report_of_a_published_protocol(tmp_path):
     assert report["seeds"] == [100, 150]
     assert list(report["models"]) == ["oracle", "frozen", "blind"]
     oracle = report["models"]["oracle"]
-    assert oracle["outcomes"].replace("T", "0") == (
-        "01011111111111110111101000100101001101010111111001"
-    )
+    assert oracle["outcomes"].replace("T", "0") == ("01011111111111110111101000100101001101010111111001")
     assert (oracle["n"], oracle["success"], oracle["rate"]) == (50, 33, 0.66)
     assert oracle["interval"] == pytest.approx([0.5215, 0.7756], abs=1e-4)
     assert oracle["collisions"] + oracle["timeouts"] == 17
@@ -179,9 +175,7 @@ def test_it_runs_where_jax_is_not_installed(tmp_path):
     blocked = subprocess.run([sys.executable, "-c", "import jax"], env={**os.environ, **path},
                              capture_output=True, text=True)  # fmt: skip
     assert "blocked" in blocked.stderr
-    done = _evaluate(
-        "--model", "kalman", "--episodes", "5", "--out", "r.json", cwd=tmp_path, env=path
-    )
+    done = _evaluate("--model", "kalman", "--episodes", "5", "--out", "r.json", cwd=tmp_path, env=path)
     assert done.returncode == 0, done.stderr
 
 
@@ -207,9 +201,7 @@ def test_reports_side_by_side(tmp_path):
         ("standard", ["--model", "reflection", "--model", "oracle"], "a.json"),
         ("hrm-cloud/2025-12", ["--model", "oracle"], "b.json"),
     ):
-        done = _evaluate(
-            *models, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path
-        )
+        done = _evaluate(*models, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     done = _run("report", "--report", "a.json", "--report", "b.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -18,9 +18,7 @@ from hrm_jax.planning.world import WORLDS, Scenarios, World
 # world: 1 success, 0 anything else.
 OUTCOMES = {
     ("hrm-cloud/2025-12", "oracle"): "01011111111111110111101000100101001101010111111001",
-    ("hrm-cloud/2025-12", "constant_velocity"): (
-        "01011101111011100101001000100101001101010011111001"
-    ),
+    ("hrm-cloud/2025-12", "constant_velocity"): ("01011101111011100101001000100101001101010011111001"),
     ("hrm-cloud/2025-12", "reflection"): "01011111111011100111101000100101001101010011111001",
     ("hrm-cloud/2025-12", "frozen"): "11001000011011101011101000101100001001110010100000",
     ("hrm-cloud/2025-12", "blind"): "00001000111111110101001000101100001101000011100001",
@@ -28,9 +26,7 @@ OUTCOMES = {
     ("hrm-cloud/2025-12-index-fixed", "constant_velocity"): (
         "11111101111111111101011111111111111111111111111111"
     ),
-    ("hrm-cloud/2025-12-index-fixed", "reflection"): (
-        "11111101111111111101011111111111111111111111111111"
-    ),
+    ("hrm-cloud/2025-12-index-fixed", "reflection"): ("11111101111111111101011111111111111111111111111111"),
     ("hrm-cloud/small", "oracle"): "11110111111000111101111111111100111011001111111001",
     ("hrm-cloud/small", "constant_velocity"): "11110011111000001101111101110100111011001011110000",
     ("hrm-cloud/small", "reflection"): "11110111111000001101111111110100111011001111110001",
@@ -99,8 +95,7 @@ def test_lockstep_changes_nothing(monkeypatch):
     scenarios = world.draw(WORLDS["standard"], range(23))
     together = episode.run(scenarios, protocol, _predictor("frozen"))
     alone = [
-        episode.run(scenarios.select(slice(e, e + 1)), protocol, _predictor("frozen"))
-        for e in range(23)
+        episode.run(scenarios.select(slice(e, e + 1)), protocol, _predictor("frozen")) for e in range(23)
     ]
     monkeypatch.setattr(episode, "BLOCK", 5)
     assert together == "".join(alone) == episode.run(scenarios, protocol, _predictor("frozen"))
@@ -173,9 +168,7 @@ def test_a_predictor_sees_the_last_observations():
 def test_diverged_predictions_are_refused(value):
     scenarios = world.draw(WORLDS["standard"], range(2))
     with pytest.raises(RequestError, match="not finite"):
-        episode.run(
-            scenarios, PROTOCOLS["standard"], lambda seen, n: np.full((len(seen), n, 6, 2), value)
-        )
+        episode.run(scenarios, PROTOCOLS["standard"], lambda seen, n: np.full((len(seen), n, 6, 2), value))
 
 
 def test_baselines_on_a_straight_track():

@@ -131,8 +131,8 @@ def recurrence(config: HRMConfig, weights: Weights, features: jax.Array, key: ja
     low, high = prepare(config, weights["low"]), prepare(config, weights["high"])
 
     def h_step(low_state, high_state):
-        message = low_state[-1]
-        return run_stream(config, high, jax.lax.stop_gradient(message) if config.detach else message, high_state)
+        message = jax.lax.stop_gradient(low_state[-1]) if config.detach else low_state[-1]
+        return run_stream(config, high, message, high_state)
 
     def cycle(state, inputs):  # inputs [≤ k, ..., D]
         low_state, high_state = state
@@ -154,7 +154,9 @@ def recurrence(config: HRMConfig, weights: Weights, features: jax.Array, key: ja
     return state[0][-1].reshape(*members, config.width)
 
 
-def initial_state(config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+def initial_state(
+    config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
     """States of the L and H streams, [blocks, *shape] each, float32."""
     shape = (config.blocks, *shape)
     if config.initial_state == "zeros" or key is None:
@@ -164,7 +166,7 @@ def initial_state(config: HRMConfig, shape: tuple[int, ...], key: jax.Array | No
 
 
 def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
-    """Send `message` [..., N, D] up the blocks; every block's output is its new state: [blocks, ..., N, D]."""
+    """Send `message` [..., D] up the blocks; each block's output is its new state: [blocks, ..., D]."""
     # Matmul results are kept for the backward pass, all between them is computed again: a third of the
     # memory and of its traffic for a few per cent of the arithmetic. `remat` keeps the inputs alone.
     policy = None if config.remat else jax.checkpoint_policies.dots_saveable

@@ -94,9 +94,7 @@ def _predict(predictor: Predictor, seen: np.ndarray, future: np.ndarray) -> np.n
         return future[:, :, :0]
     predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
-        raise RequestError(
-            f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away"
-        )
+        raise RequestError(f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away")
     return predicted
 
 

@@ -41,9 +41,7 @@ _PROTOCOLS = (
     Protocol("hrm-cloud/2025-12-index-fixed", world="hrm-cloud", seeds=(100, 150)),
     # The published evaluation of the small model ("52 %", what a blind planner reaches): shorter
     # history, more steps, other seeds.
-    Protocol(
-        "hrm-cloud/small", world="hrm-cloud/small", seeds=(5000, 5050), steps=100, index_shift=1
-    ),
+    Protocol("hrm-cloud/small", world="hrm-cloud/small", seeds=(5000, 5050), steps=100, index_shift=1),
     # The published 8-GPU v2 evaluation: said to be the same, but it judges collisions at the
     # planner's own radius and calls a neighbour of the goal the goal.
     Protocol(

@@ -92,9 +92,7 @@ def free_cells(static: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- search
 
 
-def _search(
-    start: np.ndarray, goal: np.ndarray, node_open: np.ndarray, edge_open: np.ndarray
-) -> Plan:
+def _search(start: np.ndarray, goal: np.ndarray, node_open: np.ndarray, edge_open: np.ndarray) -> Plan:
     """Plan through `node_open` [T + 1, R + 1, A] by departures `edge_open` [T, 5, R + 1, A]."""
     layers = _reachable(start, node_open, edge_open)
     end, length = _terminal(layers, goal)
@@ -169,9 +167,7 @@ def _backtrack(
 # ---------------------------------------------------------------- what obstacles close
 
 
-def _safe_departures(
-    tracks: np.ndarray, start: np.ndarray, free: np.ndarray, clearance: float
-) -> np.ndarray:
+def _safe_departures(tracks: np.ndarray, start: np.ndarray, free: np.ndarray, clearance: float) -> np.ndarray:
     """Bit sets [T, 5, R + 1, A] of the cells from which a move keeps `clearance` to every obstacle.
 
     Seen from the agent, an obstacle that goes from p to q while the agent makes move m goes from p
@@ -183,9 +179,7 @@ def _safe_departures(
     for segments in _segments_in_reach(tracks, start, clearance):
         for m, move in enumerate(MOVES):
             relative = segments.travel - move[:, None]
-            row, closed = _capsule_rows(
-                segments.position, relative, clearance, n_rows - 1, free.dtype
-            )
+            row, closed = _capsule_rows(segments.position, relative, clearance, n_rows - 1, free.dtype)
             set_index = (segments.layer * len(MOVES) + m) * n_rows + row
             # One obstacle meets every (layer, row, episode) once, so `&=` loses nothing.
             flat[set_index * n_episodes + segments.episode] &= ~closed
@@ -201,9 +195,7 @@ class _Segments(NamedTuple):
     episode: np.ndarray  # int64 [K]
 
 
-def _segments_in_reach(
-    tracks: np.ndarray, start: np.ndarray, clearance: float
-) -> Iterator[_Segments]:
+def _segments_in_reach(tracks: np.ndarray, start: np.ndarray, clearance: float) -> Iterator[_Segments]:
     """The predicted segments that some plan could meet, obstacle by obstacle."""
     by_obstacle = np.ascontiguousarray(tracks.transpose(3, 2, 1, 0))  # [2, N, T + 1, A]
     position = by_obstacle[:, :, :-1]

@@ -69,9 +69,7 @@ WORLDS = {
 # ---------------------------------------------------------------- dynamics
 
 
-def bounce(
-    positions: np.ndarray, velocities: np.ndarray, size: int
-) -> tuple[np.ndarray, np.ndarray]:
+def bounce(positions: np.ndarray, velocities: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """One step of motion [..., 2]; per axis, who leaves is clipped to the wall and turned back.
 
     The step is cut short at the wall; the first step after it is a full one.
@@ -265,9 +263,7 @@ def _check(scenarios: Scenarios, path: str | Path) -> None:
     for name, shape in shapes.items():
         found = getattr(scenarios, name).shape
         if found != shape:
-            raise RequestError(
-                f"{path}: {name} has shape {list(found)}; its world wants {list(shape)}"
-            )
+            raise RequestError(f"{path}: {name} has shape {list(found)}; its world wants {list(shape)}")
     for name in ("start", "goal"):
         cells = getattr(scenarios, name)
         inside = (cells >= 0).all() and (cells < world.size).all()
