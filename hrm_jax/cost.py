@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 
@@ -81,8 +80,3 @@ def shapes(tree: Any, shardings: Any) -> Any:
         tree,
         shardings,
     )
-
-
-def nbytes(tree: Any) -> int:
-    """Bytes of all leaves."""
-    return sum(math.prod(leaf.shape) * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
