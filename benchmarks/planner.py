@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from hrm_jax.planning import episode, world  # noqa: E402
+from hrm_jax.planning import drawing, dynamics, episode  # noqa: E402
 from hrm_jax.planning.protocols import PROTOCOLS  # noqa: E402
 from hrm_jax.planning.world import WORLDS, Scenarios  # noqa: E402
 
@@ -78,7 +78,7 @@ def least_bad(static: np.ndarray, start: np.ndarray, tracks: np.ndarray) -> np.n
 def plain_episode(scenario: Scenarios) -> str:
     """Outcome of one episode with the oracle."""
     history, horizon = scenario.world.history, STANDARD.horizon
-    truth = world.tracks(scenario, history + STANDARD.steps + horizon)[0]
+    truth = dynamics.tracks(scenario, history + STANDARD.steps + horizon)[0]
     static, agent, goal = scenario.static[0], scenario.start[0], scenario.goal[0]
     for now in range(history, history + STANDARD.steps):
         there = next_cell(static, agent, goal, truth[now : now + horizon + 1])
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--plain", type=int, default=3, help="episodes for the plain loop")
     options = parser.parse_args()
 
-    scenarios = world.draw(WORLDS["standard"], range(options.episodes))
+    scenarios = drawing.draw(WORLDS["standard"], range(options.episodes))
     began = time.perf_counter()
     outcomes = episode.run(scenarios, STANDARD, "oracle")
     lockstep = options.episodes / (time.perf_counter() - began)

@@ -15,10 +15,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from hrm_jax import allocator, files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
-from hrm_jax.planning import episode, statistics, world
+from hrm_jax.planning import drawing, episode, recording, statistics, world
 from hrm_jax.planning.baselines import BASELINES
 from hrm_jax.planning.protocols import PROTOCOLS, Protocol
 from hrm_jax.planning.world import WORLDS, Scenarios
@@ -40,13 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first episode."""
+    if options.record < 0:
+        raise RequestError(f"--record {options.record}: 0 or more")
     protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
     paths = _model_files(options.model)
     scenarios = _scenarios(options, protocol)
-    predictors = {name: _predictor(name, path, options.backend, scenarios) for name, path in paths.items()}
+    rivals = {name: _rival(name, path, options.backend, scenarios) for name, path in paths.items()}
     files.check_writable(options.out)
-    outcomes = {name: _run(name, predictor, scenarios, protocol) for name, predictor in predictors.items()}
-    report = build_report(scenarios, protocol, outcomes)
+    results = {name: _run(name, rival.predict, scenarios, protocol) for name, rival in rivals.items()}
+    report = build_report(scenarios, protocol, results, {name: rival.about for name, rival in rivals.items()})
+    if options.record:
+        report["traces"] = _record(options, scenarios, protocol, rivals, results)
     _write(options.out, report)
     print(_table(report, protocol))
     print(f"\nWrote {options.out}.")
@@ -67,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--episodes", type=int, help="how many, from the protocol's first seed on")
     add("--seeds", metavar="A:B", help="scenario ids A to B-1")
     add("--backend", choices=("numpy", "jax"), default="numpy", help="for model files")
+    add("--record", type=int, default=0, metavar="N",
+        help="also write N episodes that tell the models apart, for the report's player")  # fmt: skip
     add("--out", type=Path, required=True, help="where report.json goes")
     return parser
 
@@ -122,7 +129,7 @@ def _scenarios(options: argparse.Namespace, protocol: Protocol) -> Scenarios:
             + ", ".join(key for key, value in PROTOCOLS.items() if value.any_world)
         )
     if stored is None:
-        return world.draw(chosen, range(*_seed_range(options, protocol.seeds, LAST_SEED)))
+        return drawing.draw(chosen, range(*_seed_range(options, protocol.seeds, LAST_SEED)))
     held = int(stored.ids[0]), int(stored.ids[-1]) + 1
     first, stop = _seed_range(options, held, held[1])
     if first < held[0]:
@@ -157,13 +164,20 @@ def _parse_seeds(text: str) -> tuple[int, int]:
     return int(first), int(stop)
 
 
-def _predictor(name: str, path: Path | None, backend: str, scenarios: Scenarios) -> episode.Predictor:
+class Rival(NamedTuple):
+    """A predictor, and what the report says of it."""
+
+    predict: episode.Predictor
+    about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
+
+
+def _rival(name: str, path: Path | None, backend: str, scenarios: Scenarios) -> Rival:
     """The predictor called `name`, refused where it does not fit the scenarios' world."""
     asked = scenarios.world
     if name in BASELINES and path is None:
-        return functools.partial(BASELINES[name], size=asked.size)
+        return Rival(functools.partial(BASELINES[name], world=asked), {})
     if path is None:
-        return name
+        return Rival(name, {})
     model = _loader(backend)(path)
     if model.world["size"] != asked.size:
         raise RequestError(
@@ -174,7 +188,11 @@ def _predictor(name: str, path: Path | None, backend: str, scenarios: Scenarios)
         raise RequestError(
             f'{path}: needs {model.history} observed steps; world "{asked.name}" gives {asked.history}'
         )
-    return model.predict
+    about: dict[str, Any] = {"parameters": model.parameters}
+    group, separator, _ = name.rpartition("/")
+    if separator:
+        about |= {"group": group, "seed": model.config.get("config", {}).get("seed")}
+    return Rival(model.predict, about)
 
 
 def _loader(backend: str) -> Callable:
@@ -188,41 +206,73 @@ def _loader(backend: str) -> Callable:
 # ---------------------------------------------------------------- running
 
 
-def _run(name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol) -> str:
-    """Outcomes of one model; progress and seconds on stderr."""
-    live = sys.stderr.isatty()
-    say = functools.partial(print, file=sys.stderr, flush=True)
-
-    def progress(done: int, total: int) -> None:
-        say(f"\r{name}: {done}/{total} episodes", end="")
-
+def _run(name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol) -> episode.Result:
+    """The episodes of one model; progress and seconds on stderr."""
     began = time.perf_counter()
     try:
-        outcomes = episode.run(scenarios, protocol, predictor, progress if live else None)
+        result = episode.run(scenarios, protocol, predictor, _progress(name))
     except RequestError as error:
         raise RequestError(f'model "{name}": {error}') from None
     seconds = time.perf_counter() - began
-    say(f"{chr(13) if live else ''}{name}: {len(outcomes)} episodes in {seconds:.1f} s")
-    return outcomes
+    _say(f"{chr(13) if sys.stderr.isatty() else ''}{name}: {len(scenarios)} episodes in {seconds:.1f} s")
+    return result
+
+
+_say = functools.partial(print, file=sys.stderr, flush=True)
+
+
+def _progress(name: str) -> Callable[[int, int], None] | None:
+    """A line that overwrites itself, where somebody sees it."""
+    if not sys.stderr.isatty():
+        return None
+    return lambda done, total: _say(f"\r{name}: {done}/{total} episodes", end="")
+
+
+def _record(
+    options: argparse.Namespace,
+    scenarios: Scenarios,
+    protocol: Protocol,
+    rivals: dict[str, Rival],
+    results: dict[str, episode.Result],
+) -> str:
+    """Write the traces beside the report, of one model a group; the file's name."""
+    shown: dict[str, episode.Predictor] = {}
+    groups = set()
+    for name, rival in rivals.items():
+        group = rival.about.get("group", name)
+        if group not in groups:
+            shown[name] = rival.predict
+        groups.add(group)
+    chosen = recording.choose({name: results[name].outcomes for name in shown}, options.record)
+    path = options.out.with_suffix(".traces.npz")
+    recording.record(path, scenarios, protocol, shown, chosen, _progress("recording"))
+    return path.name
 
 
 # ---------------------------------------------------------------- the report
 
 
-def build_report(scenarios: Scenarios, protocol: Protocol, outcomes: dict[str, str]) -> dict:
+def build_report(
+    scenarios: Scenarios,
+    protocol: Protocol,
+    results: dict[str, episode.Result],
+    about: dict[str, dict[str, Any]],
+) -> dict:
     """The contents of report.json."""
+    outcomes = {name: result.outcomes for name, result in results.items()}
     return {
         "protocol": protocol.name,
         "world": scenarios.world.name,
         "seeds": [int(scenarios.ids[0]), int(scenarios.ids[-1]) + 1],
         "versions": provenance.versions(),
         "commit": provenance.commit(),
-        "models": {name: _summary(result) for name, result in outcomes.items()},
-        "pairs": [_pair(a, b, outcomes) for a, b in itertools.combinations(outcomes, 2)],
+        "models": {name: about[name] | _summary(result) for name, result in results.items()},
+        "pairs": _pairs(outcomes),
     }
 
 
-def _summary(outcomes: str) -> dict:
+def _summary(result: episode.Result) -> dict:
+    outcomes = result.outcomes
     n, success = len(outcomes), outcomes.count(episode.SUCCESS)
     return {
         "n": n,
@@ -231,8 +281,17 @@ def _summary(outcomes: str) -> dict:
         "interval": list(statistics.wilson(success, n)),
         "collisions": outcomes.count(episode.COLLISION),
         "timeouts": outcomes.count(episode.TIMEOUT),
+        "failures": result.failures,
+        "prediction": result.errors.summary(),
         "outcomes": outcomes,
     }
+
+
+def _pairs(outcomes: dict[str, str]) -> list[dict]:
+    """Every pair of models, with p-values alone and held together."""
+    pairs = [_pair(a, b, outcomes) for a, b in itertools.combinations(outcomes, 2)]
+    adjusted = statistics.holm([pair["p_value"] for pair in pairs])
+    return [{**pair, "p_holm": p} for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 def _pair(a: str, b: str, outcomes: dict[str, str]) -> dict:

@@ -12,7 +12,7 @@ import pytest
 
 from hrm_jax import evaluate
 from hrm_jax.errors import RequestError
-from hrm_jax.planning import networks, world
+from hrm_jax.planning import drawing, networks, world
 from hrm_jax.planning.world import WORLDS, World
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,7 +69,7 @@ def test_seeds_are_half_open_and_the_same_scenarios_again(tmp_path):
     seeds, first_20 = outcomes("--episodes", 20)
     assert seeds == [0, 20] and len(first_20) == 20
     assert outcomes("--seeds", "5:12") == ([5, 12], first_20[5:12])
-    world.save(tmp_path / "scenarios.npz", world.draw(WORLDS["standard"], range(5, 12)))
+    world.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(5, 12)))
     assert outcomes("--world", "scenarios.npz") == ([5, 12], first_20[5:12])
     assert outcomes("--world", "scenarios.npz", "--seeds", "6:9") == ([6, 9], first_20[6:9])
     assert outcomes("--world", "scenarios.npz", "--episodes", 2) == ([5, 7], first_20[5:7])
@@ -110,7 +110,7 @@ REFUSED = {
 def test_bad_requests_are_one_line_and_exit_2(tmp_path, case):
     arguments, complaint = REFUSED[case]
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
-    world.save(tmp_path / "scenarios.npz", world.draw(WORLDS["standard"], range(3)))
+    world.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(3)))
     before = sorted(os.listdir(tmp_path))
     done = _evaluate(*arguments, "--out", "report.json", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -131,8 +131,10 @@ class _Model:
     def __init__(self, size=20, history=20, offset=0.0):
         self.world, self.history, self.offset = {"size": size}, history, offset
 
-    def predict(self, history, horizon):
-        return np.repeat(history[:, -1:], horizon, axis=1) + self.offset
+        self.parameters, self.config = 7, {}
+
+    def predict(self, seen, horizon):
+        return np.repeat(seen.history[:, -1:], horizon, axis=1) + self.offset
 
 
 def _evaluate_model(monkeypatch, folder, model, *arguments):
@@ -145,7 +147,7 @@ def _evaluate_model(monkeypatch, folder, model, *arguments):
 
 def test_a_model_file_is_called_after_its_folder(monkeypatch, tmp_path):
     models = _evaluate_model(monkeypatch, tmp_path, _Model(), "--episodes", "9")
-    assert list(models) == ["mine", "frozen"] and models["mine"] == models["frozen"]
+    assert list(models) == ["mine", "frozen"] and models["mine"] == {**models["frozen"], "parameters": 7}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +183,7 @@ def test_it_runs_where_jax_is_not_installed(tmp_path):
 
 def test_interrupting_leaves_no_report(tmp_path):
     slow = World("slow", n_obstacles=60)
-    world.save(tmp_path / "scenarios.npz", world.draw(slow, range(300)))
+    world.save(tmp_path / "scenarios.npz", drawing.draw(slow, range(300)))
     process = subprocess.Popen(
         [sys.executable, "-m", "hrm_jax.evaluate", "--model", "frozen", "--model", "reflection",
          "--world", "scenarios.npz", "--out", "r.json"],

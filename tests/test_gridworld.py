@@ -15,7 +15,7 @@ from hrm_jax import sharding
 from hrm_jax.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
 from hrm_jax.gridworld.types import Obstacles, WorldConfig
-from hrm_jax.planning import world as numpy_world
+from hrm_jax.planning import dynamics as numpy_dynamics
 
 STANDARD = WorldConfig()
 PUBLISHED = WorldConfig(n_static=20, distinct_static=False, connected=False, safe_start=False)
@@ -188,7 +188,7 @@ def test_motion_equals_the_numpy_world(size):
     state = Obstacles(jnp.asarray(position, jnp.float32), jnp.asarray(velocity, jnp.float32))
     end, path = jax.jit(functools.partial(dynamics.roll, config, steps=120))(state)
     for t in range(120):
-        position, velocity = numpy_world.bounce(position, velocity, size)
+        position, velocity = numpy_dynamics.bounce(position, velocity, size)
         np.testing.assert_allclose(path[t], position, atol=1e-4)
     np.testing.assert_array_equal(end.velocity, velocity)
     np.testing.assert_array_equal(end.position, path[-1])
@@ -199,7 +199,7 @@ def _smallest_distance_to_start(position, velocity, history, size):
     path = [position.astype(np.float64)]
     velocity = velocity.astype(np.float64)
     for _ in range(history + 2):
-        moved, velocity = numpy_world.bounce(path[-1], velocity, size)
+        moved, velocity = numpy_dynamics.bounce(path[-1], velocity, size)
         path.append(moved)
     along = np.linspace(0, 1, 51)[:, None, None, None]
     ends = np.stack(path[history - 1 :])

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hrm_jax.errors import RequestError
-from hrm_jax.planning import episode, world
+from hrm_jax.planning import drawing, dynamics, episode
 from hrm_jax.planning.baselines import BASELINES
+from hrm_jax.planning.observation import Observation
 from hrm_jax.planning.protocols import PROTOCOLS
 from hrm_jax.planning.world import WORLDS, Scenarios, World
 
@@ -48,13 +49,23 @@ TOTALS = {  # seeds 20000..21999: index as published, right index
 }
 
 
-def _predictor(name, size=20):
-    return name if name in episode.BOUNDS else functools.partial(BASELINES[name], size=size)
+STANDARD_WORLD = WORLDS["standard"]
+
+
+def _predictor(name):
+    return name if name in episode.BOUNDS else functools.partial(BASELINES[name], world=STANDARD_WORLD)
+
+
+def _seen(history):
+    """All of `history` [A, H, N, 2] observed, in an empty world."""
+    n, steps = history.shape[:2]
+    observed = np.ones(history.shape[:3], bool)
+    return Observation(history, observed, np.zeros((n, steps, 2)), np.zeros((n, 20, 20), bool))
 
 
 def _outcomes(protocol, name, seeds=None):
-    scenarios = world.draw(WORLDS[protocol.world], range(*(seeds or protocol.seeds)))
-    return episode.run(scenarios, protocol, _predictor(name))
+    scenarios = drawing.draw(WORLDS[protocol.world], range(*(seeds or protocol.seeds)))
+    return episode.run(scenarios, protocol, _predictor(name)).outcomes
 
 
 @pytest.mark.parametrize(("protocol", "name"), OUTCOMES)
@@ -73,9 +84,9 @@ def test_published_counts_of_8gpu_v2(name):
 
 @pytest.mark.parametrize("name", TOTALS)
 def test_published_totals_of_2000_seeds(name):
-    scenarios = world.draw(WORLDS["hrm-cloud"], range(20000, 22000))
+    scenarios = drawing.draw(WORLDS["hrm-cloud"], range(20000, 22000))
     protocols = [PROTOCOLS[f"hrm-cloud/2025-12{suffix}"] for suffix in ("", "-index-fixed")]
-    found = [episode.run(scenarios, rules, _predictor(name)) for rules in protocols]
+    found = [episode.run(scenarios, rules, _predictor(name)).outcomes for rules in protocols]
     assert tuple(outcomes.count("1") for outcomes in found) == TOTALS[name]
     if name == "oracle":
         assert (found[1].count("0"), found[1].count("T")) == (19, 8)
@@ -92,13 +103,15 @@ def test_standard_tells_predictors_apart():
 
 def test_lockstep_changes_nothing(monkeypatch):
     protocol = PROTOCOLS["standard"]
-    scenarios = world.draw(WORLDS["standard"], range(23))
-    together = episode.run(scenarios, protocol, _predictor("frozen"))
-    alone = [
-        episode.run(scenarios.select(slice(e, e + 1)), protocol, _predictor("frozen")) for e in range(23)
-    ]
+    scenarios = drawing.draw(WORLDS["standard"], range(23))
+
+    def outcomes(some):
+        return episode.run(some, protocol, _predictor("frozen")).outcomes
+
+    together = outcomes(scenarios)
+    alone = [outcomes(scenarios.select(slice(e, e + 1))) for e in range(23)]
     monkeypatch.setattr(episode, "BLOCK", 5)
-    assert together == "".join(alone) == episode.run(scenarios, protocol, _predictor("frozen"))
+    assert together == "".join(alone) == outcomes(scenarios)
 
 
 def _crossing(obstacle, velocity, goal):
@@ -109,8 +122,8 @@ def _crossing(obstacle, velocity, goal):
         world=empty,
         ids=np.zeros(1, np.int64),
         static=np.zeros((1, 5, 5), bool),
-        positions=np.array([[obstacle]], float) - 2 * velocity,
-        velocities=velocity,
+        **drawing.empty(empty, 1)
+        | {"positions": np.array([[obstacle]], float) - 2 * velocity, "velocities": velocity},
         start=np.zeros((1, 2), np.int64),
         goal=np.array([goal]),
     )
@@ -118,57 +131,57 @@ def _crossing(obstacle, velocity, goal):
 
 def test_swapping_places_is_a_collision_within_the_step_only():
     swap = _crossing(obstacle=(0, 1), velocity=(0, -1), goal=(0, 4))
-    assert episode.run(swap, PROTOCOLS["standard"], "blind") == "0"
-    assert episode.run(swap, PROTOCOLS["hrm-cloud/2025-12"], "blind") == "1"
+    assert episode.run(swap, PROTOCOLS["standard"], "blind").outcomes == "0"
+    assert episode.run(swap, PROTOCOLS["hrm-cloud/2025-12"], "blind").outcomes == "1"
 
 
 def test_collision_on_the_goal():
     """Standard tests the collision first, the published protocols the goal."""
     guarded = _crossing(obstacle=(0.5, 2), velocity=(0, 0), goal=(0, 2))
-    assert episode.run(guarded, PROTOCOLS["standard"], "blind") == "0"
-    assert episode.run(guarded, PROTOCOLS["hrm-cloud/2025-12"], "blind") == "1"
+    assert episode.run(guarded, PROTOCOLS["standard"], "blind").outcomes == "0"
+    assert episode.run(guarded, PROTOCOLS["hrm-cloud/2025-12"], "blind").outcomes == "1"
 
 
 def test_a_goal_that_stays_closed_is_a_timeout():
     closed = _crossing(obstacle=(0.0, 4.0), velocity=(0, 0), goal=(0, 4))
     record = episode.trace(closed, PROTOCOLS["standard"], "oracle")
     assert record.outcome == "T"
-    assert len(record.plans) == 80 and record.agent.shape == (81, 2)
+    assert len(record.plan) == 20 and record.agent.shape == (21, 2)  # 4 steps a cell of side
 
 
 def test_trace_records_what_happened():
-    scenarios = world.draw(WORLDS["standard"], [3])
+    scenarios = drawing.draw(WORLDS["standard"], [3])
     record = episode.trace(scenarios, PROTOCOLS["standard"], "oracle")
-    steps = len(record.plans)
-    assert record.outcome == episode.run(scenarios, PROTOCOLS["standard"], "oracle") == "1"
+    steps = len(record.plan)
+    assert record.outcome == episode.run(scenarios, PROTOCOLS["standard"], "oracle").outcomes == "1"
     assert record.agent[0].tolist() == [0, 0] and record.agent[-1].tolist() == [19, 19]
     assert np.abs(np.diff(record.agent, axis=0)).sum(axis=1).max() == 1
-    np.testing.assert_array_equal(record.obstacles, world.tracks(scenarios, 20 + steps)[0, 20:])
+    np.testing.assert_array_equal(record.obstacles, dynamics.tracks(scenarios, 20 + steps)[0, 20:])
     np.testing.assert_array_equal(record.predicted[0][:10], record.obstacles[1:11])
-    for t, plan in enumerate(record.plans):
+    for t, plan in enumerate(record.plan):
         np.testing.assert_array_equal(plan[:2], record.agent[t : t + 2])
 
 
 def test_a_predictor_sees_the_last_observations():
     """Positions at times 1..20 first, the current one last; one row later at the next step."""
-    scenarios = world.draw(WORLDS["standard"], range(4))
+    scenarios = drawing.draw(WORLDS["standard"], range(4))
     seen = []
 
-    def watch(history, horizon):
-        seen.append(history)
-        return np.repeat(history[:, -1:], horizon, axis=1)
+    def watch(observation, horizon):
+        seen.append(observation.history)
+        return np.repeat(observation.history[:, -1:], horizon, axis=1)
 
     episode.run(scenarios, PROTOCOLS["standard"], watch)
-    truth = world.tracks(scenarios, 21)
+    truth = dynamics.tracks(scenarios, 21)
     np.testing.assert_array_equal(seen[0], truth[:, 1:21])
     np.testing.assert_array_equal(seen[1], truth[:, 2:22])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e9])
 def test_diverged_predictions_are_refused(value):
-    scenarios = world.draw(WORLDS["standard"], range(2))
+    scenarios = drawing.draw(WORLDS["standard"], range(2))
     with pytest.raises(RequestError, match="not finite"):
-        episode.run(scenarios, PROTOCOLS["standard"], lambda seen, n: np.full((len(seen), n, 6, 2), value))
+        episode.run(scenarios, PROTOCOLS["standard"], lambda seen, n: np.full((2, n, 6, 2), value))
 
 
 def test_baselines_on_a_straight_track():
@@ -177,16 +190,16 @@ def test_baselines_on_a_straight_track():
     track = np.stack([3 + 0.3 * times, 15 - 0.4 * times], axis=-1)[None, :, None]
     ahead = track[:, -1:] + np.array([0.3, -0.4]) * np.arange(1, 6)[:, None, None]
     for name in ("constant_velocity", "reflection", "kalman"):
-        predicted = BASELINES[name](track, 5, size=20)
+        predicted = BASELINES[name](_seen(track), 5, world=STANDARD_WORLD)
         np.testing.assert_allclose(predicted, ahead, atol=1e-3, err_msg=name)
-    assert (BASELINES["frozen"](track, 5, size=20) == track[:, -1:]).all()
+    assert (BASELINES["frozen"](_seen(track), 5, world=STANDARD_WORLD) == track[:, -1:]).all()
 
 
 def test_reflection_is_exact_after_a_full_step():
-    scenarios = world.draw(WORLDS["hrm-cloud"], range(200))
-    truth = world.tracks(scenarios, 60)
+    scenarios = drawing.draw(WORLDS["hrm-cloud"], range(200))
+    truth = dynamics.tracks(scenarios, 60)
     full = (np.abs(np.diff(truth[:, 19:21], axis=1)[:, 0]) == np.abs(scenarios.velocities)).all(-1)
-    predicted = BASELINES["reflection"](truth[:, 1:21], 40, size=20)
+    predicted = BASELINES["reflection"](_seen(truth[:, 1:21]), 40, world=STANDARD_WORLD)
     close = np.isclose(predicted, truth[:, 21:], atol=1e-6).all(axis=(1, 3))
     assert close[full].all() and full.any()
 
@@ -202,7 +215,7 @@ def test_kalman_against_the_textbook_matrices():
         k = p @ h.T / (h @ p @ h.T + 0.01**2)
         state, p = state + k[:, 0] * (z - state[0]), (np.eye(2) - k @ h) @ p
     history = np.stack([observed, -observed], axis=-1)[None, :, None]
-    predicted = BASELINES["kalman"](history, 3, size=20)[0, :, 0]
+    predicted = BASELINES["kalman"](_seen(history), 3, world=STANDARD_WORLD)[0, :, 0]
     wanted = state[0] + state[1] * np.arange(1, 4)
     np.testing.assert_allclose(predicted, np.stack([wanted, -wanted], axis=-1), rtol=1e-9)
 

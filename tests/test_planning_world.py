@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.errors import RequestError
-from hrm_jax.planning import world
+from hrm_jax.planning import drawing, dynamics, geometry, world
 from hrm_jax.planning.geometry import swept_distance
 from hrm_jax.planning.world import WORLDS, World
 
@@ -23,7 +23,7 @@ def _cells(text):
 
 
 def test_published_world_of_seed_100():
-    drawn = world.draw(WORLDS["hrm-cloud"], [100])
+    drawn = drawing.draw(WORLDS["hrm-cloud"], [100])
     assert list(map(tuple, np.argwhere(drawn.static[0]).tolist())) == _cells(STATIC_100)
     assert drawn.positions[0].tolist() == [[7, 13], [17, 4], [13, 12], [15, 3], [4, 5], [2, 10]]
     velocities = [
@@ -43,11 +43,11 @@ def test_published_world_of_seed_100():
         [13.304755, 15.460475],
         [11.74786, 12.231508],
     ]
-    np.testing.assert_allclose(world.tracks(drawn, 20)[0, 20], after_20, atol=1e-6)
+    np.testing.assert_allclose(dynamics.tracks(drawn, 20)[0, 20], after_20, atol=1e-6)
 
 
 def test_published_world_of_seed_5000():
-    drawn = world.draw(WORLDS["hrm-cloud/small"], [5000])
+    drawn = drawing.draw(WORLDS["hrm-cloud/small"], [5000])
     assert list(map(tuple, np.argwhere(drawn.static[0]).tolist())) == _cells(STATIC_5000)
     assert drawn.positions[0, 0].tolist() == [6, 8]
     velocity = [0.652087132769, 0.254523812789]
@@ -56,14 +56,14 @@ def test_published_world_of_seed_5000():
 
 def test_a_wall_cuts_the_step_short_and_turns_it_back():
     position, velocity = np.array([[0.3, 19.9]]), np.array([[-0.5, 0.4]])
-    once, turned = world.bounce(position, velocity, 20)
-    twice, _ = world.bounce(once, turned, 20)
+    once, turned = dynamics.bounce(position, velocity, 20)
+    twice, _ = dynamics.bounce(once, turned, 20)
     np.testing.assert_allclose(once, [[0.0, 19.99]])
     np.testing.assert_allclose(twice, [[0.5, 19.59]])
 
 
 def test_standard_scenarios_keep_their_promises():
-    drawn = world.draw(WORLDS["standard"], range(300))
+    drawn = drawing.draw(WORLDS["standard"], range(300))
     assert (drawn.static.sum(axis=(1, 2)) == 12).all()
     assert not drawn.static[:, 0, 0].any() and not drawn.static[:, 19, 19].any()
     assert all(_has_path(static) for static in drawn.static)
@@ -71,7 +71,7 @@ def test_standard_scenarios_keep_their_promises():
     assert (drawn.positions == np.stack([row, col], axis=-1)).all()
     assert not drawn.static[np.arange(300)[:, None], row, col].any()
     np.testing.assert_allclose(np.linalg.norm(drawn.velocities, axis=-1), 0.7)
-    paths = world.tracks(drawn, 22)
+    paths = dynamics.tracks(drawn, 22)
     assert swept_distance(paths[:, 19:22], paths[:, 20:23]).min() >= 2
     assert swept_distance(paths[:, 0:3], paths[:, 1:4]).min() < 2  # it is a matter of timing
 
@@ -95,23 +95,23 @@ def test_connected_agrees_with_flood_fill():
         static = generator.random((7, 7)) < 0.4
         static[0, 0] = static[-1, -1] = False
         verdicts.append(_has_path(static))
-        assert world.connected(static) == verdicts[-1]
+        assert geometry.connected(static) == verdicts[-1]
     assert 50 < sum(verdicts) < 250
 
 
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_scenario_depends_on_its_world_and_id_only(name):
-    every, some = world.draw(WORLDS[name], range(40)), world.draw(WORLDS[name], range(31, 34))
+    every, some = drawing.draw(WORLDS[name], range(40)), drawing.draw(WORLDS[name], range(31, 34))
     for field in world.ARRAYS:
         np.testing.assert_array_equal(getattr(every, field)[31:34], getattr(some, field))
-    other = world.draw(replace(WORLDS[name], name="other"), range(31, 34))
+    other = drawing.draw(replace(WORLDS[name], name="other"), range(31, 34))
     same = (other.velocities == some.velocities).all()
     assert same == (WORLDS[name].generator == "mt19937")  # a published seed is a seed in any world
 
 
 def test_a_standard_scenario_stays_what_it_is():
     """Tables of results lean on these numbers; they change under a new world name only."""
-    drawn = world.draw(WORLDS["standard"], [0])
+    drawn = drawing.draw(WORLDS["standard"], [0])
     assert np.flatnonzero(drawn.static).tolist() == [
         18, 29, 128, 163, 177, 191, 230, 241, 249, 315, 343, 386,
     ]  # fmt: skip
@@ -122,15 +122,15 @@ def test_a_standard_scenario_stays_what_it_is():
 
 def test_impossible_worlds_are_refused():
     with pytest.raises(RequestError, match="399 static cells; it has room for 398"):
-        world.draw(World("full", n_static=399), [0])
+        drawing.draw(World("full", n_static=399), [0])
     with pytest.raises(RequestError, match="no static path in 1000 maps of 14 static cells"):
-        world.draw(World("walled", size=4, n_static=14), [0])
+        drawing.draw(World("walled", size=4, n_static=14), [0])
     with pytest.raises(RequestError, match="size 65"):
-        world.draw(World("wide", size=65), [0])
+        drawing.draw(World("wide", size=65), [0])
 
 
 def test_scenarios_survive_a_file(tmp_path):
-    drawn = world.draw(World("small", size=9, n_static=3, n_obstacles=2), range(5, 9))
+    drawn = drawing.draw(World("small", size=9, n_static=3, n_obstacles=2), range(5, 9))
     world.save(tmp_path / "scenarios.npz", drawn)
     loaded = world.load(tmp_path / "scenarios.npz")
     assert loaded.world == drawn.world
@@ -140,7 +140,7 @@ def test_scenarios_survive_a_file(tmp_path):
 
 def test_damaged_scenario_files_are_refused(tmp_path):
     path = tmp_path / "scenarios.npz"
-    world.save(path, world.draw(WORLDS["standard"], range(3)))
+    world.save(path, drawing.draw(WORLDS["standard"], range(3)))
     whole = path.read_bytes()
     for damaged in (b"", whole[:100], whole[: len(whole) // 2], whole[:-30], b"text\n"):
         path.write_bytes(damaged)
@@ -159,7 +159,7 @@ def test_damaged_scenario_files_are_refused(tmp_path):
     ],
 )
 def test_inconsistent_scenario_files_are_refused(tmp_path, field, value, complaint):
-    drawn = world.draw(WORLDS["standard"], range(3))
+    drawn = drawing.draw(WORLDS["standard"], range(3))
     object.__setattr__(drawn, field, value)
     world.save(tmp_path / "scenarios.npz", drawn)
     with pytest.raises(RequestError, match=complaint):

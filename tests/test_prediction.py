@@ -12,6 +12,8 @@ import pytest
 from configs import base
 from hrm_jax.errors import RequestError
 from hrm_jax.gridworld.types import Windows
+from hrm_jax.planning import drawing
+from hrm_jax.planning import dynamics as numpy_dynamics
 from hrm_jax.planning import world as numpy_world
 from hrm_jax.tasks.prediction import Prediction
 
@@ -152,8 +154,8 @@ def test_the_loss_is_the_mean_squared_error_of_the_samples_that_weigh(meshes, ra
 
 def _constant_velocity_by_hand(worlds, start, horizon):
     """Its errors in the published NumPy world, `start` steps in: [E, horizon, N, 2] cells."""
-    drawn = numpy_world.draw(numpy_world.WORLDS["hrm-cloud"], range(worlds))
-    path = numpy_world.tracks(drawn, start + horizon)
+    drawn = drawing.draw(numpy_world.WORLDS["hrm-cloud"], range(worlds))
+    path = numpy_dynamics.tracks(drawn, start + horizon)
     last, step = path[:, start], path[:, start] - path[:, start - 1]
     ahead = np.arange(1, horizon + 1)[:, None, None]
     return last[:, None] + ahead * step[:, None] - path[:, start + 1 :]

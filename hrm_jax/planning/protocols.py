@@ -22,12 +22,16 @@ class Protocol:
     seeds: tuple[int, int]  # default scenario ids, half open
     any_world: bool = False
     swept: bool = False
-    steps: int = 80  # after which an episode is a timeout
+    steps: int = 80  # after which an episode is a timeout, in a world of 20x20
     horizon: int = 20  # predicted steps
     planning_radius: float = 1.0  # cells
     collision_radius: float = 0.8  # cells
     goal_tolerance: float = 0.5  # cells, exclusive
     index_shift: int = 0  # steps by which the planner reads the prediction too late
+
+    def limit(self, size: int) -> int:
+        """Steps after which an episode is a timeout: they grow with the side of the world."""
+        return self.steps * size // 20
 
 
 _PROTOCOLS = (

@@ -287,12 +287,19 @@ def _unoccupied(tracks: np.ndarray, free: np.ndarray, radius: float) -> np.ndarr
 
 def _least_bad_move(free: np.ndarray, start: np.ndarray, segment: np.ndarray) -> np.ndarray:
     """The neighbouring cell [A, 2] reached with the largest clearance to `segment` [A, 2, N, 2]."""
+    return start + MOVES[clearances(free, start, segment[:, 0], segment[:, 1]).argmax(axis=1)]
+
+
+def clearances(free: np.ndarray, start: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Smallest swept distance [A, 5] that each of MOVES keeps, -inf where a static cell or the edge is.
+
+    The obstacles go from `before` to `after` [A, N, 2]; `free` is a bit set, `start` a cell [A, 2].
+    """
     cells = start[:, None] + MOVES  # [A, 5, 2]
     dtype = free.dtype.type
     rows = free[cells[..., 0], np.arange(len(start))[:, None]]
     allowed = (rows >> cells[..., 1].astype(dtype) & dtype(1)).astype(bool)
-    before = start[:, None, None] - segment[:, None, 0]
-    after = cells[:, :, None] - segment[:, None, 1]
-    clearance = swept_distance(before, after).min(axis=2)  # [A, 5]
-    best = np.where(allowed, clearance, -np.inf).argmax(axis=1)
-    return start + MOVES[best]
+    leaving = start[:, None, None] - before[:, None]
+    arriving = cells[:, :, None] - after[:, None]
+    distance = swept_distance(leaving, arriving).min(axis=2, initial=np.inf)
+    return np.where(allowed, distance, -np.inf)
