@@ -8,21 +8,21 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.gridworld import dynamics, maps
-from hrm_jax.gridworld.types import Obstacles, Windows, WorldConfig
+from hrm_jax.gridworld import drawing, dynamics, maps
+from hrm_jax.gridworld.types import Obstacles, Scenes, Windows, WorldConfig
+
+WALK = (0.45, 0.9)  # a training agent goes right below the first, down below the second, else it waits
 
 
 def reset(config: WorldConfig, key: jax.Array) -> tuple[jax.Array, Obstacles]:
     """One world before its history: static cells [n_static] (flat, ascending) and obstacles [N]."""
     static_key, obstacle_key = jax.random.split(key)
     static = maps.draw_static(config, static_key)
-    keys = jax.vmap(functools.partial(jax.random.fold_in, obstacle_key))(jnp.arange(config.n_obstacles))
-    draw = functools.partial(dynamics.draw_obstacle, config, static)
-    return static, jax.vmap(draw)(keys)
+    return static, drawing.draw_obstacles(config, static, obstacle_key)
 
 
 def episode(config: WorldConfig, key: jax.Array, steps: int) -> jax.Array:
-    """Positions after each of `steps` steps of one world: [steps, N, 2] cells."""
+    """Positions after each of `steps` steps of one simple world: [steps, N, 2] cells."""
     return dynamics.roll(config, reset(config, key)[1], steps)[1]
 
 
@@ -30,7 +30,7 @@ def track(config: WorldConfig, key: jax.Array, obstacle: jax.Array, steps: int) 
     """Column `obstacle` of `episode`, [steps, 2], without drawing the others."""
     static_key, obstacle_key = jax.random.split(key)
     static = maps.draw_static(config, static_key)
-    state = dynamics.draw_obstacle(config, static, jax.random.fold_in(obstacle_key, obstacle))
+    state = drawing.draw_obstacle(config, static, jax.random.fold_in(obstacle_key, obstacle))
     return dynamics.roll(config, state, steps)[1]
 
 
@@ -103,6 +103,85 @@ def fixed_windows(
         return jax.vmap(lambda t: window(t, index % offsets, history, config.size))(tracks)
 
     return jax.vmap(world if together else alone)(ids)
+
+
+def fresh_scenes(
+    config: WorldConfig, key: jax.Array, count: int, per_episode: int, history: int, horizon: int
+) -> Scenes:
+    """`count` examples of whole worlds, `per_episode` moments each of fresh episodes.
+
+    The moments lie in the time in which an agent would cross the world; here one strolls to the goal.
+    """
+    first = max(history, config.history)
+    steps = first + 2 * config.size + horizon
+
+    def one(index):
+        world_key, walk_key, moment_key = jax.random.split(episode_key(key, index), 3)
+        static, obstacles = reset(config, world_key)
+        cells, agent = maps.occupancy(config, static), stroll(config, walk_key, steps)
+        record = watch(config, obstacles, agent, cells)
+        moments = jax.random.randint(moment_key, (per_episode,), first, steps - horizon)
+        cut = functools.partial(_scene, config, *record, agent, history=history, horizon=horizon)
+        scenes = jax.vmap(cut)(moments)
+        return scenes._replace(
+            static=jnp.broadcast_to(cells, (per_episode, *cells.shape)).astype(jnp.float32)
+        )
+
+    scenes = jax.vmap(one)(jnp.arange(-(-count // per_episode)))
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], scenes)
+
+
+def stroll(config: WorldConfig, key: jax.Array, steps: int) -> jax.Array:
+    """Cells [steps, 2] at times 0, 1, … of an agent that waits, then drifts from start to goal."""
+    u = jax.random.uniform(key, (steps,))
+    moves = jnp.stack([(u >= WALK[0]) & (u < WALK[1]), u < WALK[0]], axis=-1)
+    moves &= jnp.arange(steps)[:, None] >= config.history
+    walked = jnp.cumsum(moves, axis=0) - moves
+    return jnp.minimum(walked, config.size - 1).astype(jnp.float32)
+
+
+def watch(
+    config: WorldConfig, obstacles: Obstacles, agent: jax.Array, static: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Positions and noisy positions [S, N, 2] and whether seen [S, N], at times 1 to S, the agent on its way.
+
+    `agent` [S, 2] are its cells at times 0 to S - 1, `static` the map [R, C] bool.
+    """
+
+    def body(state, inputs):
+        time, at = inputs
+        state = dynamics.step(config, state, at, time, static)
+        return state, (state.position, *dynamics.observe(config, state, time + 1))
+
+    return jax.lax.scan(body, obstacles, (jnp.arange(len(agent)), agent))[1]
+
+
+def _scene(
+    config: WorldConfig,
+    truth: jax.Array,
+    noted: jax.Array,
+    seen: jax.Array,
+    agent: jax.Array,
+    now: jax.Array,
+    history: int,
+    horizon: int,
+) -> Scenes:
+    """The scene at time `now` of what `watch` returned; its map is left to the caller."""
+
+    def back(a):  # the entries of times now - history + 1 to now, of an array that begins with time 1
+        return jax.lax.dynamic_slice_in_dim(a, now - history, history)
+
+    past, observed = back(noted), back(seen)
+    if config.drop:
+        past = dynamics.fill(past, observed)
+    future = jax.lax.dynamic_slice_in_dim(truth, now, horizon)
+    return Scenes(
+        history=jnp.moveaxis(past, 0, 1) / config.size,
+        observed=observed.T.astype(jnp.float32),
+        agent=jax.lax.dynamic_slice_in_dim(agent, now - history + 1, history) / config.size,
+        static=None,
+        future=jnp.moveaxis(future, 0, 1) / config.size,
+    )
 
 
 def shuffled(key: jax.Array, position: jax.Array, n: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """The objectives, by the name that `config.task` gives."""
 
+from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.tasks.prediction import Prediction
 
-TASKS = {"prediction": Prediction}
+TASKS = {"forecast": Forecast, "prediction": Prediction}

@@ -1,0 +1,196 @@
+"""Obstacle forecasts: from a whole scene to every obstacle's next `horizon` positions, in free running.
+
+Where `prediction` repeats the published objective (one step, in windows of one obstacle), this one trains what
+the planner uses: the roll-out itself, on whole worlds, with all that a predictor may look at. Its evaluation
+closes the loop on the device, so that the success rate itself is a curve of the training.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from hrm_jax import metrics, models, sharding
+from hrm_jax.errors import RequestError
+from hrm_jax.gridworld import baselines, closed_loop, maps, rollout
+from hrm_jax.gridworld.types import Scenes, WorldConfig
+from hrm_jax.models.layers import Context
+
+REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
+TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
+MARGIN = 0.2  # cells: planning radius less collision radius; errors well under it do not matter
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The `data` group without `world`; meanings in configs/base.py."""
+
+    history: int
+    horizon: int
+    windows_per_episode: int
+    eval_episodes: int
+    closed_loop_episodes: int
+
+    def __post_init__(self):
+        if self.history < 2:
+            raise RequestError(f"data.history = {self.history}: at least 2")
+        for name in ("horizon", "windows_per_episode", "eval_episodes"):
+            if getattr(self, name) < 1:
+                raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
+        if self.closed_loop_episodes < 0:
+            raise RequestError(f"data.closed_loop_episodes = {self.closed_loop_episodes}: 0 (none) or more")
+
+
+def parts(config: Mapping[str, Any]) -> tuple[WorldConfig, DataConfig, nn.Module]:
+    """World, data and model of a config."""
+    data = dict(config["data"])
+    world, data = WorldConfig(**data.pop("world")), DataConfig(**data)
+    if data.history > world.history:
+        raise RequestError(
+            f"data.history = {data.history}: at most the {world.history} steps that the agent waits "
+            "(data.world.history)"
+        )
+    return world, data, models.build({**config["model"], "size": world.size})
+
+
+class Forecast:
+    """A predictor of `models.PREDICTORS` on whole scenes; see `base.Task`.
+
+    A sample is one obstacle of a scene; a group, the leading axis of a batch, is a scene of N of them.
+    """
+
+    samples_per_epoch = 0  # a stream of fresh episodes
+
+    def __init__(self, config: Mapping[str, Any], mesh: Mesh):
+        self.world, self.data, self.model = parts(config)
+        groups, rest = divmod(config["batch_size"], self.world.n_obstacles)
+        if rest:
+            raise RequestError(
+                f"batch_size = {config['batch_size']} is not divisible by the "
+                f"{self.world.n_obstacles} obstacles of a world"
+            )
+        name = f"batch_size / {self.world.n_obstacles} obstacles"
+        sharding.check_batch(groups, name, mesh, config["optimizer"]["accumulate"])
+        self._groups = groups
+        # The key is an argument, not a constant of the program: runs of other seeds compile to the same.
+        key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
+        self.batch = functools.partial(jax.jit(self._draw, out_shardings=sharding.over_batch(mesh)), key)
+        self._open = functools.partial(jax.jit(self._open_loop, out_shardings=everywhere), key)
+        self._closed = functools.partial(
+            jax.jit(self._closed_loop, static_argnums=2, out_shardings=everywhere), key
+        )
+
+    @staticmethod
+    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What `model.npz` says of a predictor trained under `config`."""
+        world, data, model = parts(config)
+        return {
+            "model": models.describe(model),
+            "world": dataclasses.asdict(world),
+            "history": data.history,
+        }
+
+    def init(self, key: jax.Array, batch: Scenes) -> tuple[Any, tuple]:
+        """Parameters; there is no carry."""
+        one = jax.tree.map(lambda a: a[:1], batch)
+        return self.model.init(key, one.history, context=_context(one))["params"], ()
+
+    def loss(self, params: Any, carry: tuple, batch: Scenes, key: jax.Array) -> tuple[jax.Array, tuple]:
+        """Mean over obstacles and steps ahead of the pseudo-Huber error, in cells.
+
+        It is quadratic below `MARGIN` and linear above: a turn that nobody can foresee costs its distance,
+        not its square.
+        """
+        tracks = self._forecast(params, batch, key)
+        square = jnp.sum((tracks - jnp.moveaxis(batch.future, 2, 0)) ** 2, axis=-1) * self.world.size**2
+        error = jnp.sqrt(square + MARGIN**2) - MARGIN  # [horizon, G, N]
+        return jnp.mean(error), (carry, {})
+
+    def evaluate(self, params: Any) -> dict[str, jax.Array]:
+        """Open-loop errors in cells; success rates of the closed loop, with those of its bounds."""
+        results = self._open(params)
+        if self.data.closed_loop_episodes:
+            results = results | {"eval/success": self._closed(params, None)} | self._references
+        return results
+
+    @functools.cached_property
+    def _references(self) -> dict[str, jax.Array]:
+        """Success rates of reflection and the oracle on the episodes of `eval/success`: computed once."""
+        names = ("reflection", "oracle")
+        return {f"eval/baseline/{name}/success": self._closed((), name) for name in names}
+
+    def _forecast(self, params: Any, scenes: Scenes, key: jax.Array | None = None) -> jax.Array:
+        """Positions over size, [horizon, G, N, 2]."""
+        tracks = self.model.apply(
+            {"params": params}, scenes.history, self.data.horizon, key, _context(scenes), method="forecast"
+        )
+        chex.assert_shape(tracks, (self.data.horizon, *scenes.future.shape[:2], 2))
+        return tracks
+
+    def _draw(self, key: jax.Array, step: jax.Array) -> Scenes:
+        key = jax.random.fold_in(jax.random.fold_in(key, TRAIN_STREAM), step)
+        return self._scenes(key, self._groups)
+
+    def _scenes(self, key: jax.Array, count: int) -> Scenes:
+        d = self.data
+        return rollout.fresh_scenes(self.world, key, count, d.windows_per_episode, d.history, d.horizon)
+
+    def _open_loop(self, key: jax.Array, params: Any) -> dict[str, jax.Array]:
+        scenes = self._scenes(jax.random.fold_in(key, EVAL_STREAM), self.data.eval_episodes)
+        future = jnp.moveaxis(scenes.future, 2, 0)
+        moved = scenes.history[..., -1, :] - scenes.history[..., -2, :]
+        ahead = jnp.arange(1, self.data.horizon + 1)[:, None, None, None]
+        straight = scenes.history[..., -1, :] + ahead * moved
+        results = {"eval/loss": self.loss(params, (), scenes, None)[0]}
+        for prefix, tracks in (
+            ("eval/", self._forecast(params, scenes)),
+            ("eval/constant_velocity/", straight),
+        ):
+            for h in REPORTED:
+                if h <= self.data.horizon:
+                    error = metrics.distance(tracks[h - 1], future[h - 1])
+                    results[f"{prefix}error_{h}"] = self.world.size * error
+        return results
+
+    def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:
+        """The success rate of the model, or of the predictor `name`, on held-out worlds."""
+        key = jax.random.fold_in(key, LOOP_STREAM)
+
+        def one(index):
+            static, obstacles = rollout.reset(self.world, rollout.episode_key(key, index))
+            return maps.occupancy(self.world, static), obstacles
+
+        static, obstacles = jax.vmap(one)(jnp.arange(self.data.closed_loop_episodes))
+        rules = closed_loop.Rules(horizon=self.data.horizon)
+        predict = predictor(self.model, params, self.data.history) if name is None else name
+        if name in baselines.BASELINES:
+            predict = functools.partial(baselines.BASELINES[name], config=self.world)
+        outcomes = closed_loop.play(self.world, rules, static, obstacles, predict)
+        return jnp.mean(outcomes == closed_loop.SUCCESS)
+
+
+def predictor(model: nn.Module, params: Any, history: int) -> Callable[[closed_loop.Seen, int], jax.Array]:
+    """A model that looks `history` steps back, as `closed_loop.play` wants it: cells in, cells out."""
+    size = model.config.size
+
+    def predict(seen: closed_loop.Seen, horizon: int) -> jax.Array:
+        positions = jnp.moveaxis(seen.history[:, -history:], 1, 2).astype(jnp.float32) / size
+        context = Context(
+            observed=jnp.moveaxis(seen.observed[:, -history:], 1, 2).astype(jnp.float32),
+            agent=seen.agent[:, -history:].astype(jnp.float32) / size,
+            static=seen.static.astype(jnp.float32),
+        )
+        tracks = model.apply({"params": params}, positions, horizon, None, context, method="forecast")
+        return size * jnp.moveaxis(tracks, 0, 1)
+
+    return predict
+
+
+def _context(scenes: Scenes) -> Context:
+    return Context(scenes.observed, scenes.agent, scenes.static)
