@@ -53,18 +53,40 @@ def get_config() -> ConfigDict:
     c.data.history = 20  # steps a predictor looks back
     c.data.windows_per_episode = 4  # stream: random windows cut from each episode, of every obstacle
     c.data.eval_episodes = 512  # held out: never drawn in training
-    c.data.world = ConfigDict()
-    c.data.world.size = 20
-    c.data.world.n_static = 12
-    c.data.world.n_obstacles = 6
-    c.data.world.speed = 0.7  # cells a step
-    c.data.world.history = 20  # steps that pass before the agent may move
-    c.data.world.distinct_static = True
-    c.data.world.connected = True
-    c.data.world.safe_start = True
+    c.data.world = world()
 
     c.model = hrm()
     return c
+
+
+def world() -> ConfigDict:
+    """The world `standard`."""
+    w = ConfigDict()
+    w.size = 20
+    w.n_static = 12
+    w.n_obstacles = 6
+    w.speed = 0.7  # cells a step
+    w.history = 20  # steps that pass before the agent may move
+    w.distinct_static = True
+    w.connected = True
+    w.safe_start = True
+    w.kinds = ("bounce",)  # of bounce, circular, oscillating, patrol, turning, pursuit; each as likely
+    w.interacting = False  # obstacles turn back at static cells, and from each other
+    w.noise = 0.0  # cells; standard deviation of an observed position
+    w.drop = 0.0  # chance that an obstacle is not observed in a step
+    return w
+
+
+def forecast(c: ConfigDict) -> None:
+    """The task `forecast`: whole scenes, and the free run over the planner's horizon as the objective."""
+    c.task = "forecast"
+    c.data = ConfigDict()
+    c.data.history = 12  # steps a predictor looks back
+    c.data.horizon = 20  # steps it is trained to run free: the planner's
+    c.data.windows_per_episode = 4  # random moments of each episode, of every obstacle
+    c.data.eval_episodes = 64  # held out: never drawn in training
+    c.data.closed_loop_episodes = 200  # held out, for the success rate while training; 0: none
+    c.data.world = world()
 
 
 def hrm() -> ConfigDict:
@@ -74,19 +96,30 @@ def hrm() -> ConfigDict:
     m.width = 512
     m.heads = 8
     m.blocks = 4  # in each of the two streams
-    m.k_step = 2  # the H stream runs every k-th time step
+    m.k_step = 2  # the H stream runs every k-th time step; 0: never
     m.block = "gated"  # gated | recurrent
     m.detach = True  # stop the gradient from H into L
     m.norm = "published"  # published (fault F6) | rms
     m.norm_eps = 1e-6
     m.initial_state = "zeros"  # zeros | noise
     m.init_std = 0.01  # of Linear weights; 0: torch's default
-    m.features = "positions"  # positions (published) | motion
+    m.h_stream = True  # False: the L stream alone
     m.attention = "single"  # single (published: one token) | obstacles
-    m.dtype = "float32"  # of matmuls: float32 | bfloat16
+    inputs(m)
     m.remat = False  # recompute blocks in the backward pass: less memory, more time
     m.unroll = 4  # blocks unrolled in the scan over them
     return m
+
+
+def inputs(m: ConfigDict) -> None:
+    """What every predictor has: its inputs, and how it runs free."""
+    m.features = "positions"  # positions (published) | motion | scene
+    m.patch = 0  # scene: side of the map patch around an obstacle, odd
+    m.neighbours = 0  # scene: heads of attention across the obstacles, in the input
+    m.agent = False  # scene: whether the agent is seen
+    m.rollout = "sliding"  # sliding (published) | carry (the state goes on) | direct (all steps at once)
+    m.horizon = 20  # direct: steps that the head emits
+    m.dtype = "float32"  # of matmuls: float32 | bfloat16
 
 
 def lstm() -> ConfigDict:
@@ -96,9 +129,27 @@ def lstm() -> ConfigDict:
     m.width = 256
     m.layers = 2
     m.dropout = 0.0
-    m.features = "positions"
-    m.dtype = "float32"
     m.unroll = 1
+    inputs(m)
+    return m
+
+
+def gru() -> ConfigDict:
+    """The model group of a GRU predictor."""
+    m = lstm()
+    m.name = "gru"
+    return m
+
+
+def transformer() -> ConfigDict:
+    """The model group of a plain causal transformer."""
+    m = ConfigDict()
+    m.name = "transformer"
+    m.width = 64
+    m.heads = 4
+    m.layers = 2
+    m.positions = 64  # steps that it can tell apart, predicted ones included
+    inputs(m)
     return m
 
 

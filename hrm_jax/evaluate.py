@@ -17,15 +17,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from hrm_jax import allocator, files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning import drawing, episode, recording, statistics, world
 from hrm_jax.planning.baselines import BASELINES
 from hrm_jax.planning.protocols import PROTOCOLS, Protocol
-from hrm_jax.planning.world import WORLDS, Scenarios
+from hrm_jax.planning.world import WORLDS, Scenarios, World
 from hrm_jax.report import fault_note, interval, markdown
 
 PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
+BACKENDS = ("numpy", "jax", "jit")
 LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
 
 
@@ -44,12 +47,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.record < 0:
         raise RequestError(f"--record {options.record}: 0 or more")
     protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
-    paths = _model_files(options.model)
+    paths = model_files(options.model)
     scenarios = _scenarios(options, protocol)
-    rivals = {name: _rival(name, path, options.backend, scenarios) for name, path in paths.items()}
+    rivals = {name: make_rival(name, path, options.backend, scenarios.world) for name, path in paths.items()}
     files.check_writable(options.out)
-    results = {name: _run(name, rival.predict, scenarios, protocol) for name, rival in rivals.items()}
-    report = build_report(scenarios, protocol, results, {name: rival.about for name, rival in rivals.items()})
+    results = play_all(rivals, scenarios, protocol, options.backend)
+    report = build_report(scenarios, protocol, results, rivals)
     if options.record:
         report["traces"] = _record(options, scenarios, protocol, rivals, results)
     _write(options.out, report)
@@ -71,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--world", help=f"a scenarios.npz, or one of {', '.join(WORLDS)}; default: the protocol's")
     add("--episodes", type=int, help="how many, from the protocol's first seed on")
     add("--seeds", metavar="A:B", help="scenario ids A to B-1")
-    add("--backend", choices=("numpy", "jax"), default="numpy", help="for model files")
+    add("--backend", choices=BACKENDS, default="numpy",
+        help="numpy is the referee; jax predicts for it; jit plays whole episodes on the device")  # fmt: skip
     add("--record", type=int, default=0, metavar="N",
         help="also write N episodes that tell the models apart, for the report's player")  # fmt: skip
     add("--out", type=Path, required=True, help="where report.json goes")
@@ -88,7 +92,7 @@ def _known(kind: str, name: str, allowed: Sequence[str]) -> str:
     return name
 
 
-def _model_files(requests: Sequence[str]) -> dict[str, Path | None]:
+def model_files(requests: Sequence[str]) -> dict[str, Path | None]:
     """Names of the models in order, with the file of each, None for the predictors built in."""
     files = {}
     for request in requests:
@@ -168,16 +172,16 @@ class Rival(NamedTuple):
     """A predictor, and what the report says of it."""
 
     predict: episode.Predictor
+    source: Any  # the model of a file, else the predictor's name
     about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
 
 
-def _rival(name: str, path: Path | None, backend: str, scenarios: Scenarios) -> Rival:
-    """The predictor called `name`, refused where it does not fit the scenarios' world."""
-    asked = scenarios.world
+def make_rival(name: str, path: Path | None, backend: str, asked: World) -> Rival:
+    """The predictor called `name`, or in the file `path`; refused where it does not fit the world `asked`."""
     if name in BASELINES and path is None:
-        return Rival(functools.partial(BASELINES[name], world=asked), {})
+        return Rival(functools.partial(BASELINES[name], world=asked), name, {})
     if path is None:
-        return Rival(name, {})
+        return Rival(name, name, {})
     model = _loader(backend)(path)
     if model.world["size"] != asked.size:
         raise RequestError(
@@ -192,25 +196,48 @@ def _rival(name: str, path: Path | None, backend: str, scenarios: Scenarios) -> 
     group, separator, _ = name.rpartition("/")
     if separator:
         about |= {"group": group, "seed": model.config.get("config", {}).get("seed")}
-    return Rival(model.predict, about)
+    return Rival(model.predict, model, about)
 
 
 def _loader(backend: str) -> Callable:
-    if backend == "jax":
-        from hrm_jax.backend import load  # the one place that may need jax
-    else:
+    if backend == "numpy":
         from hrm_jax.planning.networks import load
+    else:
+        from hrm_jax.backend import load  # here and in _referee alone jax may be needed
     return load
+
+
+Referee = Callable[[Rival, Scenarios, Protocol, Callable | None], episode.Result]
+
+
+def _referee(backend: str, protocol: Protocol) -> Referee:
+    """What plays the episodes."""
+    if backend != "jit":
+        return lambda rival, scenarios, rules, progress: episode.run(
+            scenarios, rules, rival.predict, progress
+        )
+    from hrm_jax import on_device
+
+    on_device.check(protocol)
+    return lambda rival, scenarios, rules, progress: on_device.run(scenarios, rules, rival.source, progress)
 
 
 # ---------------------------------------------------------------- running
 
 
-def _run(name: str, predictor: episode.Predictor, scenarios: Scenarios, protocol: Protocol) -> episode.Result:
+def play_all(
+    rivals: dict[str, Rival], scenarios: Scenarios, protocol: Protocol, backend: str
+) -> dict[str, episode.Result]:
+    """Every rival's episodes."""
+    play = _referee(backend, protocol)
+    return {name: _run(name, rival, scenarios, protocol, play) for name, rival in rivals.items()}
+
+
+def _run(name: str, rival: Rival, scenarios: Scenarios, protocol: Protocol, play: Referee) -> episode.Result:
     """The episodes of one model; progress and seconds on stderr."""
     began = time.perf_counter()
     try:
-        result = episode.run(scenarios, protocol, predictor, _progress(name))
+        result = play(rival, scenarios, protocol, _progress(name))
     except RequestError as error:
         raise RequestError(f'model "{name}": {error}') from None
     seconds = time.perf_counter() - began
@@ -256,7 +283,7 @@ def build_report(
     scenarios: Scenarios,
     protocol: Protocol,
     results: dict[str, episode.Result],
-    about: dict[str, dict[str, Any]],
+    rivals: dict[str, Rival],
 ) -> dict:
     """The contents of report.json."""
     outcomes = {name: result.outcomes for name, result in results.items()}
@@ -266,13 +293,14 @@ def build_report(
         "seeds": [int(scenarios.ids[0]), int(scenarios.ids[-1]) + 1],
         "versions": provenance.versions(),
         "commit": provenance.commit(),
-        "models": {name: about[name] | _summary(result) for name, result in results.items()},
+        "models": {name: rivals[name].about | _summary(result) for name, result in results.items()},
         "pairs": _pairs(outcomes),
+        **_groups(outcomes, rivals),
     }
 
 
 def _summary(result: episode.Result) -> dict:
-    outcomes = result.outcomes
+    outcomes, errors = result.outcomes, result.errors.summary()
     n, success = len(outcomes), outcomes.count(episode.SUCCESS)
     return {
         "n": n,
@@ -281,10 +309,40 @@ def _summary(result: episode.Result) -> dict:
         "interval": list(statistics.wilson(success, n)),
         "collisions": outcomes.count(episode.COLLISION),
         "timeouts": outcomes.count(episode.TIMEOUT),
-        "failures": result.failures,
-        "prediction": result.errors.summary(),
+        **({"failures": result.failures} if result.failures else {}),
+        **({"prediction": errors} if errors else {}),
         "outcomes": outcomes,
     }
+
+
+def _groups(outcomes: dict[str, str], rivals: dict[str, Rival]) -> dict[str, Any]:
+    """Models trained several times, as one: their spread over training seeds, and tests between groups."""
+    members: dict[str, list[str]] = {}
+    for name, rival in rivals.items():
+        if "group" in rival.about:
+            members.setdefault(rival.about["group"], []).append(name)
+    solved = {
+        group: np.array([[o == episode.SUCCESS for o in outcomes[name]] for name in names], int)
+        for group, names in members.items()
+    }
+    rates = {group: rows.mean(axis=1).tolist() for group, rows in solved.items()}
+    summaries = {
+        group: {"seeds": len(r), "mean": float(np.mean(r)), "min": min(r), "max": max(r), "rates": r,
+                "std": float(np.std(r, ddof=1)) if len(r) > 1 else None}
+        for group, r in rates.items()
+    }  # fmt: skip
+    pairs = [
+        {
+            "a": a,
+            "b": b,
+            "difference": summaries[a]["mean"] - summaries[b]["mean"],
+            "p_episodes": statistics.sign_flip(solved[a].sum(axis=0) - solved[b].sum(axis=0)),
+            "p_seeds": statistics.welch(rates[a], rates[b]),
+        }
+        for a, b in itertools.combinations(solved, 2)
+        if len(solved[a]) == len(solved[b])
+    ]
+    return {"groups": summaries, "group_pairs": pairs} if summaries else {}
 
 
 def _pairs(outcomes: dict[str, str]) -> list[dict]:

@@ -1,45 +1,182 @@
-"""Reports side by side: one table out of several report.json.
+"""Reports side by side: one table out of several report.json, or one page out of all there is.
 
 python -m hrm_jax.report --report standard.report.json --report hrm-cloud.report.json
+python -m hrm_jax.report --report standard.report.json --workdir runs/hrm --density density.json --out report/
 
-A row per model, a column per report. The table is built as rows of text (`comparison`) apart from
-printing it (`markdown`).
+Without --out: a row per model, a column per report, printed. With it: index.html, which needs no
+network, and PNG figures beside it; `--gif 17` adds an animation of episode 17.
 """
 
 import argparse
-import json
-from collections.abc import Sequence
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax import files
+from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.reporting import figures, inputs, page, traces
+from hrm_jax.reporting.inputs import RESULT_KEYS, Report
 
 REPORT_KEYS = ("protocol", "world", "seeds", "models")
-RESULT_KEYS = ("n", "success", "rate", "interval", "collisions", "timeouts", "outcomes")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, and what a faulty protocol's column shows."""
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """Print the table, or write the page and its figures."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _write(options) if options.out else _print(options)
+    except KeyboardInterrupt:
+        print("\ninterrupted: files named above are whole, the others were not written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="hrm_jax.report",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--report", action="append", required=True, help="report.json; repeatable")
-    paths = parser.parse_args(arguments).report
-    reports = [load(path) for path in paths]
+    add = parser.add_argument
+    add("--report", action="append", default=[], metavar="FILE", help="report.json; repeatable")
+    add("--workdir", action="append", default=[], help="of a training run, for its curves; repeatable")
+    add("--density", metavar="FILE", help="density.json")
+    add("--gif", action="append", default=[], metavar="EPISODE", help="id of a recorded episode, or all")
+    add("--gif-models", metavar="A,B", help="whom the animation shows; default: the first two recorded")
+    add("--out", type=Path, metavar="FOLDER", help="where index.html and the figures go")
+    return parser
+
+
+# ---------------------------------------------------------------- the page
+
+
+def _print(options: argparse.Namespace) -> None:
+    """The table, and what a faulty protocol's column shows."""
+    for name in ("workdir", "density", "gif", "gif_models"):
+        if getattr(options, name):
+            raise RequestError(f"--{name.replace('_', '-')} needs --out FOLDER, where the page goes")
+    if not options.report:
+        raise RequestError("--report FILE is needed (see hrm_jax.report --help)")
+    reports = [load(path) for path in options.report]
     print(markdown(comparison(reports)))
     for note in filter(None, map(fault_note, reports)):
         print(f"\n{note}")
 
 
+def _write(options: argparse.Namespace) -> None:
+    """Everything that can be wrong with the request is found before the first file is written."""
+    if not (options.report or options.workdir or options.density):
+        raise RequestError("nothing to report on; give --report, --workdir or --density")
+    reports = [_report(path) for path in options.report]
+    runs = inputs.load_runs(options.workdir)
+    density = inputs.load_density(options.density) if options.density else None
+    animations = _animations(options, reports)
+    _check_folder(options.out)
+    _save(options.out / "index.html", page.build(reports, runs, density))
+    drawn = figures.wanted(reports, runs, density)
+    if not figures.available():
+        print(f"Skipped {', '.join(drawn)}: they need matplotlib (pip install 'hrm_jax[plots]').")
+        return
+    for name, draw in drawn.items():
+        figures.write_png(options.out / name, draw)
+        _say_written(options.out / name)
+    for name, animate in animations.items():
+        animate(options.out / name, progress=functools.partial(_progress, name))
+        _say_written(options.out / name)
+
+
+def _report(path: str) -> Report:
+    """A report.json with all that belongs to it."""
+    data = load(path)
+    recorded = traces.load(Path(path).parent / data["traces"]) if data.get("traces") else None
+    return Report(data, heading(data), fault_note(data), recorded)
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"--out {out}: is a file; a folder is needed, new or existing")
+    files.check_writable(out / "index.html")
+
+
+def _save(path: Path, text: str) -> None:
+    with files.written_whole(path, "wb") as file:
+        file.write(text.encode("utf-8"))
+    _say_written(path)
+
+
+def _say_written(path: Path) -> None:
+    size = os.path.getsize(path)
+    print(f"Wrote {path} ({size / 1e6:.1f} MB)." if size > 1e5 else f"Wrote {path} ({size / 1e3:.0f} kB).")
+
+
+def _progress(name: str, done: int, total: int) -> None:
+    """A live line on a terminal; silence elsewhere."""
+    if sys.stderr.isatty():
+        end = "\n" if done == total else ""
+        print(f"\r{name}: frame {done}/{total}", end=end, file=sys.stderr, flush=True)
+
+
+def _animations(options: argparse.Namespace, reports: Sequence[Report]) -> dict[str, Callable]:
+    """File name -> what writes that animation."""
+    if not options.gif:
+        if options.gif_models:
+            raise RequestError("--gif-models needs --gif EPISODE")
+        return {}
+    if not figures.available():
+        raise RequestError("--gif needs matplotlib (pip install 'hrm_jax[plots]')")
+    recorded = [report for report in reports if report.traces]
+    if not recorded:
+        raise RequestError("--gif: none of the reports names recorded episodes (traces)")
+    ids = [episode.id for report in recorded for episode in report.traces.episodes]
+    chosen = ids if "all" in options.gif else [_episode_id(text, ids) for text in options.gif]
+    return {
+        _gif_name(index if len(recorded) > 1 else 0, episode.id): functools.partial(
+            figures.write_gif,
+            episode=episode,
+            models=_pair(options.gif_models, report.traces.models),
+            rule=report.collision_rule,
+        )
+        for index, report in enumerate(recorded, 1)
+        for episode in report.traces.episodes
+        if episode.id in chosen
+    }
+
+
+def _gif_name(index: int, episode: int) -> str:
+    return f"episode-{episode}.gif" if index == 0 else f"episode-{episode}-{index}.gif"
+
+
+def _episode_id(text: str, ids: Sequence[int]) -> int:
+    if not re.fullmatch(r"[0-9]+", text) or int(text) not in ids:
+        known = ", ".join(map(str, dict.fromkeys(ids)))
+        raise RequestError(f"--gif {text}: no such recorded episode; allowed: all, {known}")
+    return int(text)
+
+
+def _pair(names: str | None, models: Sequence[str]) -> list[str]:
+    """The models of an animation, one or two."""
+    chosen = names.split(",") if names else list(models[:2])
+    for name in chosen:
+        if name not in models:
+            allowed = ", ".join(models)
+            raise RequestError(
+                f'--gif-models: "{name}" was not recorded{nearest(name, models)}; allowed: {allowed}'
+            )
+    if len(chosen) > 2:
+        raise RequestError(f"--gif-models {names}: {len(chosen)} models; one or two fit side by side")
+    return chosen
+
+
+# ---------------------------------------------------------------- the table
+
+
 def load(path: str | Path) -> dict:
     """Read a report.json; a file that is anything else is a `RequestError`."""
-    try:
-        report = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: not a readable report.json ({error})") from None
+    report = inputs.read_json(path, "report.json")
     try:
         whole = all(key in report for key in REPORT_KEYS) and all(
             key in result for result in report["models"].values() for key in RESULT_KEYS
@@ -49,6 +186,7 @@ def load(path: str | Path) -> dict:
     if not whole:
         wanted = ", ".join((*REPORT_KEYS, *RESULT_KEYS))
         raise RequestError(f"{path}: not a report.json of hrm_jax.evaluate; it must hold {wanted}")
+    inputs.check_report(path, report)
     return report
 
 

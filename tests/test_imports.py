@@ -90,9 +90,16 @@ def test_infrastructure_knows_no_task(part):
 def test_evaluate_reaches_planning_and_jax_only_lazily():
     at_import = _ours(PACKAGE / "evaluate.py", nested=False)
     assert at_import <= LEAVES | {"planning", "report"}
-    assert _ours(PACKAGE / "evaluate.py") <= LEAVES | {"planning", "report", "backend", "models"}
+    assert _ours(PACKAGE / "evaluate.py") <= LEAVES | {"planning", "report", "backend", "on_device"}
     planning = {name for name in _imports(PACKAGE / "report.py") if name.startswith("hrm_jax.planning")}
     assert all(name.startswith("hrm_jax.planning.protocols") for name in planning)
+
+
+def test_report_reaches_reporting_and_planning_and_never_jax():
+    assert _ours(PACKAGE / "report.py") <= LEAVES | {"planning", "reporting"}
+    for path in _files("reporting"):
+        assert _ours(path) <= LEAVES | {"planning", "reporting"}, path
+        assert not _needs(path, set()) & ACCELERATED, path
 
 
 def _needs(path, seen):

@@ -233,12 +233,13 @@ def test_lstm_computes_the_specification(layers_, features, random_params, walks
     )
 
 
-@pytest.mark.parametrize("depth", [1, 3])
-def test_lstm_computes_what_torch_does(depth, random_params, walks):
+@pytest.mark.parametrize("name, depth", [("lstm", 1), ("lstm", 3), ("gru", 2)])
+def test_lstm_and_gru_compute_what_torch_does(name, depth, random_params, walks):
     torch = pytest.importorskip("torch")
-    model = models.build({"name": "lstm", "width": 6, "layers": depth})
+    model = models.build({"name": name, "width": 6, "layers": depth})
     params, history = random_params(model), walks(5, 1, 8)
-    theirs, head = torch.nn.LSTM(2, 6, depth, batch_first=True), torch.nn.Linear(6, 2)
+    theirs = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU}[name](2, 6, depth, batch_first=True)
+    head = torch.nn.Linear(6, 2)
     with torch.no_grad():
         for i, (kind, half) in itertools.product(range(depth), (("weight", "kernel"), ("bias", "bias"))):
             for way in ("ih", "hh"):
@@ -248,6 +249,38 @@ def test_lstm_computes_what_torch_does(depth, random_params, walks):
         head.bias.copy_(torch.from_numpy(params["head"]["bias"]))
         expected = head(theirs(torch.from_numpy(history[:, 0]))[0][:, -1])
     _close(_jitted(model)(params, history)[:, 0], expected)
+
+
+def _reference_transformer(params, c, history):
+    """history [N, T, 2]: one obstacle and one query at a time, in float64."""
+    p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
+
+    def layer(w, x):
+        n = _norm(x, w["norm1"], "rms", 1e-6)
+        mixed = [  # the last of the steps up to t
+            _softmax_attention(n[: t + 1], w["qkv_kernel"], w["qkv_bias"], c.heads)[-1] for t in range(len(x))
+        ]
+        x = x + np.stack(mixed) @ w["out_kernel"] + w["out_bias"]
+        up = _norm(x, w["norm2"], "rms", 1e-6) @ w["up_kernel"] + w["up_bias"]
+        up = 0.5 * up * (1 + np.tanh(math.sqrt(2 / math.pi) * (up + 0.044715 * up**3)))
+        return x + up @ w["down_kernel"] + w["down_bias"]
+
+    found = []
+    for row in _features(np.asarray(history, np.float64), c.features, c.size):
+        x = row @ p["embed"]["kernel"] + p["embed"]["bias"] + p["time"]["kernel"][: len(row)]
+        for i in range(c.layers):
+            x = layer(p[f"layer{i}"], x)
+        found.append(_norm(x[-1], p["final"]["norm"], "rms", 1e-6) @ p["head"]["kernel"] + p["head"]["bias"])
+    return _displacement(np.stack(found), np.asarray(history, np.float64), c)
+
+
+def test_transformer_computes_its_definition(random_params, walks):
+    model = models.build({"name": "transformer", "width": 12, "heads": 3, "features": "motion"})
+    params, history = random_params(model), walks(3, 2, 5)
+    _close(
+        _jitted(model)(params, history),
+        np.stack([_reference_transformer(params, model.config, group) for group in history]),
+    )
 
 
 def test_the_two_norms():
@@ -320,11 +353,11 @@ def test_speed_knobs_change_nothing(random_params, walks):
             np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
 
 
-@pytest.mark.parametrize("name", ["hrm", "lstm"])
+@pytest.mark.parametrize("name", ["hrm", "lstm", "gru", "transformer"])
 def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_params, walks):
     def build(dtype):
-        if name == "lstm":
-            return models.build({"name": "lstm", "width": 12, "dtype": dtype})
+        if name != "hrm":
+            return models.build({"name": name, "width": 12, "dtype": dtype})
         return _hrm(norm="rms", detach=False, dtype=dtype)  # in float32 another test's: compiled already
 
     half, full = build("bfloat16"), build("float32")
@@ -441,9 +474,13 @@ def _count(fields):
 def _formula(fields):
     """cloud.md §1.2."""
     d = fields["width"]
-    if fields["name"] == "lstm":
+    if fields["name"] in ("lstm", "gru"):
+        gates = {"lstm": 4, "gru": 3}[fields["name"]]
         sizes = [2] + [d] * (fields.get("layers", 2) - 1)
-        return sum(4 * d * (n + d) + 8 * d for n in sizes) + 2 * d + 2
+        return sum(gates * (d * (n + d) + 2 * d) for n in sizes) + 2 * d + 2
+    if fields["name"] == "transformer":
+        layer = 12 * d * d + 11 * d
+        return 3 * d + 64 * d + fields.get("layers", 2) * layer + d + 2 * d + 2
     f = int(2.6 * d)
     block = 4 * d * d + 4 * d + 2 * d
     block += 8 * d * d + 5 * d if fields["name"] == "hrm_8gpu_v2" else 3 * d * f
@@ -467,6 +504,8 @@ def _formula(fields):
         (1_319_426, dict(name="lstm", width=256, layers=3)),
         (None, dict(name="hrm", width=24, heads=3, blocks=3)),
         (None, dict(name="lstm", width=5, layers=1)),
+        (None, dict(name="gru", width=5)),
+        (None, dict(name="transformer", width=12)),
     ],
 )
 def test_parameter_counts(count, fields):
@@ -501,9 +540,20 @@ def test_the_live_parameters_of_the_headline_network():
         (dict(name="hrm", dtype="float16"), ("float16", "bfloat16")),
         (dict(name="hrm", width=10, heads=4), ("10", "4")),
         (dict(name="hrm_8gpu_v2", width=10, heads=4), ("10", "4")),
-        (dict(name="hrm", k_step=0), ("k_step", "0")),
+        (dict(name="hrm", k_step=-1), ("k_step", "-1")),
         (dict(name="hrm", blocks=0), ("blocks", "0")),
         (dict(name="lstm", dropout=1.0), ("dropout", "1.0")),
+        (dict(name="gru", layers=0), ("layers", "0")),
+        (dict(name="gru", features="scene", patch=4), ("model.patch = 4: 0 or an odd number",)),
+        (dict(name="hrm", features="motion", patch=3), ("patch", 'features = "scene"')),
+        (dict(name="lstm", neighbours=2), ("neighbours", 'features = "scene"')),
+        (dict(name="lstm", agent=True), ("agent", 'features = "scene"')),
+        (dict(name="gru", features="scene", width=9, neighbours=2), ("9", "neighbours = 2")),
+        (dict(name="gru", features="scene", neighbours=-1), ("neighbours", "-1")),
+        (dict(name="hrm", rollout="stride"), ("stride", "sliding", "carry", "direct")),
+        (dict(name="hrm", horizon=0), ("horizon", "0")),
+        (dict(name="transformer", width=10, heads=4), ("10", "4")),
+        (dict(name="transformer", positions=0), ("positions", "0")),
     ],
 )
 def test_a_wrong_model_group_is_refused_in_one_line(fields, told):
@@ -514,7 +564,7 @@ def test_a_wrong_model_group_is_refused_in_one_line(fields, told):
 
 def test_describe_is_the_inverse_of_build():
     small = dict(name="hrm", width=24, heads=3, k_step=3)
-    for fields in (small, dict(name="lstm", layers=3), dict(name="hrm_8gpu_v2")):
+    for fields in (small, dict(name="lstm", layers=3), dict(name="hrm_8gpu_v2"), dict(name="gru")):
         model = models.build(fields)
         described = models.describe(model)
         assert fields.items() <= described.items()

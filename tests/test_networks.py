@@ -5,18 +5,22 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from hrm_jax import export, models
+from hrm_jax import backend, export, models
 from hrm_jax.errors import RequestError
 from hrm_jax.planning import networks
+from hrm_jax.planning.observation import Observation
 
 ROOT = Path(__file__).resolve().parent.parent
 HRM = dict(name="hrm", width=12, heads=3, blocks=2, unroll=1)
+SCENE = dict(features="scene", patch=3, neighbours=3, agent=True)
+TRANSFORMER = dict(name="transformer", width=12, heads=3)
 FAMILIES = {
     "gated": HRM,
     "gated, k 3, one block": dict(HRM, blocks=1, k_step=3),
@@ -30,6 +34,17 @@ FAMILIES = {
     "8gpu_v2": dict(name="hrm_8gpu_v2", width=12, heads=3, blocks=2, k_step=2),
     "lstm 1": dict(name="lstm", width=7, layers=1),
     "lstm 3, motion": dict(name="lstm", width=5, layers=3, features="motion"),
+    "scene": dict(HRM, **SCENE),
+    "scene, carry": dict(HRM, **SCENE, rollout="carry", blocks=1, k_step=3),
+    "obstacles, scene, carry": dict(HRM, features="scene", rollout="carry", attention="obstacles", k_step=0),
+    "no H stream, carry": dict(HRM, features="motion", rollout="carry", h_stream=False),
+    "lstm, scene, carry": dict(name="lstm", width=6, **SCENE, rollout="carry"),
+    "lstm, scene, direct": dict(name="lstm", width=6, **SCENE, rollout="direct"),
+    "gru": dict(name="gru", width=5, layers=3),
+    "gru, scene, carry": dict(name="gru", width=6, **SCENE, rollout="carry"),
+    "transformer, motion": dict(TRANSFORMER, features="motion"),
+    "transformer, scene, carry": dict(TRANSFORMER, **SCENE, rollout="carry"),
+    "transformer, direct": dict(TRANSFORMER, rollout="direct", layers=1),
 }
 TIME, SIZE, HORIZON = 5, 13, 20
 
@@ -47,28 +62,54 @@ def model_file(tmp_path, random_params):
     return _write(tmp_path / "model.npz", model, random_params(model))
 
 
+def _observe(history, seed=0):
+    """An observation around a history [E, H, N, 2] in cells."""
+    rng, (episodes, steps, members, _) = np.random.default_rng(seed), history.shape
+    return Observation(
+        history.astype(np.float64),
+        rng.random((episodes, steps, members)) < 0.7,
+        rng.uniform(0, SIZE, (episodes, steps, 2)),
+        rng.random((episodes, SIZE, SIZE)) < 0.2,
+    )
+
+
+def _context(observation):
+    """Its last TIME steps as a predictor in jax sees them."""
+    return models.Context(
+        np.moveaxis(observation.observed[:, -TIME:], 1, 2).astype(np.float32),
+        observation.agent[:, -TIME:].astype(np.float32) / np.float32(SIZE),
+        observation.static.astype(np.float32),
+    )
+
+
+def _draw(random_params, model, scale=0.5):
+    """`random_params` of a model that may need a context."""
+    context = _context(_observe(np.zeros((1, TIME, 1, 2))))
+    init = functools.partial(model.init, context=context)
+    return random_params(types.SimpleNamespace(init=init), time=TIME, scale=scale)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_numpy_equals_flax(family, tmp_path, random_params, walks):
     model = models.build(dict(FAMILIES[family], size=SIZE))
     # A free-running model of random weights amplifies rounding: weights small enough that it stays put.
-    params = random_params(model, scale=0.5)
+    params = _draw(random_params, model)
     predictor = networks.load(_write(tmp_path / "model.npz", model, params))
     history = walks(4, 3, TIME)
+    # In cells, and more steps of them than the model looks back on.
+    seen = _observe(np.moveaxis(np.concatenate([walks(4, 3, 3, seed=1), history], axis=2), 1, 2) * SIZE)
+    context = _context(seen)
 
     @jax.jit
     def both(history):
-        apply = functools.partial(model.apply, {"params": params})
-        return apply(history), models.roll_out(apply, history, HORIZON)
+        step = model.apply({"params": params}, history, context=context)
+        return step, models.forecast(model, params, history, HORIZON, context=context)
 
     step, tracks = map(np.asarray, both(history))
-    ours = predictor.displacement(history.copy())
+    ours = predictor.displacement(history.copy(), networks.scene.Context(*context))
     assert ours.shape == step.shape and ours.dtype == np.float32
     assert np.abs(ours - step).max() <= 1e-5 * np.abs(step).max()
 
-    # From observations in cells, more of them than the model looks back on.
-    seen = (
-        np.moveaxis(np.concatenate([walks(4, 3, 3, seed=1), history], axis=2), 1, 2).astype(np.float64) * SIZE
-    )
     found = predictor.predict(seen, HORIZON)
     expected = np.moveaxis(tracks, 0, 1) * SIZE
     assert found.shape == (4, HORIZON, 3, 2)
@@ -76,16 +117,49 @@ def test_numpy_equals_flax(family, tmp_path, random_params, walks):
     assert np.abs(np.diff(found, axis=1)).max() > 1e-3
 
 
-def test_many_rows_are_cut_in_blocks_and_put_together_in_order(model_file):
-    predictor = networks.load(model_file)
+@pytest.mark.parametrize("fields", [{}, dict(SCENE, neighbours=2, rollout="carry")])
+def test_many_rows_are_cut_in_blocks_and_put_together_in_order(fields, tmp_path, random_params):
+    model = models.build(dict(name="lstm", width=4, layers=1, size=SIZE, **fields))
+    predictor = networks.load(_write(tmp_path / "model.npz", model, _draw(random_params, model)))
     episodes = 700  # times 3 obstacles: several blocks
-    history = np.random.default_rng(0).uniform(0, SIZE, (episodes, TIME, 3, 2))
-    whole = predictor.predict(history, 2)
-    parts = np.concatenate([predictor.predict(history[i : i + 1], 2) for i in range(0, episodes, 97)])
+    seen = _observe(np.random.default_rng(0).uniform(0, SIZE, (episodes, TIME, 3, 2)))
+    before = [a.copy() for a in seen]
+    whole = predictor.predict(seen, 2)
+    chosen = range(0, episodes, 97)
+    parts = np.concatenate([predictor.predict(Observation(*(a[i : i + 1] for a in seen)), 2) for i in chosen])
     np.testing.assert_allclose(whole[::97], parts, rtol=1e-5, atol=1e-5)
-    before = history.copy()
-    predictor.predict(history, 2)
-    np.testing.assert_array_equal(history, before)
+    for a, b in zip(seen, before, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_model_file_of_before_says_less_and_means_the_published(random_params, tmp_path, walks):
+    model = models.build(dict(FAMILIES["gated"], size=SIZE))
+    path = _write(tmp_path / "model.npz", model, random_params(model, scale=0.5))
+    seen = _observe(np.moveaxis(walks(4, 3, TIME), 1, 2) * SIZE)
+    expected = networks.load(path).predict(seen, 3)
+    new = ("patch", "neighbours", "agent", "rollout", "horizon", "h_stream")
+    _change(path, lambda c: {**c, "model": {k: v for k, v in c["model"].items() if k not in new}})
+    np.testing.assert_array_equal(networks.load(path).predict(seen, 3), expected)
+
+
+@pytest.mark.parametrize("family", ["scene, carry", "gru", "8gpu_v2"])
+def test_the_backend_of_jax_predicts_the_same(family, random_params, tmp_path, walks):
+    model = models.build(dict(FAMILIES[family], size=SIZE))
+    path = _write(tmp_path / "model.npz", model, _draw(random_params, model))
+    seen = _observe(np.moveaxis(walks(5, 3, TIME), 1, 2) * SIZE)
+    np.testing.assert_allclose(
+        backend.load(path).predict(seen, 4), networks.load(path).predict(seen, 4), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_more_steps_than_the_model_can_predict(random_params, tmp_path, walks):
+    for fields in (dict(rollout="direct", horizon=4), dict(rollout="carry", positions=TIME + 3)):
+        model = models.build(dict(TRANSFORMER, size=SIZE, **fields))
+        predictor = networks.load(_write(tmp_path / "model.npz", model, _draw(random_params, model)))
+        seen = _observe(np.moveaxis(walks(2, 3, TIME), 1, 2) * SIZE)
+        assert predictor.predict(seen, 4).shape == (2, 4, 3, 2)
+        with pytest.raises(RequestError, match="model.horizon = 4|model.positions = 8"):
+            predictor.predict(seen, 5)
 
 
 def test_a_missing_file(tmp_path):
@@ -111,7 +185,7 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
 @pytest.mark.parametrize(
     "change, told",
     [
-        (dict(config=lambda c: {**c, "model": {**c["model"], "name": "gru"}}), "gru"),
+        (dict(config=lambda c: {**c, "model": {**c["model"], "name": "elman"}}), "elman"),
         (dict(config=lambda c: {**c, "model": {**c["model"], "layers": 2}}), "layer1|hh_kernel"),
         (dict(config=lambda c: {k: v for k, v in c.items() if k != "model"}), "model"),
         (dict(config=lambda c: {k: v for k, v in c.items() if k != "world"}), "world"),
@@ -148,23 +222,25 @@ for name in ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections"
     sys.modules[name] = None  # importing it raises ImportError
 import numpy as np
 from hrm_jax.planning import baselines, episode, networks, protocols, statistics, world
-history = np.load(sys.argv[1])
+from hrm_jax.planning.observation import Observation
+with np.load(sys.argv[1]) as file:
+    seen = Observation(**file)
 for path in sys.argv[2:]:
-    np.save(path + ".out.npy", networks.load(path).predict(history, 3))
+    np.save(path + ".out.npy", networks.load(path).predict(seen, 3))
 assert not any(name.split(".")[0] in ("jax", "flax") and module for name, module in sys.modules.items())
 """
 
 
 def test_planning_reads_and_runs_models_where_jax_is_blocked(tmp_path, random_params, walks):
-    history = np.moveaxis(walks(2, 3, TIME), 1, 2).astype(np.float64) * SIZE
-    np.save(tmp_path / "history.npy", history)
+    seen = _observe(np.moveaxis(walks(2, 3, TIME), 1, 2) * SIZE)
+    np.savez(tmp_path / "seen.npz", **seen._asdict())
     files, expected = [], []
-    for i, family in enumerate(("gated", "8gpu_v2", "lstm 1")):
+    for i, family in enumerate(("gated", "8gpu_v2", "lstm 1", "transformer, scene, carry")):
         model = models.build(dict(FAMILIES[family], size=SIZE))
-        files.append(_write(tmp_path / f"{i}.npz", model, random_params(model, scale=0.5)))
-        expected.append(networks.load(files[-1]).predict(history, 3))
+        files.append(_write(tmp_path / f"{i}.npz", model, _draw(random_params, model)))
+        expected.append(networks.load(files[-1]).predict(seen, 3))
     done = subprocess.run(
-        [sys.executable, "-c", BLOCKED, str(tmp_path / "history.npy"), *map(str, files)],
+        [sys.executable, "-c", BLOCKED, str(tmp_path / "seen.npz"), *map(str, files)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,

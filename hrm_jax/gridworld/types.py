@@ -29,7 +29,7 @@ class WorldConfig:
     distinct_static: bool = True  # False: draws with replacement; a draw on start or goal is lost
     connected: bool = True  # redraw the static cells until a 4-connected path joins start and goal
     safe_start: bool = True  # redraw an obstacle that comes within 2 cells of the waiting agent
-    kinds: tuple[str, ...] = ("bounce",)  # motions, each as likely for every obstacle
+    kinds: tuple[str, ...] = ("bounce",)  # motions, each entry as likely for every obstacle
     interacting: bool = False  # obstacles turn back at static cells, and from each other
     noise: float = 0.0  # cells; standard deviation of an observed position, per axis
     drop: float = 0.0  # chance that an obstacle is not observed in a step

@@ -1,23 +1,27 @@
 """Predictors and their frozen configs: one table, read by the prediction task and by `interop`."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import chex
 import jax
-import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.errors import RequestError, nearest
+from hrm_jax.models.gru import GRU, GRUConfig
 from hrm_jax.models.hrm import HRM, HRMConfig
 from hrm_jax.models.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
+from hrm_jax.models.layers import Context
 from hrm_jax.models.lstm import LSTM, LSTMConfig
+from hrm_jax.models.predictor import roll_out as roll_out
+from hrm_jax.models.transformer import Transformer, TransformerConfig
 
 PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
     "hrm": (HRM, HRMConfig),
     "hrm_8gpu_v2": (HRM8GPUV2, HRM8GPUV2Config),
     "lstm": (LSTM, LSTMConfig),
+    "gru": (GRU, GRUConfig),
+    "transformer": (Transformer, TransformerConfig),
 }
 
 
@@ -45,17 +49,13 @@ def describe(model: nn.Module) -> dict[str, Any]:
     return {"name": name, **dataclasses.asdict(model.config)}
 
 
-def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, horizon: int) -> jax.Array:
-    """Free-running prediction: positions over size [..., N, T, 2] to the next ones [horizon, ..., N, 2].
-
-    The published sliding window: every prediction enters the history and the oldest position leaves.
-    Positions stay float32 whatever the matmuls use (fault F12).
-    """
-
-    chex.assert_axis_dimension(history, -1, 2)
-
-    def step(history, _):
-        following = history[..., -1, :] + predict(history)
-        return jnp.concatenate([history[..., 1:, :], following[..., None, :]], axis=-2), following
-
-    return jax.lax.scan(step, history, None, length=horizon)[1]
+def forecast(
+    model: nn.Module,
+    params: Any,
+    history: jax.Array,
+    horizon: int,
+    key: jax.Array | None = None,
+    context: Context | None = None,
+) -> jax.Array:
+    """Free-running positions [horizon, ..., N, 2] over size, the way the model's config says."""
+    return model.apply({"params": params}, history, horizon, key, context, method="forecast")

@@ -6,93 +6,85 @@ they are counted (28,969,474 holds to the unit) and never computed. `attention="
 """
 
 import dataclasses
-from typing import Any
+import functools
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.models import layers
+from hrm_jax.errors import RequestError
+from hrm_jax.models import layers, scene
+from hrm_jax.models.predictor import Core, Network, Predictor, Weights
 
-Weights = dict[str, Any]
+State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
 MIX = 0.7071  # the gated block's scale of message + state, as published
 NOISE = 0.01  # standard deviation of the noisy initial state
 
 
 @dataclasses.dataclass(frozen=True)
-class HRMConfig:
-    """Every switch that distinguishes the published scripts, and two options of ours."""
+class HRMConfig(scene.InputsConfig):
+    """Every switch that distinguishes the published scripts, and options of ours."""
 
     width: int = 512  # D
     heads: int = 8  # used by attention="obstacles" only
     blocks: int = 4  # in each of the two streams
-    k_step: int = 2  # the H stream runs at t = 0, k, 2k, …
+    k_step: int = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
+    h_stream: bool = True  # False: no H stream at all, L hears the input alone
     block: str = "gated"  # gated | recurrent (ungated: its state grows without bound, fault F8)
     detach: bool = True  # stop the gradient from H into L
     norm: str = "published"  # published (fault F6) | rms
     norm_eps: float = 1e-6
     initial_state: str = "zeros"  # zeros | noise: N(0, 0.01²) in training, its mean in evaluation
     init_std: float = 0.01  # of Linear weights, biases zero; 0: torch's default
-    features: str = "positions"  # positions | motion
     attention: str = "single"  # single token, as published | obstacles of one world
-    size: int = 20  # cells; the world that the positions are scaled by
-    dtype: str = "float32"  # of matmuls: float32 | bfloat16
     remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
     unroll: int = 4  # blocks (and L steps) unrolled in their scans
 
     def __post_init__(self):
+        super().__post_init__()
         layers.check_choice("model.block", self.block, ("gated", "recurrent"))
         layers.check_choice("model.norm", self.norm, ("published", "rms"))
         layers.check_choice("model.initial_state", self.initial_state, ("zeros", "noise"))
-        layers.check_choice("model.features", self.features, tuple(layers.FEATURES))
         layers.check_choice("model.attention", self.attention, ("single", "obstacles"))
-        layers.check_choice("model.dtype", self.dtype, ("float32", "bfloat16"))
-        layers.check_positive(
-            width=self.width, heads=self.heads, blocks=self.blocks, k_step=self.k_step, unroll=self.unroll
-        )
+        layers.check_positive(heads=self.heads, blocks=self.blocks, unroll=self.unroll)
         layers.check_heads(self.width, self.heads)
+        if self.k_step < 0:
+            raise RequestError(
+                f"model.k_step = {self.k_step}: at least 1, or 0 for an H stream that never runs"
+            )
 
     @property
     def hidden(self) -> int:
         """Width of the SwiGLU, int(2.6 D) as published."""
         return int(2.6 * self.width)
 
+    @property
+    def across(self) -> bool:
+        """Whether the blocks attend across the obstacles of a world."""
+        return self.attention == "obstacles"
 
-class HRM(nn.Module):
-    """history [..., N, T, 2] (positions over size) -> next displacement [..., N, 2] (over size)."""
+    @property
+    def slow(self) -> bool:
+        """Whether the H stream ever runs."""
+        return self.h_stream and self.k_step > 0
+
+
+class HRM(Predictor):
+    """The two streams as a predictor; see `predictor.Predictor`."""
 
     config: HRMConfig
 
     @nn.compact
-    def __call__(self, history: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """With `key` (training) the initial state may be noisy; without it the call is deterministic."""
+    def _network(self) -> Network:
         c = self.config
-        weights = {"embed": self._embed(), "low": self._stream("low"), "high": self._stream("high")}
-        features = layers.embed_features(history, c.features, c.size)
-        top = recurrence(c, weights, features, key)
-        head = self._head()
-        output = layers.linear(top, head["kernel"], head["bias"], jnp.float32)
-        return layers.displacement(output, history, c.features, c.size)
-
-    def _embed(self) -> Weights:
-        c, inputs = self.config, layers.FEATURES[self.config.features]
-        return layers.declare(
-            self,
-            "embed",
-            kernel=(layers.weight_init(c.init_std, inputs), (inputs, c.width)),
-            bias=(layers.bias_init(c.init_std, inputs), (c.width,)),
+        embed = self._declare_embed(
+            layers.weight_init(c.init_std, c.inputs), layers.bias_init(c.init_std, c.inputs)
         )
-
-    def _head(self) -> Weights:
-        # A correction starts at zero: the motion predictor is born as constant velocity.
-        c, d, zeros = self.config, self.config.width, nn.initializers.zeros
-        born = c.features == "motion"
-        return layers.declare(
-            self,
-            "head",
-            kernel=(zeros if born else layers.weight_init(c.init_std, d), (d, 2)),
-            bias=(zeros if born else layers.bias_init(c.init_std, d), (2,)),
+        streams = {name: self._stream(name) for name in ("low", "high")[: 1 + c.h_stream]}
+        head = self._declare_head(
+            layers.weight_init(c.init_std, c.width), layers.bias_init(c.init_std, c.width)
         )
+        return Network(c, {"embed": embed, **self._declare_neighbours()}, core(c, streams), head)
 
     def _stream(self, name: str) -> Weights:
         """Parameters of one stream, its blocks stacked on the leading axis."""
@@ -117,52 +109,80 @@ class HRM(nn.Module):
         return layers.declare(self, name, **shapes)
 
 
-def recurrence(config: HRMConfig, weights: Weights, features: jax.Array, key: jax.Array | None) -> jax.Array:
-    """The L stream's last state after features [..., N, T, F]: [..., N, D] float32.
+def core(config: HRMConfig, streams: Weights) -> Core:
+    """The recurrence with its parameters ("low", and "high" where there is an H stream) in place."""
+    prepared = {name: prepare(config, stream) for name, stream in streams.items()}
+    return Core(functools.partial(recurrence, config, prepared), functools.partial(advance, config, prepared))
+
+
+def recurrence(
+    config: HRMConfig, streams: Weights, x: jax.Array, key: jax.Array | None, further: int = 0
+) -> tuple[State, jax.Array]:
+    """Both streams through inputs [T, ..., D]: their state, and the L stream's last output [..., D].
 
     Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
     turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
     """
-    members = features.shape[:-2]
-    if config.attention == "single":  # obstacles are rows: XLA is slow with an axis of size 1 between
-        features = features.reshape(-1, *features.shape[-2:])
-    embedded = layers.linear(features, weights["embed"]["kernel"], weights["embed"]["bias"], jnp.float32)
-    embedded = jnp.moveaxis(embedded, -2, 0)  # [T, ..., N, D], or [T, rows, D]
-    low, high = prepare(config, weights["low"]), prepare(config, weights["high"])
+    states = initial_state(config, x.shape[1:], key)
 
-    def h_step(low_state, high_state):
-        message = jax.lax.stop_gradient(low_state[-1]) if config.detach else low_state[-1]
-        return run_stream(config, high, message, high_state)
+    def cycle(states, inputs):  # inputs [≤ k, ..., D]
+        low_state, high_state = states
+        if config.slow:
+            high_state = h_step(config, streams, low_state, high_state)
 
-    def cycle(state, inputs):  # inputs [≤ k, ..., D]
-        low_state, high_state = state
-        high_state = h_step(low_state, high_state)
+        def body(low_state, x):
+            return l_step(config, streams, low_state, high_state, x), None
 
-        def l_step(low_state, x):
-            return run_stream(config, low, x + high_state[-1], low_state), None
-
-        low_state, _ = jax.lax.scan(l_step, low_state, inputs, unroll=min(len(inputs), config.unroll))
+        low_state, _ = jax.lax.scan(body, low_state, inputs, unroll=min(len(inputs), config.unroll))
         return (low_state, high_state), None
 
-    state = initial_state(config, embedded.shape[1:], key)
-    k = config.k_step
-    whole = len(embedded) // k
-    if whole:
-        state, _ = jax.lax.scan(cycle, state, embedded[: whole * k].reshape(whole, k, *embedded.shape[1:]))
-    if len(embedded) % k:
-        state, _ = cycle(state, embedded[whole * k :])
-    return state[0][-1].reshape(*members, config.width)
+    k = config.k_step if config.slow else len(x)
+    whole = len(x) // k
+    if whole > 1:
+        states, _ = jax.lax.scan(cycle, states, x[: whole * k].reshape(whole, k, *x.shape[1:]))
+    elif whole:
+        states, _ = cycle(states, x[:k])
+    if len(x) % k:
+        states, _ = cycle(states, x[whole * k :])
+    return (states, jnp.int32(len(x))), states[0][-1]
+
+
+def advance(
+    config: HRMConfig, streams: Weights, state: State, x: jax.Array, key: jax.Array | None
+) -> tuple[State, jax.Array]:
+    """The recurrence one step further with input [..., D]; the count of k goes on."""
+    (low_state, high_state), step = state
+    if config.slow:
+        run = functools.partial(h_step, config, streams)
+        high_state = jax.lax.cond(step % config.k_step == 0, run, lambda _, high: high, low_state, high_state)
+    low_state = l_step(config, streams, low_state, high_state, x)
+    return ((low_state, high_state), step + 1), low_state[-1]
+
+
+def h_step(config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array) -> jax.Array:
+    """The H stream's next state [blocks, ..., D]."""
+    message = jax.lax.stop_gradient(low_state[-1]) if config.detach else low_state[-1]
+    return run_stream(config, streams["high"], message, high_state)
+
+
+def l_step(
+    config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array | None, x: jax.Array
+) -> jax.Array:
+    """The L stream's next state [blocks, ..., D]."""
+    message = x if high_state is None else x + high_state[-1]
+    return run_stream(config, streams["low"], message, low_state)
 
 
 def initial_state(
     config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None
-) -> tuple[jax.Array, jax.Array]:
-    """States of the L and H streams, [blocks, *shape] each, float32."""
+) -> tuple[jax.Array, jax.Array | None]:
+    """States of the L and H streams, [blocks, *shape] each, float32; None without an H stream."""
     shape = (config.blocks, *shape)
     if config.initial_state == "zeros" or key is None:
-        return jnp.zeros(shape), jnp.zeros(shape)
-    low_key, high_key = jax.random.split(key)
-    return NOISE * jax.random.normal(low_key, shape), NOISE * jax.random.normal(high_key, shape)
+        low, high = jnp.zeros(shape), jnp.zeros(shape)
+    else:
+        low, high = (NOISE * jax.random.normal(k, shape) for k in jax.random.split(key))
+    return low, high if config.h_stream else None
 
 
 def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: jax.Array) -> jax.Array:

@@ -12,7 +12,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.models import layers
-from hrm_jax.models.hrm import MIX, Weights
+from hrm_jax.models.hrm import MIX
+from hrm_jax.models.predictor import Weights, roll_out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,19 +45,34 @@ class HRM8GPUV2(nn.Module):
 
     config: HRM8GPUV2Config
 
+    def __call__(
+        self, history: jax.Array, key: jax.Array | None = None, context: layers.Context | None = None
+    ) -> jax.Array:
+        """Deterministic, and blind to the context."""
+        return next_displacement(self.config, self._weights(), history)
+
+    def forecast(
+        self,
+        history: jax.Array,
+        horizon: int,
+        key: jax.Array | None = None,
+        context: layers.Context | None = None,
+    ) -> jax.Array:
+        """The published free run: positions [horizon, ..., N, 2] over size."""
+        weights = self._weights()
+        return roll_out(lambda window: next_displacement(self.config, weights, window), history, horizon)
+
     @nn.compact
-    def __call__(self, history: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        c, d, normal = self.config, self.config.width, nn.initializers.normal(self.config.init_std)
-        zeros = nn.initializers.zeros
+    def _weights(self) -> Weights:
+        d, normal, zeros = (
+            self.config.width,
+            nn.initializers.normal(self.config.init_std),
+            nn.initializers.zeros,
+        )
         embed = layers.declare(self, "embed", kernel=(normal, (2, d)), bias=(zeros, (d,)))
-        message = layers.linear(history, embed["kernel"], embed["bias"], jnp.float32)  # [..., T, D]
         low, high = (layers.declare(self, name, **self._shapes()) for name in ("low", "high"))
-        state = jnp.zeros((c.blocks, *message.shape))
-        message, _ = run_stack(c, low, message, state)
-        for _ in range(c.k_step):
-            message, state = run_stack(c, high, message, state)
         head = layers.declare(self, "head", kernel=(normal, (d, 2)), bias=(zeros, (2,)))
-        return layers.linear(message[..., -1, :], head["kernel"], head["bias"], jnp.float32)
+        return {"embed": embed, "low": low, "high": high, "head": head}
 
     def _shapes(self) -> dict:
         c, d, n = self.config, self.config.width, self.config.blocks
@@ -75,6 +91,17 @@ class HRM8GPUV2(nn.Module):
             "gate_kernel": (normal, (n, 2 * d, d)),
             "gate_bias": (zeros, (n, d)),
         }
+
+
+def next_displacement(config: HRM8GPUV2Config, weights: Weights, history: jax.Array) -> jax.Array:
+    """[..., T, 2] to [..., 2]."""
+    embed, head = weights["embed"], weights["head"]
+    message = layers.linear(history, embed["kernel"], embed["bias"], jnp.float32)  # [..., T, D]
+    state = jnp.zeros((config.blocks, *message.shape))
+    message, _ = run_stack(config, weights["low"], message, state)
+    for _ in range(config.k_step):
+        message, state = run_stack(config, weights["high"], message, state)
+    return layers.linear(message[..., -1, :], head["kernel"], head["bias"], jnp.float32)
 
 
 def run_stack(

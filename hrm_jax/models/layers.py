@@ -4,7 +4,7 @@ Axes: G groups (a batch of worlds or single obstacles), N obstacles of a group, 
 """
 
 import math
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,14 @@ from flax import linen as nn
 from hrm_jax.errors import RequestError
 
 Norm = Literal["published", "rms"]
-Features = Literal["positions", "motion"]
-FEATURES = {"positions": 2, "motion": 4}  # numbers a time step
+
+
+class Context(NamedTuple):
+    """What a predictor sees beside the positions [..., N, T, 2] of a group's obstacles."""
+
+    observed: jax.Array  # [..., N, T] float32: 1 observed, 0 filled in
+    agent: jax.Array  # [..., T, 2] the agent's positions over size
+    static: jax.Array  # [..., R, C] float32: 1 at static cells
 
 
 def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Array:
@@ -57,29 +63,6 @@ def split_heads(x: jax.Array, parts: int, heads: int) -> list[jax.Array]:
     return [a.reshape(*a.shape[:-1], heads, -1) for a in jnp.split(x, parts, axis=-1)]
 
 
-def embed_features(history: jax.Array, features: Features, size: int) -> jax.Array:
-    """What a predictor sees at every time step: [..., T, 2] positions over `size` to [..., T, F].
-
-    `positions` is the published input. `motion` centres the position to [-1, 1] and adds the displacement
-    since the step before in cells; the oldest step repeats the displacement that follows it.
-    """
-    if features == "positions":
-        return history
-    moved = (history[..., 1:, :] - history[..., :-1, :]) * size
-    moved = jnp.concatenate([moved[..., :1, :], moved], axis=-2)
-    return jnp.concatenate([2 * history - 1, moved], axis=-1)
-
-
-def displacement(output: jax.Array, history: jax.Array, features: Features, size: int) -> jax.Array:
-    """A predictor's output [..., 2] as the next displacement over `size`.
-
-    `positions`: the output itself. `motion`: the last displacement plus the output, a correction in cells.
-    """
-    if features == "positions":
-        return output
-    return history[..., -1, :] - history[..., -2, :] + output / size
-
-
 def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
     """Torch's default for `Linear` and `LSTM`: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too."""
     bound = 1 / math.sqrt(fan_in)
@@ -119,10 +102,10 @@ def check_positive(**fields: int) -> None:
             raise RequestError(f"model.{name} = {value}: at least 1")
 
 
-def check_heads(width: int, heads: int) -> None:
+def check_heads(width: int, heads: int, name: str = "heads") -> None:
     """Raise a one-line `RequestError` unless the heads divide the width."""
     if width % heads:
-        raise RequestError(f"model.width = {width} is not divisible by model.heads = {heads}")
+        raise RequestError(f"model.width = {width} is not divisible by model.{name} = {heads}")
 
 
 def check_choice(field: str, value: str, allowed: tuple[str, ...]) -> None:

@@ -34,6 +34,35 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def sign_flip(differences: np.ndarray) -> float:
+    """Exact two-sided p-value of the sum of integer `differences` [E], were every sign a fair coin's.
+
+    The paired test of two groups of models: the difference of an episode is how many more models of one
+    group solve it. With one model a group it is McNemar's test.
+    """
+    sizes, counts = np.unique(np.abs(differences), return_counts=True)
+    chance = np.ones(1)  # of every value of the sum, from its smallest to its largest
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        coin = np.zeros(2 * size + 1)
+        coin[0] += 0.5
+        coin[-1] += 0.5
+        for _ in range(count if size else 0):
+            chance = np.convolve(chance, coin)
+    reach = len(chance) // 2
+    found = abs(int(differences.sum()))
+    extreme = np.abs(np.arange(-reach, reach + 1)) >= found
+    return float(min(1.0, chance[extreme].sum()))
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Two-sided p-value of Welch's t-test between two groups of training seeds; None: nothing to say."""
+    if min(len(a), len(b)) < 2 or np.ptp(a) + np.ptp(b) == 0:
+        return None
+    from scipy.stats import ttest_ind  # slow to import: only when a report is written
+
+    return float(ttest_ind(a, b, equal_var=False).pvalue)
+
+
 class ErrorCounts:
     """Counts of prediction errors by steps ahead: their quantiles in memory that does not grow."""
 

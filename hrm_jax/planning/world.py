@@ -30,7 +30,7 @@ class World:
     speed: float = 0.7  # cells per step
     history: int = 20  # steps the world runs before the agent may move
     generator: str = "philox"  # how scenarios are drawn: a key of drawing.DRAWS
-    kinds: tuple[str, ...] = ("bounce",)  # motions, each as likely for every obstacle
+    kinds: tuple[str, ...] = ("bounce",)  # motions, each entry as likely for every obstacle
     interacting: bool = False  # obstacles turn back at static cells, and from each other
     noise: float = 0.0  # cells; standard deviation of an observed position, per axis
     drop: float = 0.0  # chance that an obstacle is not observed in a step
@@ -67,8 +67,13 @@ _WORLDS = (
     # Fast and crowded: where obstacles will be decides, and the whole future is still safe to know.
     World("dense", n_obstacles=20, speed=1.2),
     World("swarm", n_obstacles=30, speed=1.2),
-    # Every kind of motion; only some of the future can be known.
-    World("mixed", n_obstacles=16, speed=0.9, kinds=KINDS),
+    # Every kind of motion, those that can be foreseen three times as likely as those that cannot.
+    World(
+        "mixed",
+        n_obstacles=20,
+        speed=1.0,
+        kinds=("bounce", *3 * ("circular", "oscillating"), "patrol", "turning", "pursuit"),
+    ),
     # The map and the other obstacles matter.
     World("interacting", n_static=40, n_obstacles=16, speed=0.9, interacting=True),
     # Observed through noise, a fifth of it missing.

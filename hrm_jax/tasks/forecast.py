@@ -1,8 +1,8 @@
 """Obstacle forecasts: from a whole scene to every obstacle's next `horizon` positions, in free running.
 
-Where `prediction` repeats the published objective (one step, in windows of one obstacle), this one trains what
-the planner uses: the roll-out itself, on whole worlds, with all that a predictor may look at. Its evaluation
-closes the loop on the device, so that the success rate itself is a curve of the training.
+Where `prediction` repeats the published objective (one step, in windows of one obstacle), this one trains
+what the planner uses: the roll-out itself, on whole worlds, with all that a predictor may look at. Its
+evaluation closes the loop on the device, so that the success rate itself is a curve of the training.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from hrm_jax.models.layers import Context
 REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
 MARGIN = 0.2  # cells: planning radius less collision radius; errors well under it do not matter
+DISCOUNT = 0.7  # a step ahead, of the loss: the planner thinks again after every step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,15 +103,16 @@ class Forecast:
         return self.model.init(key, one.history, context=_context(one))["params"], ()
 
     def loss(self, params: Any, carry: tuple, batch: Scenes, key: jax.Array) -> tuple[jax.Array, tuple]:
-        """Mean over obstacles and steps ahead of the pseudo-Huber error, in cells.
+        """Mean over obstacles, and discounted over the steps ahead, of the pseudo-Huber error in cells.
 
         It is quadratic below `MARGIN` and linear above: a turn that nobody can foresee costs its distance,
         not its square.
         """
         tracks = self._forecast(params, batch, key)
         square = jnp.sum((tracks - jnp.moveaxis(batch.future, 2, 0)) ** 2, axis=-1) * self.world.size**2
-        error = jnp.sqrt(square + MARGIN**2) - MARGIN  # [horizon, G, N]
-        return jnp.mean(error), (carry, {})
+        error = jnp.mean(jnp.sqrt(square + MARGIN**2) - MARGIN, axis=(1, 2))  # [horizon]
+        weight = DISCOUNT ** jnp.arange(self.data.horizon)
+        return jnp.sum(weight * error) / jnp.sum(weight), (carry, {})
 
     def evaluate(self, params: Any) -> dict[str, jax.Array]:
         """Open-loop errors in cells; success rates of the closed loop, with those of its bounds."""

@@ -1,0 +1,113 @@
+"""One rival in one world of the benchmark: same data, steps, schedule and size (within 5 %) for every rival.
+
+    python -m hrm_jax.train --config configs/benchmark.py:swarm,hrm --workdir runs/benchmark/swarm/hrm/0
+    python -m hrm_jax.train --config configs/benchmark.py:swarm,lstm --config.seed=1 --workdir …/swarm/lstm/1
+
+Worlds: standard, dense, swarm, mixed, interacting, noisy, large. Rivals: hrm, lstm, gru, transformer. A third
+word changes one thing of the HRM: see ABLATIONS. All of a world at once, over several training seeds, with
+evaluation and report: `python -m hrm_jax.sweep --help`.
+
+About a minute a run on 2 CPU cores. RESULTS.md has the tables.
+"""
+
+from configs import base
+
+# The worlds of hrm_jax.planning.world.WORLDS, as they differ from `standard`.
+WORLDS = {
+    "standard": {},
+    "dense": dict(n_obstacles=20, speed=1.2),
+    "swarm": dict(n_obstacles=30, speed=1.2),
+    "mixed": dict(
+        n_obstacles=20,
+        speed=1.0,
+        kinds=("bounce", *3 * ("circular", "oscillating"), "patrol", "turning", "pursuit"),
+    ),
+    "interacting": dict(n_static=40, n_obstacles=16, speed=0.9, interacting=True),
+    "noisy": dict(n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
+    "large": dict(size=64, n_static=120, n_obstacles=100, speed=1.2),
+}
+
+# What a predictor looks at beyond the motion, where the world asks for it.
+INPUTS = {"mixed": dict(agent=True), "interacting": dict(patch=5, neighbours=2)}
+
+# Further inputs cost the rivals differently: widths that make them equal in size again.
+WIDTHS = {"mixed": dict(lstm=47), "interacting": dict(lstm=40, gru=44)}
+
+ABLATIONS = {
+    "no-h": dict(h_stream=False, width=46, heads=2),  # the L stream alone, as many parameters
+    "no-detach": dict(detach=False),
+    "k1": dict(k_step=1),
+    "k4": dict(k_step=4),
+    "never": dict(k_step=0),
+    "no-gate": dict(block="recurrent"),
+    "published-norm": dict(norm="published"),
+    "published-features": dict(features="positions", agent=False, patch=0, neighbours=0),
+    "direct": dict(rollout="direct"),
+    "sliding": dict(rollout="sliding"),
+}
+
+SAMPLES = 480  # an update, about: whole scenes of all their obstacles, in a number that 8 devices can share
+
+
+def get_config(choice: str = "swarm,hrm"):
+    """`choice`: world,rival or world,hrm,ablation."""
+    world, model, *ablation = choice.split(",")
+    _check("world", world, WORLDS)
+    _check("rival", model, RIVALS)
+    c = base.get_config()
+    base.forecast(c)
+    c.data.world.update(WORLDS[world])
+    n = c.data.world.n_obstacles
+    c.batch_size = n * max(8, 8 * round(SAMPLES / n / 8))
+    c.steps = 800
+    c.eval_every = 400
+    c.checkpoint.every = 400
+    c.data.history = 10
+    c.optimizer.learning_rate = 1e-2
+    c.optimizer.schedule = "onecycle"
+    c.optimizer.onecycle_warmup = 0.1
+    c.model = RIVALS[model]()
+    c.model.features = "scene"
+    c.model.update(INPUTS.get(world, {}))
+    c.model.width = WIDTHS.get(world, {}).get(model, c.model.width)
+    if ablation:
+        _check("rival to change", model, ("hrm",))
+        _check("ablation", ablation[0], ABLATIONS)
+        c.model.update(ABLATIONS[ablation[0]])
+    return c
+
+
+def _check(kind, name, allowed):
+    if name not in allowed:
+        raise ValueError(f'{kind} "{name}": one of {", ".join(allowed)}')
+
+
+def _hrm():
+    m = base.hrm()
+    m.width, m.heads, m.blocks, m.norm, m.init_std = 32, 4, 1, "rms", 0.0
+    m.rollout = "carry"
+    return m
+
+
+def _lstm():
+    m = base.lstm()
+    m.width = 48
+    m.rollout = "carry"
+    return m
+
+
+def _gru():
+    m = base.gru()
+    m.width = 55
+    m.rollout = "carry"
+    return m
+
+
+def _transformer():
+    m = base.transformer()
+    m.width, m.heads = 32, 4
+    m.rollout = "direct"  # nothing to carry: it reads the history once and says all steps at once
+    return m
+
+
+RIVALS = {"hrm": _hrm, "lstm": _lstm, "gru": _gru, "transformer": _transformer}

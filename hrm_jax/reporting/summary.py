@@ -1,0 +1,109 @@
+"""One sentence or two in plain language, out of the numbers of a report."""
+
+import statistics
+
+from hrm_jax.reporting.inputs import Report
+from hrm_jax.reporting.markup import p_value, percent
+from hrm_jax.reporting.names import kind
+from hrm_jax.reporting.tables import SIGNIFICANT
+
+BASELINE, CEILING = "reflection", "oracle"
+
+
+def sentence(report: Report) -> str:
+    """The best learned model against the reflection baseline and the oracle."""
+    models = report.data["models"]
+    learned = contenders({name: result for name, result in models.items() if kind(name) == "learned"})
+    if not learned:
+        return _untrained(models)
+    best = max(learned, key=lambda name: _mean(models, learned[name]))
+    parts = [_who(best, learned, models), _against_baseline(report, learned[best])]
+    return " ".join(filter(None, [*parts, _below_oracle(models, _mean(models, learned[best]))]))
+
+
+def contenders(models: dict[str, dict]) -> dict[str, list[str]]:
+    """Names of models by group; one that was trained once is a group of its own."""
+    groups: dict[str, list[str]] = {}
+    for name, result in models.items():
+        groups.setdefault(result.get("group") or name, []).append(name)
+    return {group if len(names) > 1 else names[0]: names for group, names in groups.items()}
+
+
+def _mean(models: dict[str, dict], names: list[str]) -> float:
+    return statistics.mean(models[name]["rate"] for name in names)
+
+
+def _who(best: str, learned: dict[str, list[str]], models: dict[str, dict]) -> str:
+    of = f"Best of {len(learned)} learned models" if len(learned) > 1 else "The learned model"
+    names = learned[best]
+    if len(names) > 1:
+        rates = [models[name]["rate"] for name in names]
+        return (
+            f"{of}: {best}, which succeeds in {percent(_mean(models, names))} % of episodes on average over "
+            f"{len(names)} training seeds (from {percent(min(rates))} to {percent(max(rates))} %)."
+        )
+    result = models[names[0]]
+    low, high = result["interval"]
+    return (
+        f"{of}: {best}, which succeeds in {percent(result['rate'])} % of {result['n']:,} episodes "
+        f"(95 % interval {percent(low)} to {percent(high)} %)."
+    )
+
+
+def _against_baseline(report: Report, names: list[str]) -> str:
+    models = report.data["models"]
+    if BASELINE not in models:
+        return f"The report holds no {BASELINE} baseline to compare with."
+    other = models[BASELINE]["rate"]
+    tests = [pair for pair in map(lambda name: _pair(report, name), names) if pair]
+    return (
+        f"{_gap(_mean(models, names) - other)} the {BASELINE} baseline ({percent(other)} %){_tested(tests)}."
+    )
+
+
+def _gap(difference: float) -> str:
+    points = percent(abs(difference))
+    if points == "0.0":
+        return "That is level with"
+    return f"That is {points} points {'above' if difference > 0 else 'below'}"
+
+
+def _pair(report: Report, name: str) -> dict | None:
+    for pair in report.data.get("pairs") or []:
+        if {pair["a"], pair["b"]} == {name, BASELINE}:
+            return pair
+    return None
+
+
+def _tested(tests: list[dict]) -> str:
+    if not tests:
+        return ""
+    key, adjusted = (
+        ("p_holm", "Holm-adjusted") if all("p_holm" in t for t in tests) else ("p_value", "unadjusted")
+    )
+    below = sum(test[key] < SIGNIFICANT for test in tests)
+    if len(tests) > 1:
+        return f", a difference at p < {SIGNIFICANT} ({adjusted}) for {below} of {len(tests)} training seeds"
+    p = p_value(tests[0][key])
+    verdict = "a difference" if below else "no significant difference"
+    return f": {verdict}, {adjusted} p {p if p.startswith('<') else f'= {p}'}"
+
+
+def _below_oracle(models: dict[str, dict], rate: float) -> str:
+    if CEILING not in models:
+        return ""
+    top = models[CEILING]["rate"]
+    relation = _gap(rate - top).removeprefix("That is ")
+    return f"It is {relation} the oracle ({percent(top)} %), which plans with the true future."
+
+
+def _untrained(models: dict[str, dict]) -> str:
+    baselines = [name for name in models if kind(name) == "baseline"]
+    best = max(baselines or models, key=lambda name: models[name]["rate"])
+    result = models[best]
+    low, high = result["interval"]
+    return (
+        f"No learned model was evaluated. The best {'baseline' if baselines else 'of the rest'} is {best}, "
+        f"which succeeds in {percent(result['rate'])} % of {result['n']:,} episodes (95 % interval "
+        f"{percent(low)} to {percent(high)} %). {_below_oracle(models, result['rate']) if baselines else ''}"
+    ).rstrip()

@@ -1,0 +1,267 @@
+"""The richer worlds: motions, interaction and observation in NumPy, and their twin under jit, bit for bit."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hrm_jax import on_device
+from hrm_jax.gridworld import closed_loop, drawing, maps, rollout, types
+from hrm_jax.gridworld import dynamics as jax_dynamics
+from hrm_jax.planning import drawing as numpy_drawing
+from hrm_jax.planning import dynamics, episode
+from hrm_jax.planning import world as numpy_world
+from hrm_jax.planning.baselines import BASELINES
+from hrm_jax.planning.observation import fill
+from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.planning.world import KINDS, WORLDS, World
+
+STANDARD = PROTOCOLS["standard"]
+
+
+def _scenarios(name, n=40, **changes):
+    return numpy_drawing.draw(dataclasses.replace(WORLDS[name], name="test", **changes), range(n))
+
+
+def _of_kind(kind, n=20):
+    return _scenarios("mixed", n, kinds=("bounce", kind) if kind != "bounce" else (kind,), n_obstacles=8)
+
+
+def _paths(scenarios, steps):
+    """Tracks [E, steps + 1, N, 2] of the obstacles of the second kind of the world, as [K, steps + 1, 2]."""
+    tracks = dynamics.tracks(scenarios, steps)
+    chosen = scenarios.kind == KINDS.index(scenarios.world.kinds[-1])
+    return np.moveaxis(tracks, 1, 2)[chosen]
+
+
+# ---------------------------------------------------------------- each motion, in NumPy
+
+
+def test_circles_keep_their_radius_and_speed():
+    scenarios = _of_kind("circular")
+    path = _paths(scenarios, 60)
+    chosen = scenarios.kind == KINDS.index("circular")
+    radius = np.linalg.norm(path - scenarios.anchors[chosen][:, :1], axis=-1)
+    np.testing.assert_allclose(radius, np.repeat(radius[:, :1], 61, axis=1), rtol=1e-9)
+    assert radius.min() > 1.5 - 1e-9 and radius.max() < 4 + 1e-9 and np.ptp(radius[:, 0]) > 1
+    moved = np.linalg.norm(np.diff(path, axis=1), axis=-1)
+    assert (moved <= 1 + 1e-9).all() and moved.min() > 0.95
+
+
+def test_oscillations_are_sines_on_a_line():
+    scenarios = _of_kind("oscillating")
+    path, chosen = _paths(scenarios, 60), scenarios.kind == KINDS.index("oscillating")
+    off = path - scenarios.anchors[chosen][:, :1]
+    u, s, vh = np.linalg.svd(off, full_matrices=False)
+    assert (s[:, 1] < 1e-6).all()  # on a line through the centre
+    along, turn = u[:, :, 0] * s[:, :1], np.arctan2(*scenarios.turn[chosen].T[::-1])
+    wave = 2 * np.cos(turn)[:, None] * along[:, 1:-1] - along[:, :-2]
+    np.testing.assert_allclose(along[:, 2:], wave, atol=1e-8)
+
+
+def test_patrols_go_round_their_waypoints_at_their_speed():
+    scenarios = _of_kind("patrol", 4)
+    path, chosen = _paths(scenarios, 200), scenarios.kind == KINDS.index("patrol")
+    for one, anchors in zip(path, scenarios.anchors[chosen], strict=True):
+        there = np.isclose(one[:, None], anchors).all(-1)  # [times, way-points]
+        at = there.argmax(1)[there.any(1)].tolist()
+        assert at[:5] == [0, 1, 2, 3, 0]
+    moved = np.linalg.norm(np.diff(path, axis=1), axis=-1)
+    assert (moved < 1 + 1e-9).all() and np.isclose(moved, 1).mean() > 0.7
+
+
+def test_turns_come_by_chance_and_do_not_depend_on_the_agent():
+    scenarios = _scenarios("mixed", 30, kinds=("turning",))
+    state, turned, steps = dynamics.begin(scenarios), 0, 40
+    for time in range(steps):
+        after = dynamics.step(scenarios, state, np.full((30, 2), time), time)
+        turned += (~np.isclose(np.abs(after.velocity), np.abs(state.velocity))).any(-1).mean()
+        state = after
+    assert abs(turned / steps - dynamics.TURN_CHANCE) < 0.01
+    np.testing.assert_array_equal(state.position, dynamics.tracks(scenarios, steps)[:, -1])
+
+
+def test_pursuers_come_for_the_agent_within_their_radius_only():
+    scenarios = _scenarios("mixed", 30, kinds=("pursuit",))
+    state, agent = dynamics.begin(scenarios), np.full((30, 2), 10)
+    distance = np.linalg.norm(state.position - agent[:, None], axis=-1)
+    near = distance < dynamics.PURSUIT_RADIUS
+    after = dynamics.step(scenarios, state, agent, 0)
+    gained = distance - np.linalg.norm(after.position - agent[:, None], axis=-1)
+    np.testing.assert_allclose(gained[near & (distance > 1)], 1.0 * dynamics.PURSUIT_SPEED, rtol=1e-6)
+    np.testing.assert_array_equal(np.abs(after.velocity[~near]), np.abs(state.velocity[~near]))
+    assert near.any() and (~near).any()
+
+
+def test_interacting_obstacles_never_enter_static_cells_and_keep_their_speed():
+    scenarios = _scenarios("interacting", 30)
+    state, turned = dynamics.begin(scenarios), 0
+    for time in range(60):
+        after = dynamics.step(scenarios, state, scenarios.start, time)
+        cells = np.clip(np.floor(after.position + 0.5), 0, 19).astype(int)
+        assert not scenarios.static[np.arange(30)[:, None], cells[..., 0], cells[..., 1]].any()
+        speed = np.linalg.norm(after.velocity, axis=-1)
+        np.testing.assert_allclose(speed, 0.9, rtol=1e-9)
+        turned += (np.sign(after.velocity) != np.sign(state.velocity)).any(-1).mean()
+        state = after
+    alone = _scenarios("interacting", 30, interacting=False)
+    assert turned / 60 > 0.1  # walls alone: about 0.05
+    assert np.abs(dynamics.tracks(scenarios, 30) - dynamics.tracks(alone, 30)).max() > 1
+
+
+def test_two_obstacles_that_meet_turn_back():
+    world = World("pair", size=9, n_static=0, n_obstacles=2, speed=0.5, interacting=True)
+    drawn = numpy_drawing.empty(world, 1)
+    drawn |= {"positions": np.array([[[4.0, 2], [4, 5.25]]]), "velocities": np.array([[[0, 0.5], [0, -0.5]]])}
+    zero = np.zeros((1, 2), np.int64)
+    scenarios = numpy_world.Scenarios(world, np.zeros(1), np.zeros((1, 9, 9), bool), **drawn, start=zero,
+                                      goal=zero + 8)  # fmt: skip
+    columns = dynamics.tracks(scenarios, 6)[0, :, :, 1]
+    np.testing.assert_array_equal(columns[:, 0], [2, 2.5, 3, 3.5, 3, 2.5, 2])
+    np.testing.assert_array_equal(columns[:, 1], [5.25, 4.75, 4.25, 3.75, 4.25, 4.75, 5.25])
+
+
+def test_observations_are_noisy_and_gaps_go_straight_on():
+    scenarios = _scenarios("noisy", 60)
+    state = dynamics.begin(scenarios)
+    noted = [dynamics.observe(scenarios, state.position, time) for time in range(40)]
+    error = np.stack([position - state.position for position, _ in noted])
+    assert abs(error.mean()) < 0.005 and abs(error.std() - 0.15) < 0.003
+    assert abs(np.mean([seen for _, seen in noted]) - 0.8) < 0.01
+    history = np.array([0.0, 1, 2, 9, 9, 5])[None, :, None, None] * np.ones(2)
+    seen = np.array([False, True, True, False, False, True])[None, :, None]
+    np.testing.assert_array_equal(fill(history, seen)[0, :, 0, 0], [1, 1, 2, 3, 4, 5])
+
+
+def test_a_scenario_of_any_world_does_not_depend_on_the_others(tmp_path):
+    for name in ("mixed", "interacting", "noisy"):
+        many, few = _scenarios(name, 12), numpy_drawing.draw(_scenarios(name, 1).world, range(7, 9))
+        for array in numpy_world.ARRAYS:
+            np.testing.assert_array_equal(getattr(many, array)[7:9], getattr(few, array), err_msg=array)
+        numpy_world.save(tmp_path / "s.npz", few)
+        read = numpy_world.load(tmp_path / "s.npz")
+        assert read.world == few.world and (read.seed == few.seed).all()
+
+
+def test_the_oracle_survives_every_world():
+    """World by world: of 60 fresh scenarios the true future solves 57 or more."""
+    for name in ("dense", "swarm", "mixed", "interacting", "noisy"):
+        scenarios = numpy_drawing.draw(WORLDS[name], range(2000, 2060))
+        assert episode.run(scenarios, STANDARD, "oracle").outcomes.count("1") >= 57, name
+
+
+# ---------------------------------------------------------------- the twin under jit
+
+
+def test_the_twins_share_their_constants():
+    for name in ("TURN_CHANCE", "PURSUIT_RADIUS", "PURSUIT_SPEED", "CONTACT"):
+        assert getattr(dynamics, name) == getattr(jax_dynamics, name)
+    for name in ("SAFE_DISTANCE", "MARGIN", "CIRCLE_RADIUS", "SWING", "UNIFORMS"):
+        theirs = getattr(numpy_drawing, "SAFE_START" if name == "SAFE_DISTANCE" else name)
+        assert getattr(drawing, name) == theirs
+    assert types.KINDS == KINDS and types.WAYPOINTS == numpy_world.WAYPOINTS
+    rules = closed_loop.Rules()
+    for name in ("horizon", "planning_radius", "collision_radius"):
+        assert getattr(rules, name) == getattr(STANDARD, name)
+    assert rules.steps_per_side * 20 == STANDARD.limit(20)
+
+
+@pytest.mark.parametrize("name", ["mixed", "interacting", "noisy"])
+def test_motion_and_observation_equal_numpy(name):
+    scenarios, steps = _scenarios(name, 12), 50
+    agent = np.minimum(np.arange(steps)[:, None] // 2, 19) * np.ones((12, 1, 2), np.int64)
+    config = on_device.lift_world(scenarios.world)
+    with on_device.enable_x64(True):
+        obstacles = on_device.lift(scenarios, config)
+        record = jax.jit(jax.vmap(functools.partial(rollout.watch, config)))(
+            obstacles, jnp.asarray(agent, float), jnp.asarray(scenarios.static)
+        )
+        truth, noted, seen = map(np.asarray, record)
+        filled = jax.vmap(jax_dynamics.fill)(jnp.asarray(noted), jnp.asarray(seen))
+    state = dynamics.begin(scenarios)
+    for time in range(steps):
+        state = dynamics.step(scenarios, state, agent[:, time], time)
+        position, visible = dynamics.observe(scenarios, state.position, time + 1)
+        np.testing.assert_allclose(truth[:, time], state.position, atol=1e-12)
+        np.testing.assert_allclose(noted[:, time], position, atol=1e-12)
+        np.testing.assert_array_equal(seen[:, time], visible)
+    np.testing.assert_allclose(filled, fill(noted, seen), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "predictor"),
+    [("mixed", "oracle"), ("interacting", "constant_velocity"), ("noisy", "reflection")],
+)
+def test_the_jitted_loop_gives_the_referees_outcomes(name, predictor):
+    scenarios = numpy_drawing.draw(WORLDS[name], range(40))
+    play = predictor
+    if predictor in BASELINES:
+        play = functools.partial(BASELINES[predictor], world=scenarios.world)
+    wanted = episode.run(scenarios, STANDARD, play).outcomes
+    assert on_device.run(scenarios, STANDARD, predictor).outcomes == wanted
+
+
+def test_worlds_drawn_by_jax_are_those_of_numpy():
+    """Kinds as likely, places inside, starts safe: the same distribution, drawn by other generators."""
+    config = on_device.lift_world(WORLDS["mixed"])
+    reset = jax.jit(jax.vmap(functools.partial(rollout.reset, config)))
+    static, obstacles = reset(jax.random.split(jax.random.key(0), 300))
+    theirs = numpy_drawing.draw(WORLDS["mixed"], range(300))
+    mine = np.bincount(np.asarray(obstacles.motion.kind).ravel(), minlength=6)
+    assert np.abs(mine - np.bincount(theirs.kind.ravel(), minlength=6)).max() < 200  # of 600 or 1,800
+    walk = jax.jit(
+        jax.vmap(lambda s, o: jax_dynamics.roll(config, o, 60, jnp.zeros(2), 0, maps.occupancy(config, s))[1])
+    )
+    path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.tracks(theirs, 60)[:, 1:]
+    assert path.min() >= 0 and path.max() < 20
+    np.testing.assert_allclose(path.mean((0, 1, 2)), numpy_path.mean((0, 1, 2)), atol=0.3)
+    assert np.linalg.norm(path[:, 18:22], axis=-1).min() >= 2 - 1e-4
+
+
+def test_interacting_worlds_drawn_by_jax_leave_the_start_alone():
+    config = on_device.lift_world(WORLDS["interacting"])
+
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        static, obstacles = rollout.reset(config, key)
+        return drawing.endangers_start(config, obstacles, maps.occupancy(config, static))
+
+    assert not np.asarray(draw(jax.random.split(jax.random.key(1), 100))).any()
+
+
+def test_scenes_hold_what_was_seen_and_what_comes():
+    config = on_device.lift_world(WORLDS["noisy"])
+    make = jax.jit(
+        functools.partial(rollout.fresh_scenes, config, count=64, per_episode=4, history=10, horizon=20)
+    )
+    scenes = jax.tree.map(np.asarray, make(jax.random.key(0)))
+    assert scenes.history.shape == (64, 12, 10, 2) and scenes.future.shape == (64, 12, 20, 2)
+    assert scenes.static.shape == (64, 20, 20) and set(np.unique(scenes.static)) == {0, 1}
+    assert abs(scenes.observed.mean() - 0.8) < 0.02
+    steps = 20 * np.linalg.norm(np.diff(scenes.future, axis=2), axis=-1)
+    assert np.median(steps) == pytest.approx(1.0, abs=1e-4) and steps.max() < 1.0001
+    # Where the newest position was seen, it lies within a step and the noise of the first true one.
+    gap = 20 * np.linalg.norm(scenes.future[:, :, 0] - scenes.history[:, :, -1], axis=-1)
+    assert gap[scenes.observed[:, :, -1] == 1].max() < 1 + 5 * 0.15
+    moved = 20 * np.abs(np.diff(scenes.agent, axis=1)).sum(-1)
+    assert set(np.unique(moved.round(4))) <= {0, 1}
+    again = jax.tree.map(np.asarray, make(jax.random.key(0)))
+    assert all((a == b).all() for a, b in zip(scenes, again, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("field", "complaint"),
+    [
+        (dict(kinds=("bounce", "circlar")), 'did you mean "circular"'),
+        (dict(kinds=()), "at least one"),
+        (dict(drop=1.0), "drop from 0 to under 1"),
+        (dict(noise=-0.1), "noise from 0"),
+    ],
+)
+def test_wrong_worlds_are_refused(field, complaint):
+    with pytest.raises(types.RequestError, match=complaint):
+        types.WorldConfig(**field)

@@ -1,0 +1,722 @@
+"""The report page from outside: its numbers, its refusals, its figures, and its player in a browser."""
+
+import base64
+import html.parser
+import itertools
+import json
+import math
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hrm_jax.errors import RequestError
+from hrm_jax.report import main
+from hrm_jax.reporting import charts, traces
+
+ROOT = Path(__file__).resolve().parent.parent
+SIZE, HORIZON, OBSTACLES = 20, 20, 5
+WICKED = '<script>alert("1")</script>&'  # a model's name may be anything
+RECORDED = [WICKED, "reflection", "blind"]
+COLLIDED, ARRIVED = 12, 38  # steps that WICKED and the others make
+
+
+# ---------------------------------------------------------------- synthetic inputs
+
+
+def recorded(path, ids, observed=True):
+    """Write a traces.npz in which WICKED collides with obstacle 1 and the others arrive."""
+    arrays, episodes = {}, []
+    for e, scenario in enumerate(ids):
+        arrays[f"static/{e}"] = np.random.default_rng(scenario).random((SIZE, SIZE)) < 0.03
+        arrays[f"static/{e}"][:2] = arrays[f"static/{e}"][:, -1] = False
+        for m, name in enumerate(RECORDED):
+            arrays |= _trace(f"{e}/{m}", scenario, name, observed)
+        outcomes = {name: "0" if name == WICKED else "1" for name in RECORDED}
+        episodes.append({"id": scenario, "outcomes": outcomes})
+    index = {"world": {"size": SIZE}, "models": RECORDED, "episodes": episodes}
+    np.savez_compressed(path, index=json.dumps(index), **arrays)
+
+
+def _trace(key, scenario, name, observed):
+    """Right along row 0 and down the last column, among obstacles that move straight on."""
+    steps = COLLIDED if name == WICKED else ARRIVED
+    rng = np.random.default_rng(scenario)
+    velocity = rng.uniform(-0.2, 0.2, (OBSTACLES, 2))
+    velocity[0] = -0.5, 0.0  # straight up column 12, which the agent enters in step 12
+    start = rng.uniform(6, 14, (OBSTACLES, 2))
+    start[0] = 6.2, 12.0
+    truth = start + velocity * np.arange(steps + HORIZON + 1)[:, None, None]
+    ahead = np.arange(1, HORIZON + 1)
+    predicted = np.stack([truth[t + ahead] for t in range(steps)])
+    if name == WICKED:
+        predicted[..., 1] += 0.01 * ahead[:, None] ** 2
+    walk = np.minimum(np.arange(steps + HORIZON + 1), ARRIVED)
+    agent = np.stack([np.maximum(walk - SIZE + 1, 0), np.minimum(walk, SIZE - 1)], axis=1)
+    out = {
+        f"agent/{key}": agent[: steps + 1].astype(np.int16),
+        f"obstacles/{key}": _hundredths(truth[: steps + 1]),
+        f"predicted/{key}": _hundredths(predicted[:, :, : 0 if name == "blind" else OBSTACLES]),
+        f"plan/{key}": np.stack([agent[t : t + HORIZON + 1] for t in range(steps)]).astype(np.int16),
+    }
+    if observed:
+        out[f"observed/{key}"] = _hundredths(truth[:steps, : 0 if name == "blind" else OBSTACLES] + 0.3)
+    return out
+
+
+def _hundredths(cells):
+    return np.round(100 * cells).astype(np.int16)
+
+
+def wilson(success, n):
+    """The 95 % interval of a rate, from the textbook."""
+    z, rate = 1.96, success / n
+    half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return [
+        max(0.0, (rate + z * z / (2 * n) - half) / (1 + z * z / n)),
+        (rate + z * z / (2 * n) + half) / (1 + z * z / n),
+    ]
+
+
+def result(success, n=1000, collisions=None, **more):
+    """One model's part of a report.json."""
+    collisions = max(0, n - success - 7) if collisions is None else collisions
+    timeouts = n - success - collisions
+    outcomes = "1" * success + "0" * collisions + "T" * timeouts
+    return {
+        "n": n, "success": success, "rate": success / n, "interval": wilson(success, n),
+        "collisions": collisions, "timeouts": timeouts, "outcomes": outcomes, **more,
+    }  # fmt: skip
+
+
+def errors(scale):
+    """Prediction errors that grow with the steps ahead."""
+    ahead = np.arange(1, HORIZON + 1)
+    near = {key: np.exp(-scale * ahead / float(key)).tolist() for key in ("0.2", "0.5", "1.0")}
+    median = scale * ahead
+    return {
+        "mean": (1.3 * median).tolist(),
+        "median": median.tolist(),
+        "p90": (2.5 * median).tolist(),
+        "within": near,
+    }
+
+
+def causes(boxed_in, prediction_error, horizon):
+    """Why episodes failed."""
+    return {
+        "no_static_path": 0,
+        "boxed_in": boxed_in,
+        "prediction_error": prediction_error,
+        "horizon": horizon,
+    }
+
+
+def full_report():
+    """A report.json with everything that one may hold."""
+
+    def hrm(seed, success, prediction_error):
+        about = {"group": "hrm", "seed": seed, "parameters": 41_234}
+        failures = causes(30, prediction_error, 970 - success - prediction_error)
+        return result(success, failures=failures, prediction=errors(0.021 - 0.001 * seed), **about)
+
+    models = {
+        "hrm/s0": hrm(0, 812, 120),
+        "hrm/s1": hrm(1, 797, 131),
+        "hrm/s2": hrm(2, 820, 110),
+        WICKED: result(744, parameters=52_000, failures=causes(30, 190, 36), prediction=errors(0.05)),
+        "constant_velocity": result(655, failures=causes(30, 280, 35), prediction=errors(0.11)),
+        "reflection": result(781, failures=causes(30, 150, 39), prediction=errors(0.025)),
+        "oracle": result(951, failures=causes(30, 0, 19), prediction=None),
+        "blind": result(371, failures=causes(30, 560, 39), prediction=None),
+    }
+    return {
+        "protocol": "standard", "world": "standard", "seeds": [0, 1000], "commit": "1e2d3fa",
+        "versions": {"hrm_jax": "0.1.0", "numpy": "2.4.6"}, "models": models, "pairs": compared(models),
+        "traces": "standard.traces.npz",
+    }  # fmt: skip
+
+
+def compared(models):
+    """Paired tests with p-values of all sizes."""
+    pairs = list(itertools.combinations(models, 2))
+    ps = [10.0 ** (-(7 * k % 11) / 2) for k in range(len(pairs))]
+    return [
+        {"a": a, "b": b, "a_only": 40 + k, "b_only": 60 - k, "p_value": p, "p_holm": min(1.0, len(pairs) * p)}
+        for k, ((a, b), p) in enumerate(zip(pairs, ps, strict=True))
+    ]
+
+
+def old_report():
+    """A report.json as it was before there were failures, predictions, groups and traces."""
+    models = {"oracle": result(33, 50, 17), "frozen": result(20, 50, 30)}
+    pairs = [{"a": "oracle", "b": "frozen", "a_only": 14, "b_only": 1, "p_value": 0.0009765625}]
+    return {
+        "protocol": "hrm-cloud/2025-12", "world": "hrm-cloud", "seeds": [100, 150], "versions": {},
+        "commit": None, "models": models, "pairs": pairs,
+    }  # fmt: skip
+
+
+def training(folder, name, final):
+    """A workdir of a run that is still going: its last line is half written."""
+    workdir = folder / "runs" / name
+    workdir.mkdir(parents=True)
+    lines = []
+    for step in range(10, 8001, 10):
+        loss = final * (1 + 30 * np.exp(-step / 900)) * (1 + 0.2 * np.sin(step))
+        lines.append({"step": step, "loss": loss, "learning_rate": 1e-3, "samples_per_second": 41_000.0})
+        if step % 1000 == 0:
+            share = 0.8 * (1 - np.exp(-step / 2000))
+            lines.append({
+                "step": step, "eval/success": share, "eval/baseline/reflection/success": 0.78,
+                "eval/loss": 2 * loss, "eval/constant_velocity/loss": 4e-4, "eval/error_1": 0.1,
+                "eval/error_20": 3 - 2 * share, "eval/constant_velocity/error_20": 9.65,
+            })  # fmt: skip
+    text = "\n".join(map(json.dumps, lines))
+    (workdir / "metrics.jsonl").write_text(text + '\n{"step": 8010, "lo')
+    (workdir / "config.json").write_text(json.dumps({"batch_size": 1536, "model": {"name": name}}))
+
+
+def dense():
+    """density.json of three speeds and four densities."""
+    decay = {"hrm": 0.016, "reflection": 0.02, "oracle": 0.005, "blind": 0.06}
+    cells = [
+        {"n_obstacles": n, "speed": speed,
+         "models": {name: result(int(200 * np.exp(-d * n * speed)), 200) for name, d in decay.items()}}
+        for speed in (0.4, 0.8, 1.2) for n in (6, 10, 16, 24)
+    ]  # fmt: skip
+    return {"protocol": "standard", "seeds": [5000, 5200], "cells": cells}
+
+
+def synthetic(folder, ids=(3, 5), observed=True):
+    """All inputs in one folder."""
+    recorded(folder / "standard.traces.npz", ids, observed)
+    for name, content in (("a.json", full_report()), ("b.json", old_report()), ("density.json", dense())):
+        (folder / name).write_text(json.dumps(content))
+    training(folder, "hrm", 1.4e-6)
+    training(folder, "lstm", 3e-6)
+
+
+EVERYTHING = ["--report", "a.json", "--report", "b.json", "--workdir", "runs/hrm", "--workdir", "runs/lstm",
+              "--density", "density.json", "--out", "out"]  # fmt: skip
+
+
+def report(*arguments, cwd):
+    """Run the command line."""
+    command = [sys.executable, "-m", "hrm_jax.report", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Inputs, and `out` made of all of them."""
+    folder = tmp_path_factory.mktemp("report")
+    synthetic(folder)
+    done = report(*EVERYTHING, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(folder):
+    """The page."""
+    return (folder / "out/index.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- reading the page
+
+
+class Reader(html.parser.HTMLParser):
+    """Tables by id, each a list of rows (attributes, {data-key: data-value}); links, tags and texts."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.tags, self.references, self.texts, self.table = {}, [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.append(tag)
+        self.references += [value for key, value in attributes.items() if key in ("src", "href")]
+        if tag == "table":
+            self.table = self.tables.setdefault(attributes["id"], [])
+        elif tag == "tr":
+            self.table.append((attributes, {}))
+        elif tag == "td" and "data-value" in attributes:
+            self.table[-1][1][attributes["data-key"]] = attributes["data-value"]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+    def row(self, table, **attributes):
+        """The numbers of the one row with these data attributes."""
+        wanted = {f"data-{key}": str(value) for key, value in attributes.items()}
+        (found,) = [cells for given, cells in self.tables[table] if wanted.items() <= given.items()]
+        return found
+
+
+@pytest.mark.parametrize("index, source", [(0, full_report()), (1, old_report())])
+def test_tables_hold_the_numbers_of_the_report(text, index, source):
+    page = Reader(text)
+    for name, result in source["models"].items():
+        cells = page.row(f"results-{index}", model=name)
+        for key in ("n", "success", "collisions", "timeouts"):
+            assert int(cells[key]) == result[key]
+        assert float(cells["rate"]) == result["rate"]
+        assert list(map(float, cells["interval"].split())) == result["interval"]
+        assert cells.get("parameters") == (str(result["parameters"]) if "parameters" in result else None)
+        for key, count in (result.get("failures") or {}).items():
+            assert int(cells[key]) == count
+
+
+@pytest.mark.parametrize("index, source", [(0, full_report()), (1, old_report())])
+def test_tables_hold_the_tests_of_the_report(text, index, source):
+    page = Reader(text)
+    for pair in source["pairs"]:
+        tables = [f"pairs-{index}", f"pairs-{index}-rest"]
+        (cells,) = [
+            cells
+            for name in tables
+            for given, cells in page.tables.get(name, [])
+            if (given.get("data-a"), given.get("data-b")) == (pair["a"], pair["b"])
+        ]
+        for key in ("a_only", "b_only", "p_value", "p_holm"):
+            assert float(cells.get(key, "nan")) == pytest.approx(
+                pair.get(key, math.nan), rel=0, abs=0, nan_ok=True
+            )
+        n = source["models"][pair["a"]]["n"]
+        assert float(cells["difference"]) == (pair["a_only"] - pair["b_only"]) / n
+
+
+def test_training_seeds_are_spread_apart_from_episodes(text):
+    cells = Reader(text).row("groups-0", group="hrm")
+    assert {key: round(float(value), 4) for key, value in cells.items()} == {
+        "seeds": 3, "mean": 0.8097, "lowest": 0.797, "highest": 0.82, "std": 0.0117, "half_width": 0.0243,
+    }  # fmt: skip
+
+
+def test_numbers_behind_the_charts(text):
+    page, source = Reader(text), full_report()["models"]["reflection"]["prediction"]
+    for step in (1, 20):
+        cells = page.row("prediction-0", model="reflection", step=step)
+        assert float(cells["median"]) == source["median"][step - 1]
+        assert float(cells["within-0.5"]) == source["within"]["0.5"][step - 1]
+    assert "reflection: 0.5 at 20" in page.texts  # the name of a point of the chart
+    rows = [cells for given, cells in page.tables["density-table"] if given.get("data-model") == "hrm"]
+    assert [int(cells["success"]) for cells in rows] == [
+        field["models"]["hrm"]["success"] for field in dense()["cells"]
+    ]
+    run = page.row("runs", run="hrm")
+    assert (run["steps"], run["batch_size"]) == ("8000", "1536")
+    assert float(run["eval/success"]) == pytest.approx(80 * (1 - math.exp(-4)))
+
+
+def test_the_page_needs_no_network(text):
+    page = Reader(text)
+    assert page.references and all(ref.startswith("#") or ref == "data:," for ref in page.references)
+    shown = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
+    assert not re.search(r"https?:|url\(|@import|\bfetch\(|XMLHttpRequest", shown)
+
+
+def test_names_from_files_are_escaped(text):
+    assert WICKED not in text
+    assert Reader(text).tags.count("script") == 2  # the player and its data
+    assert text.count("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;") > 10
+
+
+def test_the_summary_says_what_the_numbers_say(text):
+    summary = "".join(Reader(text).texts).replace("\N{NO-BREAK SPACE}", " ")
+    assert (
+        "Best of 2 learned models: hrm, which succeeds in 81.0 % of episodes on average over 3 training "
+        "seeds (from 79.7 to 82.0 %). That is 2.9 points above the reflection baseline (78.1 %), a "
+        "difference at p < 0.05 (Holm-adjusted) for 2 of 3 training seeds. It is 14.1 points below the "
+        "oracle (95.1 %)"
+    ) in summary
+    assert "No learned model was evaluated. The best baseline is frozen, which succeeds in 40.0 %" in summary
+    assert "It is 26.0 points below the oracle (66.0 %), which plans with the true future." in summary
+    assert "It measures that fault, not the predictor." in summary  # hrm-cloud/2025-12
+
+
+# ---------------------------------------------------------------- requests that are wrong
+
+
+def broken(path, *keys, value):
+    """Change one value of a JSON file; `...` deletes it."""
+    content = holder = json.loads(path.read_text())
+    for key in keys[:-1]:
+        holder = holder[key]
+    holder[keys[-1]] = value
+    if value is ...:
+        del holder[keys[-1]]
+    path.write_text(json.dumps(content))
+
+
+FAULTS = {
+    "rate": (("a.json", "models", "oracle", "rate"), 1.5, "models.oracle.rate is 1.5"),
+    "interval": (("a.json", "models", "oracle", "interval"), [0.9], "[low, high]"),
+    "cause": (("a.json", "models", "oracle", "failures"), {"bad luck": 1}, "no_static_path, boxed_in"),
+    "curve": (("a.json", "models", "reflection", "prediction", "median"), "no", "a list of numbers"),
+    "length": (("a.json", "models", "reflection", "prediction", "p90"), [1.0], "[1, 20]"),
+    "pair": (("a.json", "pairs", 0, "p_value"), ..., "pairs[0] must be an object that holds"),
+    "traces": (("a.json", "traces"), "gone.npz", "gone.npz: no such file"),
+    "cells": (("density.json", "cells"), [], "cells is []; it must be a list of cells"),
+    "cell": (("density.json", "cells", 2, "models", "hrm", "n"), 0, "cells[2].models.hrm.n is 0"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_files_are_refused(tmp_path, fault):
+    (file, *keys), value, words = FAULTS[fault]
+    synthetic(tmp_path)
+    broken(tmp_path / file, *keys, value=value)
+    _refused(words, *EVERYTHING, cwd=tmp_path)
+
+
+REQUESTS = {
+    "--workdir needs --out": ["--report", "a.json", "--workdir", "runs/hrm"],
+    "--report FILE is needed": [],
+    "nothing to report on": ["--out", "out"],
+    "a.json: is a file; a folder is needed": ["--report", "a.json", "--out", "a.json"],
+    "no such recorded episode; allowed: all, 3, 5": [*EVERYTHING, "--gif", "4"],
+    'did you mean "reflection"?; allowed: ': [*EVERYTHING, "--gif", "3", "--gif-models", "reflections"],
+    "none of the reports names recorded episodes": ["--report", "b.json", "--out", "out", "--gif", "all"],
+    "runs/none/metrics.jsonl: not readable": ["--workdir", "runs/none", "--out", "out"],
+    "--workdir names one folder twice": ["--workdir", "runs/hrm", "--workdir", "runs/hrm/.", "--out", "out"],
+    "b.json: the file must be an object that holds protocol": ["--density", "b.json", "--out", "out"],
+}
+
+
+@pytest.mark.parametrize("words", REQUESTS)
+def test_impossible_requests_are_refused(tmp_path, words):
+    synthetic(tmp_path)
+    _refused(words, *REQUESTS[words], cwd=tmp_path)
+
+
+def _refused(words, *arguments, cwd):
+    """In this process: `RequestError` in one line that holds `words`, and nothing written."""
+    before = sorted(cwd.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RequestError) as caught:
+        patch.chdir(cwd)
+        main(arguments)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert sorted(cwd.rglob("*")) == before
+
+
+def test_exit_code_of_a_refusal(tmp_path):
+    done = report("--report", "none.json", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "none.json" in done.stderr
+
+
+def test_a_damaged_line_is_refused_but_not_the_last_one(tmp_path):
+    training(tmp_path, "hrm", 1e-6)
+    path = tmp_path / "runs/hrm/metrics.jsonl"
+    assert path.read_text().endswith('"lo')  # `training` leaves a half line
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:4], lines[4][:9], *lines[5:]]))
+    _refused("line 5 is not a record", "--workdir", "runs/hrm", "--out", "out", cwd=tmp_path)
+
+
+# ---------------------------------------------------------------- recorded episodes
+
+
+def test_traces_survive_reading_and_packing(tmp_path):
+    recorded(tmp_path / "t.npz", (3, 5), observed=True)
+    found = traces.load(tmp_path / "t.npz")
+    assert (found.models, [episode.id for episode in found.episodes]) == (RECORDED, [3, 5])
+    packed = traces.packed(found, traces.CollisionRule(0.8, True))
+    for episode, shown in zip(found.episodes, packed["episodes"], strict=True):
+        np.testing.assert_array_equal(unpacked(shown["static"]), episode.static)
+        for name, trace in zip(RECORDED, shown["traces"], strict=True):
+            assert (trace["observed"] is None) == (name == "blind")
+            for key in ("agent", "obstacles", "predicted", "plan", *["observed"] * (name != "blind")):
+                np.testing.assert_array_equal(unpacked(trace[key]), getattr(episode.traces[name], key))
+
+
+def unpacked(packed):
+    """What player.js does."""
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), "<i2").reshape(packed["shape"])
+    return np.cumsum(steps, axis=traces.time_axis(steps.ndim), dtype=np.int16)
+
+
+def test_the_moment_of_a_collision(tmp_path):
+    recorded(tmp_path / "t.npz", (3,))
+    trace = traces.load(tmp_path / "t.npz").episodes[0].traces[WICKED]
+    hit, agent, obstacle, distance = traces.contact(trace, swept=True)
+    assert (hit, agent.tolist(), distance) == (0, [0.0, 12.0], pytest.approx(0.2))
+    assert obstacle == pytest.approx([0.2, 12.0])
+
+
+@pytest.mark.parametrize("name", ["plan/1/2", "obstacles/0/0", "index"])
+def test_incomplete_traces_are_refused(tmp_path, name):
+    recorded(tmp_path / "whole.npz", (3, 5))
+    with np.load(tmp_path / "whole.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    np.savez(tmp_path / "part.npz", **{key: value for key, value in arrays.items() if key != name})
+    with pytest.raises(RequestError, match=f"part.npz: incomplete, .*{name}"):
+        traces.load(tmp_path / "part.npz")
+    if name != "index":
+        np.savez(tmp_path / "odd.npz", **{**arrays, name: arrays[name][:, :, :1]})
+        with pytest.raises(RequestError, match=f"odd.npz: not a complete traces.npz .{name} is int16"):
+            traces.load(tmp_path / "odd.npz")
+
+
+def test_a_file_that_is_no_archive_is_refused(tmp_path):
+    (tmp_path / "t.npz").write_text("traces")
+    with pytest.raises(RequestError, match="not a complete traces.npz"):
+        traces.load(tmp_path / "t.npz")
+
+
+# ---------------------------------------------------------------- figures and charts
+
+
+def test_figures_for_papers(folder):
+    pytest.importorskip("matplotlib")
+    found = sorted(path.name for path in (folder / "out").iterdir())
+    assert found == ["density.png", "index.html", "prediction-1.png", "success.png", "training.png"]
+    for path in (folder / "out").glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000
+
+
+def test_an_animation_has_a_frame_a_step(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    image = pytest.importorskip("PIL.Image")
+    synthetic(tmp_path, ids=(3,))
+    monkeypatch.chdir(tmp_path)
+    main(["--report", "a.json", "--out", "out", "--gif", "all", "--gif-models", WICKED])
+    with image.open("out/episode-3.gif") as animation:
+        assert animation.n_frames == COLLIDED + 1
+
+
+def test_without_matplotlib_the_page_stands_alone(tmp_path, monkeypatch, capsys):
+    synthetic(tmp_path)
+    monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    main(EVERYTHING)
+    assert "Skipped success.png, density.png, prediction-1.png, training.png" in capsys.readouterr().out
+    assert os.listdir("out") == ["index.html"]
+    _refused("--gif needs matplotlib", *EVERYTHING, "--gif", "3", cwd=tmp_path)
+
+
+def test_round_ticks():
+    assert charts.linear_ticks(0.0, 1.0) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    assert charts.log_ticks(1e-6, 1e-2) == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
+    assert charts.log_ticks(3e-3, 2e-2) == pytest.approx([5e-3, 1e-2, 2e-2])
+
+
+def test_labels_are_moved_apart_and_stay_inside():
+    places = charts.spread([10.0, 11.0, 98.0, 99.0], 13, 0, 100)
+    assert np.diff(places).min() == 13 and min(places) >= 0 and max(places) <= 100
+
+
+def test_one_point_makes_a_chart():
+    curve = charts.Line("a", "series", [5], [0.0])
+    assert "<polyline" in charts.lines("t", [curve], x_label="x", y_label="y")
+
+
+# ---------------------------------------------------------------- in a browser
+
+CHROMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROME = next(filter(None, map(shutil.which, CHROMES)), None)
+in_a_browser = pytest.mark.skipif(CHROME is None, reason="no chromium or chrome")
+KEYS = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40, "End": 35, "Home": 36, " ": 32}
+
+
+class Browser:
+    """A tab of headless chromium, driven by its DevTools protocol over two pipes."""
+
+    def __init__(self, profile):
+        to_browser, from_browser = os.pipe(), os.pipe()
+        flags = [
+            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
+            *("--remote-debugging-pipe", f"--user-data-dir={profile}", "--window-size=1300,1000"),
+        ]
+        pipes = f"3<&{to_browser[0]} 4>&{from_browser[1]}"  # where chromium looks for them
+        self.process = subprocess.Popen(
+            ["bash", "-c", f'exec "$0" "$@" {pipes}', CHROME, *flags],
+            pass_fds=(to_browser[0], from_browser[1]), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(to_browser[0])
+        os.close(from_browser[1])
+        self.output, self.input, self.rest = to_browser[1], from_browser[0], b""
+        self.complaints, self.session, self.count = [], None, 0
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Runtime", "Log", "Page"):
+            self.call(f"{domain}.enable")
+
+    def call(self, method, **parameters):
+        """The result of one command; what the console says meanwhile is kept in `complaints`."""
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.output, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self.count:
+                assert "error" not in answer, answer
+                return answer["result"]
+            if answer.get("method") in (
+                "Runtime.exceptionThrown",
+                "Runtime.consoleAPICalled",
+                "Log.entryAdded",
+            ):
+                self.complaints.append(answer["params"])
+
+    def _receive(self, seconds=20):
+        while b"\0" not in self.rest:
+            assert select.select([self.input], [], [], seconds)[0], "the browser does not answer"
+            self.rest += os.read(self.input, 1 << 20)
+        message, _, self.rest = self.rest.partition(b"\0")
+        return json.loads(message)
+
+    def evaluate(self, script):
+        """The value of an expression on the page."""
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer
+        return answer["result"].get("value")
+
+    def wait(self, script, seconds=10):
+        """Wait until an expression on the page is true."""
+        until = time.monotonic() + seconds
+        while not self.evaluate(script):
+            assert time.monotonic() < until, f"never true: {script}"
+            time.sleep(0.02)
+
+    def open(self, path, fragment=""):
+        """Open a file and wait for its players."""
+        self.call("Page.navigate", url="about:blank")
+        self.call("Page.navigate", url=path.resolve().as_uri() + fragment)
+        self.wait("document.readyState === 'complete' && !!document.querySelector('.player[data-step]')")
+
+    def press(self, key):
+        """A key as a person presses it."""
+        about = {"key": key, "code": "Space" if key == " " else key, "windowsVirtualKeyCode": KEYS[key]}
+        text = {"text": " "} if key == " " else {}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
+        self.call("Input.dispatchKeyEvent", type="keyUp", **about)
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(20)
+        os.close(self.input)
+        os.close(self.output)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+STEP = "Number(document.querySelector('.player').dataset.step)"
+COUNTER = "document.querySelector('.player .counter').textContent"
+PICTURES = "[...document.querySelectorAll('.player canvas')].map((c) => c.toDataURL())"
+
+
+@in_a_browser
+def test_the_player_is_driven_by_the_keyboard(folder, browser):
+    browser.open(folder / "out/index.html")
+    browser.evaluate("document.querySelector('.player').focus()")
+    assert browser.evaluate(COUNTER) == f"step 0 of {ARRIVED}"
+    before = browser.evaluate(PICTURES)
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    browser.press("ArrowLeft")
+    assert browser.evaluate(COUNTER) == f"step 1 of {ARRIVED}"
+    after = browser.evaluate(PICTURES)
+    assert len(after) == 2 and all(a != b for a, b in zip(before, after, strict=True))
+    browser.press("End")
+    assert browser.evaluate(STEP) == ARRIVED
+    browser.press("ArrowRight")
+    assert browser.evaluate(STEP) == ARRIVED
+    states = browser.evaluate("[...document.querySelectorAll('.player .state')].map((p) => p.textContent)")
+    assert states == [
+        "Collision with obstacle 1 between steps 11 and 12: 0.20 cells apart, nearer than 0.8.",
+        "Reached the goal after 38 steps.",
+    ]
+    browser.press("Home")
+    assert browser.evaluate(STEP) == 0
+    browser.press("ArrowDown")
+    browser.wait("document.querySelector('.player').dataset.episode === '5'")
+    browser.press("ArrowDown")
+    browser.wait("document.querySelector('.player').dataset.episode === '3'")
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_the_player_plays_and_pauses(folder, browser):
+    browser.open(folder / "out/index.html", "#player?episode=5&step=10&left=blind&right=reflection")
+    assert browser.evaluate(STEP) == 10
+    assert (
+        browser.evaluate("document.querySelector('.player .view select').selectedOptions[0].text") == "blind"
+    )
+    browser.evaluate("document.querySelector('.player').focus()")
+    browser.press(" ")
+    browser.wait(f"{STEP} >= 12")
+    browser.press(" ")
+    stopped = browser.evaluate(STEP)
+    time.sleep(0.4)
+    assert browser.evaluate(STEP) == stopped
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_layers_and_dark_pages_are_drawn_anew(folder, browser):
+    browser.open(folder / "out/index.html")
+    pictures = [browser.evaluate(PICTURES)]
+    for _ in range(3):  # predictions, future, plan
+        browser.evaluate(
+            f"document.querySelectorAll('.player input[type=checkbox]')[{len(pictures) - 1}].click()"
+        )
+        pictures.append(browser.evaluate(PICTURES))
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", features=dark)
+    browser.wait(f"{PICTURES}[0] !== {json.dumps(pictures[-1][0])}")
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    assert len({picture[0] for picture in pictures}) == 4
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_tables_as_a_reader_sees_them(folder, browser):
+    browser.open(folder / "out/index.html")
+    rows = browser.evaluate(
+        "[...document.querySelectorAll('#results-0 tr[data-model]')].map((row) => [row.dataset.model,"
+        " ...['success', 'n', 'rate', 'collisions'].map((key) =>"
+        " row.querySelector(`[data-key=${key}]`).innerText)])"
+    )
+    expected = [
+        [name, f"{r['success']}", f"/ {r['n']:,}", f"{100 * r['rate']:.1f}", f"{r['collisions']}"]
+        for name, r in full_report()["models"].items()
+    ]
+    assert sorted(rows) == sorted(expected)
+    kinds = browser.evaluate(
+        "[...document.querySelectorAll('#results-0 tbody')].map((body) => body.className)"
+    )
+    assert kinds == ["learned", "baseline", "bound"]
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [360, 500, 1000, 1300])
+def test_nothing_sticks_out_of_the_page(folder, browser, width):
+    browser.open(folder / "out/index.html")
+    size = {"width": width, "height": 900, "deviceScaleFactor": 2, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        browser.wait(  # drawn for the pixels of the screen
+            "[...document.querySelectorAll('.player canvas')].every((c) => c.width === 2 * c.clientWidth)"
+        )
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
