@@ -1,7 +1,11 @@
-"""Intervals and paired tests against published and hand-computed values."""
+"""Intervals, tests and quantiles against published values, hand computation and brute force."""
 
+import itertools
+
+import numpy as np
 import pytest
 
+from hrm_jax.planning import statistics
 from hrm_jax.planning.statistics import mcnemar, wilson
 
 
@@ -25,3 +29,40 @@ def test_mcnemar():
     assert mcnemar(5, 5) == 1.0
     assert mcnemar(0, 5) == pytest.approx(2 / 2**5)
     assert mcnemar(8, 1) == mcnemar(1, 8) == pytest.approx(2 * (1 + 9) / 2**9)
+
+
+def test_holm_by_hand():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.5, 0.9]) == [1.0, 1.0] and statistics.holm([]) == []
+
+
+def test_sign_flip_is_mcnemar_for_two_models_and_brute_force_for_more():
+    ones = np.array([1] * 9 + [-1] * 2 + [0] * 30)
+    assert statistics.sign_flip(ones) == pytest.approx(statistics.mcnemar(9, 2))
+    values = np.array([3, -1, 2, 2, 0, 1, -2, 1])
+    sums = [np.dot(signs, values) for signs in itertools.product((-1, 1), repeat=len(values))]
+    expected = np.mean(np.abs(sums) >= abs(values.sum()))
+    assert statistics.sign_flip(values) == pytest.approx(expected)
+    assert statistics.sign_flip(np.zeros(5, int)) == 1.0
+
+
+def test_welch_says_nothing_without_spread():
+    assert statistics.welch([0.9, 0.9], [0.8, 0.8]) is None and statistics.welch([0.9], [0.8, 0.7]) is None
+    assert statistics.welch([0.90, 0.91, 0.92], [0.80, 0.81, 0.79]) < 0.01
+
+
+def test_error_counts_know_the_quantiles():
+    generator = np.random.default_rng(0)
+    future = generator.normal(size=(50, 3, 7, 2))
+    error = generator.gamma(2.0, 0.5, (50, 3, 7))
+    angle = generator.uniform(0, 2 * np.pi, error.shape)
+    predicted = future + error[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
+    counts = statistics.ErrorCounts(3)
+    assert counts.summary() is None
+    counts.add(predicted[:20], future[:20])
+    counts.add(predicted[20:], future[20:])
+    summary, by_step = counts.summary(), error.swapaxes(0, 1).reshape(3, -1)
+    np.testing.assert_allclose(summary["mean"], by_step.mean(axis=1), atol=1e-4)
+    np.testing.assert_allclose(summary["median"], np.median(by_step, axis=1), atol=0.03)
+    np.testing.assert_allclose(summary["p90"], np.quantile(by_step, 0.9, axis=1), atol=0.03)
+    np.testing.assert_allclose(summary["within"]["0.5"], (by_step < 0.5).mean(axis=1), atol=1e-4)

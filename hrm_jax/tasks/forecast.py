@@ -25,7 +25,7 @@ from hrm_jax.models.layers import Context
 REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
 MARGIN = 0.2  # cells: planning radius less collision radius; errors well under it do not matter
-DISCOUNT = 0.7  # a step ahead, of the loss: the planner thinks again after every step
+DISCOUNT = 0.5  # a step ahead, of the loss: the planner thinks again after every step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,112 @@
+"""The sweep and the density grid: one command each, killed and resumed, refused in one line."""
+
+import json
+
+import jax
+import pytest
+
+from configs import benchmark
+from hrm_jax import density, export, models, sweep
+from hrm_jax.errors import RequestError
+from hrm_jax.tasks.forecast import Forecast
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace training by a random model: {(command, folder)} in order. Seed 1 of the LSTM fails at first."""
+    made = []
+
+    def call(command, log, cores):
+        words = dict(word[2:].split("=", 1) for word in command if word.startswith("--") and "=" in word)
+        made.append((command[0], words))
+        if command[0] == "export":
+            out = sweep.Path(command[command.index("--out") + 1])
+            choice = f"standard,{out.parent.parent.name}"
+            config = benchmark.get_config(choice).to_dict()
+            config["seed"] = int(out.parent.name)
+            description = Forecast.describe(config)
+            model = models.build(description["model"])
+            context = models.Context(*(jax.numpy.zeros(s) for s in ((1, 6, 10), (1, 10, 2), (1, 20, 20))))
+            history = jax.numpy.zeros((1, 6, 10, 2))
+            params = model.init(jax.random.key(config["seed"]), history, None, context)["params"]
+            export.write_model(out, params, {**description, "step": 1, "config": config})
+            return True
+        else:
+            folder = sweep.Path(words["workdir"])
+            (folder / "config.json").write_text("{}")
+            (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "eval/success": 0.8}\n')
+        if words.get("config.seed") == "1" and sum(c == ("train", words) for c in made) == 1:
+            log.write("killed\n")
+            return False
+        return True
+
+    monkeypatch.setattr(sweep, "_call", call)
+    return made
+
+
+def _sweep(folder, *extra):
+    return sweep.main(
+        ["--worlds", "standard", "--rivals", "hrm", "lstm", "--seeds", "2", "--episodes", "6",
+         "--record", "1", "--out", str(folder), *extra]
+    )  # fmt: skip
+
+
+def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
+    assert _sweep(tmp_path) == 1  # two runs failed; the others are there
+    assert sum(command == "train" for command, _ in calls) == 4
+    assert "FAILED, see" in capsys.readouterr().out
+    assert not (tmp_path / "report").exists()
+    calls_before = len(calls)
+    assert _sweep(tmp_path, "--jobs", "2") == 0
+    assert sum(command == "train" for command, _ in calls[calls_before:]) == 2  # what was missing
+    report = json.loads((tmp_path / "standard.report.json").read_text())
+    assert list(report["models"])[:4] == ["hrm/0", "lstm/0", "hrm/1", "lstm/1"]
+    assert report["models"]["hrm/1"]["seed"] == 1 and report["models"]["hrm/1"]["group"] == "hrm"
+    assert report["groups"]["hrm"]["seeds"] == 2 and report["models"]["hrm/0"]["parameters"] == 29_058
+    (pair,) = report["group_pairs"]
+    assert (pair["a"], pair["b"]) == ("hrm", "lstm") and 0 < pair["p_episodes"] <= 1
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "hrm" in page and report["traces"] == "standard.report.traces.npz"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--worlds", "swarn"], 'did you mean "swarm"'),
+        (["--rivals", "hrm,k9"], "hrm,k1"),
+        (["--seeds", "0"], "--seeds 0: at least 1"),
+        (["--config", "absent"], "no file"),
+        (["--config", "hrm_full"], "lists no WORLDS"),
+    ],
+)
+def test_wrong_requests_are_one_line(tmp_path, words, complaint):
+    out = tmp_path / "runs"
+    with pytest.raises(RequestError, match=complaint):
+        sweep.main(["--worlds", "standard", "--out", str(out), *words])
+    assert not out.exists()
+
+
+def test_shares_of_the_cores_are_disjoint_while_there_are_enough():
+    for jobs in (1, 2):
+        shares = sweep._shares(jobs)
+        assert len(shares) == jobs and all(shares)
+        assert jobs == 1 or not shares[0] & shares[1] or len(shares[0]) == 1
+
+
+def test_density_judges_every_cell_of_the_grid(tmp_path, capsys):
+    density.main(["--model", "reflection", "--model", "oracle", "--obstacles", "2", "9", "--speeds", "0.5",
+                  "--episodes", "8", "--out", str(tmp_path)])  # fmt: skip
+    report = json.loads((tmp_path / "density.json").read_text())
+    assert [(cell["n_obstacles"], cell["speed"]) for cell in report["cells"]] == [(2, 0.5), (9, 0.5)]
+    assert all(cell["models"]["oracle"]["n"] == 8 for cell in report["cells"])
+    assert "| obstacles | speed | reflection" in capsys.readouterr().out
+    assert (tmp_path / "index.html").exists() and (tmp_path / "density.png").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["--obstacles", "0"], ["--speeds", "3"], ["--episodes", "0"], ["--model", "oracel"]]
+)
+def test_wrong_grids_are_refused_before_anything_is_written(tmp_path, words):
+    with pytest.raises(RequestError):
+        density.main(["--model", "oracle", *words, "--out", str(tmp_path / "d")])
+    assert not (tmp_path / "d").exists()
