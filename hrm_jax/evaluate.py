@@ -25,7 +25,7 @@ from hrm_jax.planning import drawing, episode, recording, statistics, world
 from hrm_jax.planning.baselines import BASELINES
 from hrm_jax.planning.protocols import PROTOCOLS, Protocol
 from hrm_jax.planning.world import WORLDS, Scenarios, World
-from hrm_jax.report import fault_note, interval, markdown
+from hrm_jax.report import fault_note, groups, interval, markdown
 
 PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
 BACKENDS = ("numpy", "jax", "jit")
@@ -56,7 +56,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.record:
         report["traces"] = _record(options, scenarios, protocol, rivals, results)
     _write(options.out, report)
-    print(_table(report, protocol))
+    print(_table(report, protocol, protocol.limit(scenarios.world.size)))
     print(f"\nWrote {options.out}.")
 
 
@@ -366,7 +366,7 @@ def _write(out: Path, report: dict) -> None:
         file.write(json.dumps(report, indent=1) + "\n")
 
 
-def _table(report: dict, protocol: Protocol) -> str:
+def _table(report: dict, protocol: Protocol, limit: int) -> str:
     """What a reader of the terminal gets: a row per model, and how to read it."""
     rows = [["model", "episodes", "successes", "rate %", "95 % interval", "collisions", "timeouts"]]
     for name, result in report["models"].items():
@@ -376,10 +376,10 @@ def _table(report: dict, protocol: Protocol) -> str:
     first, stop = report["seeds"]
     title = f"protocol {report['protocol']}, world {report['world']}, seeds {first}:{stop}"
     legend = (
-        f"Success: the goal within {protocol.steps} steps without a collision. "
+        f"Success: the goal within {limit} steps without a collision. "
         "Interval: Wilson. Paired tests are in the report."
     )
-    return "\n\n".join(filter(None, (title, markdown(rows), legend, fault_note(report))))
+    return "\n\n".join(filter(None, (title, markdown(rows), legend, groups(report), fault_note(report))))
 
 
 if __name__ == "__main__":

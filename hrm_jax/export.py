@@ -57,7 +57,7 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     from hrm_jax import checkpoint
     from hrm_jax.gridworld import maps, rollout
     from hrm_jax.gridworld.types import WorldConfig
-    from hrm_jax.planning import world
+    from hrm_jax.planning import drawing, world
 
     if episodes < 1:
         raise RequestError(f"--episodes {episodes}: at least 1")
@@ -80,13 +80,20 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         speed=drawn_from.speed,
         history=drawn_from.history,
         generator="jax",
+        kinds=drawn_from.kinds,
+        interacting=drawn_from.interacting,
+        noise=drawn_from.noise,
+        drop=drawn_from.drop,
     )
+    arrays = drawing.empty(described, episodes)
+    drawn = {"positions": obstacles.position, "velocities": obstacles.velocity}
+    if obstacles.motion is not None:
+        drawn |= {name: getattr(obstacles.motion, name) for name in ("kind", "anchors", "turn", "seed")}
     scenarios = world.Scenarios(
         world=described,
         ids=np.arange(episodes),
         static=np.asarray(static),
-        positions=np.asarray(obstacles.position, np.float64),
-        velocities=np.asarray(obstacles.velocity, np.float64),
+        **{name: np.asarray(drawn.get(name, array), array.dtype) for name, array in arrays.items()},
         start=np.zeros((episodes, 2), np.int64),
         goal=np.full((episodes, 2), drawn_from.size - 1),
     )

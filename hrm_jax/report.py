@@ -236,6 +236,22 @@ def fault_note(report: dict) -> str:
     )
 
 
+def groups(report: dict) -> str:
+    """Tables of the models that were trained several times, and of the tests between them; or empty."""
+    if not report.get("groups"):
+        return ""
+    rows = [["group", "training seeds", "mean rate %", "lowest and highest", "std between seeds"]]
+    for name, group in report["groups"].items():
+        rates = [f"{100 * group[key]:.1f}" for key in ("mean", "min", "max")]
+        std = "-" if group["std"] is None else f"{100 * group['std']:.1f}"
+        rows.append([name, str(group["seeds"]), rates[0], f"{rates[1]} to {rates[2]}", std])
+    tests = [["groups", "difference, points", "p over episodes", "p over training seeds"]]
+    for pair in report.get("group_pairs", ()):
+        p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
+        tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
+    return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+
+
 def markdown(rows: Sequence[Sequence[str]]) -> str:
     """Rows of text as an aligned markdown table, the first row its heading."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -103,6 +103,11 @@ REFUSED = {
     "not a number": (["--model", "oracle", "--episodes", "many"], "many"),
     "unknown option": (["--model", "oracle", "--episods", "3"], "--episods"),
     "unknown backend": (["--model", "oracle", "--backend", "torch"], "numpy"),
+    "negative recording": (["--model", "oracle", "--record", "-1"], "0 or more"),
+    "jit under published rules": (
+        ["--model", "oracle", "--backend", "jit", "--protocol", "hrm-cloud/2025-12"],
+        'rules of "standard"',
+    ),
 }
 
 
@@ -196,6 +201,62 @@ def test_interrupting_leaves_no_report(tmp_path):
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in errors and output == ""
     assert os.listdir(tmp_path) == ["scenarios.npz"]
+
+
+def test_models_trained_several_times_are_one_group(monkeypatch, tmp_path):
+    models = {"a.npz": _Model(offset=0.0), "b.npz": _Model(offset=0.3)}
+    monkeypatch.setattr(networks, "load", lambda path: models[Path(path).name])
+    words = [f"--model={name}" for name in ("x/0=a.npz", "x/1=b.npz", "y/0=b.npz", "y/1=b.npz", "frozen")]
+    evaluate.main([*words, "--episodes", "30", "--out", str(tmp_path / "r.json")])
+    report = json.loads((tmp_path / "r.json").read_text())
+    rates = [report["models"][name]["rate"] for name in ("x/0", "x/1")]
+    assert report["groups"]["x"]["rates"] == rates and report["groups"]["x"]["max"] == max(rates)
+    assert report["groups"]["y"]["std"] == 0 and "frozen" not in report["groups"]
+    (pair,) = report["group_pairs"]
+    assert pair["difference"] == pytest.approx(np.mean(rates) - report["models"]["y/0"]["rate"])
+    assert 0 <= pair["p_episodes"] <= 1
+    assert [p["p_holm"] >= p["p_value"] for p in report["pairs"]] == [True] * 10
+
+
+def test_failures_are_counted_by_cause(tmp_path):
+    done = _evaluate("--model", "frozen", "--model", "oracle", "--world", "swarm", "--episodes", "20",
+                     "--out", "r.json", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for result in json.loads((tmp_path / "r.json").read_text())["models"].values():
+        assert sum(result["failures"].values()) == result["n"] - result["success"]
+        boxed_in, mistaken = result["failures"]["boxed_in"], result["failures"]["prediction_error"]
+        assert boxed_in + mistaken == result["collisions"]
+    assert result["failures"]["prediction_error"] == 0 and "prediction" not in result  # the oracle's
+
+
+def test_recorded_episodes_are_those_played(tmp_path):
+    done = _evaluate("--model", "frozen", "--model", "blind", "--model", "oracle", "--episodes", "12",
+                     "--record", "3", "--out", "r.json", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "r.json").read_text())
+    with np.load(tmp_path / report["traces"]) as file:
+        index = json.loads(str(file["index"]))
+        assert index["models"] == ["frozen", "blind", "oracle"] and len(index["episodes"]) == 3
+        for e, recorded in enumerate(index["episodes"]):
+            for m, name in enumerate(index["models"]):
+                outcome = report["models"][name]["outcomes"][recorded["id"]]
+                assert recorded["outcomes"][name] == outcome
+                agent, plan = file[f"agent/{e}/{m}"], file[f"plan/{e}/{m}"]
+                assert (agent[-1] == 19).all() == (outcome == "1")
+                np.testing.assert_array_equal(plan[:, 1], agent[1:])
+            assert file[f"predicted/{e}/1"].shape[2] == 0  # blind
+    assert report["models"]["frozen"]["outcomes"] != report["models"]["oracle"]["outcomes"]
+
+
+def test_the_jitted_backend_gives_the_same_report(tmp_path):
+    for backend in ("numpy", "jit"):
+        done = _evaluate("--model", "kalman", "--model", "blind", "--episodes", "30", "--backend", backend,
+                         "--out", f"{backend}.json", cwd=tmp_path)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    reports = [json.loads((tmp_path / f"{backend}.json").read_text()) for backend in ("numpy", "jit")]
+    for name in ("kalman", "blind"):
+        assert reports[0]["models"][name]["outcomes"] == reports[1]["models"][name]["outcomes"]
+    assert "failures" not in reports[1]["models"]["kalman"]  # they are the referee's to count
 
 
 def test_reports_side_by_side(tmp_path):

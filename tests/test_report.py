@@ -142,6 +142,7 @@ def full_report():
         "protocol": "standard", "world": "standard", "seeds": [0, 1000], "commit": "1e2d3fa",
         "versions": {"hrm_jax": "0.1.0", "numpy": "2.4.6"}, "models": models, "pairs": compared(models),
         "traces": "standard.traces.npz",
+        "group_pairs": [{"a": "hrm", "b": "lstm", "difference": -0.012, "p_episodes": 0.03, "p_seeds": None}],
     }  # fmt: skip
 
 
@@ -302,6 +303,12 @@ def test_training_seeds_are_spread_apart_from_episodes(text):
     assert {key: round(float(value), 4) for key, value in cells.items()} == {
         "seeds": 3, "mean": 0.8097, "lowest": 0.797, "highest": 0.82, "std": 0.0117, "half_width": 0.0243,
     }  # fmt: skip
+
+
+def test_groups_are_compared_over_episodes_and_over_seeds(text):
+    cells = Reader(text).row("group-pairs-0", a="hrm", b="lstm")
+    assert float(cells["difference"]) == -0.012 and float(cells["p_episodes"]) == 0.03
+    assert "p_seeds" not in cells  # unknown: a dash
 
 
 def test_numbers_behind_the_charts(text):

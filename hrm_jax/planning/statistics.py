@@ -56,7 +56,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     """Two-sided p-value of Welch's t-test between two groups of training seeds; None: nothing to say."""
-    if min(len(a), len(b)) < 2 or np.ptp(a) + np.ptp(b) == 0:
+    if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
         return None
     from scipy.stats import ttest_ind  # slow to import: only when a report is written
 

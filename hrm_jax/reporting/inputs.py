@@ -14,6 +14,7 @@ from hrm_jax.reporting.traces import CollisionRule, Traces
 FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
 RESULT_KEYS = ("n", "success", "rate", "interval", "collisions", "timeouts", "outcomes")
 PAIR_KEYS = ("a", "b", "a_only", "b_only", "p_value")
+GROUP_PAIR_KEYS = ("a", "b", "difference", "p_episodes", "p_seeds")
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,14 @@ PAIR = {
     "p_value": (_share, "a number from 0 to 1"),
     "p_holm": (_share, "a number from 0 to 1"),
 }
+_chance = (lambda value: value is None or _share(value), "a number from 0 to 1, or null")
+GROUP_PAIR = {
+    "a": (_text, "a group's name"),
+    "b": (_text, "a group's name"),
+    "difference": (finite, "a number"),
+    "p_episodes": _chance,
+    "p_seeds": _chance,
+}
 SEEDS = (lambda v: isinstance(v, list) and len(v) == 2 and all(map(_count, v)), "[first, last + 1]")
 MODELS = (lambda value: isinstance(value, dict) and bool(value), "an object with at least one model")
 DENSITY = {
@@ -153,6 +162,9 @@ def check_report(path: str | Path, report: dict) -> None:
     for index, pair in enumerate(report.get("pairs", ())):
         _require(path, f"pairs[{index}]", pair, PAIR_KEYS)
         _check(path, f"pairs[{index}].", pair, PAIR)
+    for index, pair in enumerate(report.get("group_pairs", ())):
+        _require(path, f"group_pairs[{index}]", pair, GROUP_PAIR_KEYS)
+        _check(path, f"group_pairs[{index}].", pair, GROUP_PAIR)
 
 
 def _check_prediction(path: str | Path, where: str, prediction: dict | None) -> None:

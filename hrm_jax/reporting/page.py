@@ -28,6 +28,11 @@ SPREAD_NOTE = (
     "again, differs from itself on the same episodes; the half width is how much the rate of one trained "
     "model could differ on other episodes."
 )
+GROUPS_NOTE = (
+    "Over episodes: an exact sign-flip test on how many models of either group solve each episode; it holds "
+    "for these trained models. Over training seeds: Welch's t-test on their rates; it holds for models "
+    "trained again, and with few seeds it sees large differences only."
+)
 PREDICTION_NOTE = "Errors of predicted obstacle positions as they occurred in the closed loop."
 
 
@@ -122,12 +127,14 @@ def _footer() -> Html:
 
 def _results(report: Report, index: int, looks: dict[str, Style]) -> Html:
     spread, tested = tables.training_seeds(report, index), tables.pairs(report, index)
+    compared = tables.group_tests(report, index)
     parts = [
         element("h3", report.heading),
         element("p", report.note, class_="warning") if report.note else None,
         tables.results(report, index, looks),
         element("p", _results_note(report.data["models"]), class_="note"),
         [spread, element("p", SPREAD_NOTE, class_="note")] if spread else None,
+        [compared, element("p", GROUPS_NOTE, class_="note")] if compared else None,
         [tested, element("p", tables.pairs_note(report), class_="note")] if tested else None,
     ]
     return element("article", *parts)

@@ -186,6 +186,25 @@ def _group(group: str, members: list[dict]) -> Html:
     )
 
 
+def group_tests(report: Report, index: int) -> Html | None:
+    """Tests between models that were each trained several times: over episodes, and over training seeds."""
+    tested = report.data.get("group_pairs")
+    if not tested:
+        return None
+    head = headings("Group a", "Group b", "a − b, points", "p over episodes", "p over training seeds", left=2)
+    rows = [
+        row(
+            *(element("th", pair[side], scope="row") for side in "ab"),
+            cell("difference", pair["difference"], f"{100 * pair['difference']:+.1f}".replace("-", "−")),
+            *(_p(key, pair[key]) for key in ("p_episodes", "p_seeds")),
+            data_a=pair["a"],
+            data_b=pair["b"],
+        )
+        for pair in tested
+    ]
+    return table([head], [element("tbody", *rows)], "Tests between groups", id=f"group-pairs-{index}")
+
+
 # ---------------------------------------------------------------- paired tests
 
 
