@@ -3,9 +3,9 @@
     python -m hrm_jax.train --config configs/benchmark.py:swarm,hrm --workdir runs/benchmark/swarm/hrm/0
     python -m hrm_jax.train --config configs/benchmark.py:swarm,lstm --config.seed=1 --workdir …/swarm/lstm/1
 
-Worlds: standard, dense, swarm, mixed, interacting, noisy, large. Rivals: hrm, lstm, gru, transformer. A third
-word changes one thing of the HRM: see ABLATIONS. All of a world at once, over several training seeds, with
-evaluation and report: `python -m hrm_jax.sweep --help`.
+Worlds: standard, dense, swarm, mixed, interacting, noisy, large. Rivals: hrm, lstm, gru, transformer. A
+third word changes one thing of the HRM (see ABLATIONS), or makes a rival `wide`: 1.8 million parameters, for
+a GPU. All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
 
 About a minute a run on 2 CPU cores. RESULTS.md has the tables.
 """
@@ -46,13 +46,16 @@ ABLATIONS = {
     "sliding": dict(rollout="sliding"),
 }
 
+# As many parameters as an HRM of width 256: widths of a run that wants a GPU.
+WIDE = dict(hrm=256, lstm=386, gru=444, transformer=272)
+
 STEPS = {"mixed": 1_200}  # where 800 are not enough; the same for every rival
 
 SAMPLES = 480  # an update, about: whole scenes of all their obstacles, in a number that 8 devices can share
 
 
 def get_config(choice: str = "swarm,hrm"):
-    """`choice`: world,rival or world,hrm,ablation."""
+    """`choice`: world,rival or world,rival,wide or world,hrm,ablation."""
     world, model, *ablation = choice.split(",")
     _check("world", world, WORLDS)
     _check("rival", model, RIVALS)
@@ -73,7 +76,15 @@ def get_config(choice: str = "swarm,hrm"):
     c.model.features = "scene"
     c.model.update(INPUTS.get(world, {}))
     c.model.width = WIDTHS.get(world, {}).get(model, c.model.width)
-    if ablation:
+    if ablation == ["wide"]:
+        _check("world of wide rivals", world, [name for name in WORLDS if name != "interacting"])
+        c.model.width = WIDE[model]
+        c.model.dtype = "bfloat16"
+        c.batch_size *= 16
+        c.steps, c.eval_every, c.checkpoint.every = 20_000, 2_000, 2_000
+        c.optimizer.learning_rate = 2e-3
+        c.data.closed_loop_episodes *= 10
+    elif ablation:
         _check("rival to change", model, ("hrm",))
         _check("ablation", ablation[0], ABLATIONS)
         c.model.update(ABLATIONS[ablation[0]])

@@ -105,7 +105,8 @@ def _known(flag: str, names: Sequence[str], allowed: Sequence[str]) -> list[str]
 
 def _rivals(options: argparse.Namespace, config: ModuleType) -> list[str]:
     changed = [f"hrm,{name}" for name in config.ABLATIONS]
-    return _known("--rivals", options.rivals + changed * options.ablations, (*config.RIVALS, *changed))
+    wide = [f"{name},wide" for name in config.RIVALS]
+    return _known("--rivals", options.rivals + changed * options.ablations, (*config.RIVALS, *changed, *wide))
 
 
 # ---------------------------------------------------------------- training

@@ -26,6 +26,13 @@ def test_world():
         assert re.search(rf"^{world} +{FIGURE} +{FIGURE} +\d+$", out, re.MULTILINE), out
 
 
+def test_planner_jit():
+    out = run(sys.executable, "benchmarks/planner_jit.py", "--episodes", "4")
+    for planner in ("NumPy", "jit, cpu, float32", "jit, cpu, float64"):
+        assert out.count(planner) == 2, out
+    assert out.count("100.0%") >= 2, out  # float64 plans are NumPy's
+
+
 @pytest.mark.parametrize("model", ["hrm", "lstm"])
 def test_training(model):
     pytest.importorskip("torch")

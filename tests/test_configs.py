@@ -11,8 +11,7 @@ import pytest
 from hrm_jax import cost, models, train
 from hrm_jax.gridworld.types import WorldConfig
 from hrm_jax.optimizer import OptimizerConfig
-from hrm_jax.tasks import TASKS
-from hrm_jax.tasks.prediction import DataConfig
+from hrm_jax.tasks import TASKS, forecast, prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -118,9 +117,10 @@ def test_no_config_invents_a_field(name):
     from configs import base
 
     config = _config(name)
-    model = {"hrm": base.hrm, "lstm": base.lstm, "hrm_8gpu_v2": base.hrm_8gpu_v2}[config.model.name]()
     complete = base.get_config()
-    complete.model = model
+    if config.task == "forecast":
+        base.forecast(complete)
+    complete.model = getattr(base, config.model.name)()
     assert set(_flat(config)) == set(_flat(complete))
 
 
@@ -132,9 +132,11 @@ def test_base_names_every_field_there_is():
 
     c = base.get_config()
     assert set(c.optimizer) == names(OptimizerConfig)
-    assert set(c.data) - {"world"} == names(DataConfig)
+    assert set(c.data) - {"world"} == names(prediction.DataConfig)
     assert set(c.data.world) == names(WorldConfig)
-    for group in (base.hrm(), base.lstm(), base.hrm_8gpu_v2()):
+    base.forecast(c)
+    assert set(c.data) - {"world"} == names(forecast.DataConfig)
+    for group in (base.hrm(), base.lstm(), base.gru(), base.transformer(), base.hrm_8gpu_v2()):
         # The world's size is said once, in data.world.
         assert set(group) - {"name"} == names(models.PREDICTORS[group.name][1], "size")
 
@@ -146,6 +148,7 @@ def test_the_corrected_world_is_the_default():
     assert dataclasses.asdict(WorldConfig()) == {
         "size": 20, "n_static": 12, "n_obstacles": 6, "speed": 0.7, "history": 20,
         "distinct_static": True, "connected": True, "safe_start": True,
+        "kinds": ("bounce",), "interacting": False, "noise": 0.0, "drop": 0.0,
     }  # fmt: skip
 
 

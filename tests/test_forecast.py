@@ -131,9 +131,11 @@ def test_the_configs_train_in_the_worlds_that_the_referee_draws():
         assert changes == {} or name != "standard"
 
 
-@pytest.mark.parametrize("world", benchmark.WORLDS)
-def test_rivals_are_equal_in_size_data_and_steps(world):
-    configs = {rival: benchmark.get_config(f"{world},{rival}") for rival in benchmark.RIVALS}
+@pytest.mark.parametrize(
+    ("world", "size"), [("swarm", ""), ("mixed", ""), ("interacting", ""), ("mixed", ",wide")]
+)
+def test_rivals_are_equal_in_size_data_and_steps(world, size):
+    configs = {rival: benchmark.get_config(f"{world},{rival}{size}") for rival in benchmark.RIVALS}
     counts = {}
     for rival, config in configs.items():
         task = Forecast(config.to_dict(), sharding.make_mesh(1))
