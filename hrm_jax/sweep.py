@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 
@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("seeds", "episodes", "jobs"):
         if getattr(options, name) < 1:
             raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
+    _check_fields(config.get_config(f"{worlds[0]},{rivals[0]}").to_dict(), options.set)
     options.out.mkdir(parents=True, exist_ok=True)
     runs = [
         Run(world, rival, seed, options.out / world / rival / str(seed))
@@ -107,6 +108,20 @@ def _rivals(options: argparse.Namespace, config: ModuleType) -> list[str]:
     changed = [f"hrm,{name}" for name in config.ABLATIONS]
     wide = [f"{name},wide" for name in config.RIVALS]
     return _known("--rivals", options.rivals + changed * options.ablations, (*config.RIVALS, *changed, *wide))
+
+
+def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:
+    """Refuse a --set that no run would accept, before the first run."""
+    for assignment in assignments:
+        field, separator, _ = assignment.partition("=")
+        group = config
+        for name in field.split("."):
+            if not separator or not isinstance(group, dict) or name not in group:
+                known = ", ".join(group) if isinstance(group, dict) else "none"
+                raise RequestError(
+                    f"--set {assignment}: FIELD=VALUE, with a field of the config, of: {known}"
+                )
+            group = group[name]
 
 
 # ---------------------------------------------------------------- training

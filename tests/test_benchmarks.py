@@ -33,6 +33,11 @@ def test_planner_jit():
     assert out.count("100.0%") >= 2, out  # float64 plans are NumPy's
 
 
+def test_closed_loop():
+    out = run(sys.executable, "benchmarks/closed_loop.py", "--world", "standard", "--episodes", "4")
+    assert out.count("| 4/4 |") == 6, out
+
+
 @pytest.mark.parametrize("model", ["hrm", "lstm"])
 def test_training(model):
     pytest.importorskip("torch")

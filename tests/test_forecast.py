@@ -146,7 +146,7 @@ def test_rivals_are_equal_in_size_data_and_steps(world, size):
     assert all(config == same[0] for config in same)
 
 
-@pytest.mark.parametrize("choice", ["swam,hrm", "swarm,rnn", "swarm,lstm,k1", "swarm,hrm,k3"])
+@pytest.mark.parametrize("choice", ["swarm", "swam,hrm", "swarm,rnn", "swarm,lstm,k1", "swarm,hrm,k3"])
 def test_wrong_choices_name_what_is_allowed(choice):
     with pytest.raises(ValueError, match="one of"):
         benchmark.get_config(choice)

@@ -75,6 +75,8 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--worlds", "swarn"], 'did you mean "swarm"'),
         (["--rivals", "hrm,k9"], "hrm,k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),
+        (["--set", "stepps=3"], "steps"),
+        (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no file"),
         (["--config", "hrm_full"], "lists no WORLDS"),
     ],

@@ -218,6 +218,8 @@ def pairs(report: Report, index: int) -> Html | None:
     if not both or len(tested) <= SHOWN_PAIRS:
         return _pairs_table(both + rest, report, "Paired tests", f"pairs-{index}")
     shown = _pairs_table(both, report, "Paired tests with a learned model", f"pairs-{index}")
+    if report.data.get("group_pairs"):  # the tests between groups come first; these are one seed each
+        shown = folded(f"{len(both)} pairs with a learned model, single training seeds", shown)
     if not rest:
         return shown
     more = _pairs_table(rest, report, "Paired tests without a learned model", f"pairs-{index}-rest")

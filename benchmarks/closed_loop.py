@@ -1,0 +1,53 @@
+"""The jitted closed loop against the NumPy referee: same outcomes, episode by episode, and seconds.
+
+python benchmarks/closed_loop.py --world swarm [--model model.npz …] [--episodes 1000]
+
+Every trivial predictor and bound must agree in all episodes; a float32 model in at least 99.5 %.
+"""
+
+import argparse
+import pathlib
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from hrm_jax import allocator, evaluate, on_device  # noqa: E402
+from hrm_jax.planning import drawing, episode  # noqa: E402
+from hrm_jax.planning.protocols import PROTOCOLS  # noqa: E402
+from hrm_jax.planning.world import WORLDS  # noqa: E402
+
+STANDARD = PROTOCOLS["standard"]
+
+
+def main() -> int:
+    """Print a row a predictor; 1 when one of them disagrees more than it may."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--world", default="swarm", choices=[n for n in WORLDS if not n.startswith("hrm")])
+    parser.add_argument("--model", action="append", default=[])
+    parser.add_argument("--episodes", type=int, default=1000)
+    options = parser.parse_args()
+    allocator.keep_freed_memory()
+    scenarios = drawing.draw(WORLDS[options.world], range(options.episodes))
+    print("| predictor | same outcome | NumPy s | jit s | jit s, compiled |\n|---|---|---|---|---|")
+    good = True
+    for name, path in evaluate.model_files([*evaluate.PREDICTORS, *options.model]).items():
+        numpy_rival = evaluate.make_rival(name, path, "numpy", scenarios.world)
+        rival = evaluate.make_rival(name, path, "jit", scenarios.world)
+        wanted, plain = timed(lambda: episode.run(scenarios, STANDARD, numpy_rival.predict))  # noqa: B023
+        loop = on_device.compiled(scenarios, STANDARD, rival.source)
+        _, first = timed(lambda: on_device.run(scenarios, STANDARD, rival.source, loop=loop))  # noqa: B023
+        found, later = timed(lambda: on_device.run(scenarios, STANDARD, rival.source, loop=loop))  # noqa: B023
+        same = sum(a == b for a, b in zip(found.outcomes, wanted.outcomes, strict=True))
+        good &= same >= (0.995 if path else 1) * options.episodes
+        print(f"| {name} | {same}/{options.episodes} | {plain:.1f} | {first:.1f} | {later:.1f} |", flush=True)
+    return 0 if good else 1
+
+
+def timed(call):
+    """What `call` returns, and its seconds."""
+    began = time.perf_counter()
+    return call(), time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
