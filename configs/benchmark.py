@@ -7,8 +7,8 @@ Worlds: standard, dense, swarm, mixed, interacting, noisy, large. Rivals: hrm, l
 third word changes one thing of the HRM (see ABLATIONS), or makes a rival `wide`: 1.8 million parameters, for
 a GPU. All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
 
-About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the learning rate (of 3e-3, 5e-3, 1e-2)
-was chosen once, in `swarm` and for HRM and LSTM alike, then used for every rival in every world.
+About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the learning rate (of 3e-3, 5e-3 and
+1e-2) was chosen once, in `swarm`, for HRM and LSTM alike, then used for every rival in every world.
 """
 
 from configs import base
