@@ -99,7 +99,7 @@ def main() -> None:
 
     scenarios = drawing.draw(WORLDS["standard"], range(options.episodes))
     began = time.perf_counter()
-    outcomes = episode.run(scenarios, STANDARD, "oracle")
+    outcomes = episode.run(scenarios, STANDARD, "oracle").outcomes
     lockstep = options.episodes / (time.perf_counter() - began)
 
     began = time.perf_counter()

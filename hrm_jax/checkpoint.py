@@ -42,7 +42,8 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 
 
 def _refuse_other(path: pathlib.Path, config: dict[str, Any]) -> None:
-    old, new = flatten(read_config(path.parent)), flatten(config)
+    here = json.loads(json.dumps(config))  # a tuple is a list in a file
+    old, new = flatten(read_config(path.parent)), flatten(here)
     names = [n for n in sorted(old.keys() | new.keys()) if old.get(n) != new.get(n)]
     differing = [f"{n} ({old.get(n)} there, {new.get(n)} here)" for n in names if not n.startswith(FREE)]
     if differing:
