@@ -28,8 +28,6 @@ LETTERS = {
     closed_loop.TIMEOUT: episode.TIMEOUT,
 }
 
-Loop = Callable[[jax.Array, Obstacles], jax.Array]
-
 try:
     enable_x64 = jax.enable_x64
 except AttributeError:  # jax before 0.8
@@ -41,13 +39,15 @@ def run(
     protocol: Protocol,
     rival: JaxPredictor | str,
     progress: Callable[[int, int], None] | None = None,
-    loop: Loop | None = None,
 ) -> episode.Result:
-    """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here.
-
-    `loop`, if given, is what `compiled` made for this world, protocol and rival.
-    """
-    config, loop = lift_world(scenarios.world), loop or compiled(scenarios, protocol, rival)
+    """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
+    check(protocol)
+    config = lift_world(scenarios.world)
+    rules = closed_loop.Rules(
+        protocol.horizon, protocol.planning_radius, protocol.collision_radius, protocol.limit(20) // 20
+    )
+    predict = _predict(rival, config)
+    loop = jax.jit(lambda static, obstacles: closed_loop.play(config, rules, static, obstacles, predict))
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
     with enable_x64(True):
@@ -60,17 +60,6 @@ def run(
             if progress:
                 progress(len(outcomes), total)
     return episode.Result("".join(outcomes), {}, ErrorCounts(protocol.horizon))
-
-
-def compiled(scenarios: Scenarios, protocol: Protocol, rival: JaxPredictor | str) -> Loop:
-    """The jitted loop (maps, obstacles) -> outcome codes in the world of `scenarios`."""
-    check(protocol)
-    config = lift_world(scenarios.world)
-    rules = closed_loop.Rules(
-        protocol.horizon, protocol.planning_radius, protocol.collision_radius, protocol.limit(20) // 20
-    )
-    predict = _predict(rival, config)
-    return jax.jit(lambda static, obstacles: closed_loop.play(config, rules, static, obstacles, predict))
 
 
 def check(protocol: Protocol) -> None:
