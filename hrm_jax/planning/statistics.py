@@ -67,7 +67,7 @@ class ErrorCounts:
     """Counts of prediction errors by steps ahead: their quantiles in memory that does not grow."""
 
     WIDTH = 0.02  # cells a bin; the last bin holds what is beyond
-    BINS = 1000
+    BINS = 2000
 
     def __init__(self, horizon: int):
         self.counts = np.zeros((horizon, self.BINS + 1), np.int64)
