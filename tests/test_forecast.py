@@ -1,6 +1,7 @@
 """The forecast task: whole scenes as data, the free run as objective, the success rate as evaluation."""
 
 import copy
+import dataclasses
 
 import jax
 import jax.numpy as jnp
@@ -63,8 +64,8 @@ def test_evaluation_closes_the_loop(meshes):
         straight = results[f"eval/constant_velocity/error_{h}"]
         assert results[f"eval/error_{h}"] == pytest.approx(straight, rel=1e-4)
     assert "eval/error_10" not in results  # beyond the horizon
-    none = Forecast(_config(**{"data.closed_loop_episodes": 0}), meshes[1])
-    assert "eval/success" not in none.evaluate(params)
+    task.data = dataclasses.replace(task.data, closed_loop_episodes=0)
+    assert "eval/success" not in task.evaluate(params)
 
 
 def test_it_learns_the_walls(meshes):

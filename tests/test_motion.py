@@ -2,13 +2,15 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import on_device
+from configs import benchmark
+from hrm_jax import export, on_device
 from hrm_jax.gridworld import closed_loop, drawing, maps, rollout, types
 from hrm_jax.gridworld import dynamics as jax_dynamics
 from hrm_jax.planning import drawing as numpy_drawing
@@ -265,3 +267,15 @@ def test_scenes_hold_what_was_seen_and_what_comes():
 def test_wrong_worlds_are_refused(field, complaint):
     with pytest.raises(types.RequestError, match=complaint):
         types.WorldConfig(**field)
+
+
+def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    config = benchmark.get_config("mixed,hrm").to_dict()
+    (run / "config.json").write_text(json.dumps(config))
+    export.export_scenarios(run, 6, tmp_path / "s.npz")
+    scenarios = numpy_world.load(tmp_path / "s.npz")
+    assert scenarios.world.kinds == WORLDS["mixed"].kinds and len(np.unique(scenarios.kind)) > 3
+    outcomes = episode.run(scenarios, STANDARD, "oracle").outcomes
+    assert len(outcomes) == 6 and outcomes.count("1") >= 5
