@@ -24,12 +24,15 @@ def load(path: str | os.PathLike) -> "JaxPredictor":
 
 
 class JaxPredictor(networks.Predictor):
-    """A `networks.Predictor` whose free run is one jitted function, float32 matmuls included."""
+    """A `networks.Predictor` whose free run is one jitted function, float32 matmuls included.
+
+    `model` and `tree` are the flax module and its parameters.
+    """
 
     def __init__(self, config: dict[str, Any], params: networks.Weights):
         super().__init__(config, params)
-        model = models.build({**config["model"], "dtype": "float32"})
-        tree = unflatten_dict(params, sep="/")
+        model = self.model = models.build({**config["model"], "dtype": "float32"})
+        tree = self.tree = unflatten_dict(params, sep="/")
 
         @functools.partial(jax.jit, static_argnums=2)
         def forecast(history: jax.Array, context: models.Context | None, horizon: int) -> jax.Array:

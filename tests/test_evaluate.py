@@ -7,13 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from hrm_jax import evaluate
+from configs import benchmark
+from hrm_jax import evaluate, export, models
 from hrm_jax.errors import RequestError
 from hrm_jax.planning import drawing, networks, world
 from hrm_jax.planning.world import WORLDS, World
+from hrm_jax.tasks.forecast import Forecast
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -259,12 +262,34 @@ def test_the_jitted_backend_gives_the_same_report(tmp_path):
     assert "failures" not in reports[1]["models"]["kalman"]  # they are the referee's to count
 
 
+def test_a_model_plays_alike_on_every_backend(tmp_path):
+    """A small random LSTM that sees the scene: as good as the same outcome in every episode."""
+    config = benchmark.get_config("noisy,lstm").to_dict()
+    config["model"]["width"] = 8
+    description = Forecast.describe(config)
+    model = models.build(description["model"])
+    context = models.Context(*(np.zeros(s, np.float32) for s in ((1, 12, 10), (1, 10, 2), (1, 20, 20))))
+    params = model.init(jax.random.key(0), np.zeros((1, 12, 10, 2), np.float32), None, context)["params"]
+    params["head"]["bias"] += 0.05
+    export.write_model(tmp_path / "m.npz", params, {**description, "step": 0, "config": config})
+    outcomes = {}
+    for backend in ("numpy", "jax", "jit"):
+        out = tmp_path / f"{backend}.json"
+        evaluate.main(["--model", str(tmp_path / "m.npz"), "--world", "noisy", "--episodes", "40",
+                       "--backend", backend, "--out", str(out)])  # fmt: skip
+        outcomes[backend] = json.loads(out.read_text())["models"]["m"]["outcomes"]
+    assert {"0", "1"} <= set(outcomes["numpy"])
+    for backend in ("jax", "jit"):
+        pairs = zip(outcomes["numpy"], outcomes[backend], strict=True)
+        assert sum(a == b for a, b in pairs) >= 39
+
+
 def test_reports_side_by_side(tmp_path):
-    for protocol, models, name in (
+    for protocol, requested, name in (
         ("standard", ["--model", "reflection", "--model", "oracle"], "a.json"),
         ("hrm-cloud/2025-12", ["--model", "oracle"], "b.json"),
     ):
-        done = _evaluate(*models, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path)
+        done = _evaluate(*requested, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     done = _run("report", "--report", "a.json", "--report", "b.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
