@@ -10,6 +10,7 @@ again, and a killed sweep goes on where it was. Leaves OUT/world.report.json and
 import argparse
 import concurrent.futures
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from hrm_jax import files
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 
 BASELINES = ("kalman", "reflection", "constant_velocity", "frozen", "blind", "oracle")
@@ -38,24 +40,39 @@ class Run(NamedTuple):
         """The exported parameters; where they are, the run is done."""
         return self.folder / "model.npz"
 
+    @property
+    def settings(self) -> Path:
+        """What the sweep set in its config, as JSON."""
+        return self.folder / "sweep.json"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    options = _parser().parse_args(arguments)
+    try:
+        return _sweep(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print("\ninterrupted: the same command goes on", file=sys.stderr)
+        return 130
+
+
+def _sweep(options: argparse.Namespace) -> int:
     config = _config(options.config)
     worlds = _known("--worlds", options.worlds, config.WORLDS)
     rivals = _rivals(options, config)
     for name in ("seeds", "episodes", "jobs"):
         if getattr(options, name) < 1:
             raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
+    for name in ("first", "record"):
+        if getattr(options, name) < 0:
+            raise RequestError(f"--{name} {getattr(options, name)}: 0 or more")
     _check_fields(config.get_config(f"{worlds[0]},{rivals[0]}").to_dict(), options.set)
-    options.out.mkdir(parents=True, exist_ok=True)
     runs = [
         Run(world, rival, seed, options.out / world / rival / str(seed))
         for world in worlds
         for seed in range(options.seeds)
         for rival in rivals
     ]
+    _check_settings(runs, options)
     if not _train_all(runs, options):
         return 1
     reports = [_judge(world, runs, options) for world in worlds]
@@ -124,6 +141,14 @@ def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:
             group = group[name]
 
 
+def _check_settings(runs: Sequence[Run], options: argparse.Namespace) -> None:
+    """Refuse to take a run for done, or to resume it, that was trained with another --set."""
+    for run in runs:
+        if run.settings.exists() and json.loads(run.settings.read_text()) != sorted(options.set):
+            there = " ".join(json.loads(run.settings.read_text())) or "nothing"
+            raise RequestError(f"{run.folder} was trained with --set {there}; give another --out")
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -152,7 +177,11 @@ def _train_all(runs: Sequence[Run], options: argparse.Namespace) -> bool:
         return good
 
     with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
-        return all(list(pool.map(train, missing)))
+        try:
+            return all(list(pool.map(train, missing)))
+        except KeyboardInterrupt:  # the run at work saves itself; the others are not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _shares(jobs: int) -> list[set[int]]:
@@ -165,14 +194,21 @@ def _shares(jobs: int) -> list[set[int]]:
 
 def _train(run: Run, options: argparse.Namespace, cores: set[int]) -> bool:
     run.folder.mkdir(parents=True, exist_ok=True)
+    with files.written_whole(run.settings) as file:
+        file.write(json.dumps(sorted(options.set)) + "\n")
     choice = f"configs/{options.config}.py:{run.world},{run.rival}"
-    commands = (
-        ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
-         *(f"--config.{field}" for field in options.set)),
-        ("export", "--workdir", str(run.folder), "--out", str(run.model)),
-    )  # fmt: skip
+    training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
+                *(f"--config.{field}" for field in options.set))  # fmt: skip
+    export = ("export", "--workdir", str(run.folder), "--out", str(run.model))
     with open(run.folder / "log.txt", "a") as log:
-        return all(_call(command, log, cores) for command in commands)
+        return _call(training, log, cores) and _complete(run) and _call(export, log, cores)
+
+
+def _complete(run: Run) -> bool:
+    """Whether a training that ended well came to its end: one that is interrupted ends well too."""
+    config = json.loads((run.folder / "config.json").read_text())
+    last = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    return last["step"] >= config["steps"] or config["early_stopping"] > 0
 
 
 def _call(command: Sequence[str], log, cores: set[int]) -> bool:
@@ -195,8 +231,9 @@ def _judge(world: str, runs: Sequence[Run], options: argparse.Namespace) -> Path
     out = options.out / f"{world}{suffix}.report.json"
     named = [f"{run.rival}/{run.seed}={run.model}" for run in mine]
     models = [word for name in (*named, *BASELINES) for word in ("--model", name)]
-    evaluate.main([*models, "--world", world, "--seeds", seeds, "--record", str(options.record),
-                   "--out", str(out)])  # fmt: skip
+    words = [*models, "--world", world, "--seeds", seeds, "--record", str(options.record)]
+    if evaluate.main([*words, "--out", str(out)]):
+        raise KeyboardInterrupt  # it has said so
     return out
 
 

@@ -13,7 +13,7 @@ from hrm_jax.tasks.forecast import Forecast
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Replace training by a random model: {(command, folder)} in order. Seed 1 of the LSTM fails at first."""
+    """Replace training by a random model: [(command, its flags)] in order. Seed 1 fails at first."""
     made = []
 
     def call(command, log, cores):
@@ -33,9 +33,12 @@ def calls(monkeypatch):
             return True
         else:
             folder = sweep.Path(words["workdir"])
-            (folder / "config.json").write_text("{}")
-            (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 0.5, "eval/success": 0.8}\n')
-        if words.get("config.seed") == "1" and sum(c == ("train", words) for c in made) == 1:
+            (folder / "config.json").write_text('{"steps": 9, "early_stopping": 0}')
+            # Seed 1 of the LSTM is interrupted at first: its training saves and ends well.
+            first = sum(c == ("train", words) for c in made) == 1
+            step = 4 if words["config.seed"] == "1" and folder.parent.name == "lstm" and first else 9
+            (folder / "metrics.jsonl").write_text(f'{{"step": {step}, "loss": 0.5, "eval/success": 0.8}}\n')
+        if words.get("config.seed") == "1" and "hrm" in words["workdir"] and first:
             log.write("killed\n")
             return False
         return True
@@ -59,6 +62,8 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     calls_before = len(calls)
     assert _sweep(tmp_path, "--jobs", "2") == 0
     assert sum(command == "train" for command, _ in calls[calls_before:]) == 2  # what was missing
+    with pytest.raises(RequestError, match="was trained with --set nothing"):
+        _sweep(tmp_path, "--set", "steps=5")
     report = json.loads((tmp_path / "standard.report.json").read_text())
     assert list(report["models"])[:4] == ["hrm/0", "lstm/0", "hrm/1", "lstm/1"]
     assert report["models"]["hrm/1"]["seed"] == 1 and report["models"]["hrm/1"]["group"] == "hrm"
@@ -75,6 +80,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--worlds", "swarn"], 'did you mean "swarm"'),
         (["--rivals", "hrm,k9"], "hrm,k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),
+        (["--record", "-1"], "--record -1: 0 or more"),
         (["--set", "stepps=3"], "steps"),
         (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no file"),
