@@ -171,7 +171,7 @@ def _train_all(runs: Sequence[Run], options: argparse.Namespace) -> bool:
                 done.append(run)
         minutes = (time.monotonic() - began) / 60
         left = minutes / len(done) * (len(missing) - len(done))
-        state = "done" if good else f"FAILED, see {run.folder / 'log.txt'}"
+        state = "done" if good else f"not finished, see {run.folder / 'log.txt'}"
         print(f"[{len(done)}/{len(missing)}] {run.world} {run.rival} seed {run.seed}: {state}; "
               f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
         return good

@@ -57,7 +57,7 @@ def _sweep(folder, *extra):
 def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     assert _sweep(tmp_path) == 1  # two runs failed; the others are there
     assert sum(command == "train" for command, _ in calls) == 4
-    assert "FAILED, see" in capsys.readouterr().out
+    assert "not finished, see" in capsys.readouterr().out
     assert not (tmp_path / "report").exists()
     calls_before = len(calls)
     assert _sweep(tmp_path, "--jobs", "2") == 0
