@@ -62,22 +62,26 @@ class Scenarios:
 
 ARRAYS = tuple(field.name for field in fields(Scenarios) if field.name != "world")
 
+# Oracle and reflection: successes in the first 1,000 scenarios (`large`: 100) under `standard`, in per cent.
 _WORLDS = (
+    # Oracle 100.0, reflection 93.5.
     World("standard"),
-    # Fast and crowded: where obstacles will be decides, and the whole future is still safe to know.
+    # Fast and crowded: where obstacles will be decides, and who knows it still arrives. 99.9, 77.7.
     World("dense", n_obstacles=20, speed=1.2),
+    # 99.5, 70.6.
     World("swarm", n_obstacles=30, speed=1.2),
-    # Every kind of motion, those that can be foreseen three times as likely as those that cannot.
+    # Every kind of motion, circles and swings three times as likely as what cannot be foreseen. 97.5, 61.6.
     World(
         "mixed",
         n_obstacles=20,
         speed=1.0,
         kinds=("bounce", *3 * ("circular", "oscillating"), "patrol", "turning", "pursuit"),
     ),
-    # The map and the other obstacles matter.
+    # The map and the other obstacles matter. 99.4, 49.7.
     World("interacting", n_static=40, n_obstacles=16, speed=0.9, interacting=True),
-    # Observed through noise, a fifth of it missing.
+    # Observed through noise, a fifth of it missing. 100.0, 47.3.
     World("noisy", n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
+    # 100.0, 62.0.
     World("large", size=64, n_static=120, n_obstacles=100, speed=1.2),
     # The published environment: 20 tries at placing a static cell whatever its n_static says.
     World("hrm-cloud", n_static=20, generator="mt19937"),
