@@ -56,3 +56,15 @@ def check_batch(groups: int, name: str, mesh: Mesh, accumulate: int) -> None:
     if groups % parts:
         devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
         raise RequestError(f"{name} = {groups} is not divisible by {devices}")
+
+
+def count_groups(batch_size: int, members: int, mesh: Mesh, accumulate: int) -> int:
+    """Groups of `members` obstacles in a batch; raises the one-line error of a batch that cannot be cut."""
+    if batch_size % members:
+        raise RequestError(
+            f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
+        )
+    groups = batch_size // members
+    name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
+    check_batch(groups, name, mesh, accumulate)
+    return groups

@@ -70,15 +70,8 @@ class Forecast:
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.world, self.data, self.model = parts(config)
-        groups, rest = divmod(config["batch_size"], self.world.n_obstacles)
-        if rest:
-            raise RequestError(
-                f"batch_size = {config['batch_size']} is not divisible by the "
-                f"{self.world.n_obstacles} obstacles of a world"
-            )
-        name = f"batch_size / {self.world.n_obstacles} obstacles"
-        sharding.check_batch(groups, name, mesh, config["optimizer"]["accumulate"])
-        self._groups = groups
+        members, accumulate = self.world.n_obstacles, config["optimizer"]["accumulate"]
+        self._groups = sharding.count_groups(config["batch_size"], members, mesh, accumulate)
         # The key is an argument, not a constant of the program: runs of other seeds compile to the same.
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
         self.batch = functools.partial(jax.jit(self._draw, out_shardings=sharding.over_batch(mesh)), key)

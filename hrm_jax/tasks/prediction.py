@@ -65,7 +65,9 @@ class Prediction:
         self.world, self.data, self.model = parts(config)
         self._mesh = mesh
         self._together = getattr(self.model.config, "attention", "single") == "obstacles"
-        self._groups = self._count_groups(config["batch_size"], config["optimizer"]["accumulate"])
+        members = self.world.n_obstacles if self._together else 1
+        accumulate = config["optimizer"]["accumulate"]
+        self._groups = sharding.count_groups(config["batch_size"], members, mesh, accumulate)
         per_episode = (self.data.episode_steps - self.data.history) * self.world.n_obstacles
         self.samples_per_epoch = self.data.episodes * per_episode if self.data.source == "fixed" else 0
         self._key = jax.random.key(config["seed"])
@@ -81,17 +83,6 @@ class Prediction:
             "world": dataclasses.asdict(world),
             "history": data.history,
         }
-
-    def _count_groups(self, batch_size: int, accumulate: int) -> int:
-        members = self.world.n_obstacles if self._together else 1
-        if batch_size % members:
-            raise RequestError(
-                f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
-            )
-        groups = batch_size // members
-        name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
-        sharding.check_batch(groups, name, self._mesh, accumulate)
-        return groups
 
     def init(self, key: jax.Array, batch: Windows) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
