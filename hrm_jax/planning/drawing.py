@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hrm_jax.errors import RequestError
-from hrm_jax.planning import dynamics
+from hrm_jax.planning import discs, dynamics
 from hrm_jax.planning.geometry import connected, swept_distance
 from hrm_jax.planning.world import KINDS, WAYPOINTS, Scenarios, World, check
 
@@ -23,15 +23,10 @@ Obstacles = dict[str, np.ndarray]  # the obstacle arrays of `Scenarios`, over an
 def draw(world: World, ids: Sequence[int]) -> Scenarios:
     """The scenarios of `world` with these ids (for the published worlds: seeds)."""
     check(world)
-    static, obstacles = DRAWS[world.generator](world, ids)
-    return Scenarios(
-        world=world,
-        ids=np.asarray(ids, np.int64),
-        static=static,
-        **obstacles,
-        start=np.zeros((len(ids), 2), np.int64),
-        goal=np.full((len(ids), 2), world.size - 1),
-    )
+    static, obstacles, *ends = DRAWS[world.generator](world, ids)
+    start, goal = ends or (np.zeros((len(ids), 2), np.int64), np.full((len(ids), 2), world.size - 1))
+    ids = np.asarray(ids, np.int64)
+    return Scenarios(world=world, ids=ids, static=static, **obstacles, start=start, goal=goal)
 
 
 def empty(world: World, episodes: int) -> Obstacles:
@@ -203,5 +198,28 @@ def _draw_mt19937(world: World, ids: Sequence[int]) -> tuple[np.ndarray, Obstacl
     return static, obstacles
 
 
-Draw = Callable[[World, Sequence[int]], tuple[np.ndarray, Obstacles]]
-DRAWS: dict[str, Draw] = {"philox": _draw_philox, "mt19937": _draw_mt19937}
+# ---------------------------------------------------------------- discs
+
+
+def _draw_discs(world: World, ids: Sequence[int]) -> tuple:
+    return _assembled(world, [discs.draw(world, _generator(world.name, i)) for i in ids])
+
+
+def _draw_discs_mt19937(world: World, ids: Sequence[int]) -> tuple:
+    return _assembled(world, [discs.draw_published(world, i) for i in ids])
+
+
+def _assembled(world: World, drawn: list[discs.Drawn]) -> tuple:
+    """Static cells, obstacles, start and goal of scenarios that were drawn one by one."""
+    static, positions, velocities, start, goal = (np.array(part) for part in zip(*drawn, strict=True))
+    obstacles = empty(world, len(drawn)) | {"positions": positions, "velocities": velocities}
+    return static, obstacles, start, goal
+
+
+Draw = Callable[[World, Sequence[int]], tuple]  # static, obstacles, and where they are not the corners: ends
+DRAWS: dict[str, Draw] = {
+    "philox": _draw_philox,
+    "mt19937": _draw_mt19937,
+    "discs": _draw_discs,
+    "discs/mt19937": _draw_discs_mt19937,
+}

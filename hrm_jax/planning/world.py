@@ -17,6 +17,7 @@ from hrm_jax.files import written_whole
 # The motions of specs/cloud.md §8, and the published one first. Codes are positions in this tuple.
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
 WAYPOINTS = 4  # of a patrol
+LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,12 @@ class World:
 
     name: str
     size: int = 20  # rows and columns
-    n_static: int = 12  # static cells; under the mt19937 draw the number of tries, repeats allowed
+    n_static: int = 12  # static cells or discs; under the mt19937 draw the tries, repeats allowed
     n_obstacles: int = 6
     speed: float = 0.7  # cells per step
     history: int = 20  # steps the world runs before the agent may move
     generator: str = "philox"  # how scenarios are drawn: a key of drawing.DRAWS
+    layout: str = "cells"  # cells | discs
     kinds: tuple[str, ...] = ("bounce",)  # motions, each entry as likely for every obstacle
     interacting: bool = False  # obstacles turn back at static cells, and from each other
     noise: float = 0.0  # cells; standard deviation of an observed position, per axis
@@ -86,6 +88,28 @@ _WORLDS = (
     # The published environment: 20 tries at placing a static cell whatever its n_static says.
     World("hrm-cloud", n_static=20, generator="mt19937"),
     World("hrm-cloud/small", n_static=20, history=10, generator="mt19937"),
+    # For paths: 10 static discs, 8 moving ones of radius 2, any start and goal; `speed` bounds each axis.
+    World(
+        "discs",
+        size=64,
+        n_static=10,
+        n_obstacles=8,
+        speed=0.75,
+        history=10,
+        generator="discs",
+        layout="discs",
+    ),
+    # The same as published: nothing is checked, and the agent sets off at once.
+    World(
+        "diffusion",
+        size=64,
+        n_static=10,
+        n_obstacles=8,
+        speed=0.75,
+        history=0,
+        generator="discs/mt19937",
+        layout="discs",
+    ),
 )
 WORLDS = {world.name: world for world in _WORLDS}
 
@@ -94,6 +118,8 @@ def check(world: World) -> None:
     """Refuse a world that the planner cannot handle, or with motions that nobody knows."""
     if not 2 <= world.size <= 64:
         raise RequestError(f'world "{world.name}": size {world.size}; the planner handles 2 to 64')
+    if world.layout not in LAYOUTS:
+        raise RequestError(f'world "{world.name}": layout "{world.layout}"; one of {", ".join(LAYOUTS)}')
     unknown = set(world.kinds) - set(KINDS)
     if unknown or not world.kinds:
         found, allowed = ", ".join(sorted(unknown)) or "none", ", ".join(KINDS)
