@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from hrm_jax import allocator, evaluate, on_device  # noqa: E402
+from hrm_jax import allocator, evaluate, on_device, rivals  # noqa: E402
 from hrm_jax.planning import drawing, episode  # noqa: E402
 from hrm_jax.planning.protocols import PROTOCOLS  # noqa: E402
 from hrm_jax.planning.world import WORLDS  # noqa: E402
@@ -30,10 +30,10 @@ def main() -> int:
     scenarios = drawing.draw(WORLDS[options.world], range(options.episodes))
     print("| predictor | same outcome | NumPy s | jit s, compilation included |\n|---|---|---|---|")
     good = True
-    for name, path in evaluate.model_files([*evaluate.PREDICTORS, *options.model]).items():
-        numpy_rival = evaluate.make_rival(name, path, "numpy", scenarios.world)
-        rival = evaluate.make_rival(name, path, "jit", scenarios.world)
-        wanted, plain = timed(lambda: episode.run(scenarios, STANDARD, numpy_rival.predict))  # noqa: B023
+    for name, path in evaluate.model_files([*rivals.PREDICTORS, *options.model]).items():
+        numpy_rival = rivals.make_rival(name, path, "numpy", scenarios.world)
+        rival = rivals.make_rival(name, path, "jit", scenarios.world)
+        wanted, plain = timed(lambda: episode.run(scenarios, STANDARD, numpy_rival.play))  # noqa: B023
         found, jitted = timed(lambda: on_device.run(scenarios, STANDARD, rival.source))  # noqa: B023
         same = sum(a == b for a, b in zip(found.outcomes, wanted.outcomes, strict=True))
         good &= same >= (0.995 if path else 1) * options.episodes

@@ -1,6 +1,6 @@
-"""Predictions of a `model.npz` by jax: `hrm_jax.evaluate --backend jax`.
+"""What model files compute, by jax: `hrm_jax.evaluate --backend jax`.
 
-The NumPy pass of `planning.networks` stays the authority; this one is for long runs and large models.
+The NumPy passes of `planning` stay the authority; these are for long runs and large models.
 """
 
 import functools
@@ -13,7 +13,9 @@ import numpy as np
 from flax.traverse_util import unflatten_dict
 
 from hrm_jax import models
-from hrm_jax.planning import networks, scene
+from hrm_jax.models import diffusion as denoisers
+from hrm_jax.models import sampling
+from hrm_jax.planning import diffusion, networks, scene
 
 SMALLEST_BATCH = 256  # obstacles; fewer are padded, so that few sizes are ever compiled
 
@@ -52,3 +54,48 @@ class JaxPredictor(networks.Predictor):
         seen = None if context is None else models.Context(*map(padded, context))
         tracks = np.asarray(self._jitted(padded(groups), seen, horizon))[:, : len(groups)]
         return np.moveaxis(tracks, 0, 2)
+
+
+class JaxSampler:
+    """A `diffusion.Sampler` that is one jitted scan over all samples of all episodes at once."""
+
+    def __init__(self, config: dict[str, Any], params: networks.Weights):
+        diffusion.NumpySampler(config, params)  # refuses what does not fit
+        self.config = config
+        self.parameters = sum(array.size for array in params.values())
+        self._tree = unflatten_dict(params, sep="/")
+        self._jitted = jax.jit(functools.partial(_draw_paths, denoisers.build(config["model"]), config),
+                               static_argnames=("level", "speed"))  # fmt: skip
+
+    def __call__(self, request: diffusion.Request, speed: float) -> np.ndarray:
+        """See `diffusion.Sampler`; the number of episodes is padded, so that few sizes are ever compiled."""
+        count = len(request.map)
+        padding = (1 << (count - 1).bit_length()) - count
+
+        def padded(a: np.ndarray) -> jax.Array:
+            return jnp.asarray(np.pad(a, ((0, padding), *[(0, 0)] * (a.ndim - 1)), mode="edge"))
+
+        arrays = jax.tree.map(padded, request._replace(level=None))
+        return np.asarray(self._jitted(self._tree, arrays, level=request.level, speed=speed))[:count]
+
+
+def _draw_paths(model, config, tree, request: diffusion.Request, *, level: float, speed: float):
+    """Paths [A, S, P, 2] in the model's coordinates."""
+    fields, plan = config["model"], config["plan"]
+    apply = functools.partial(model.apply, {"params": tree})
+    samples = request.noise.shape[1]
+    with jax.default_matmul_precision("highest"):
+        codes = jnp.repeat(apply(request.map, request.ends, method="encode"), samples, axis=0)
+        denoise = sampling.guided(apply, codes, plan["map_guidance"])
+        start, goal = jnp.split(jnp.repeat(request.ends, samples, axis=0), 2, axis=1)
+        noises, initial = diffusion.flat(request)
+        if plan["sampler"] == "published":
+            drawn = sampling.sample_published(denoise, noises, start, goal, plan["steps"])
+        else:
+            drawn = sampling.sample(
+                denoise, initial, noises[0], start, goal,
+                schedule=fields["schedule"], predict=fields["predict"],
+                steps=diffusion.steps_from(plan, level), level=level,
+                guide=diffusion.guide(fields, plan, request.field, speed),
+            )  # fmt: skip
+        return drawn.reshape(request.initial.shape)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hrm_jax import evaluate, files
+from hrm_jax import evaluate, files, rivals
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error
 from hrm_jax.planning import drawing
 from hrm_jax.planning.protocols import PROTOCOLS
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     worlds = [make_world(n, speed) for n in options.obstacles for speed in options.speeds]
     paths = evaluate.model_files(options.model)
     for name, path in paths.items():  # a model that does not fit is found before the first episode
-        evaluate.make_rival(name, path, options.backend, worlds[0])
+        rivals.make_rival(name, path, options.backend, worlds[0])
     options.out.mkdir(parents=True, exist_ok=True)
     out = options.out / "density.json"
     files.check_writable(out)
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--obstacles", type=int, nargs="+", default=[6, 12, 20, 30], metavar="N")
     add("--speeds", type=float, nargs="+", default=[0.4, 0.8, 1.2], metavar="CELLS")
     add("--episodes", type=int, default=200, help="scenarios a cell")
-    add("--backend", choices=evaluate.BACKENDS, default="numpy")
+    add("--backend", choices=rivals.BACKENDS, default="numpy")
     add("--out", type=Path, required=True, help="a folder")
     return parser
 
@@ -77,9 +77,9 @@ def make_world(n_obstacles: int, speed: float) -> World:
 def judge(world: World, paths: dict[str, Path | None], episodes: int, backend: str) -> dict:
     """One cell: every model's success in `episodes` scenarios of `world`."""
     scenarios = drawing.draw(world, range(episodes))
-    rivals = {name: evaluate.make_rival(name, path, backend, world) for name, path in paths.items()}
-    results = evaluate.play_all(rivals, scenarios, STANDARD, backend)
-    models = evaluate.build_report(scenarios, STANDARD, results, rivals)["models"]
+    compared = {name: rivals.make_rival(name, path, backend, world) for name, path in paths.items()}
+    results = evaluate.play_all(compared, scenarios, STANDARD, backend)
+    models = evaluate.build_report(scenarios, STANDARD, results, compared)["models"]
     kept = ("n", "success", "rate", "interval")
     return {
         "n_obstacles": world.n_obstacles,

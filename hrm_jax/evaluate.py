@@ -2,6 +2,7 @@
 
 python -m hrm_jax.evaluate --model model.npz --model reflection --model oracle --out report.json
 python -m hrm_jax.evaluate --model oracle --protocol hrm-cloud/2025-12 --out legacy.report.json
+python -m hrm_jax.evaluate --protocol paths --model hybrid.npz --predictor lstm.npz --out paths.json
 
 Needs NumPy and scipy only; `--backend jax` computes the predictions of model files with jax.
 """
@@ -15,20 +16,31 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from hrm_jax import allocator, files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
-from hrm_jax.planning import drawing, episode, recording, statistics, world
-from hrm_jax.planning.baselines import BASELINES
+from hrm_jax.planning import drawing, episode, path_episode, recording, statistics, world
+from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.planning.protocols import PROTOCOLS, Protocol
 from hrm_jax.planning.world import WORLDS, Scenarios, World
 from hrm_jax.report import fault_note, groups, interval, markdown
+from hrm_jax.rivals import (
+    BACKENDS,
+    PATH_PLANNERS,
+    PREDICTORS,
+    Rival,
+    make_planner,
+    make_predictor,
+    make_rival,
+    referee,
+)
 
-PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
-BACKENDS = ("numpy", "jax", "jit")
+ALL_PROTOCOLS = PROTOCOLS | PATH_PROTOCOLS
+BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)
+Rules = Protocol | PathProtocol
 LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
 
 
@@ -46,10 +58,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first episode."""
     if options.record < 0:
         raise RequestError(f"--record {options.record}: 0 or more")
-    protocol = PROTOCOLS[_known("protocol", options.protocol, PROTOCOLS)]
+    protocol = ALL_PROTOCOLS[_known("protocol", options.protocol, ALL_PROTOCOLS)]
     paths = model_files(options.model)
     scenarios = _scenarios(options, protocol)
-    rivals = {name: make_rival(name, path, options.backend, scenarios.world) for name, path in paths.items()}
+    rivals = _rivals(options, paths, scenarios.world, protocol)
     files.check_writable(options.out)
     results = play_all(rivals, scenarios, protocol, options.backend)
     report = build_report(scenarios, protocol, results, rivals)
@@ -69,8 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE",
-        help=f"repeatable; a model.npz, or one of {', '.join(PREDICTORS)}")  # fmt: skip
-    add("--protocol", default="standard", help=", ".join(PROTOCOLS))
+        help=f"repeatable; a model.npz, or one of {', '.join(PREDICTORS)}; for paths, of "
+        f"{', '.join(PATH_PLANNERS)}")  # fmt: skip
+    add("--predictor", metavar="NAME|FILE",
+        help="rolls the obstacles forward for planners of paths that ask for it")  # fmt: skip
+    add("--protocol", default="standard", help=", ".join(ALL_PROTOCOLS))
     add("--world", help=f"a scenarios.npz, or one of {', '.join(WORLDS)}; default: the protocol's")
     add("--episodes", type=int, help="how many, from the protocol's first seed on")
     add("--seeds", metavar="A:B", help="scenario ids A to B-1")
@@ -104,15 +119,15 @@ def model_files(requests: Sequence[str]) -> dict[str, Path | None]:
 
 
 def _model_file(request: str) -> tuple[str, Path | None]:
-    if request in PREDICTORS:
+    if request in BUILT_IN:
         return request, None
     if _is_file(request):
         path = Path(request)
         return (path.stem if path.stem != "model" else path.resolve().parent.name), path
     name, separator, path = request.partition("=")
     if not separator:
-        _known("model", request, (*PREDICTORS, "FILE.npz"))
-    if not name or name in PREDICTORS:
+        _known("model", request, (*BUILT_IN, "FILE.npz"))
+    if not name or name in BUILT_IN:
         raise RequestError(f'--model {request}: "{name}" cannot name a model file; choose another')
     return name, Path(path)
 
@@ -121,16 +136,45 @@ def _is_file(text: str) -> bool:
     return Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
 
 
-def _scenarios(options: argparse.Namespace, protocol: Protocol) -> Scenarios:
+def _rivals(
+    options: argparse.Namespace, paths: dict[str, Path | None], asked: World, protocol: Rules
+) -> dict[str, Rival]:
+    """Predictors, or under the protocols of paths planners; a name of the other kind is refused."""
+    of_paths = isinstance(protocol, PathProtocol)
+    for name, path in paths.items():
+        if path is None:
+            _known(f'model under protocol "{protocol.name}"', name, PATH_PLANNERS if of_paths else PREDICTORS)
+    if options.predictor and not of_paths:
+        raise RequestError(
+            f'--predictor is for the protocols {", ".join(PATH_PROTOCOLS)}, not "{protocol.name}"'
+        )
+    if not of_paths:
+        return {name: make_rival(name, path, options.backend, asked) for name, path in paths.items()}
+    if options.predictor:
+        make_predictor(options.predictor, options.backend, asked)  # a wrong one is refused even if unused
+    return {
+        name: make_planner(name, path, options.backend, asked, protocol, options.predictor)
+        for name, path in paths.items()
+    }
+
+
+def _scenarios(options: argparse.Namespace, protocol: Rules) -> Scenarios:
     """The scenarios asked for, drawn or read."""
     name = options.world or protocol.world
     stored = world.load(name) if name not in WORLDS and _is_file(name) else None
     chosen = stored.world if stored else WORLDS[_known("world", name, (*WORLDS, "FILE.npz"))]
-    if not protocol.any_world and chosen != WORLDS[protocol.world]:
+    own = WORLDS[protocol.world]
+    if chosen.layout != own.layout:
+        allowed = [key for key, value in ALL_PROTOCOLS.items() if WORLDS[value.world].layout == chosen.layout]
+        raise RequestError(
+            f'protocol "{protocol.name}" is for worlds of {own.layout}; "{name}" is one of {chosen.layout}, '
+            f"for which there are {', '.join(allowed)}"
+        )
+    if not protocol.any_world and chosen != own:
         raise RequestError(
             f'protocol "{protocol.name}" is defined on world "{protocol.world}" alone, not on '
             f'"{name}"; protocols for any world: '
-            + ", ".join(key for key, value in PROTOCOLS.items() if value.any_world)
+            + ", ".join(key for key, value in ALL_PROTOCOLS.items() if value.any_world)
         )
     if stored is None:
         return drawing.draw(chosen, range(*_seed_range(options, protocol.seeds, LAST_SEED)))
@@ -168,72 +212,18 @@ def _parse_seeds(text: str) -> tuple[int, int]:
     return int(first), int(stop)
 
 
-class Rival(NamedTuple):
-    """A predictor, and what the report says of it."""
-
-    predict: episode.Predictor
-    source: Any  # the model of a file, else the predictor's name
-    about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
-
-
-def make_rival(name: str, path: Path | None, backend: str, asked: World) -> Rival:
-    """The predictor called `name`, or in the file `path`; refused where it does not fit the world `asked`."""
-    if name in BASELINES and path is None:
-        return Rival(functools.partial(BASELINES[name], world=asked), name, {})
-    if path is None:
-        return Rival(name, name, {})
-    model = _loader(backend)(path)
-    if model.world["size"] != asked.size:
-        raise RequestError(
-            f"{path}: trained in a world of size {model.world['size']}; "
-            f'world "{asked.name}" has size {asked.size}'
-        )
-    if model.history > asked.history:
-        raise RequestError(
-            f'{path}: needs {model.history} observed steps; world "{asked.name}" gives {asked.history}'
-        )
-    about: dict[str, Any] = {"parameters": model.parameters}
-    group, separator, _ = name.rpartition("/")
-    if separator:
-        about |= {"group": group, "seed": model.config.get("config", {}).get("seed")}
-    return Rival(model.predict, model, about)
-
-
-def _loader(backend: str) -> Callable:
-    if backend == "numpy":
-        from hrm_jax.planning.networks import load
-    else:
-        from hrm_jax.backend import load  # here and in _referee alone jax may be needed
-    return load
-
-
-Referee = Callable[[Rival, Scenarios, Protocol, Callable | None], episode.Result]
-
-
-def _referee(backend: str, protocol: Protocol) -> Referee:
-    """What plays the episodes."""
-    if backend != "jit":
-        return lambda rival, scenarios, rules, progress: episode.run(
-            scenarios, rules, rival.predict, progress
-        )
-    from hrm_jax import on_device
-
-    on_device.check(protocol)
-    return lambda rival, scenarios, rules, progress: on_device.run(scenarios, rules, rival.source, progress)
-
-
 # ---------------------------------------------------------------- running
 
 
 def play_all(
-    rivals: dict[str, Rival], scenarios: Scenarios, protocol: Protocol, backend: str
+    rivals: dict[str, Rival], scenarios: Scenarios, protocol: Rules, backend: str
 ) -> dict[str, episode.Result]:
     """Every rival's episodes."""
-    play = _referee(backend, protocol)
+    play = referee(backend, protocol)
     return {name: _run(name, rival, scenarios, protocol, play) for name, rival in rivals.items()}
 
 
-def _run(name: str, rival: Rival, scenarios: Scenarios, protocol: Protocol, play: Referee) -> episode.Result:
+def _run(name: str, rival: Rival, scenarios: Scenarios, protocol: Rules, play: Callable) -> episode.Result:
     """The episodes of one model; progress and seconds on stderr."""
     began = time.perf_counter()
     try:
@@ -258,21 +248,29 @@ def _progress(name: str) -> Callable[[int, int], None] | None:
 def _record(
     options: argparse.Namespace,
     scenarios: Scenarios,
-    protocol: Protocol,
+    protocol: Rules,
     rivals: dict[str, Rival],
     results: dict[str, episode.Result],
 ) -> str:
     """Write the traces beside the report, of one model a group; the file's name."""
-    shown: dict[str, episode.Predictor] = {}
+    shown: dict[str, Any] = {}
     groups = set()
     for name, rival in rivals.items():
         group = rival.about.get("group", name)
         if group not in groups:
-            shown[name] = rival.predict
+            shown[name] = rival.play
         groups.add(group)
     chosen = recording.choose({name: results[name].outcomes for name in shown}, options.record)
     path = options.out.with_suffix(".traces.npz")
-    recording.record(path, scenarios, protocol, shown, chosen, _progress("recording"))
+    if isinstance(protocol, PathProtocol):
+        ones = [scenarios.select(slice(i, i + 1)) for i in chosen]
+        traces = {
+            name: [path_episode.trace(one, protocol, planner) for one in ones]
+            for name, planner in shown.items()
+        }
+        recording.write_paths(path, scenarios, protocol, traces, chosen)
+    else:
+        recording.record(path, scenarios, protocol, shown, chosen, _progress("recording"))
     return path.name
 
 
@@ -281,7 +279,7 @@ def _record(
 
 def build_report(
     scenarios: Scenarios,
-    protocol: Protocol,
+    protocol: Rules,
     results: dict[str, episode.Result],
     rivals: dict[str, Rival],
 ) -> dict:
@@ -366,7 +364,7 @@ def _write(out: Path, report: dict) -> None:
         file.write(json.dumps(report, indent=1) + "\n")
 
 
-def _table(report: dict, protocol: Protocol, limit: int) -> str:
+def _table(report: dict, protocol: Rules, limit: int) -> str:
     """What a reader of the terminal gets: a row per model, and how to read it."""
     rows = [["model", "episodes", "successes", "rate %", "95 % interval", "collisions", "timeouts"]]
     for name, result in report["models"].items():

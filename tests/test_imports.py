@@ -89,8 +89,9 @@ def test_infrastructure_knows_no_task(part):
 
 def test_evaluate_reaches_planning_and_jax_only_lazily():
     at_import = _ours(PACKAGE / "evaluate.py", nested=False)
-    assert at_import <= LEAVES | {"planning", "report"}
-    assert _ours(PACKAGE / "evaluate.py") <= LEAVES | {"planning", "report", "backend", "on_device"}
+    assert at_import <= LEAVES | {"planning", "report", "rivals"}
+    assert _ours(PACKAGE / "rivals.py", nested=False) <= LEAVES | {"planning"}
+    assert _ours(PACKAGE / "rivals.py") <= LEAVES | {"planning", "backend", "on_device"}
     planning = {name for name in _imports(PACKAGE / "report.py") if name.startswith("hrm_jax.planning")}
     assert all(name.startswith("hrm_jax.planning.protocols") for name in planning)
 

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -40,8 +40,11 @@ def load(path: str | os.PathLike) -> "Predictor":
     return Predictor(config, params)
 
 
-def read_model(path: str | os.PathLike) -> tuple[dict[str, Any], Weights]:
-    """Config and parameters {"group/leaf": array} of a model file; a bad file is one `RequestError`."""
+def read_model(path: str | os.PathLike, known: Iterable[str] | None = None) -> tuple[dict[str, Any], Weights]:
+    """Config and parameters {"group/leaf": array} of a model file; a bad file is one `RequestError`.
+
+    `known`: the networks that may be in it, by default the predictors.
+    """
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -52,8 +55,9 @@ def read_model(path: str | os.PathLike) -> tuple[dict[str, Any], Weights]:
     except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
         detail = f"{type(error).__name__}: {error}"
         raise RequestError(f"{path}: not a complete model.npz ({detail})") from None
-    if name not in NETWORKS:
-        raise RequestError(f'{path}: unknown model "{name}"; known are {", ".join(NETWORKS)}')
+    known = tuple(known or NETWORKS)
+    if name not in known:
+        raise RequestError(f'{path}: holds a "{name}"; wanted is one of {", ".join(known)}')
     params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
     return config, params
 

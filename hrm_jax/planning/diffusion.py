@@ -1,0 +1,228 @@
+"""A trained denoiser as a planner: draw paths, refine them, choose one, and where the config says plan again.
+
+Shapes: A episodes, S samples, P points a path, N obstacles, R rows, C columns. Positions in cells except
+where the model's coordinates are named.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from hrm_jax.errors import RequestError
+from hrm_jax.planning import conditions, denoiser, refinement, space_time_field
+from hrm_jax.planning.cores import Weights
+from hrm_jax.planning.observation import Observation
+from hrm_jax.planning.path_planners import Planned, View
+from hrm_jax.planning.path_protocols import PathProtocol
+from hrm_jax.planning.space_time_field import Field
+
+NETWORKS = tuple(denoiser.NETWORKS)
+BLOCK = 50  # episodes denoised at a time
+PLAN = ("sampler", "steps", "samples", "map_guidance", "forecast", "cost_guidance", "refine", "replan",
+        "warm", "seed")  # fmt: skip
+FORECASTS = ("none", "ignore", "predictor")
+Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
+
+
+class Request(NamedTuple):
+    """What a sampler turns into paths. Ends, initial paths and noise are in the model's coordinates."""
+
+    map: np.ndarray  # float32 [A, R, C, channels]
+    ends: np.ndarray  # float32 [A, 4], start and goal
+    initial: np.ndarray  # float32 [A, S, P, 2], what is begun from at a level below 1
+    noise: np.ndarray  # float32 [A, S, draws, P, 2]
+    level: float  # of noise at the beginning
+    field: Field  # guides the denoising where the plan's cost_guidance is above 0
+
+
+class Sampler(Protocol):
+    """What draws paths: `NumpySampler`, or jitted `hrm_jax.backend.JaxSampler`."""
+
+    config: dict[str, Any]  # of the model file
+    parameters: int
+
+    def __call__(self, request: Request, speed: float) -> np.ndarray:
+        """Clean paths [A, S, P, 2] in the model's coordinates; `speed` cells a step are allowed."""
+
+
+class NumpySampler:
+    """Samples with the parameters of a model file, in NumPy: the authority."""
+
+    def __init__(self, config: dict[str, Any], params: Weights):
+        self._denoiser = denoiser.Denoiser(config, params)
+        self.config, self.parameters = config, self._denoiser.parameters
+
+    def __call__(self, request: Request, speed: float) -> np.ndarray:
+        """See `Sampler`."""
+        model, plan = self.config["model"], self.config["plan"]
+        samples = request.noise.shape[1]
+        codes = np.repeat(self._denoiser.encode(request.map, request.ends), samples, axis=0)
+        denoise = denoiser.guided(self._denoiser.denoise, codes, plan["map_guidance"])
+        start, goal = np.split(np.repeat(request.ends, samples, axis=0), 2, axis=1)
+        noises, initial = flat(request)
+        if plan["sampler"] == "published":
+            drawn = denoiser.sample_published(denoise, noises, start, goal, plan["steps"])
+        else:
+            drawn = denoiser.sample(
+                denoise, initial, noises[0], start, goal,
+                schedule=model["schedule"], predict=model["predict"], steps=steps_from(plan, request.level),
+                level=request.level, guide=guide(model, plan, request.field, speed),
+            )  # fmt: skip
+        return drawn.reshape(request.initial.shape)
+
+
+class DiffusionPlanner:
+    """Plans with a model file of the task `diffusion`; `predict` rolls obstacles forward where it asks."""
+
+    def __init__(self, sampler: Sampler, rules: PathProtocol, predict: Predict | None = None):
+        self._model, self._plan = sampler.config["model"], check_plan(sampler.config)
+        self._rules, self._sampler, self._predict = rules, sampler, predict
+        self.parameters = sampler.parameters
+        self.replan: int = 0 if rules.published else self._plan["replan"]
+        if self._plan["forecast"] == "predictor" and predict is None:
+            raise RequestError(
+                "plans with a predictor of the obstacles: name one with --predictor NAME|FILE.npz"
+            )
+
+    def plan(self, view: View, previous: np.ndarray | None) -> Planned:
+        """The best of the samples, and of what is left of the last plan."""
+        blocks = [
+            self._plan_block(view._replace(**part), None if previous is None else previous[block])
+            for block, part in _blocks(view)
+        ]
+        return Planned(*(None if a[0] is None else np.concatenate(a) for a in zip(*blocks, strict=True)))
+
+    def _plan_block(self, view: View, previous: np.ndarray | None) -> Planned:
+        believed = self._believe(view)
+        field = space_time_field.make(view.static, believed)
+        samples = self._cells(
+            self._sampler(self._request(view, believed, field, previous), self._rules.speed)
+        )
+        worlds = np.arange(len(samples))
+        if self._plan["sampler"] == "published":
+            distance = refinement.distance_map(view.static, view.history[:, -1])
+            refined = refinement.refine(distance, samples, self._plan["refine"])
+            chosen = refinement.scores(distance, refined).argmin(axis=1)
+            return Planned(refined[worlds, chosen], None, samples, refined, chosen, believed)
+        candidates = samples if previous is None else np.concatenate([samples, previous[:, None]], axis=1)
+        candidates = space_time_field.refine(
+            field, candidates.astype(np.float32), self._plan["refine"], self._rules.speed
+        )
+        cost = space_time_field.costs(field, view.static, view.goal, candidates, self._rules)
+        best = cost.argmin(axis=1)
+        chosen = np.where(best < samples.shape[1], best, -1)
+        refined = candidates[:, : samples.shape[1]]
+        return Planned(candidates[worlds, best], None, samples, refined, chosen, believed)
+
+    def _believe(self, view: View) -> np.ndarray:
+        """Where obstacles are taken to be, [A, P, N, 2], now first."""
+        now, points = view.history[:, -1:], self._rules.points
+        if self._plan["forecast"] == "ignore":
+            return np.repeat(now[:, :, :0], points, axis=1)
+        if self._plan["forecast"] == "none":
+            return np.repeat(now, points, axis=1)
+        return forecast(self._predict, view, points)
+
+    def _request(
+        self, view: View, believed: np.ndarray, field: Field, previous: np.ndarray | None
+    ) -> Request:
+        plan, model = self._plan, self._model
+        moved = view.history[:, -1] - view.history[:, max(view.history.shape[1] - 2, 0)]
+        tracks = believed if believed.shape[2] else np.repeat(view.history[:, -1:], believed.shape[1], axis=1)
+        drawn = (model["channels"], view.static, tracks, moved, model["obstacle_radius"], model["slices"])
+        draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
+        shape = (plan["samples"], draws, self._rules.points, 2)
+        noise = np.stack([_noise(plan["seed"], i, view.time, shape) for i in view.ids])
+        last = np.zeros((len(noise), *shape[2:])) if previous is None else self._units(previous)
+        return Request(
+            map=conditions.draw(*drawn),
+            ends=np.concatenate([self._units(view.agent), self._units(view.goal)], axis=1),
+            initial=np.repeat(last[:, None], plan["samples"], axis=1).astype(np.float32),
+            noise=noise,
+            level=1.0 if previous is None else plan["warm"],
+            field=field,
+        )
+
+    def _units(self, cells: np.ndarray) -> np.ndarray:
+        """Cells in the model's coordinates, float32."""
+        return to_units(self._model, cells).astype(np.float32)
+
+    def _cells(self, units: np.ndarray) -> np.ndarray:
+        return to_cells(self._model, units.astype(float))
+
+
+def check_plan(config: dict[str, Any]) -> dict[str, Any]:
+    """The `plan` group of a model file's config; what it lacks or cannot mean is a `RequestError`."""
+    plan = config.get("plan") or {}
+    missing = [name for name in PLAN if name not in plan]
+    if missing:
+        raise RequestError(f"the model file says nothing of how it plans: plan.{missing[0]} is missing")
+    if plan["forecast"] not in FORECASTS:
+        raise RequestError(f'plan.forecast = "{plan["forecast"]}": one of {", ".join(FORECASTS)}')
+    if plan["sampler"] not in ("ddim", "published"):
+        raise RequestError(f'plan.sampler = "{plan["sampler"]}": one of ddim, published')
+    for name, least in (("steps", 1), ("samples", 1), ("cost_guidance", 0), ("refine", 0), ("replan", 0)):
+        if plan[name] < least:
+            raise RequestError(f"plan.{name} = {plan[name]}: at least {least}")
+    if not 0 < plan["warm"] <= 1:
+        raise RequestError(f"plan.warm = {plan['warm']}: above 0, at most 1")
+    return plan
+
+
+def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
+    """Now and the predicted steps after it, [A, P, N, 2], kept within the map."""
+    history, size = view.history, view.static.shape[1]
+    seen = np.ones(history.shape[:3], bool)
+    agent = np.repeat(view.agent[:, None], history.shape[1], axis=1)
+    predicted = np.asarray(predict(Observation(history, seen, agent, view.static), points - 1), float)
+    predicted = np.clip(np.nan_to_num(predicted), 0, size)
+    return np.concatenate([history[:, -1:], predicted], axis=1)
+
+
+def to_units(model: dict[str, Any], cells: np.ndarray) -> np.ndarray:
+    """Cells in the model's coordinates: "centred" about in [-1, 1], or "unit" in [0, 1]."""
+    return 2 * cells / model["size"] - 1 if model["coordinates"] == "centred" else cells / model["size"]
+
+
+def to_cells(model: dict[str, Any], units: np.ndarray) -> np.ndarray:
+    """The inverse of `to_units`; for the arrays of jax too."""
+    return (units + 1) * (model["size"] / 2) if model["coordinates"] == "centred" else units * model["size"]
+
+
+def guide(model: dict[str, Any], plan: dict[str, Any], field: Field, speed: float) -> Callable | None:
+    """Cost guidance of the predicted clean paths [A * S, P, 2], for the arrays of NumPy and jax; or None."""
+    if not plan["cost_guidance"]:
+        return None
+
+    def descend(clean, share):
+        episodes = len(field.distance)
+        paths = to_cells(model, clean).reshape(episodes, -1, *clean.shape[1:])
+        paths = space_time_field.refine(field, paths, plan["cost_guidance"], speed)
+        return to_units(model, paths).reshape(clean.shape)
+
+    return descend
+
+
+def steps_from(plan: dict[str, Any], level: float) -> int:
+    """Denoising steps from `level` on: their density is that of all of them from level 1."""
+    return max(1, round(plan["steps"] * level))
+
+
+def flat(request: Request) -> tuple[np.ndarray, np.ndarray]:
+    """Noise [draws, A * S, P, 2] and initial paths [A * S, P, 2] of a request; for the arrays of jax too."""
+    draws, points = request.noise.shape[2:4]
+    noise = request.noise.reshape(-1, draws, points, 2)
+    return noise.swapaxes(0, 1), request.initial.reshape(-1, points, 2)
+
+
+def _blocks(view: View) -> Iterator[tuple[slice, dict[str, Any]]]:
+    for first in range(0, len(view.ids), BLOCK):
+        block = slice(first, first + BLOCK)
+        yield block, {name: part[block] for name, part in view._asdict().items() if name != "time"}
+
+
+def _noise(seed: int, scenario: int, time: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal numbers that (seed, scenario, time) decide."""
+    key = np.array([seed * 2**16 + time, scenario], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key)).standard_normal(shape, np.float32)
