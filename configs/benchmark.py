@@ -3,9 +3,10 @@
     python -m hrm_jax.train --config configs/benchmark.py:swarm,hrm --workdir runs/benchmark/swarm/hrm/0
     python -m hrm_jax.train --config configs/benchmark.py:swarm,lstm --config.seed=1 --workdir …/swarm/lstm/1
 
-Worlds: standard, dense, swarm, mixed, interacting, noisy, large. Rivals: hrm, lstm, gru, transformer. A
-third word changes one thing of the HRM (see ABLATIONS), or makes a rival `wide`: 1.8 million parameters, for
-a GPU. All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
+Worlds: standard, dense, swarm, mixed, interacting, noisy, large; and discs, where the diffusion planners
+move. Rivals: hrm, lstm, gru, transformer. A third word changes one thing of the HRM (see ABLATIONS), or makes
+a rival `wide`: 1.8 million parameters, for a GPU. All at once, over several training seeds, with evaluation
+and report: `python -m hrm_jax.sweep --help`.
 
 About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the learning rate (of 3e-3, 5e-3 and
 1e-2) was chosen once, in `swarm`, for HRM and LSTM alike, then used for every rival in every world.
@@ -26,6 +27,18 @@ WORLDS = {
     "interacting": dict(n_static=40, n_obstacles=16, speed=0.9, interacting=True),
     "noisy": dict(n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
     "large": dict(size=64, n_static=120, n_obstacles=100, speed=1.2),
+    # Where the diffusion planners move, not a world of the tables: its walls are met rarely.
+    "discs": dict(
+        size=64,
+        n_static=10,
+        n_obstacles=8,
+        speed=0.75,
+        history=10,
+        layout="discs",
+        connected=False,
+        distinct_static=False,
+        safe_start=False,
+    ),
 }
 
 # What a predictor looks at beyond the motion, where the world asks for it.

@@ -68,10 +68,12 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     @jax.jit
     @jax.vmap
     def draw(index):
-        static, obstacles = rollout.reset(drawn_from, rollout.episode_key(key, index))
-        return maps.occupancy(drawn_from, static), obstacles
+        of_episode = rollout.episode_key(key, index)
+        static, obstacles = rollout.reset(drawn_from, of_episode)
+        cells = maps.occupancy(drawn_from, static)
+        return cells, obstacles, rollout.ends(drawn_from, cells, of_episode)
 
-    static, obstacles = draw(np.arange(episodes))
+    static, obstacles, (start, goal) = draw(np.arange(episodes))
     described = world.World(
         f"{workdir.resolve().name}, seed {config['seed']}",
         size=drawn_from.size,
@@ -80,6 +82,7 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         speed=drawn_from.speed,
         history=drawn_from.history,
         generator="jax",
+        layout=drawn_from.layout,
         kinds=drawn_from.kinds,
         interacting=drawn_from.interacting,
         noise=drawn_from.noise,
@@ -94,8 +97,8 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         ids=np.arange(episodes),
         static=np.asarray(static),
         **{name: np.asarray(drawn.get(name, array), array.dtype) for name, array in arrays.items()},
-        start=np.zeros((episodes, 2), np.int64),
-        goal=np.full((episodes, 2), drawn_from.size - 1),
+        start=np.asarray(start, np.int64),
+        goal=np.asarray(goal, np.int64),
     )
     world.save(out, scenarios)
     return f"{out}: {episodes:,} scenarios"

@@ -27,7 +27,7 @@ UNIFORMS = 8 + 2 * WAYPOINTS  # numbers in [0, 1) that make one obstacle of a mi
 
 
 def draw_obstacles(config: WorldConfig, static: jax.Array, key: jax.Array) -> Obstacles:
-    """The N obstacles of one world; `static` [n_static] flat cells; consumes `key`."""
+    """The N obstacles of one world; `static` as `maps.draw_static` has it; consumes `key`."""
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(jnp.arange(config.n_obstacles))
     if not (config.interacting and config.safe_start):
         return jax.vmap(functools.partial(draw_obstacle, config, static))(keys)
@@ -48,7 +48,7 @@ def draw_obstacles(config: WorldConfig, static: jax.Array, key: jax.Array) -> Ob
 
 
 def draw_obstacle(config: WorldConfig, static: jax.Array, key: jax.Array) -> Obstacles:
-    """One obstacle that does not interact; `static` [n_static]; consumes `key`.
+    """One obstacle that does not interact; `static` as `maps.draw_static` has it; consumes `key`.
 
     With `safe_start` an obstacle that endangers the waiting agent is drawn again. Obstacles do not
     interact, so redrawing the offender alone gives the same worlds as redrawing all of them.
@@ -67,8 +67,12 @@ def draw_obstacle(config: WorldConfig, static: jax.Array, key: jax.Array) -> Obs
 
 
 def _draw(config: WorldConfig, static: jax.Array, key: jax.Array) -> Obstacles:
-    """On a free cell with a uniform direction, or as its kind of motion wants it."""
+    """On a free cell with a uniform direction, or as its kind of motion or the layout wants it."""
     cell_key, angle_key = jax.random.split(key)
+    if config.layout == "discs":  # anywhere, and through everything
+        position = jax.random.uniform(cell_key, (2,), maxval=config.size)
+        velocity = jax.random.uniform(angle_key, (2,), minval=-config.speed, maxval=config.speed)
+        return Obstacles(position, velocity)
     rank = jax.random.randint(cell_key, (), 0, maps.count_free(config, static))
     cell = maps.free_cell(static, rank)
     position = jnp.stack([cell // config.size, cell % config.size]).astype(jnp.float32)

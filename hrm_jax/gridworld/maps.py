@@ -1,13 +1,20 @@
-"""Static layouts: which cells are blocked. Written for one world; `vmap` at the edge."""
+"""Static layouts: which cells are blocked. Written for one world; `vmap` at the edge.
+
+A layout is kept as what was drawn: flat indices of cells `row * size + col`, [n_static] int32, ascending;
+or, in the layout "discs", the row, column and radius of each disc, [n_static, 3] int32. Only `occupancy`
+knows both.
+"""
 
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.gridworld.types import WorldConfig
+from hrm_jax.gridworld.types import DISC_RADII, WorldConfig
 
 
 def draw_static(config: WorldConfig, key: jax.Array) -> jax.Array:
-    """Static cells as flat indices `row * size + col`, [n_static] int32, ascending; consumes `key`."""
+    """The static cells [n_static], or discs [n_static, 3], of one world; consumes `key`."""
+    if config.layout == "discs":
+        return _discs(config, key)
     draw = _distinct_cells if config.distinct_static else _cells_with_replacement
     if not config.connected:
         return draw(config, key)
@@ -43,6 +50,14 @@ def _cells_with_replacement(config: WorldConfig, key: jax.Array) -> jax.Array:
     cells = jnp.sort(jax.random.randint(key, (config.n_static,), 0, config.size**2))
     taken = jnp.concatenate([jnp.zeros((1,), bool), cells[1:] == cells[:-1]])
     return jnp.sort(jnp.where(taken | (cells == config.size**2 - 1), 0, cells))
+
+
+def _discs(config: WorldConfig, key: jax.Array) -> jax.Array:
+    """Uniform centres, uniform radii; discs may overlap, and end where the world does."""
+    centre_key, radius_key = jax.random.split(key)
+    centres = jax.random.randint(centre_key, (config.n_static, 2), 0, config.size)
+    radii = jax.random.randint(radius_key, (config.n_static, 1), DISC_RADII[0], DISC_RADII[1] + 1)
+    return jnp.concatenate([centres, radii], axis=1)
 
 
 def is_connected(config: WorldConfig, cells: jax.Array) -> jax.Array:
@@ -81,7 +96,28 @@ def count_free(config: WorldConfig, cells: jax.Array) -> jax.Array:
     return config.size**2 - jnp.sum(cells > 0)
 
 
-def occupancy(config: WorldConfig, cells: jax.Array) -> jax.Array:
-    """The static cells [n] as a map [size, size] bool."""
-    flat = jnp.zeros((config.size**2,), bool).at[cells].set(cells > 0)
+def occupancy(config: WorldConfig, static: jax.Array) -> jax.Array:
+    """The static cells [n], or discs [n, 3], as a map [size, size] bool."""
+    if config.layout == "discs":
+        return _draw_discs(config, static)
+    flat = jnp.zeros((config.size**2,), bool).at[static].set(static > 0)
     return flat.reshape(config.size, config.size)
+
+
+def _draw_discs(config: WorldConfig, discs: jax.Array) -> jax.Array:
+    line = jnp.arange(config.size)
+    row, col, radius = (part[:, None, None] for part in discs.T)
+    square = (line[:, None] - row) ** 2 + (line - col) ** 2  # [n, size, size]
+    return jnp.any(square <= radius**2, axis=0)
+
+
+def draw_ends(config: WorldConfig, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Start and goal [2] int32: two different cells that are free in `occupancy` [R, C]; consumes `key`."""
+    start_key, goal_key = jax.random.split(key)
+    rank = jnp.cumsum(~occupancy.reshape(-1))  # of a free cell among the free ones, from 1
+    start = jax.random.randint(start_key, (), 1, rank[-1] + 1)
+    goal = jax.random.randint(goal_key, (), 1, rank[-1])
+    goal += goal >= start
+    cells = jnp.searchsorted(rank, jnp.stack([start, goal])).astype(jnp.int32)
+    start, goal = jnp.stack([cells // config.size, cells % config.size], axis=-1)
+    return start, goal

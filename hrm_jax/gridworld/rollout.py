@@ -13,12 +13,21 @@ from hrm_jax.gridworld.types import Obstacles, Scenes, Windows, WorldConfig
 
 WALK = (0.45, 0.9)  # a training agent goes right below the first, down below the second, else it waits
 
+ENDS_STREAM = 2  # a fold_in number beside the two keys that `reset` makes of an episode's
+
 
 def reset(config: WorldConfig, key: jax.Array) -> tuple[jax.Array, Obstacles]:
-    """One world before its history: static cells [n_static] (flat, ascending) and obstacles [N]."""
+    """One world before its history: static layout (see `maps`) and obstacles [N]."""
     static_key, obstacle_key = jax.random.split(key)
     static = maps.draw_static(config, static_key)
     return static, drawing.draw_obstacles(config, static, obstacle_key)
+
+
+def ends(config: WorldConfig, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Start and goal [2] int32 of the world that `reset` draws from `key`; `occupancy` [R, C] is its map."""
+    if config.layout == "discs":
+        return maps.draw_ends(config, occupancy, jax.random.fold_in(key, ENDS_STREAM))
+    return jnp.zeros((2,), jnp.int32), jnp.full((2,), config.size - 1, jnp.int32)
 
 
 def episode(config: WorldConfig, key: jax.Array, steps: int) -> jax.Array:

@@ -11,6 +11,9 @@ from hrm_jax.errors import RequestError, nearest
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
 BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
 WAYPOINTS = 4  # of a patrol
+LAYOUTS = ("cells", "discs")
+DISC_RADII = (2, 5)  # cells, both included
+DISC_CELLS = 81  # cells of the widest disc
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,12 +22,15 @@ class WorldConfig:
 
     The defaults are the corrected world of the standard protocol; `distinct_static`, `connected` and
     `safe_start` all False with `n_static=20` is the published one (specs/cloud.md §2.1, fault F4).
+
+    In the layout "discs" (specs/cloud.md §2.3) static cells come as discs, obstacles start anywhere, each
+    with a velocity of its own, and start and goal are drawn (`rollout.ends`).
     """
 
     size: int = 20  # rows = columns; start (0, 0), goal (size-1, size-1)
-    n_static: int = 12  # static cells, never start or goal
+    n_static: int = 12  # static cells, never start or goal; or static discs
     n_obstacles: int = 6
-    speed: float = 0.7  # cells a step
+    speed: float = 0.7  # cells a step; discs: the most per axis
     history: int = 20  # steps that pass before the agent may move
     distinct_static: bool = True  # False: draws with replacement; a draw on start or goal is lost
     connected: bool = True  # redraw the static cells until a 4-connected path joins start and goal
@@ -33,6 +39,7 @@ class WorldConfig:
     interacting: bool = False  # obstacles turn back at static cells, and from each other
     noise: float = 0.0  # cells; standard deviation of an observed position, per axis
     drop: float = 0.0  # chance that an obstacle is not observed in a step
+    layout: str = "cells"  # cells | discs
 
     @property
     def simple(self) -> bool:
@@ -54,14 +61,36 @@ class WorldConfig:
             raise RequestError(f"data.world.size = {self.size}: at least 3")
         if self.n_obstacles < 1:
             raise RequestError(f"data.world.n_obstacles = {self.n_obstacles}: at least 1")
+        if not 0 < self.speed < self.size / 2:
+            raise RequestError(f"data.world.speed = {self.speed}: above 0, under {self.size / 2}")
+        if self.layout not in LAYOUTS:
+            told = nearest(self.layout, LAYOUTS)
+            raise RequestError(f'data.world.layout: "{self.layout}"{told}; of {", ".join(LAYOUTS)}')
+        if self.layout == "discs":
+            self._check_discs()
+            return
         room = self.size**2 - 2
         if not 0 <= self.n_static <= room // 4:
             raise RequestError(
                 f"data.world.n_static = {self.n_static}: 0 to {room // 4}, a quarter of the {room} cells "
                 f"of a {self.size}x{self.size} world"
             )
-        if not 0 < self.speed < self.size / 2:
-            raise RequestError(f"data.world.speed = {self.speed}: above 0, under {self.size / 2}")
+
+    def _check_discs(self):
+        for name in ("distinct_static", "connected", "safe_start"):
+            if getattr(self, name):
+                raise RequestError(f'data.world.{name} = True: False where data.world.layout = "discs"')
+        if not self.simple:
+            raise RequestError(
+                'data.world.layout = "discs": obstacles bounce and are seen as they are '
+                '(kinds = ("bounce",), interacting = False, noise = drop = 0)'
+            )
+        most = (self.size**2 - 2) // DISC_CELLS  # then start and goal find room wherever the discs fall
+        if not 0 <= self.n_static <= most:
+            raise RequestError(
+                f"data.world.n_static = {self.n_static}: 0 to {most} discs of up to {DISC_CELLS} cells, "
+                f"which leave two of a {self.size}x{self.size} world free"
+            )
 
 
 class Motion(NamedTuple):
@@ -77,7 +106,7 @@ class Motion(NamedTuple):
 class Obstacles(NamedTuple):
     """Moving obstacles; leading axes as the context says (one obstacle, [N], or [E, N])."""
 
-    position: jax.Array  # [..., 2] float32, cells, in [0, size - 0.01]
+    position: jax.Array  # [..., 2] float32, cells, in [0, size - 0.01]; as drawn among discs: in [0, size)
     velocity: jax.Array  # [..., 2] float32, cells a step
     motion: Motion | None = None  # None in a simple world
 
