@@ -203,7 +203,7 @@ def comparison(reports: Sequence[dict]) -> list[list[str]]:
 def heading(report: dict) -> str:
     """`standard, seeds 0:1000`, and the world where it is not the protocol's own."""
     first, stop = report["seeds"]
-    protocol = PROTOCOLS.get(report["protocol"])
+    protocol = inputs.path_rules(report) or PROTOCOLS.get(report["protocol"])
     own = protocol is not None and protocol.world == report["world"]
     world = "" if own else f", world {report['world']}"
     return f"{report['protocol']}{world}, seeds {first}:{stop}"
@@ -221,7 +221,10 @@ def interval(result: dict) -> str:
 
 
 def fault_note(report: dict) -> str:
-    """What the column of a protocol with the published index fault shows; empty for the others."""
+    """What the column of a protocol with a published fault shows; empty for the others."""
+    rules = inputs.path_rules(report)
+    if rules is not None and rules.published:
+        return _path_fault_note(report)
     protocol = PROTOCOLS.get(report["protocol"])
     if protocol is None or not protocol.index_shift:
         return ""
@@ -233,6 +236,20 @@ def fault_note(report: dict) -> str:
         f"{protocol.name}: the published planner tests each cell against the prediction one step "
         f"too late, so that even an exact future fails often{shown}. "
         "It measures that fault, not the predictor."
+    )
+
+
+def _path_fault_note(report: dict) -> str:
+    models = report["models"]
+
+    def shown(name: str) -> str:
+        return f" ({name}: {rate(models[name])})" if name in models else ""
+
+    return (
+        f"{report['protocol']}: the published rule tests only the points of a path, whatever lies between "
+        f"them. Standing still and jumping to the goal at the end succeeds too{shown('stand_still')}, and so "
+        f"does a straight line with the same refinement{shown('straight_line_refined')}. It measures the "
+        "rule and the refinement, not the denoiser."
     )
 
 

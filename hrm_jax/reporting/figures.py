@@ -12,16 +12,19 @@ from hrm_jax.reporting import curves, tables
 from hrm_jax.reporting.charts import FEW, spread
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.inputs import Report, Run
-from hrm_jax.reporting.names import GREYS, Style
-from hrm_jax.reporting.traces import HUNDREDTHS, OUTCOMES, CollisionRule, Episode, Trace, contact
+from hrm_jax.reporting.names import GREYS, Style, reference
+from hrm_jax.reporting.path_traces import PathTrace
+from hrm_jax.reporting.traces import HUNDREDTHS, OUTCOMES, CollisionRule, Episode, Trace, ending
 
 DPI = 200
 MARKERS = {"learned": "o", "baseline": "o", "bound": "D"}
 INK, SOFT, RULE = "#16191f", "#565d69", "#d9dce2"
 AGENT, OBSTACLE, PREDICTION, COLLISION = "#0072b2", "#c65400", "#9a3f78", "#c4001a"
+SAMPLE, REFINED, WALL = "#8a7a4e", "#00855f", "#4a505b"
 LINES = [(0, ()), (0, (5, 2.5)), (0, (1.5, 2)), (0, (7, 2, 1.5, 2)), (0, (3, 3)), (0, (1, 4))]  # names.DASHES
 FRAME_MS, LAST_FRAME_MS = 180, 2000
 FRAME_LEGEND = "Solid: true future. Dashed: prediction. Dotted: plan. Ring and cross: collision."
+PATH_LEGEND = "Blue: chosen path. Brown: samples. Green: samples after refinement. Ring and cross: collision."
 PLAIN = {"parse_math": False}  # for names: a model may be called $a$
 PAPER = {
     "font.size": 9,
@@ -108,8 +111,8 @@ def _success_panel(axes, report: Report, looks: dict[str, Style]) -> None:
         axes.plot(100 * result["rate"], row, MARKERS[style.kind], color=style.hex, mfc=face, ms=5.5, mew=1.4)
         axes.annotate(f"{100 * result['rate']:.1f}", (1.01, row), xycoords=("axes fraction", "data"),
                       va="center", color=style.hex)  # fmt: skip
-    if "reflection" in models:
-        axes.axvline(100 * models["reflection"]["rate"], color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=0)
+    if baseline := reference(models):
+        axes.axvline(100 * models[baseline]["rate"], color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=0)
     axes.set_yticks(range(len(names)), names, color=INK, **PLAIN)
     axes.set(xlim=(0, 100), xlabel="success, % (Wilson 95 % interval)")
     axes.set_title(report.heading, **PLAIN)
@@ -216,7 +219,8 @@ def _frames(episode: Episode, models: Sequence[str], count: int, rule: Collision
     from PIL import Image  # comes with matplotlib
 
     figure = _figure(4.6 * len(models), 5.1)
-    figure.supxlabel(f"Episode {episode.id}. {FRAME_LEGEND}", fontsize=8, color=SOFT)
+    legend = PATH_LEGEND if isinstance(episode.traces[models[0]], PathTrace) else FRAME_LEGEND
+    figure.supxlabel(f"Episode {episode.id}. {legend}", fontsize=8, color=SOFT)
     places = np.atleast_1d(figure.subplots(1, len(models)))
     for step in range(count):
         for axes, name in zip(places, models, strict=True):
@@ -232,19 +236,23 @@ def _frame(axes, episode: Episode, name: str, step: int, rule: CollisionRule) ->
     trace = episode.traces[name]
     last = len(trace.agent) - 1
     step = min(step, last)
-    _map(axes, episode.static)
-    axes.plot(*trace.agent[: step + 1].T[::-1], color=AGENT, lw=2, alpha=0.45)
-    if step < last:
+    _map(axes, episode)
+    agent = trace.agent[: step + 1].T
+    if isinstance(trace, PathTrace):
+        agent = agent / HUNDREDTHS
+        _path(axes, trace, step)
+    elif step < last:
         _expectations(axes, trace, step)
+    axes.plot(agent[1], agent[0], color=AGENT, lw=2, alpha=0.45)
     for number, (row, column) in enumerate(trace.obstacles[step] / HUNDREDTHS, 1):
         _ring(axes, column, row, rule.radius, color=OBSTACLE, facecolor=(*_rgb(OBSTACLE), 0.22))
         axes.annotate(str(number), (column, row), ha="center", va="center", fontsize=7)
-    axes.plot(trace.agent[step, 1], trace.agent[step, 0], "o", color=AGENT, mec="white", ms=8)
+    axes.plot(agent[1, -1], agent[0, -1], "o", color=AGENT, mec="white", ms=8)
     state = f"step {step}"
     if step == last:
         state = f"{OUTCOMES[trace.outcome]}, step {last}"
         if trace.outcome == "0":
-            _contact(axes, trace, rule)
+            _collision(axes, episode, trace, rule)
     bad = step == last and trace.outcome == "0"
     axes.set_title(f"{name}: {state}", color=COLLISION if bad else INK, **PLAIN)
 
@@ -261,18 +269,30 @@ def _ring(
     axes.add_patch(Circle((x, y), radius, edgecolor=color, facecolor=facecolor, lw=1.3, **look))
 
 
-def _map(axes, static: np.ndarray) -> None:
-    rows, columns = static.shape
+def _map(axes, episode: Episode) -> None:
+    rows, columns = episode.static.shape
+    every = 8 if max(rows, columns) > 40 else 5
+    walls = np.zeros((rows, columns, 4))
+    walls[episode.static] = *_rgb(WALL), 1
+    axes.imshow(walls, interpolation="nearest")
     axes.set(xlim=(-1.4, columns + 0.9), ylim=(rows + 0.9, -1.4), aspect="equal")
-    axes.set_xticks(range(0, columns, 5))
-    axes.set_yticks(range(0, rows, 5))
+    axes.set_xticks(range(0, columns, every))
+    axes.set_yticks(range(0, rows, every))
     axes.set(xlabel="column", ylabel="row")
-    for row, column in np.argwhere(static):
-        axes.fill_between([column - 0.5, column + 0.5], row - 0.5, row + 0.5, color="#4a505b", lw=0)
     axes.plot([-0.5, columns - 0.5, columns - 0.5, -0.5, -0.5], [-0.5, -0.5, rows - 0.5, rows - 0.5, -0.5],
               color=GREYS["baseline"], lw=0.8)  # fmt: skip
-    for text, place in (("S", (0, 0)), ("G", (columns - 1, rows - 1))):
-        axes.annotate(text, place, ha="center", va="center", fontweight="bold", fontsize=8)
+    for text, (row, column) in zip("SG", episode.ends, strict=True):
+        axes.annotate(text, (column, row), ha="center", va="center", fontweight="bold", fontsize=8)
+
+
+def _path(axes, trace: PathTrace, step: int) -> None:
+    """The plan in force, and the samples that it was chosen from."""
+    k = trace.plan_at(step)
+    for paths, color in ((trace.samples[k], SAMPLE), (trace.refined[k], REFINED)):
+        for rows, columns in (paths / HUNDREDTHS).transpose(0, 2, 1):
+            axes.plot(columns, rows, color=color, lw=0.7, alpha=0.7)
+    rows, columns = (trace.plans[k] / HUNDREDTHS).T
+    axes.plot(columns, rows, color=AGENT, lw=1.8)
 
 
 def _expectations(axes, trace: Trace, step: int) -> None:
@@ -288,8 +308,12 @@ def _expectations(axes, trace: Trace, step: int) -> None:
     axes.plot(trace.plan[step, :, 1], trace.plan[step, :, 0], color=AGENT, lw=1.6, ls=(0, (1, 1.5)))
 
 
-def _contact(axes, trace: Trace, rule: CollisionRule) -> None:
-    _, agent, obstacle, _ = contact(trace, rule.swept)
-    _ring(axes, obstacle[1], obstacle[0], rule.radius, color=COLLISION, ls="--")
-    _ring(axes, agent[1], agent[0], 0.95, color=COLLISION)
-    axes.plot(agent[1], agent[0], "x", color=COLLISION, ms=11, mew=2.6)
+def _collision(axes, episode: Episode, trace: Trace | PathTrace, rule: CollisionRule) -> None:
+    """A cross where the agent was when it touched something, and the obstacle if it was one."""
+    place, obstacle = ending(trace, episode.static, rule)
+    if obstacle is not None:
+        _ring(axes, obstacle[1], obstacle[0], rule.radius, color=COLLISION, ls="--")
+    if place is None:
+        return
+    _ring(axes, place[1], place[0], 0.95, color=COLLISION)
+    axes.plot(place[1], place[0], "x", color=COLLISION, ms=11, mew=2.6)

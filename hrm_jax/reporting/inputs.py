@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_jax.errors import RequestError
+from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.planning.protocols import PROTOCOLS
 from hrm_jax.reporting.traces import CollisionRule, Traces
 
@@ -27,8 +28,16 @@ class Report:
     traces: Traces | None
 
     @property
+    def path_rules(self) -> PathProtocol | None:
+        """The protocol, where whole paths were judged."""
+        return path_rules(self.data)
+
+    @property
     def collision_rule(self) -> CollisionRule:
         """The protocol's, or the standard one's where this version does not know the protocol."""
+        rules = self.path_rules
+        if rules:
+            return CollisionRule(rules.collision_radius, not rules.published)
         protocol = PROTOCOLS.get(self.data["protocol"], PROTOCOLS["standard"])
         return CollisionRule(protocol.collision_radius, protocol.swept)
 
@@ -45,6 +54,11 @@ class Run:
         """Steps and values of `key`, gaps left out."""
         found = [(r["step"], r[key]) for r in self.records if finite(r.get(key))]
         return [step for step, _ in found], [value for _, value in found]
+
+
+def path_rules(report: dict) -> PathProtocol | None:
+    """The protocol of a report.json, where whole paths were judged."""
+    return PATH_PROTOCOLS.get(report["protocol"])
 
 
 def read_json(path: str | Path, what: str) -> Any:

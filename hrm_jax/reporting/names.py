@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from hrm_jax.planning.baselines import BASELINES
 from hrm_jax.planning.episode import BOUNDS
 
+# Planners of whole paths: those of planning.path_planners that learn nothing.
+PATH_BASELINES = ("straight_line", "straight_line_refined", "guided_line", "stand_still", "frozen_astar")
+PATH_BOUNDS = ("expert", "oracle")
+BUILT_IN = {"baseline": (tuple(BASELINES), PATH_BASELINES), "bound": (BOUNDS, PATH_BOUNDS)}
+
+# What learned models are measured against: the first of these that was evaluated.
+REFERENCES = ("reflection", "straight_line_refined")
+
 KINDS = ("learned", "baseline", "bound")
 HEADINGS = {
     "learned": "Learned models",
     "baseline": "Baselines: no training",
     "bound": "Bounds: not predictors",
 }
+PATH_HEADINGS = {**HEADINGS, "bound": "Bounds: they are told how obstacles will move"}
 
 # After Okabe and Ito, to be told apart with any kind of colour vision. page.css has the same ones for
 # the page's charts, and lighter ones for the dark page.
@@ -42,7 +51,14 @@ class Style:
 
 def kind(name: str) -> str:
     """Of KINDS: what is not built into the evaluation was learned."""
-    return "baseline" if name in BASELINES else "bound" if name in BOUNDS else "learned"
+    known = (sort for sort, families in BUILT_IN.items() if any(name in family for family in families))
+    return next(known, "learned")
+
+
+def reference(models: Iterable[str]) -> str | None:
+    """Which of `models` is of REFERENCES."""
+    names = set(models)
+    return next((name for name in REFERENCES if name in names), None)
 
 
 def styles(models: Iterable[tuple[str, str | None]]) -> dict[str, Style]:
@@ -56,6 +72,6 @@ def styles(models: Iterable[tuple[str, str | None]]) -> dict[str, Style]:
             index = groups.setdefault(group or name, len(groups))
             out[name] = Style(sort, index % len(COLOURS), index // len(COLOURS) % DASHES)
         else:
-            order = list(BASELINES) if sort == "baseline" else list(BOUNDS)
+            order = next(family for family in BUILT_IN[sort] if name in family)
             out[name] = Style(sort, -1, (order.index(name) + (sort == "baseline")) % DASHES)
     return out

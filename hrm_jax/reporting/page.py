@@ -9,9 +9,10 @@ from hrm_jax.reporting import charts, curves, summary, tables, traces
 from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.markup import Html, element, join
-from hrm_jax.reporting.names import Style
+from hrm_jax.reporting.names import Style, reference
 
 SHORT_COMMIT = 10  # characters
+PLAYER = ("drawing.js", "cells.js", "paths.js", "player.js")  # each may use those before it
 
 FAILURE_NOTE = (
     "Causes of failure: no path, the static map itself cuts the goal off; boxed in, a collision where every "
@@ -22,7 +23,14 @@ RESULTS_NOTE = (
     "Intervals are Wilson's 95 % for the success rate, over episodes. Full discs are learned models, open "
     "ones baselines, lozenges bounds."
 )
-REFERENCE_NOTE = "The dashed line is the rate of reflection."
+PATHS_NOTE = (
+    "An agent follows its path a point a step, at most {speed:.2f} cells a step. Static cells and the "
+    "obstacles' discs of {collision_radius:g} cells are tested over the whole of a step, before the goal is."
+)
+PUBLISHED_PATHS_NOTE = (
+    "Point k of a path is tested at time k + 1, so that the player's agent is a point behind its path; "
+    "whatever fails counts as a collision."
+)
 SPREAD_NOTE = (
     "Two kinds of doubt, kept apart: the spread between training seeds is how much the same model, trained "
     "again, differs from itself on the same episodes; the half width is how much the rate of one trained "
@@ -62,7 +70,8 @@ def _title(reports: Sequence[Report]) -> str:
     if not reports:
         return "Training and evaluation"
     names = dict.fromkeys(report.heading.rpartition(", seeds")[0] for report in reports)
-    return f"Closed-loop evaluation: {'; '.join(names)}"
+    loop = "Evaluation" if any(report.path_rules for report in reports) else "Closed-loop evaluation"
+    return f"{loop}: {'; '.join(names)}"
 
 
 def _document(title: str, body: Sequence[Html | None], scripted: bool) -> str:
@@ -72,9 +81,15 @@ def _document(title: str, body: Sequence[Html | None], scripted: bool) -> str:
         element("title", title),
         element("style", Html(_asset("page.css"))),
     ]
-    script = element("script", Html(_asset("player.js"))) if scripted else None
+    script = element("script", Html(_script())) if scripted else None
     page = [element("head", *head), element("body", *body, script)]
     return f'<!doctype html>\n<html lang="en">{join(page)}</html>\n'
+
+
+def _script() -> str:
+    """The player: its parts in one scope."""
+    parts = "\n".join(_asset(name) for name in PLAYER)
+    return f'(() => {{\n"use strict";\n\n{parts}}})();\n'
 
 
 def _asset(name: str) -> str:
@@ -132,7 +147,7 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Html:
         element("h3", report.heading),
         element("p", report.note, class_="warning") if report.note else None,
         tables.results(report, index, looks),
-        element("p", _results_note(report.data["models"]), class_="note"),
+        element("p", _results_note(report), class_="note"),
         [spread, element("p", SPREAD_NOTE, class_="note")] if spread else None,
         [compared, element("p", GROUPS_NOTE, class_="note")] if compared else None,
         [tested, element("p", tables.pairs_note(report), class_="note")] if tested else None,
@@ -140,10 +155,16 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Html:
     return element("article", *parts)
 
 
-def _results_note(models: dict[str, dict]) -> str:
-    failed = any(result.get("failures") for result in models.values())
-    referred = "reflection" in models
-    return " ".join([RESULTS_NOTE, *[REFERENCE_NOTE] * referred, *[FAILURE_NOTE] * failed])
+def _results_note(report: Report) -> str:
+    models, rules = report.data["models"], report.path_rules
+    parts, baseline = [RESULTS_NOTE], reference(models)
+    if baseline:
+        parts.append(f"The dashed line is the rate of {baseline}.")
+    if rules:
+        parts.append(PUBLISHED_PATHS_NOTE if rules.published else PATHS_NOTE.format(**vars(rules)))
+    elif any(result.get("failures") for result in models.values()):
+        parts.append(FAILURE_NOTE)
+    return " ".join(parts)
 
 
 def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Html]:

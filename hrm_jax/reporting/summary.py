@@ -4,14 +4,14 @@ import statistics
 
 from hrm_jax.reporting.inputs import Report
 from hrm_jax.reporting.markup import p_value, percent
-from hrm_jax.reporting.names import kind
+from hrm_jax.reporting.names import REFERENCES, kind, reference
 from hrm_jax.reporting.tables import SIGNIFICANT
 
-BASELINE, CEILING = "reflection", "oracle"
+CEILING = "oracle"
 
 
 def sentence(report: Report) -> str:
-    """The best learned model against the reflection baseline and the oracle."""
+    """The best learned model against the reference baseline and the oracle."""
     models = report.data["models"]
     learned = contenders({name: result for name, result in models.items() if kind(name) == "learned"})
     if not learned:
@@ -52,12 +52,14 @@ def _who(best: str, learned: dict[str, list[str]], models: dict[str, dict]) -> s
 
 def _against_baseline(report: Report, names: list[str]) -> str:
     models = report.data["models"]
-    if BASELINE not in models:
-        return f"The report holds no {BASELINE} baseline to compare with."
-    other = models[BASELINE]["rate"]
-    tests = [pair for pair in map(lambda name: _pair(report, name), names) if pair]
+    baseline = reference(models)
+    if baseline is None:
+        missing = REFERENCES[report.path_rules is not None]
+        return f"The report holds no {missing} baseline to compare with."
+    other = models[baseline]["rate"]
+    tests = [pair for pair in (_pair(report, name, baseline) for name in names) if pair]
     return (
-        f"{_gap(_mean(models, names) - other)} the {BASELINE} baseline ({percent(other)} %){_tested(tests)}."
+        f"{_gap(_mean(models, names) - other)} the {baseline} baseline ({percent(other)} %){_tested(tests)}."
     )
 
 
@@ -68,9 +70,9 @@ def _gap(difference: float) -> str:
     return f"That is {points} points {'above' if difference > 0 else 'below'}"
 
 
-def _pair(report: Report, name: str) -> dict | None:
+def _pair(report: Report, name: str, baseline: str) -> dict | None:
     for pair in report.data.get("pairs") or []:
-        if {pair["a"], pair["b"]} == {name, BASELINE}:
+        if {pair["a"], pair["b"]} == {name, baseline}:
             return pair
     return None
 

@@ -4,10 +4,11 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from hrm_jax.planning.path_protocols import PathProtocol
 from hrm_jax.reporting import charts, curves
 from hrm_jax.reporting.inputs import FAILURES, Report, Run, finite
 from hrm_jax.reporting.markup import Html, element, number, p_value, percent
-from hrm_jax.reporting.names import HEADINGS, KINDS, Style, kind
+from hrm_jax.reporting.names import HEADINGS, KINDS, PATH_HEADINGS, Style, kind, reference
 
 SIGNIFICANT = 0.05
 SHOWN_PAIRS = 15  # a longer table keeps the pairs without a learned model folded away
@@ -74,6 +75,7 @@ class _Columns:
     failed: bool  # causes of failure are known
     span: tuple[float, float]  # of the bars, shares
     reference: float | None  # a rate to compare with
+    headings: dict[str, str]  # of the kinds of models
 
     @property
     def count(self) -> int:
@@ -88,15 +90,29 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Html:
         sized=any(result.get("parameters") is not None for result in models.values()),
         failed=any(result.get("failures") for result in models.values()),
         span=charts.bar_range(models.values()),
-        reference=models["reflection"]["rate"] if "reflection" in models else None,
+        reference=models[baseline]["rate"] if (baseline := reference(models)) else None,
+        headings=PATH_HEADINGS if report.path_rules else HEADINGS,
     )
     bodies = [
         _results_body(sort, names, models, styles, columns)
         for sort, names in by_kind(models).items()
         if names
     ]
-    caption = "Success within the time limit and without a collision"
-    return table(_results_head(columns), bodies, caption, id=f"results-{index}", class_="results")
+    return table(
+        _results_head(columns), bodies, _success(report.path_rules), id=f"results-{index}", class_="results"
+    )
+
+
+def _success(rules: PathProtocol | None) -> str:
+    """What an episode must do to count."""
+    if rules is None:
+        return "Success within the time limit and without a collision"
+    if rules.published:
+        return f"Success as published: none of the {rules.points} points of a path touches anything"
+    return (
+        f"Success: within {rules.goal_tolerance:g} cells of the goal after at most {rules.points - 1} steps, "
+        "and nothing touched on the way"
+    )
 
 
 def _results_head(columns: _Columns) -> list[Html]:
@@ -118,7 +134,7 @@ def _results_head(columns: _Columns) -> list[Html]:
 def _results_body(
     sort: str, names: list[str], models: dict[str, dict], styles: dict[str, Style], columns: _Columns
 ) -> Html:
-    title = row(element("th", HEADINGS[sort], colspan=columns.count, scope="rowgroup"), class_="kind")
+    title = row(element("th", columns.headings[sort], colspan=columns.count, scope="rowgroup"), class_="kind")
     rows = [_result(name, models[name], styles[name], columns) for name in names]
     return element("tbody", title, *rows, class_=sort)
 

@@ -1,0 +1,212 @@
+/* What both kinds of episodes are drawn with. Positions are (row, column) in cells, rows down; a `pen` is
+   {context, unit, at, colours}: a canvas, pixels a cell, cells to pixels, and the page's colours. */
+
+const MARGIN = 1.9; // cells around the centres of the first and last cell, at least
+const [MARK, SMALLEST_TEXT] = [14, 7]; // pixels: what a mark takes at least, and text
+const FAINT = 0.22; // opacity of tracks that stay away from the plan
+const DOT_EVERY = 5; // steps between two dots on a track
+const FINE = 12; // pixels a cell below which only every eighth line is drawn
+
+function palette(element) {
+  const style = getComputedStyle(element);
+  const names = ["paper", "sunken", "ink", "ink-soft", "rule", "rule-strong", "agent", "obstacle", "prediction",
+    "collision", "wall", "sample", "refined"];
+  return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
+}
+
+/* A pen for the canvas, cleared, with room for discs of `radius` around all cells; null while off the screen. */
+function takePen(canvas, map, radius) {
+  const ratio = window.devicePixelRatio || 1;
+  const size = canvas.clientWidth;
+  if (!size) return null;
+  canvas.width = canvas.height = Math.round(size * ratio);
+  const context = canvas.getContext("2d");
+  context.scale(ratio, ratio);
+  const margin = Math.max(MARGIN, radius + 0.3);
+  const unit = size / (Math.max(map.length, map[0].length) - 1 + 2 * margin);
+  const at = ([row, column]) => [(column + margin) * unit, (row + margin) * unit];
+  return { context, unit, at, colours: palette(canvas) };
+}
+
+function drawMap(pen, map) {
+  const { context, unit, at, colours } = pen;
+  const [rows, columns] = [map.length, map[0].length];
+  const [left, top] = at([-0.5, -0.5]);
+  context.fillStyle = colours.paper;
+  context.fillRect(left, top, columns * unit, rows * unit);
+  drawGrid(pen, rows, columns);
+  context.fillStyle = colours.wall;
+  map.forEach((row, r) => row.forEach((wall, c) => {
+    if (!wall) return;
+    const [x, y] = at([r - 0.5, c - 0.5]).map(Math.round); // no seams between cells
+    const [right, bottom] = at([r + 0.5, c + 0.5]).map(Math.round);
+    context.fillRect(x, y, right - x, bottom - y);
+  }));
+  context.lineWidth = 1;
+  context.strokeStyle = colours["rule-strong"];
+  context.strokeRect(left, top, columns * unit, rows * unit);
+}
+
+function drawEnds(pen, [start, goal]) {
+  drawEnd(pen, start, "S");
+  drawEnd(pen, goal, "G");
+}
+
+/* Lines between all cells, or through the numbered ones where cells are small; and the numbers. */
+function drawGrid(pen, rows, columns) {
+  const { context, unit, at, colours } = pen;
+  const [left, top] = at([-0.5, -0.5]);
+  const every = Math.max(rows, columns) > 40 ? 8 : 5;
+  const [step, shift] = unit < FINE ? [every, 0.5] : [1, 0];
+  context.strokeStyle = colours.rule;
+  context.lineWidth = 1;
+  context.beginPath();
+  for (let k = shift; k <= columns; k += step) line(context, left + k * unit, top, left + k * unit, top + rows * unit);
+  for (let k = shift; k <= rows; k += step) line(context, left, top + k * unit, left + columns * unit, top + k * unit);
+  context.stroke();
+  const size = Math.max(9, Math.min(12, 0.6 * unit));
+  for (let k = 0; k < columns; k += every) write(pen, k, at([-1.2, k]), size, "ink-soft");
+  for (let k = 0; k < rows; k += every) write(pen, k, at([k, -1.25]), size, "ink-soft");
+}
+
+function line(context, x1, y1, x2, y2) {
+  context.moveTo(x1, y1);
+  context.lineTo(x2, y2);
+}
+
+/* Text around a place, with a rim of another colour where what is below may be dark. */
+function write({ context, colours }, text, [x, y], size, colour, weight = 400, rim = null) {
+  context.fillStyle = colours[colour];
+  context.font = `${weight} ${size}px system-ui, "Liberation Sans", sans-serif`;
+  context.textAlign = "center";
+  context.textBaseline = "middle";
+  if (rim) {
+    context.strokeStyle = colours[rim];
+    context.lineWidth = 2.5;
+    context.lineJoin = "round";
+    context.strokeText(text, x, y);
+  }
+  context.fillText(text, x, y);
+}
+
+/* A lettered box around a cell, or around more where cells are too small for a letter. */
+function drawEnd(pen, cell, letter) {
+  const { context, unit, at, colours } = pen;
+  const side = Math.max(unit - 2, MARK);
+  const [x, y] = at(cell);
+  context.fillStyle = colours.paper;
+  if (side > unit) context.fillRect(x - side / 2, y - side / 2, side, side);
+  context.strokeStyle = colours.ink;
+  context.lineWidth = 1.5;
+  context.strokeRect(x - side / 2, y - side / 2, side, side);
+  write(pen, letter, at(cell), 0.62 * (side + 2), "ink", 600);
+}
+
+function drawPath({ context, unit, at, colours }, points, { colour, width, dash = [], least = 1.2 }) {
+  if (points.length < 2) return;
+  context.save();
+  context.strokeStyle = colours[colour];
+  context.lineWidth = Math.max(least, width * unit);
+  context.lineJoin = context.lineCap = "round";
+  context.setLineDash(dash.map((d) => d * unit));
+  context.beginPath();
+  points.forEach((p, i) => context[i ? "lineTo" : "moveTo"](...at(p)));
+  context.stroke();
+  context.restore();
+}
+
+function disc({ context, unit, at }, p, radius, fill, stroke, width = 1.5) {
+  context.beginPath();
+  context.arc(...at(p), radius * unit, 0, 2 * Math.PI);
+  if (fill) {
+    context.fillStyle = fill;
+    context.fill();
+  }
+  if (stroke) {
+    context.strokeStyle = stroke;
+    context.lineWidth = width;
+    context.stroke();
+  }
+}
+
+/* Whether anything of a track [k] comes near the planned place of the same step; others are drawn faintly. */
+const matters = (plan, track, near) =>
+  track.some((p, k) => plan[k] && Math.hypot(p[0] - plan[k][0], p[1] - plan[k][1]) < near);
+
+function drawObstacle(pen, p, number, radius) {
+  pen.context.globalAlpha = 0.22;
+  disc(pen, p, radius, pen.colours.obstacle);
+  pen.context.globalAlpha = 1;
+  disc(pen, p, radius, null, pen.colours.obstacle);
+  const text = Math.max(0.62, 0.6 * radius) * pen.unit;
+  if (text >= SMALLEST_TEXT) write(pen, number, pen.at(p), text, "ink", 600, "paper");
+}
+
+function drawAgent(pen, cell) {
+  disc(pen, cell, Math.max(0.36, (0.36 * MARK) / pen.unit), pen.colours.agent, pen.colours.paper, 2);
+}
+
+/* The nearest moment: the obstacle, if one was hit, as it then was, and a cross on the agent inside a ring. */
+function drawContact(pen, hit, radius) {
+  const { context, unit, at, colours } = pen;
+  context.save();
+  context.setLineDash([4, 3]);
+  if (hit.at) disc(pen, hit.at, radius, null, colours.collision, 2);
+  context.restore();
+  const mark = Math.max(unit, MARK); // a cell, or more where cells are small
+  disc(pen, hit.agent, (0.85 * mark) / unit, null, colours.collision, 3);
+  const [x, y] = at(hit.agent);
+  const arm = 0.42 * mark;
+  for (const [colour, width] of [[colours.paper, 6], [colours.collision, 3]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width;
+    context.lineCap = "round";
+    context.beginPath();
+    line(context, x - arm, y - arm, x + arm, y + arm);
+    line(context, x - arm, y + arm, x + arm, y - arm);
+    context.stroke();
+  }
+  const above = y > 60;
+  label(pen, "collision", [x, y + (above ? -1 : 1) * (0.85 * mark + 14)]);
+}
+
+function label(pen, text, [x, y]) {
+  const { context, colours } = pen;
+  context.font = '600 13px system-ui, "Liberation Sans", sans-serif';
+  const width = context.measureText(text).width + 10;
+  x = Math.max(width / 2, Math.min(x, context.canvas.clientWidth - width / 2));
+  context.fillStyle = colours.collision;
+  context.fillRect(x - width / 2, y - 10, width, 20);
+  write(pen, text, [x, y], 13, "paper", 600);
+}
+
+// ---------------------------------------------------------------- geometry
+
+/* Where the agent and the obstacle it hit were nearest during the last step. */
+function contact(trace, swept) {
+  const last = trace.agent.length - 1;
+  const first = Math.max(last - 1, 0); // who is hit at once has made no step
+  const [a, b] = [trace.agent[first], trace.agent[last]];
+  let best = null;
+  trace.obstacles[last].forEach((after, n) => {
+    const before = trace.obstacles[first][n];
+    const gap = [a[0] - before[0], a[1] - before[1]];
+    const travel = [b[0] - after[0] - gap[0], b[1] - after[1] - gap[1]];
+    const along = travel[0] ** 2 + travel[1] ** 2;
+    const nearest = along > 0 ? -(gap[0] * travel[0] + gap[1] * travel[1]) / along : 0;
+    const f = swept ? Math.min(1, Math.max(0, nearest)) : 1;
+    const distance = Math.hypot(gap[0] + f * travel[0], gap[1] + f * travel[1]);
+    if (!best || distance < best.distance) {
+      best = { obstacle: n, distance, agent: between(a, b, f), at: between(before, after, f) };
+    }
+  });
+  return best;
+}
+
+const between = (a, b, f) => [a[0] + f * (b[0] - a[0]), a[1] + f * (b[1] - a[1])];
+
+function describeContact(hit, last, rule) {
+  const when = last > 0 && rule.swept ? `between steps ${last - 1} and ${last}` : `in step ${last}`;
+  return `Collision with obstacle ${hit.obstacle + 1} ${when}: ${hit.distance.toFixed(2)} cells apart, ` +
+    `nearer than ${rule.radius}`;
+}
