@@ -6,6 +6,7 @@ python -m hrm_jax.interop import FILE.pt|.safetensors|.npz --out model.npz
 
 import functools
 import json
+import math
 import pathlib
 import re
 import zipfile
@@ -20,7 +21,23 @@ from hrm_jax.errors import Parser, RequestError, exit_on_request_error
 State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layouts
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 WRAPPERS = ("module.", "_orig_mod.")  # prefixes of DataParallel / DDP and of torch.compile
-FAMILIES = "HRM-cloud's gated or recurrent (embed.*, L_block*.*, H_block*.*, head.*) and lstm (lstm.*, fc.*)"
+FAMILIES = (
+    "HRM-cloud's gated or recurrent (embed.*, L_block*.*, H_block*.*, head.*), lstm (lstm.*, fc.*) and path "
+    "denoiser v2 (map_enc.*, coord_enc.*, time_mlp.*, down1.*, …)"
+)
+GOLDEN_FAMILIES = ("hrm-cloud/gated", "hrm-cloud/recurrent", "hrm-cloud/lstm", "diffusion/v2")
+DENOISER_PLAN = {  # how the original plans with its denoiser: `plan` of the written model.npz
+    "sampler": "published",
+    "steps": 100,
+    "samples": 10,
+    "map_guidance": 1.0,
+    "forecast": "none",
+    "cost_guidance": 0,
+    "refine": 40,
+    "replan": 0,
+    "warm": 1.0,
+    "seed": 0,
+}
 
 
 def convert(state: State, heads: int = 4, k_step: int = 2) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -34,6 +51,8 @@ def convert(state: State, heads: int = 4, k_step: int = 2) -> tuple[dict[str, An
             return _convert_lstm(state)
         if "embed.weight" in state:
             return _convert_hrm(state, heads, k_step)
+        if "map_enc.0.weight" in state:
+            return _convert_denoiser(state, heads)
     except KeyError as error:
         raise RequestError(f"the state_dict lacks {error}; known layouts are {FAMILIES}") from None
     except (ValueError, IndexError) as error:
@@ -112,6 +131,77 @@ def _convert_lstm(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     return {"name": "lstm", "width": state["fc.weight"].shape[1], "layers": count}, params
 
 
+def _convert_denoiser(state: State, heads: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    from hrm_jax.models.diffusion import PUBLISHED
+
+    width = state["down1.conv1.weight"].shape[0]
+    reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves
+    fields = {"name": "path_unet", "size": 8 * reduced, "width": width, "heads": heads, **PUBLISHED}
+    params = {
+        "map": _convert_map_encoder(state, reduced),
+        "ends": _linear(state, "coord_enc"),
+        "time": {
+            f"linear{i}_{leaf}": array
+            for i in range(3)
+            for leaf, array in _linear(state, f"time_mlp.{2 * i}").items()
+        },
+        "out": {"kernel": _taps(state["out.weight"]), "bias": state["out.bias"]},
+    }
+    blocks = {"down1": "down1", "down2": "down2", "middle2": "mid2", "up1": "up1", "up2": "up2"}
+    params |= {ours: _convert_residual(state, theirs) for ours, theirs in blocks.items()}
+    params["middle1"] = _convert_residual(state, "mid1", path=2 * width)
+    attentions = {"attention1": "attn1", "attention2": "mid_attn", "attention3": "attn2"}
+    return fields, params | {ours: _convert_attention(state, theirs) for ours, theirs in attentions.items()}
+
+
+def _convert_map_encoder(state: State, reduced: int) -> dict[str, np.ndarray]:
+    """Convolutions (out, in, row, column) to channels last; the linear layer behind them likewise."""
+    last = state["map_enc.7.weight"]
+    last = last.reshape(len(last), -1, reduced, reduced).transpose(2, 3, 1, 0).reshape(-1, len(last))
+    params = {"kernel": last, "bias": state["map_enc.7.bias"]}
+    for i in range(3):
+        params[f"conv{i}_kernel"] = state[f"map_enc.{2 * i}.weight"].transpose(2, 3, 1, 0)
+        params[f"conv{i}_bias"] = state[f"map_enc.{2 * i}.bias"]
+    return params
+
+
+def _taps(kernel: np.ndarray) -> np.ndarray:
+    """A 1-D convolution's kernel (out, in, tap) as one matrix (tap and in, out)."""
+    return kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
+
+
+def _convert_residual(state: State, name: str, path: int | None = None) -> dict[str, np.ndarray]:
+    """A residual block; input channels from `path` on are constant along the path."""
+    first = state[f"{name}.conv1.weight"]
+    block = {
+        "conv1_kernel": _taps(first[:, :path]),
+        "conv1_bias": state[f"{name}.conv1.bias"],
+        "conv2_kernel": _taps(state[f"{name}.conv2.weight"]),
+        "conv2_bias": state[f"{name}.conv2.bias"],
+        "time_kernel": state[f"{name}.time_proj.weight"].T,
+        "time_bias": state[f"{name}.time_proj.bias"],
+    }
+    for norm in ("norm1", "norm2"):
+        block |= {norm: state[f"{name}.{norm}.weight"], f"{norm}_bias": state[f"{name}.{norm}.bias"]}
+    if path is not None:
+        block["code_kernel"] = first[:, path:].transpose(2, 1, 0)
+    if f"{name}.skip.weight" in state:
+        block["skip_kernel"] = _taps(state[f"{name}.skip.weight"])
+        block["skip_bias"] = state[f"{name}.skip.bias"]
+    return block
+
+
+def _convert_attention(state: State, name: str) -> dict[str, np.ndarray]:
+    return {
+        "norm": state[f"{name}.norm.weight"],
+        "norm_bias": state[f"{name}.norm.bias"],
+        "qkv_kernel": _taps(state[f"{name}.qkv.weight"]),
+        "qkv_bias": state[f"{name}.qkv.bias"],
+        "out_kernel": _taps(state[f"{name}.proj.weight"]),
+        "out_bias": state[f"{name}.proj.bias"],
+    }
+
+
 def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
     """The `state_dict` in a .pt, .safetensors or .npz file as float32 NumPy, and a golden file's config/*."""
     if not path.exists():
@@ -120,9 +210,28 @@ def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
         raise RequestError(f'{path}: suffix "{path.suffix}"; allowed are {", ".join(READERS)}')
     arrays = READERS[path.suffix](path)
     config = {key.removeprefix("config/"): a.item() for key, a in arrays.items() if key.startswith("config/")}
+    if {"names", "shapes", "seed"} <= arrays.keys():
+        arrays = _redrawn(path, arrays)
     if any(key.startswith("state/") for key in arrays):
         arrays = {key.removeprefix("state/"): a for key, a in arrays.items() if key.startswith("state/")}
     return {_unwrapped(key): np.asarray(a, np.float32) for key, a in arrays.items()}, config
+
+
+def _redrawn(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> State:
+    """Weights of a golden file that stores only their names, shapes and seed (shared/golden/README.md)."""
+    try:
+        rng = np.random.default_rng(int(arrays["seed"]))
+        shapes = [tuple(map(int, re.findall(r"\d+", str(shape)))) for shape in arrays["shapes"]]
+        return {str(name): _draw(rng, str(name), s) for name, s in zip(arrays["names"], shapes, strict=True)}
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{path}: names, shapes and seed do not make weights ({error})") from None
+
+
+def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    x = rng.standard_normal(shape).astype(np.float32)
+    if len(shape) > 1:
+        return (x / math.sqrt(math.prod(shape[1:]))).astype(np.float32)
+    return (1 + 0.1 * x if "norm" in name and name.endswith("weight") else 0.1 * x).astype(np.float32)
 
 
 def _unwrapped(key: str) -> str:
@@ -177,11 +286,20 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
     import jax.numpy as jnp
 
     from hrm_jax import models
+    from hrm_jax.models import diffusion
 
-    model = models.build(fields)
-    expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, 2, 2)))["params"]
-    for name, leaf in flatten_dict(expected, sep="/").items():
-        found, wanted = export.flatten(params)[name].shape, leaf.shape
+    if fields["name"] in diffusion.DENOISERS:
+        model = diffusion.build(fields)
+        expected = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
+    else:
+        model = models.build(fields)
+        expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, 2, 2)))["params"]
+    expected, leaves = flatten_dict(expected, sep="/"), export.flatten(params)
+    for name in sorted(expected.keys() ^ leaves.keys()):
+        problem = "lacks" if name in expected else "has, beside what is known,"
+        raise RequestError(f"the state_dict {problem} {name}; known layouts are {FAMILIES}")
+    for name, leaf in expected.items():
+        found, wanted = leaves[name].shape, leaf.shape
         if found != wanted:
             raise RequestError(f"{name} has shape {list(found)}, {fields['name']} wants {list(wanted)}")
     return model
@@ -191,11 +309,15 @@ def golden(path: pathlib.Path) -> int:
     """Print the largest relative error of every output and gradient of a golden file; 1 above tolerance."""
     arrays = _read_golden(path)
     state, config = read_state(path)
-    family = str(config.get("family", ""))
-    if not family.startswith("hrm-cloud/"):
-        raise RequestError(
-            f'{path}: family "{family}"; allowed are hrm-cloud/gated, hrm-cloud/recurrent, hrm-cloud/lstm'
-        )
+    check = _golden_denoiser if config["family"] == "diffusion/v2" else _golden_predictor
+    report, failed = check(arrays, state, config)
+    print("\n".join(report))
+    return int(failed)
+
+
+def _golden_predictor(
+    arrays: dict[str, np.ndarray], state: State, config: dict[str, Any]
+) -> tuple[list[str], bool]:
     options = config.get("heads", 4), config.get("k_step", 2)
     fields, params = convert(state, *options)
     fields["unroll"] = 1  # almost all the time here is compilation
@@ -209,8 +331,21 @@ def golden(path: pathlib.Path) -> int:
         other, still = _compare(_compute({**fields, "detach": False}, params, arrays["in/x"]), expected)
         if not still:
             report, failed = other + ["(the H input is not detached)"], False
-    print("\n".join(report))
-    return int(failed)
+    return report, failed
+
+
+def _golden_denoiser(
+    arrays: dict[str, np.ndarray], state: State, config: dict[str, Any]
+) -> tuple[list[str], bool]:
+    """The output alone: no gradients are recorded of the denoiser."""
+    import jax
+
+    fields, params = convert(state, config.get("heads", 4))
+    x, t, grid, ends = (arrays[f"in/{name}"] for name in ("x", "t", "grid", "sg"))
+    with jax.default_matmul_precision("highest"):
+        denoised = _denoised(build(fields, params))
+        y = denoised(params, np.moveaxis(x, 1, -1), t[:, 0], np.moveaxis(grid, 1, -1), ends)
+    return _compare({"out/y": np.moveaxis(np.asarray(y), -1, 1)}, {"out/y": arrays["out/y"]})
 
 
 def _compute(fields: dict[str, Any], params: dict[str, Any], x: np.ndarray) -> dict[str, np.ndarray]:
@@ -236,13 +371,33 @@ def _differentiated(model: Any) -> Any:
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
+@functools.cache
+def _denoised(model: Any) -> Any:
+    """(params, x [B, P, 2], t [B], maps [B, R, R, 1], ends [B, 4]) -> [B, P, 2], compiled once a model."""
+    import jax
+
+    def run(params, x, t, maps, ends):
+        code = model.apply({"params": params}, maps, ends, method="encode")
+        return model.apply({"params": params}, x, t, code)
+
+    return jax.jit(run)
+
+
 def _read_golden(path: pathlib.Path) -> dict[str, np.ndarray]:
     if path.suffix != ".npz" or not path.exists():
         raise RequestError(f"{path}: golden takes an existing .npz file (see shared/golden)")
     arrays = _read_npz(path)
-    for key in ("in/x", "out/y", "out/loss", "config/family"):
+    family = str(arrays.get("config/family", ""))
+    if "config/family" in arrays and family not in GOLDEN_FAMILIES:
+        raise RequestError(f'{path}: family "{family}"; allowed are {", ".join(GOLDEN_FAMILIES)}')
+    required = ["config/family", "in/x", "out/y"]
+    if family == "diffusion/v2":
+        required += ["in/t", "in/grid", "in/sg", "names", "shapes", "seed"]
+    else:
+        required += ["out/loss"]
+    for key in required:
         if key not in arrays:
-            raise RequestError(f'{path}: no golden predictor file: "{key}" is missing')
+            raise RequestError(f'{path}: no golden {family or "file"}: "{key}" is missing')
     return arrays
 
 
@@ -265,16 +420,24 @@ def _compare(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> tu
 
 def import_checkpoint(path: pathlib.Path, out: pathlib.Path, heads: int, k_step: int, history: int) -> None:
     """Write the original's checkpoint `path` as our `model.npz`."""
-    from hrm_jax import models
-
     state, config = read_state(path)
     fields, params = convert(state, config.get("heads", heads), config.get("k_step", k_step))
-    fields = models.describe(build(fields, params))
-    export.write_model(
-        out, params, {"model": fields, "world": {"size": 20}, "history": history, "source": path.name}
-    )
-    count = sum(a.size for a in export.flatten(params).values())
+    description = _describe(build(fields, params), history)
+    export.write_model(out, params, {**description, "source": path.name})
+    count, fields = sum(a.size for a in export.flatten(params).values()), description["model"]
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")
+
+
+def _describe(model: Any, history: int) -> dict[str, Any]:
+    """What a model.npz says of `model`, and of the world that the original trained it in."""
+    from hrm_jax import models
+    from hrm_jax.models import diffusion
+
+    if not isinstance(model, diffusion.Denoiser):
+        return {"model": models.describe(model), "world": {"size": 20}, "history": history}
+    fields = diffusion.describe(model)
+    world = {name: fields[name] for name in ("size", "obstacle_radius")}
+    return {"task": "diffusion", "model": fields, "plan": DENOISER_PLAN, "world": world, "history": 2}
 
 
 def main() -> int:

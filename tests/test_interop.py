@@ -1,6 +1,7 @@
 """PyTorch checkpoints of the originals: golden values, imports of every kind of file, refusals."""
 
 import itertools
+import json
 import os
 import re
 import subprocess
@@ -12,10 +13,12 @@ import pytest
 
 from hrm_jax import export, interop
 from hrm_jax.errors import RequestError, exit_on_request_error
-from hrm_jax.planning import networks
+from hrm_jax.planning import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
-GOLDEN = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("*.npz"))}
+FILES = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("*.npz"))}
+DENOISER = FILES["diffusion_v2"]
+GOLDEN = {name: path for name, path in FILES.items() if path != DENOISER}  # of predictors
 
 
 def _arrays(path):
@@ -44,8 +47,8 @@ def command(monkeypatch, capsys):
 # ---------------------------------------------------------------- golden files
 
 
-def test_the_three_golden_files_are_here():
-    assert list(GOLDEN) == ["hrm_gated_d16_l2", "hrm_recurrent_d16", "lstm_d16"]
+def test_the_golden_files_are_here():
+    assert list(FILES) == ["diffusion_v2", "hrm_gated_d16_l2", "hrm_recurrent_d16", "lstm_d16"]
 
 
 def test_golden_through_the_command_line():
@@ -299,6 +302,114 @@ def test_what_the_file_does_not_say_is_asked_for(command, tmp_path):
     assert (code, config["model"]["heads"], config["model"]["k_step"], config["history"]) == (0, 8, 3, 10)
     different = networks.load(out).displacement(arrays["in/x"][:, None])[:, 0]
     assert np.abs(different - arrays["out/y"]).max() > 1e-3 * np.abs(arrays["out/y"]).max()
+
+
+# ---------------------------------------------------------------- the path denoiser
+
+
+def test_golden_denoiser(command, tmp_path):
+    code, out, _ = command("golden", DENOISER)
+    assert code == 0 and float(out.split()[1]) < 1e-5
+    whole, changed = _arrays(DENOISER), tmp_path / "changed.npz"
+    np.savez(changed, **{**whole, "seed": whole["seed"] + 1})
+    assert _golden_once(changed, command) == ["out/y"]
+    for key in ("in/sg", "seed", "out/y"):
+        np.savez(changed, **{k: a for k, a in whole.items() if k != key})
+        assert key in _refused(command, "golden", changed)
+    np.savez(changed, **{**whole, "shapes": whole["shapes"][:-1]})
+    assert "shapes" in _refused(command, "golden", changed)
+
+
+def _torch_denoiser(torch, state, x, t, grid, ends, heads, groups=8):
+    """cloud.md §4.1, channels first as in the original."""
+    functional = torch.nn.functional
+
+    def linear(name, h):
+        return functional.linear(h, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def conv(name, h, padding=1):
+        return functional.conv1d(h, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding)
+
+    def norm(name, h):
+        return functional.group_norm(h, groups, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def block(name, h):
+        inner = functional.silu(norm(f"{name}.norm1", conv(f"{name}.conv1", h)))
+        inner = inner + linear(f"{name}.time_proj", time)[:, :, None]
+        inner = functional.silu(norm(f"{name}.norm2", conv(f"{name}.conv2", inner)))
+        return inner + (conv(f"{name}.skip", h, 0) if f"{name}.skip.weight" in state else h)
+
+    def attend(name, h):
+        packed = conv(f"{name}.qkv", norm(f"{name}.norm", h), 0)
+        q, k, v = packed.reshape(len(h), 3, heads, -1, h.shape[-1]).transpose(-1, -2).unbind(1)
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
+        return h + conv(f"{name}.proj", mixed.reshape(h.shape), 0)
+
+    seen = grid
+    for i, padding in ((0, 2), (2, 2), (4, 1)):
+        weight, bias = state[f"map_enc.{i}.weight"], state[f"map_enc.{i}.bias"]
+        seen = functional.silu(functional.conv2d(seen, weight, bias, stride=2, padding=padding))
+    code = torch.cat([linear("map_enc.7", seen.flatten(1)), linear("coord_enc", ends)], dim=1)
+    time = linear("time_mlp.0", t)
+    for i in (2, 4):
+        time = linear(f"time_mlp.{i}", functional.silu(time))
+    h1 = block("down1", x)
+    h2 = attend("attn1", block("down2", h1))
+    code = code[:, : h2.shape[1], None].expand(-1, -1, x.shape[-1])
+    h = block("mid2", attend("mid_attn", block("mid1", torch.cat([h2, code], dim=1))))
+    h = block("up2", torch.cat([block("up1", torch.cat([h, h2], dim=1)), h1], dim=1))
+    return conv("out", attend("attn2", h))
+
+
+def _denoiser_shapes(width):
+    """The original's names and shapes at another width: its sizes are multiples of the published 64."""
+    whole = _arrays(DENOISER)
+    named = zip(whole["names"], whole["shapes"], strict=True)
+    wide = {str(name): tuple(map(int, re.findall(r"\d+", shape))) for name, shape in named}
+    return {n: tuple(a * width // 64 if a >= 32 else a for a in shape) for n, shape in wide.items()}
+
+
+def test_golden_and_import_of_another_denoiser_by_torch(command, tmp_path):
+    torch = pytest.importorskip("torch")
+    shapes, rng, out = _denoiser_shapes(16), np.random.default_rng(3), tmp_path / "model.npz"
+    names = {"names": np.array(list(shapes)), "shapes": np.array([str(s) for s in shapes.values()])}
+    np.savez(tmp_path / "weights.npz", **names, seed=np.array(11))
+    state, _ = interop.read_state(tmp_path / "weights.npz")
+    x, t, grid, ends = (
+        rng.random(shape).astype(np.float32) for shape in ((3, 2, 20), (3, 1), (3, 1, 64, 64), (3, 4))
+    )
+    arguments = [torch.from_numpy(a) for a in (x, t, grid, ends)]
+    y = _torch_denoiser(torch, {k: torch.from_numpy(a) for k, a in state.items()}, *arguments, heads=2)
+    given = {"in/x": x, "in/t": t, "in/grid": grid, "in/sg": ends, "out/y": y.numpy()}
+    said = {"config/family": np.array("diffusion/v2"), "config/heads": np.array(2)}
+    np.savez(tmp_path / "golden.npz", **names, **given, **said, seed=np.array(11))
+    assert _golden_once(tmp_path / "golden.npz", command) == []
+    for source in (tmp_path / "golden.npz", _save(tmp_path / "state.pt", state, "wrapped ddp pt")):
+        code, told, _ = command("import", source, "--out", out, "--heads", 2)
+        assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in told
+        written = _arrays(out)
+        config = json.loads(str(written["config"]))
+        params = {k.removeprefix("params/"): a for k, a in written.items() if k.startswith("params/")}
+        twin = denoiser.Denoiser(config, params)
+        seen = twin.encode(np.moveaxis(grid, 1, -1), ends)
+        _same(np.moveaxis(twin.denoise(np.moveaxis(x, 1, -1), t[:, 0], seen), -1, 1), y.numpy())
+    model, plan = config["model"], config["plan"]
+    assert config["task"] == "diffusion" and (model["width"], model["heads"], model["size"]) == (16, 2, 64)
+    assert model["channels"] == ["occupancy"] and (model["condition"], model["ends"]) == ("published", False)
+    assert (model["coordinates"], model["predict"], model["schedule"]) == ("unit", "noise", "linear")
+    assert [plan[k] for k in ("sampler", "steps", "samples", "refine")] == ["published", 100, 10, 40]
+
+
+@pytest.mark.parametrize("name", ["coord_enc.weight", "up1.skip.weight", "mid_attn.norm.bias"])
+def test_import_refuses_half_a_denoiser(name, command, tmp_path):
+    state = _random_state(_denoiser_shapes(16))
+    out = tmp_path / "model.npz"
+    np.savez(tmp_path / "part.npz", **{k: a for k, a in state.items() if k != name})
+    text = _refused(command, "import", tmp_path / "part.npz", "--out", out)
+    assert "lacks" in text and "known layouts" in text
+    np.savez(tmp_path / "odd.npz", **{**state, name: state[name][..., :-1]})
+    _refused(command, "import", tmp_path / "odd.npz", "--out", out)
+    assert not out.exists()
 
 
 # ---------------------------------------------------------------- refusals
