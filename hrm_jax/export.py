@@ -7,6 +7,7 @@ python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds l
 import argparse
 import json
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,17 +38,37 @@ def write_model(out: pathlib.Path, params: Any, config: dict[str, Any]) -> None:
         np.savez(file, config=np.array(json.dumps(config)), **arrays)
 
 
-def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path) -> str:
-    """Write the parameters of a checkpoint of `workdir` as `model.npz`; a line that says what was written."""
+def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path, settings: Sequence[str] = ()) -> str:
+    """Write the parameters of a checkpoint of `workdir` as `model.npz`; a line that says what was written.
+
+    `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
+    """
     from hrm_jax import checkpoint
     from hrm_jax.tasks import TASKS
 
     config = checkpoint.read_config(workdir)
+    _apply(config, settings)
     step, params = checkpoint.restore_params(workdir, which)
     description = TASKS[config["task"]].describe(config)
     write_model(out, params, {**description, "step": step, "config": config})
     count = sum(leaf.size for leaf in flatten(params).values())
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
+
+
+def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
+    """Change fields of the group `plan`, which training does not read."""
+    plan = config.get("plan", {})
+    for setting in settings:
+        field, separator, text = setting.partition("=")
+        name = field.removeprefix("plan.")
+        if not (separator and field.startswith("plan.") and name in plan):
+            allowed = ", ".join(f"plan.{key}" for key in plan) or "nothing in this run"
+            raise RequestError(f"--set {setting}: FIELD=VALUE is needed, of {allowed}")
+        try:
+            plan[name] = type(plan[name])(text)
+        except ValueError:
+            kind = type(plan[name]).__name__
+            raise RequestError(f"--set {setting}: plan.{name} is {plan[name]!r}, of type {kind}") from None
 
 
 def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) -> str:
@@ -114,6 +135,8 @@ def main() -> int:
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
     parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
+    parser.add_argument("--set", nargs="*", default=[], metavar="plan.FIELD=VALUE",
+                        help="for --out of a denoiser: how it plans, if not as its config says")  # fmt: skip
     parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")
     parser.add_argument("--episodes", type=int, default=1000, help="for --scenarios: how many")
     args = parser.parse_args()
@@ -123,7 +146,7 @@ def main() -> int:
     for path in filter(None, (args.out, args.scenarios)):
         files.check_writable(path)
     if args.out:
-        print(export_model(args.workdir, args.step, args.out))
+        print(export_model(args.workdir, args.step, args.out, args.set))
     if args.scenarios:
         print(export_scenarios(args.workdir, args.episodes, args.scenarios))
     return 0
