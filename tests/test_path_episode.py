@@ -114,7 +114,8 @@ def test_crossed_cells_are_those_that_fine_sampling_finds():
         outside = ((cell < 0) | (cell > 11)).any(axis=-1)
         inside = np.clip(cell, 0, 11)
         expected = (outside | static[world][inside[..., 0], inside[..., 1]]).any(axis=-1)
-        found = geometry.crosses(static[world : world + 1], start[world : world + 1], end[world : world + 1])[0]
+        one = slice(world, world + 1)
+        found = geometry.crosses(static[one], start[one], end[one])[0]
         assert (found != expected).sum() <= 1  # a corner cut by less than the sampling sees
 
 
