@@ -5,6 +5,7 @@
 The same command resumes a run that was killed. SIGTERM and Ctrl-C save and exit.
 """
 
+import math
 import os
 import pathlib
 import signal
@@ -47,7 +48,7 @@ class TrainState(struct.PyTreeNode):
     step: jax.Array  # int32: updates done
     params: Any
     opt_state: Any
-    ema_params: Any  # () without averaging
+    ema_params: Any  # () without averaging; as it is evaluated and exported
     carry: Any  # () except for ACT
 
     @property
@@ -120,6 +121,8 @@ def build(config: ConfigDict, mesh: Mesh) -> tuple[Task, int, optax.GradientTran
     for name in ("batch_size", "log_every", "eval_every"):
         if config[name] < 1:
             raise RequestError(f"{name} = {config[name]}: at least 1")
+    if not 0 <= config.ema_decay < 1:
+        raise RequestError(f"ema_decay = {config.ema_decay}: 0 (no average) to under 1")
     if config.checkpoint.every < 1 or config.checkpoint.keep < 1:
         raise RequestError("checkpoint.every and checkpoint.keep: at least 1")
     if config.task not in TASKS:
@@ -172,7 +175,8 @@ def make_step(
         params = optax.apply_updates(state.params, updates)
         average = state.ema_params
         if config.ema_decay:
-            average = optax.incremental_update(params, average, 1 - config.ema_decay)
+            done = state.step + 1 if config.ema_correction else None
+            average = moved_average(average, params, config.ema_decay, done)
         scalars |= {
             "loss": loss,
             "grad_norm": optax.tree.norm(gradients),
@@ -182,6 +186,20 @@ def make_step(
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def moved_average(average: Any, params: Any, decay: float, updates: jax.Array | None) -> Any:
+    """The exponential moving average after `updates` updates, given the one before the last of them.
+
+    What is stored is corrected for its bias: the weights (1 - decay) * decay^age of the parameters so far,
+    divided by their sum. Without `updates` nothing is corrected, and the initial parameters, which the
+    average began with, stay part of it: decay^updates (fault F26 of the published runs).
+    """
+    share = 1 - decay
+    if updates is not None:
+        # 1 - decay^updates without the cancellation that float32 suffers in the first updates.
+        share = share / -jnp.expm1(updates * math.log(decay))
+    return optax.incremental_update(params, average, share)
 
 
 def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts: int):

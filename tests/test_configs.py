@@ -6,16 +6,20 @@ import sys
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 
 from hrm_jax import cost, models, train
+from hrm_jax.errors import RequestError
 from hrm_jax.gridworld.types import WorldConfig
+from hrm_jax.models.diffusion import DENOISERS
 from hrm_jax.optimizer import OptimizerConfig
-from hrm_jax.tasks import TASKS, forecast, prediction
+from hrm_jax.tasks import TASKS, diffusion, forecast, prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in ("base", "__init__"))
+PATHS = [name for name in NAMES if name.startswith("diffusion")]  # denoisers of paths; their data are a file
 
 # cloud.md §1.1 and §1.2: parameters, updates, batch, peak rate, episodes, history, clip
 PUBLISHED = {
@@ -61,7 +65,7 @@ def test_every_published_run_has_a_config():
     assert "quickstart" in NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PATHS)))
 def test_a_config_builds(name, meshes):
     config = _config(name)
     task = TASKS[config.task](config.to_dict(), meshes[1])
@@ -118,8 +122,8 @@ def test_no_config_invents_a_field(name):
 
     config = _config(name)
     complete = base.get_config()
-    if config.task == "forecast":
-        base.forecast(complete)
+    if config.task != "prediction":
+        getattr(base, config.task)(complete)
     complete.model = getattr(base, config.model.name)()
     assert set(_flat(config)) == set(_flat(complete))
 
@@ -136,6 +140,10 @@ def test_base_names_every_field_there_is():
     assert set(c.data.world) == names(WorldConfig)
     base.forecast(c)
     assert set(c.data) - {"world"} == names(forecast.DataConfig)
+    base.diffusion(c)
+    assert set(c.data) == names(diffusion.DataConfig)
+    for group in (base.path_unet(), base.path_convnet()):
+        assert set(group) - {"name"} == names(DENOISERS[group.name][1])
     for group in (base.hrm(), base.lstm(), base.gru(), base.transformer(), base.hrm_8gpu_v2()):
         # The world's size is said once, in data.world.
         assert set(group) - {"name"} == names(models.PREDICTORS[group.name][1], "size")
@@ -148,7 +156,7 @@ def test_the_corrected_world_is_the_default():
     assert dataclasses.asdict(WorldConfig()) == {
         "size": 20, "n_static": 12, "n_obstacles": 6, "speed": 0.7, "history": 20,
         "distinct_static": True, "connected": True, "safe_start": True,
-        "kinds": ("bounce",), "interacting": False, "noise": 0.0, "drop": 0.0,
+        "kinds": ("bounce",), "interacting": False, "noise": 0.0, "drop": 0.0, "layout": "cells",
     }  # fmt: skip
 
 
@@ -158,3 +166,92 @@ def test_the_quickstart_has_both_models_and_refuses_a_third():
     assert quickstart.get_config("lstm").model.name == "lstm"
     with pytest.raises(ValueError, match="hrm, lstm"):
         quickstart.get_config("gru")
+
+
+# ---------------------------------------------------------------- denoisers of paths
+
+# cloud.md §4.1 and §4.2: parameters, paths, updates, clip, decay of the average; steps, samples, refinements
+DENOISED = {
+    "diffusion_v2": (4_128_258, 5_000, 2_000, 1.0, 0.999, (100, 10, 40)),
+    "diffusion_v1": (546_402, 2_500, 1_000, 0.0, 0.0, (50, 5, 20)),
+    "diffusion_v0": (546_402, 500, 100, 0.0, 0.0, (50, 5, 20)),
+}
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    """{published: expert.npz} of as many empty paths as the published runs want."""
+    folder, count, paths = tmp_path_factory.mktemp("experts"), 5_256, {}
+    for published in (False, True):
+        paths[published] = str(folder / f"{published}.npz")
+        np.savez_compressed(
+            paths[published],
+            search=f'{{"published": {str(published).lower()}}}',
+            static=np.zeros((count, 64, 64), bool),
+            positions=np.zeros((count, 8, 2), np.float32),
+            velocities=np.zeros((count, 8, 2), np.float32),
+            goal=np.zeros((count, 2), np.int64),
+            points=np.zeros((count, 64, 2), np.float32),
+            length=np.full(count, 63),
+        )
+    return paths
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_denoiser_builds_and_says_when_its_data_are_missing(name, experts, meshes):
+    config = _config(name)
+    with pytest.raises(RequestError, match="data.path is empty"):
+        train.build(config, meshes[1])
+    config.data.path = experts[name in DENOISED]
+    task, steps, _, _ = train.build(config, meshes[1])
+    batch = jax.eval_shape(task.batch, 0)
+    params, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
+    assert batch.map.shape == (config.batch_size, 64, 64, task.fields.map_channels)
+    assert batch.path.shape == (config.batch_size, 64, 2)
+    if name not in DENOISED:
+        assert task.samples_per_epoch == 5_000 and steps == 30_000
+        return
+    count, paths, updates, clip, decay, plan = DENOISED[name]
+    assert (cost.count(params), task.samples_per_epoch, steps) == (count, paths, updates)
+    assert config.batch_size == paths  # every update sees all of them
+    assert (config.optimizer.clip, config.ema_decay) == (clip, decay)
+    assert (config.plan.steps, config.plan.samples, config.plan.refine) == plan
+    optimizer = config.optimizer
+    assert (optimizer.learning_rate, optimizer.final_learning_rate) == (1e-3, 1e-5)
+    assert (optimizer.schedule, optimizer.warmup_steps, optimizer.weight_decay) == ("cosine", 0, 1e-4)
+    assert f"{paths:,}" in importlib.import_module(f"configs.{name}").__doc__
+
+
+def test_the_published_denoisers_have_the_published_faults():
+    from hrm_jax.models.diffusion import PUBLISHED as faults
+
+    for name in DENOISED:
+        config, condition = _config(name), "published" if name == "diffusion_v2" else "full"
+        expected = {**faults, "condition": condition}
+        assert {field: config.model[field] for field in expected} == expected
+        assert (config.data.symmetries, config.data.crop, config.plan.sampler) == (False, False, "published")
+    assert not _config("diffusion_v2").ema_correction
+
+
+def test_the_variants_differ_in_what_they_are_named_for():
+    variants = importlib.import_module("configs.diffusion")
+    flat = {name: _flat(variants.get_config(name)) for name in variants.VARIANTS}
+    changed = {
+        name: {field.split(".")[-1] for field, value in fields.items() if value != flat["once"][field]}
+        for name, fields in flat.items()
+    }
+    assert changed == {
+        "once": set(),
+        "velocity": {"channels"},
+        "receding": {"replan"},
+        "forecast": {"channels", "forecast", "cost_guidance"},
+        "hybrid": {"channels", "forecast", "cost_guidance", "replan"},
+    }
+    assert flat["hybrid"] == _flat(_config("diffusion_hybrid"))
+    for name in variants.VARIANTS:
+        small = variants.get_config(f"{name},small")
+        assert (small.model.width, small.batch_size, small.steps) == (32, 64, 2_500)
+        assert small.plan.to_dict() == variants.get_config(name).plan.to_dict()
+    for wrong in ("twice", "once,large", "small"):
+        with pytest.raises(ValueError, match="one of once, velocity"):
+            variants.get_config(wrong)

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import time
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import checkpoint
+from hrm_jax import checkpoint, optimizer, train
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
@@ -272,6 +273,46 @@ def test_ema_is_kept_exported_and_evaluated(tmp_path, cache):
     assert not same(averaged, plain)
     expected = losses(tmp_path / "b")  # another program, so equal to rounding only
     assert losses(tmp_path / "a") == pytest.approx(expected, rel=1e-5)
+
+
+class Parabola:
+    """A task of one parameter that descends to 1, whose every update is known."""
+
+    def batch(self, step):
+        return jnp.ones((1,))
+
+    def init(self, key, batch):
+        return {"w": jnp.array([3.0])}, ()
+
+    def loss(self, params, carry, batch, key):
+        return jnp.mean((params["w"] - batch) ** 2), (carry, {})
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+def test_the_average_is_the_closed_form_and_published_it_keeps_the_initial_parameters(corrected, meshes):
+    """Fault F26 is that share of the initial parameters: 13.5 % after 2,000 updates at 0.999."""
+    from configs import base
+
+    config, decay = base.get_config(), 0.9
+    config.ema_decay, config.ema_correction = decay, corrected
+    tx, _ = optimizer.make(optimizer.OptimizerConfig(**config.optimizer), 6, 1)
+    init, layout = train.state_maker(config, Parabola(), tx, meshes[1])
+    step, state = train.make_step(config, Parabola(), tx, layout, meshes[1]), init()
+    past = []
+    for i in range(1, 7):
+        state, _ = step(state, jnp.ones((1,)))
+        past.append(float(state.params["w"][0]))
+        weights = (1 - decay) * decay ** np.arange(i - 1, -1, -1)
+        expected = weights @ past
+        expected = expected / (1 - decay**i) if corrected else expected + decay**i * 3.0
+        assert float(state.averaged["w"][0]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_correction_is_exact_early_and_gone_late():
+    """In float32, where 1 - 0.9999^t would lose half its digits at first."""
+    for updates in (1, 2, 1_000, 2**31 - 1):
+        got = train.moved_average(jnp.zeros(()), jnp.ones(()), 0.9999, jnp.int32(updates))
+        assert float(got) == pytest.approx((1 - 0.9999) / (1 - 0.9999**updates), rel=1e-6)
 
 
 def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, cache):

@@ -198,7 +198,8 @@ def guide(model: dict[str, Any], plan: dict[str, Any], field: Field, speed: floa
     def descend(clean, share):
         episodes = len(field.distance)
         paths = to_cells(model, clean).reshape(episodes, -1, *clean.shape[1:])
-        paths = space_time_field.refine(field, paths, plan["cost_guidance"], speed)
+        for _ in range(plan["cost_guidance"]):
+            paths = space_time_field.descend(field, paths, speed)
         return to_units(model, paths).reshape(clean.shape)
 
     return descend

@@ -22,6 +22,7 @@ STATIC_REACH = 1.2  # cells, from the nearest static cell's centre
 PUSH = 0.6  # of what is missing, a descent
 SMOOTH = 0.25  # of the way to the middle of both neighbours
 PACE = 0.5  # of what a step is longer than the speed limit
+PACE_EVERY = 8  # descents between two times that the limit is kept exactly
 
 
 class Field(NamedTuple):
@@ -66,9 +67,25 @@ def descend(field: Field, paths: Array, speed: float) -> Array:
 
 
 def refine(field: Field, paths: np.ndarray, iterations: int, speed: float) -> np.ndarray:
-    """Paths [A, S, P, 2] after so many descents."""
-    for _ in range(iterations):
+    """Paths [A, S, P, 2] after so many descents, at no point faster than `speed`."""
+    for i in range(iterations):
+        if i % PACE_EVERY == 0:
+            paths = keep_pace(paths, speed)
         paths = descend(field, paths, speed)
+    return keep_pace(paths, speed)
+
+
+def keep_pace(paths: np.ndarray, speed: float) -> np.ndarray:
+    """Paths [A, S, P, 2] whose points are drawn to their neighbours, from the start on and then from the goal.
+
+    Where the goal is within reach, no step is then longer than `speed`.
+    """
+    paths = paths.copy()
+    last = paths.shape[2] - 1
+    for k in range(1, last):
+        paths[:, :, k] = step_toward(paths[:, :, k - 1], paths[:, :, k], speed)
+    for k in range(last - 1, 0, -1):
+        paths[:, :, k] = step_toward(paths[:, :, k + 1], paths[:, :, k], speed)
     return paths
 
 

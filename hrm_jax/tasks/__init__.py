@@ -1,6 +1,7 @@
 """The objectives, by the name that `config.task` gives."""
 
+from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.tasks.prediction import Prediction
 
-TASKS = {"forecast": Forecast, "prediction": Prediction}
+TASKS = {"diffusion": Diffusion, "forecast": Forecast, "prediction": Prediction}

@@ -1,0 +1,298 @@
+"""Denoisers of whole paths: the expert's paths, the maps that they were planned on, and noise to undo.
+
+The data are a file, `expert.npz` (`python -m hrm_jax.paths` makes it), kept on the devices as a whole. One
+example is a path of P points at integer times, the image of its world, and its two ends; each time that it
+is drawn it may be turned or mirrored, and begin at a later moment: what is left of a shortest path is the
+shortest path from there, with the obstacles where they are by then (specs/cloud.md §4).
+"""
+
+import dataclasses
+import functools
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jax.sharding import Mesh
+
+from hrm_jax import sharding
+from hrm_jax.errors import RequestError
+from hrm_jax.gridworld import dynamics, raster, rollout
+from hrm_jax.models import diffusion, sampling
+
+TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
+LEVELS = (0.1, 0.5, 0.9)  # noise levels at which the held-out loss is reported alone
+SYMMETRIES = 8  # of the square: bit 0 swaps the axes, then bits 1 and 2 mirror rows and columns
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """The `data` group; meanings in configs/base.py."""
+
+    path: str
+    held_out: int
+    symmetries: bool
+    crop: bool
+    limit: int
+
+    def __post_init__(self):
+        if not self.path:
+            raise RequestError(
+                "data.path is empty: an expert.npz of python -m hrm_jax.paths, --config.data.path=FILE"
+            )
+        if self.held_out < 1:
+            raise RequestError(f"data.held_out = {self.held_out}: at least 1")
+        if self.limit < 0:
+            raise RequestError(f"data.limit = {self.limit}: 0 (all) or more")
+
+
+class Expert(NamedTuple):
+    """The expert's paths and the worlds that they cross. Lengths in cells, times in steps."""
+
+    static: jax.Array  # [M, R, C] bool
+    positions: jax.Array  # [M, N, 2] float32, of the obstacles at time 0
+    velocities: jax.Array  # [M, N, 2] float32
+    goal: jax.Array  # [M, 2] int
+    points: jax.Array  # [M, P, 2] float32; the last one repeated once it is reached
+    length: jax.Array  # [M] int: moves until the goal
+
+
+class Examples(NamedTuple):
+    """What a denoiser is trained on. Paths and ends in the model's coordinates."""
+
+    path: jax.Array  # [B, P, 2]
+    map: jax.Array  # [B, R, C, channels]
+    ends: jax.Array  # [B, 4]: start, goal
+
+
+def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
+    """An `expert.npz` for a model of this size and number of points; whether its paths are stretched."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            expert = Expert(*(file[name] for name in Expert._fields))
+            published = bool(json.loads(str(file["search"]))["published"])
+    except FileNotFoundError:
+        raise RequestError(f"data.path = {path}: no such file (python -m hrm_jax.paths makes one)") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"data.path = {path}: not a complete expert.npz ({error})") from None
+    count, obstacles = len(expert.static), expert.positions.shape[1:2]
+    shapes = Expert(
+        (count, size, size), *2 * [(count, *obstacles, 2)], (count, 2), (count, points, 2), (count,)
+    )
+    for name, array, shape in zip(Expert._fields, expert, shapes, strict=True):
+        if array.shape != shape:
+            raise RequestError(
+                f"data.path = {path}: {name} has shape {list(array.shape)}; model.size = {size} and "
+                f"model.points = {points} want {list(shape)}"
+            )
+    return expert, published
+
+
+def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
+    """Data and model of a config."""
+    return DataConfig(**config["data"]), diffusion.build(config["model"])
+
+
+class Diffusion:
+    """A denoiser of `models.diffusion` on the paths of an expert; see `base.Task`."""
+
+    def __init__(self, config: Mapping[str, Any], mesh: Mesh):
+        self.data, self.model = parts(config)
+        self.fields = self.model.config
+        sharding.check_batch(config["batch_size"], "batch_size", mesh, config["optimizer"]["accumulate"])
+        self._batch_size, self._mesh = config["batch_size"], mesh
+        expert, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
+        train, held_out = self._split(expert)
+        self.samples_per_epoch = len(train.points)
+        # Key and data are arguments, not constants of the programs: they stay small, and the same for
+        # every seed. (jax 0.7.2 also folds constants of this size wrongly.)
+        key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
+        train, held_out = jax.device_put((train, held_out), everywhere)
+        draw = jax.jit(self._draw, out_shardings=sharding.over_batch(mesh))
+        evaluate = jax.jit(self._evaluate, out_shardings=everywhere)
+        self.batch = functools.partial(draw, key, train)
+        self.evaluate = functools.partial(evaluate, key, held_out)
+
+    @staticmethod
+    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
+        """What `model.npz` says of a denoiser trained under `config`, its way of planning included."""
+        model = diffusion.describe(diffusion.build(config["model"]))
+        return {
+            "task": "diffusion",
+            "model": model,
+            "world": {"size": model["size"], "obstacle_radius": model["obstacle_radius"]},
+            "plan": dict(config["plan"]),
+            "history": 2,  # steps that are watched: where obstacles are, and how they move
+        }
+
+    def init(self, key: jax.Array, batch: Examples) -> tuple[Any, tuple]:
+        """Parameters; there is no carry."""
+        return diffusion.initial(self.model, key), ()
+
+    def loss(self, params: Any, carry: tuple, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
+        """Mean squared error of what the model predicts, at noise levels drawn uniformly, one a path."""
+        level_key, noise_key, drop_key = jax.random.split(key, 3)
+        count = len(batch.path)
+        level = jax.random.uniform(level_key, (count,))
+        noise = jax.random.normal(noise_key, batch.path.shape)
+        seen = jax.random.uniform(drop_key, (count, 1)) >= self.fields.map_dropout
+        code = self._encode(params, batch)
+        half = code.shape[-1] // 2  # the map's half comes first
+        code = jnp.concatenate([jnp.where(seen, code[:, :half], 0), code[:, half:]], axis=1)
+        errors, _ = self._errors(params, batch, code, level, noise)
+        return jnp.mean(errors), (carry, {})
+
+    def _encode(self, params: Any, batch: Examples) -> jax.Array:
+        return self.model.apply({"params": params}, batch.map, batch.ends, method="encode")
+
+    def _errors(
+        self, params: Any, batch: Examples, code: jax.Array, level: jax.Array, noise: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """Squared errors [B] of predictions at `level` [B], and the clean paths [B, P, 2] that they imply."""
+        f, start, goal = self.fields, batch.ends[:, :2], batch.ends[:, 2:]
+        alpha, sigma = (a[:, None, None] for a in sampling.mix(f.schedule, level))
+        noisy = alpha * batch.path + sigma * noise
+        if f.ends:
+            noisy = sampling.clamp(noisy, start, goal)
+        predicted = self.model.apply({"params": params}, noisy, level, code)
+        target = sampling.target(f.schedule, f.predict, batch.path, noise, level)
+        chex.assert_equal_shape([predicted, target])  # a broadcast would train on nonsense
+        square = (predicted - target) ** 2
+        clean, _ = sampling.to_sample_and_noise(f.schedule, f.predict, predicted, noisy, level)
+        if f.ends:  # they are given, not predicted
+            square, clean = square[:, 1:-1], sampling.clamp(clean, start, goal)
+        return jnp.mean(square, axis=(1, 2)), clean
+
+    # ------------------------------------------------------------ data
+
+    def _split(self, expert: Expert) -> tuple[Expert, Expert]:
+        """The examples to train on, from the first one on, and the last ones, held out."""
+        d, count = self.data, len(expert.points)
+        if self._stretched and d.crop:
+            raise RequestError(
+                f"data.crop = True: the paths of {d.path} are stretched (published), a part of one is no path"
+            )
+        if d.held_out >= count:
+            raise RequestError(f"data.held_out = {d.held_out}: {d.path} has {count} examples in all")
+        if d.limit > count - d.held_out:
+            raise RequestError(
+                f"data.limit = {d.limit}: {d.path} has {count} examples, {d.held_out} of them held out"
+            )
+        last = d.limit or count - d.held_out
+        return Expert(*(a[:last] for a in expert)), Expert(*(a[-d.held_out :] for a in expert))
+
+    def _draw(self, key: jax.Array, expert: Expert, step: jax.Array) -> Examples:
+        """The batch of `step`: the next examples of one shuffled pass over the data after another."""
+        key = jax.random.fold_in(key, TRAIN_STREAM)
+        order_key, view_key = jax.random.split(key)
+        count = len(expert.points)
+
+        def one(position):
+            order = jax.random.fold_in(order_key, position // count)
+            index = rollout.shuffled(order, position % count, count)
+            moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
+            example = jax.tree.map(lambda a: a[index], expert)
+            moment = jax.random.randint(moment_key, (), 0, jnp.maximum(example.length, 1))
+            symmetry = jax.random.randint(symmetry_key, (), 0, SYMMETRIES)
+            return self._view(
+                example, moment if self.data.crop else 0, symmetry if self.data.symmetries else 0
+            )
+
+        return jax.vmap(one)(step * self._batch_size + jnp.arange(self._batch_size))
+
+    def _view(self, example: Expert, moment: jax.Array | int, symmetry: jax.Array | int) -> Examples:
+        """One example (no leading axes) from `moment` on, turned or mirrored."""
+        f, later = self.fields, self.fields.points - 1
+        steps = (later if self.data.crop else 0) + (later if "forecast" in f.channels else 0)
+        obstacles = course(example.positions, example.velocities, f.size, steps)
+        points = example.points[jnp.minimum(moment + jnp.arange(f.points), later)]
+        middle = (f.size - 1) / 2
+        cells = [points, example.goal, obstacles[0]]
+        points, goal, positions = (middle + turned(symmetry, x - middle) for x in cells)
+        velocities = turned(symmetry, obstacles[1])
+        image = raster.draw(
+            f.channels,
+            turned_map(symmetry, example.static),
+            positions[moment],
+            velocities[moment],
+            positions[moment + jnp.array(raster.slice_steps(f.slices, f.points))],
+            f.obstacle_radius,
+        )
+        path, goal = (from_cells(f.coordinates, f.size, x) for x in (points, goal))
+        return Examples(path, image, jnp.concatenate([path[0], goal]))
+
+    # ------------------------------------------------------------ evaluation
+
+    def _evaluate(self, key: jax.Array, expert: Expert, params: Any) -> dict[str, jax.Array]:
+        """Held-out losses at fixed noise, and how far, in cells, the implied clean path is from the expert's.
+
+        The yardstick is the straight line, at the pace of an expert whom nothing stands in the way of.
+        """
+        f, count = self.fields, len(expert.points)
+        batch = jax.vmap(lambda example: self._view(example, 0, 0))(expert)
+        if count % self._mesh.size == 0:
+            batch = jax.lax.with_sharding_constraint(batch, sharding.over_batch(self._mesh))
+        noise = jax.random.normal(jax.random.fold_in(key, EVAL_STREAM), batch.path.shape)
+        code = self._encode(params, batch)
+        errors = functools.partial(self._errors, params, batch, code)
+        results = {"eval/loss": jnp.mean(errors((jnp.arange(count) + 0.5) / count, noise)[0])}
+        for level in LEVELS:
+            error, clean = errors(jnp.full((count,), level), noise)
+            results[f"eval/loss_{level}"] = jnp.mean(error)
+            away = to_cells(f.coordinates, f.size, clean) - expert.points
+            results[f"eval/error_{level}"] = root_mean_square(away)
+        moves = jnp.max(jnp.abs(expert.points[:, 0] - expert.goal), axis=-1)
+        arrival = f.points - 1 if self._stretched else moves
+        line = straight(expert.points[:, 0], expert.goal, arrival, f.points)
+        return results | {"eval/straight/error": root_mean_square(line - expert.points)}
+
+
+# ---------------------------------------------------------------- functions of one example
+
+
+def from_cells(coordinates: str, size: int, cells: jax.Array) -> jax.Array:
+    """Positions in cells as the model has them: "centred", about in [-1, 1], or "unit", in [0, 1]."""
+    return 2 * cells / size - 1 if coordinates == "centred" else cells / size
+
+
+def to_cells(coordinates: str, size: int, x: jax.Array) -> jax.Array:
+    """The inverse of `from_cells`."""
+    return (x + 1) * size / 2 if coordinates == "centred" else x * size
+
+
+def course(position: jax.Array, velocity: jax.Array, size: int, steps: int) -> tuple[jax.Array, jax.Array]:
+    """Positions and velocities [steps + 1, N, 2] of bouncing obstacles [N, 2], now and after each step."""
+
+    def body(state, _):
+        return dynamics.bounce(*state, size), state
+
+    return jax.lax.scan(body, (position, velocity), length=steps + 1)[1]
+
+
+def turned(symmetry: jax.Array | int, vectors: jax.Array) -> jax.Array:
+    """Vectors [..., 2] under a symmetry of the square, 0 to 7; 0 changes nothing."""
+    swapped = jnp.where(symmetry & 1, vectors[..., ::-1], vectors)
+    return swapped * jnp.where(jnp.array([symmetry & 2, symmetry & 4]), -1, 1)
+
+
+def turned_map(symmetry: jax.Array | int, cells: jax.Array) -> jax.Array:
+    """A square map [R, R] under the symmetry that takes its cells where `turned` takes their centres."""
+    cells = jnp.where(symmetry & 1, cells.T, cells)
+    cells = jnp.where(symmetry & 2, cells[::-1], cells)
+    return jnp.where(symmetry & 4, cells[:, ::-1], cells)
+
+
+def straight(start: jax.Array, goal: jax.Array, arrival: jax.Array | int, points: int) -> jax.Array:
+    """Paths [B, points, 2] in a straight line from start to goal [B, 2], there after `arrival` [B] steps."""
+    share = jnp.arange(points) / jnp.maximum(jnp.broadcast_to(arrival, start.shape[:1]), 1)[:, None]
+    return start[:, None] + jnp.minimum(share, 1)[..., None] * (goal - start)[:, None]
+
+
+def root_mean_square(distance: jax.Array) -> jax.Array:
+    """Of the lengths of vectors [..., 2]."""
+    return jnp.sqrt(jnp.mean(jnp.sum(distance**2, axis=-1)))
