@@ -86,8 +86,14 @@ def _draw_paths(model, config, tree, request: diffusion.Request, *, level: float
     samples = request.noise.shape[1]
     with jax.default_matmul_precision("highest"):
         codes = jnp.repeat(apply(request.map, request.ends, method="encode"), samples, axis=0)
-        denoise = sampling.guided(apply, codes, plan["map_guidance"])
-        start, goal = jnp.split(jnp.repeat(request.ends, samples, axis=0), 2, axis=1)
+        lines = jnp.repeat(request.line, samples, axis=0)
+
+        def network(x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
+            seen = jnp.tile(lines, (len(x) // len(lines), 1, 1))
+            return apply(jnp.concatenate([x, seen], axis=-1), t, code)
+
+        denoise = sampling.guided(network, codes, plan["map_guidance"])
+        start, goal = diffusion.clean_ends(fields, jnp.repeat(request.ends, samples, axis=0))
         noises, initial = diffusion.flat(request)
         if plan["sampler"] == "published":
             drawn = sampling.sample_published(denoise, noises, start, goal, plan["steps"])
@@ -96,6 +102,6 @@ def _draw_paths(model, config, tree, request: diffusion.Request, *, level: float
                 denoise, initial, noises[0], start, goal,
                 schedule=fields["schedule"], predict=fields["predict"],
                 steps=diffusion.steps_from(plan, level), level=level,
-                guide=diffusion.guide(fields, plan, request.field, speed),
+                guide=diffusion.guide(fields, plan, request, speed),
             )  # fmt: skip
         return drawn.reshape(request.initial.shape)

@@ -37,8 +37,8 @@ SHORTEST = 10  # points; the original keeps plans of more
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Command line; see the module docstring."""
     options = _parser().parse_args(arguments)
-    if options.count < 1 or options.jobs < 1 or options.first < 0:
-        raise RequestError("--count and --jobs: at least 1; --first: at least 0")
+    if options.count < 1 or options.jobs < 1 or not 0 <= options.first < 2**31:
+        raise RequestError("--count and --jobs: at least 1; --first: 0 to 2147483647")
     files.check_writable(options.out)
     parts = options.out.with_name(options.out.name + ".parts")
     described = {"published": options.published, "first": options.first}

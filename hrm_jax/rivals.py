@@ -49,10 +49,8 @@ def make_planner(
         return Rival(PLANNERS[name](rules), name, {})
     config, params = networks.read_model(path, diffusion.NETWORKS)
     check_world(path, config.get("world", {}), asked)
-    if config["model"]["points"] != rules.points:
-        raise RequestError(
-            f'{path}: plans {config["model"]["points"]} points; protocol "{rules.name}" wants {rules.points}'
-        )
+    if (points := config["model"].get("points")) != rules.points:
+        raise RequestError(f'{path}: plans {points} points; protocol "{rules.name}" wants {rules.points}')
     try:
         needed = diffusion.check_plan(config)["forecast"] == "predictor"
         predict = make_predictor(predictor, backend, asked) if needed and predictor else None

@@ -20,7 +20,7 @@ CHANNELS = ("occupancy", "static", "obstacles", "velocity", "forecast")
 CONDITIONS = ("full", "published")
 PREDICTS = ("noise", "sample", "velocity")
 SCHEDULES = ("linear", "cosine")
-COORDINATES = ("centred", "unit")
+COORDINATES = ("line", "unit")
 Weights = dict[str, jax.Array]
 
 
@@ -39,7 +39,7 @@ class DenoiserConfig:
     condition: str = "full"  # "published": half of the map's code and all of the ends' are cut off (F24)
     predict: str = "sample"
     schedule: str = "linear"
-    coordinates: str = "centred"  # 2 x / size - 1; "unit": x / size
+    coordinates: str = "line"  # offsets from the timed straight line; "unit": positions over size
     ends: bool = True  # the noisy path's end points are clean in training, as they are in sampling
     map_dropout: float = 0.1  # chance that training hides the map's code
 
@@ -63,6 +63,11 @@ class DenoiserConfig:
             raise RequestError(f"model.obstacle_radius = {self.obstacle_radius}: more than 0 (cells)")
         if not 0 <= self.map_dropout < 1:
             raise RequestError(f"model.map_dropout = {self.map_dropout}: at least 0 and less than 1")
+
+    @property
+    def inputs(self) -> int:
+        """Channels of a noisy path as the network sees it: offsets come with the line that they are from."""
+        return 4 if self.coordinates == "line" else 2
 
     @property
     def map_channels(self) -> int:
@@ -111,7 +116,7 @@ class Denoiser(nn.Module):
     config: Any
 
     def encode(self, grid: jax.Array, ends: jax.Array) -> jax.Array:
-        """Maps [B, size, size, C] and ends [B, 4] (start, goal; model coordinates) to a code [B, 2 D].
+        """Maps [B, size, size, C] and ends [B, 4] (start, goal) to a code [B, 2 D].
 
         The first half of the code is the map's, the second the ends'.
         """
@@ -119,7 +124,7 @@ class Denoiser(nn.Module):
         return jnp.concatenate([encode_map(w["map"], grid), dense(w["ends"], ends)], axis=-1)
 
     def __call__(self, x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
-        """Noisy paths x [B, P, 2] (model coordinates) at noise levels t [B] in [0, 1]: [B, P, 2]."""
+        """Noisy paths x [B, P, 2 or 4] at noise levels t [B] in [0, 1]: [B, P, 2]."""
         return self._denoise(self._weights(), x, t, code)
 
 
@@ -140,7 +145,7 @@ class PathUNet(Denoiser):
             "map": declare_map(self, stages, (c.size // 8) ** 2 * 2 * w, 4 * w),
             "ends": layers.declare(self, "ends", **affine(4, 4 * w)),
             "time": declare_time(self, (1, 4 * w, 4 * w, 4 * w)),
-            "down1": self._block("down1", 2, w),
+            "down1": self._block("down1", c.inputs, w),
             "down2": self._block("down2", w, 2 * w),
             "attention1": self._attention("attention1", 2 * w),
             "middle1": self._block("middle1", 2 * w, 4 * w, code),
@@ -208,7 +213,7 @@ class PathConvNet(Denoiser):
     @nn.compact
     def _weights(self) -> dict[str, Weights]:
         c, w = self.config, self.config.width
-        hidden, first = w // 2, layers.uniform_fan_in(3 * (2 + 2 * w))
+        hidden, first = w // 2, layers.uniform_fan_in(3 * (c.inputs + 2 * w))
         stages = ((3, c.map_channels, w // 4), (3, w // 4, w // 2))
         return {
             "map": declare_map(self, stages, (c.size // 4) ** 2 * (w // 2), w),
@@ -217,7 +222,7 @@ class PathConvNet(Denoiser):
             "path": layers.declare(
                 self,
                 "path",
-                conv1_kernel=(first, (6, hidden)),
+                conv1_kernel=(first, (3 * c.inputs, hidden)),
                 conv1_bias=(first, (hidden,)),
                 code_kernel=(first, (3, 2 * w, hidden)),
                 **affine(3 * hidden, hidden, "conv2_"),

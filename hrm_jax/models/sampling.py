@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 Denoise = Callable[[jax.Array, jax.Array], jax.Array]
 Guide = Callable[[jax.Array, jax.Array], jax.Array]
-CLIP = 1.5  # no clean path leaves [-CLIP, CLIP]: the map is [-1, 1], or [0, 1]
+CLIP = 8.0  # no clean path leaves [-CLIP, CLIP] in the model's coordinates
 ALPHA_FLOOR = 1e-2  # where alpha is smaller, a predicted noise says next to nothing of the sample
 SIGMA_FLOOR = 1e-4  # below the last level of any sampler
 BETA_RANGE = (1e-4, 0.02)  # the originals' clip of a cosine schedule's betas (fault F25)

@@ -19,7 +19,7 @@ Denoise = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Guide = Callable[[np.ndarray, float], np.ndarray]
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
 EPS = np.float32(1e-5)
-CLIP = np.float32(1.5)
+CLIP = np.float32(8)
 ALPHA_FLOOR = np.float32(1e-2)
 
 
@@ -51,7 +51,8 @@ class Denoiser:
             {"velocity": 2, "forecast": self.model["slices"]}.get(name, 1) for name in self.model["channels"]
         )
         code = self.encode(np.zeros((1, size, size, channels)), np.zeros((1, 4)))
-        found = self.denoise(np.zeros((1, points, 2)), np.zeros(1), code).shape
+        inputs = 4 if self.model["coordinates"] == "line" else 2
+        found = self.denoise(np.zeros((1, points, inputs)), np.zeros(1), code).shape
         if found != (1, points, 2):
             raise ValueError(f"output of shape {list(found)}")
 
@@ -60,7 +61,7 @@ class Denoiser:
         return _in_blocks(self._network.encode, maps, ends)
 
     def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-        """Noisy paths x [B, P, 2] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
+        """Noisy paths x [B, P, 2 or 4] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
         return _in_blocks(self._network.denoise, x, t, code)
 
 

@@ -18,6 +18,7 @@ from hrm_jax.planning.path_protocols import PathProtocol
 from hrm_jax.planning.space_time_field import Field
 
 NETWORKS = tuple(denoiser.NETWORKS)
+OFFSET = 4.0  # cells to the unit, of offsets from the straight line; as in training
 BLOCK = 50  # episodes denoised at a time
 PLAN = ("sampler", "steps", "samples", "map_guidance", "forecast", "cost_guidance", "refine", "replan",
         "warm", "seed")  # fmt: skip
@@ -26,10 +27,11 @@ Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T,
 
 
 class Request(NamedTuple):
-    """What a sampler turns into paths. Ends, initial paths and noise are in the model's coordinates."""
+    """What a sampler turns into paths. Initial paths and noise are in the model's coordinates."""
 
     map: np.ndarray  # float32 [A, R, C, channels]
-    ends: np.ndarray  # float32 [A, 4], start and goal
+    ends: np.ndarray  # float32 [A, 4], start and goal, over the map
+    line: np.ndarray  # float32 [A, P, 2], the timed straight line, in [-1, 1]; [A, P, 0] where unused
     initial: np.ndarray  # float32 [A, S, P, 2], what is begun from at a level below 1
     noise: np.ndarray  # float32 [A, S, draws, P, 2]
     level: float  # of noise at the beginning
@@ -58,8 +60,14 @@ class NumpySampler:
         model, plan = self.config["model"], self.config["plan"]
         samples = request.noise.shape[1]
         codes = np.repeat(self._denoiser.encode(request.map, request.ends), samples, axis=0)
-        denoise = denoiser.guided(self._denoiser.denoise, codes, plan["map_guidance"])
-        start, goal = np.split(np.repeat(request.ends, samples, axis=0), 2, axis=1)
+        lines = np.repeat(request.line, samples, axis=0)
+
+        def network(x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
+            seen = np.tile(lines, (len(x) // len(lines), 1, 1))
+            return self._denoiser.denoise(np.concatenate([x, seen], axis=-1), t, code)
+
+        denoise = denoiser.guided(network, codes, plan["map_guidance"])
+        start, goal = clean_ends(model, np.repeat(request.ends, samples, axis=0))
         noises, initial = flat(request)
         if plan["sampler"] == "published":
             drawn = denoiser.sample_published(denoise, noises, start, goal, plan["steps"])
@@ -67,7 +75,7 @@ class NumpySampler:
             drawn = denoiser.sample(
                 denoise, initial, noises[0], start, goal,
                 schedule=model["schedule"], predict=model["predict"], steps=steps_from(plan, request.level),
-                level=request.level, guide=guide(model, plan, request.field, speed),
+                level=request.level, guide=guide(model, plan, request, speed),
             )  # fmt: skip
         return drawn.reshape(request.initial.shape)
 
@@ -96,9 +104,9 @@ class DiffusionPlanner:
     def _plan_block(self, view: View, previous: np.ndarray | None) -> Planned:
         believed = self._believe(view)
         field = space_time_field.make(view.static, believed)
-        samples = self._cells(
-            self._sampler(self._request(view, believed, field, previous), self._rules.speed)
-        )
+        request = self._request(view, believed, field, previous)
+        drawn = self._sampler(request, self._rules.speed)
+        samples = to_cells(self._model, drawn.astype(float), request.line)
         worlds = np.arange(len(samples))
         if self._plan["sampler"] == "published":
             distance = refinement.distance_map(view.static, view.history[:, -1])
@@ -134,22 +142,19 @@ class DiffusionPlanner:
         draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
         shape = (plan["samples"], draws, self._rules.points, 2)
         noise = np.stack([_noise(plan["seed"], i, view.time, shape) for i in view.ids])
-        last = np.zeros((len(noise), *shape[2:])) if previous is None else self._units(previous)
+        ends, lines = frame(model, view.agent, view.goal, self._rules.points)
+        last = np.zeros((len(noise), *shape[2:]))
+        if previous is not None:
+            last = to_units(model, previous, lines)
         return Request(
             map=conditions.draw(*drawn),
-            ends=np.concatenate([self._units(view.agent), self._units(view.goal)], axis=1),
+            ends=ends,
+            line=lines,
             initial=np.repeat(last[:, None], plan["samples"], axis=1).astype(np.float32),
             noise=noise,
             level=1.0 if previous is None else plan["warm"],
             field=field,
         )
-
-    def _units(self, cells: np.ndarray) -> np.ndarray:
-        """Cells in the model's coordinates, float32."""
-        return to_units(self._model, cells).astype(np.float32)
-
-    def _cells(self, units: np.ndarray) -> np.ndarray:
-        return to_cells(self._model, units.astype(float))
 
 
 def check_plan(config: dict[str, Any]) -> dict[str, Any]:
@@ -180,27 +185,62 @@ def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
     return np.concatenate([history[:, -1:], predicted], axis=1)
 
 
-def to_units(model: dict[str, Any], cells: np.ndarray) -> np.ndarray:
-    """Cells in the model's coordinates: "centred" about in [-1, 1], or "unit" in [0, 1]."""
-    return 2 * cells / model["size"] - 1 if model["coordinates"] == "centred" else cells / model["size"]
+def frame(
+    model: dict[str, Any], start: np.ndarray, goal: np.ndarray, points: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends [A, 4] and straight line [A, P, 2 or 0] of paths from start to goal [A, 2], as the model has them.
+
+    The line goes at the pace of an expert whom nothing stands in the way of: a diagonal is one step.
+    """
+    ends = np.concatenate([start, goal], axis=1)
+    if model["coordinates"] == "unit":
+        return (ends / model["size"]).astype(np.float32), np.zeros((len(ends), points, 0), np.float32)
+    moves = np.maximum(np.abs(goal - start).max(axis=1), 1.0)
+    share = np.minimum(np.arange(points) / moves[:, None], 1.0)[..., None]
+    line = start[:, None] + share * (goal - start)[:, None]
+    ends, line = ((2 * cells / model["size"] - 1).astype(np.float32) for cells in (ends, line))
+    return ends, line
 
 
-def to_cells(model: dict[str, Any], units: np.ndarray) -> np.ndarray:
-    """The inverse of `to_units`; for the arrays of jax too."""
-    return (units + 1) * (model["size"] / 2) if model["coordinates"] == "centred" else units * model["size"]
+def clean_ends(model: dict[str, Any], ends):
+    """First and last points [B, 2] of paths with these ends [B, 4], in the model's coordinates."""
+    start, goal = ends[:, :2], ends[:, 2:]
+    return (0 * start, 0 * goal) if model["coordinates"] == "line" else (start, goal)
 
 
-def guide(model: dict[str, Any], plan: dict[str, Any], field: Field, speed: float) -> Callable | None:
+def to_units(model: dict[str, Any], cells, line):
+    """Paths [A, ..., P, 2] in cells in the model's coordinates; for the arrays of NumPy and jax.
+
+    "line": offsets from the line, over OFFSET; "unit": positions over the size of the map.
+    """
+    if model["coordinates"] == "unit":
+        return cells / model["size"]
+    return (cells - _line_cells(model, line, cells.ndim)) / OFFSET
+
+
+def to_cells(model: dict[str, Any], units, line):
+    """The inverse of `to_units`."""
+    if model["coordinates"] == "unit":
+        return units * model["size"]
+    return OFFSET * units + _line_cells(model, line, units.ndim)
+
+
+def _line_cells(model: dict[str, Any], line, ndim: int):
+    """Lines [A, P, 2] in cells, with axes for the samples of arrays of `ndim` axes."""
+    cells = (line + 1) * (model["size"] / 2)
+    return cells.reshape(len(line), *[1] * (ndim - 3), *line.shape[1:])
+
+
+def guide(model: dict[str, Any], plan: dict[str, Any], request: Request, speed: float) -> Callable | None:
     """Cost guidance of the predicted clean paths [A * S, P, 2], for the arrays of NumPy and jax; or None."""
     if not plan["cost_guidance"]:
         return None
 
     def descend(clean, share):
-        episodes = len(field.distance)
-        paths = to_cells(model, clean).reshape(episodes, -1, *clean.shape[1:])
+        paths = to_cells(model, clean.reshape(request.initial.shape), request.line)
         for _ in range(plan["cost_guidance"]):
-            paths = space_time_field.descend(field, paths, speed)
-        return to_units(model, paths).reshape(clean.shape)
+            paths = space_time_field.descend(request.field, paths, speed)
+        return to_units(model, paths, request.line).reshape(clean.shape)
 
     return descend
 

@@ -76,7 +76,7 @@ def refine(field: Field, paths: np.ndarray, iterations: int, speed: float) -> np
 
 
 def keep_pace(paths: np.ndarray, speed: float) -> np.ndarray:
-    """Paths [A, S, P, 2] whose points are drawn to their neighbours, from the start on and then from the goal.
+    """Paths [A, S, P, 2] whose points are drawn to their neighbours, from the start on, then from the goal.
 
     Where the goal is within reach, no step is then longer than `speed`.
     """

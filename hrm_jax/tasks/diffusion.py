@@ -26,6 +26,7 @@ from hrm_jax.gridworld import dynamics, raster, rollout
 from hrm_jax.models import diffusion, sampling
 
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
+OFFSET = 4.0  # cells to the unit, of offsets from the straight line: about their spread
 LEVELS = (0.1, 0.5, 0.9)  # noise levels at which the held-out loss is reported alone
 SYMMETRIES = 8  # of the square: bit 0 swaps the axes, then bits 1 and 2 mirror rows and columns
 
@@ -63,11 +64,12 @@ class Expert(NamedTuple):
 
 
 class Examples(NamedTuple):
-    """What a denoiser is trained on. Paths and ends in the model's coordinates."""
+    """What a denoiser is trained on."""
 
-    path: jax.Array  # [B, P, 2]
+    path: jax.Array  # [B, P, 2], in the model's coordinates
+    line: jax.Array  # [B, P, 2]: the timed straight line that they start from, in [-1, 1]; [B, P, 0] without
     map: jax.Array  # [B, R, C, channels]
-    ends: jax.Array  # [B, 4]: start, goal
+    ends: jax.Array  # [B, 4]: start, goal, over the map
 
 
 def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
@@ -154,12 +156,14 @@ class Diffusion:
         self, params: Any, batch: Examples, code: jax.Array, level: jax.Array, noise: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Squared errors [B] of predictions at `level` [B], and the clean paths [B, P, 2] that they imply."""
-        f, start, goal = self.fields, batch.ends[:, :2], batch.ends[:, 2:]
+        f = self.fields
+        start, goal = clean_ends(f.coordinates, batch.ends)
         alpha, sigma = (a[:, None, None] for a in sampling.mix(f.schedule, level))
         noisy = alpha * batch.path + sigma * noise
         if f.ends:
             noisy = sampling.clamp(noisy, start, goal)
-        predicted = self.model.apply({"params": params}, noisy, level, code)
+        seen = jnp.concatenate([noisy, batch.line], axis=-1)
+        predicted = self.model.apply({"params": params}, seen, level, code)
         target = sampling.target(f.schedule, f.predict, batch.path, noise, level)
         chex.assert_equal_shape([predicted, target])  # a broadcast would train on nonsense
         square = (predicted - target) ** 2
@@ -197,7 +201,9 @@ class Diffusion:
             index = rollout.shuffled(order, position % count, count)
             moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
             example = jax.tree.map(lambda a: a[index], expert)
-            moment = jax.random.randint(moment_key, (), 0, jnp.maximum(example.length, 1))
+            # Whole paths are half of the examples: they are what a first plan is.
+            moment = jax.random.randint(moment_key, (), -example.length, jnp.maximum(example.length, 1))
+            moment = jnp.maximum(moment, 0)
             symmetry = jax.random.randint(symmetry_key, (), 0, SYMMETRIES)
             return self._view(
                 example, moment if self.data.crop else 0, symmetry if self.data.symmetries else 0
@@ -223,8 +229,11 @@ class Diffusion:
             positions[moment + jnp.array(raster.slice_steps(f.slices, f.points))],
             f.obstacle_radius,
         )
-        path, goal = (from_cells(f.coordinates, f.size, x) for x in (points, goal))
-        return Examples(path, image, jnp.concatenate([path[0], goal]))
+        ends = jnp.concatenate([points[0], goal])
+        if f.coordinates == "unit":
+            return Examples(points / f.size, points[:, :0], image, ends / f.size)
+        line = straight(points[:1], goal[None], moves(points[:1], goal[None]), f.points)[0]
+        return Examples((points - line) / OFFSET, 2 * line / f.size - 1, image, 2 * ends / f.size - 1)
 
     # ------------------------------------------------------------ evaluation
 
@@ -244,10 +253,9 @@ class Diffusion:
         for level in LEVELS:
             error, clean = errors(jnp.full((count,), level), noise)
             results[f"eval/loss_{level}"] = jnp.mean(error)
-            away = to_cells(f.coordinates, f.size, clean) - expert.points
-            results[f"eval/error_{level}"] = root_mean_square(away)
-        moves = jnp.max(jnp.abs(expert.points[:, 0] - expert.goal), axis=-1)
-        arrival = f.points - 1 if self._stretched else moves
+            cells = OFFSET if f.coordinates == "line" else f.size
+            results[f"eval/error_{level}"] = cells * root_mean_square(clean - batch.path)
+        arrival = f.points - 1 if self._stretched else moves(expert.points[:, 0], expert.goal)
         line = straight(expert.points[:, 0], expert.goal, arrival, f.points)
         return results | {"eval/straight/error": root_mean_square(line - expert.points)}
 
@@ -255,14 +263,18 @@ class Diffusion:
 # ---------------------------------------------------------------- functions of one example
 
 
-def from_cells(coordinates: str, size: int, cells: jax.Array) -> jax.Array:
-    """Positions in cells as the model has them: "centred", about in [-1, 1], or "unit", in [0, 1]."""
-    return 2 * cells / size - 1 if coordinates == "centred" else cells / size
+def clean_ends(coordinates: str, ends: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First and last points [B, 2] of paths with these ends [B, 4], in the model's coordinates.
+
+    An offset from the straight line between the ends is nothing there.
+    """
+    start, goal = ends[:, :2], ends[:, 2:]
+    return (jnp.zeros_like(start), jnp.zeros_like(goal)) if coordinates == "line" else (start, goal)
 
 
-def to_cells(coordinates: str, size: int, x: jax.Array) -> jax.Array:
-    """The inverse of `from_cells`."""
-    return (x + 1) * size / 2 if coordinates == "centred" else x * size
+def moves(start: jax.Array, goal: jax.Array) -> jax.Array:
+    """Steps [B] that the expert takes from start to goal [B, 2] where nothing is in its way."""
+    return jnp.max(jnp.abs(goal - start), axis=-1)
 
 
 def course(position: jax.Array, velocity: jax.Array, size: int, steps: int) -> tuple[jax.Array, jax.Array]:
