@@ -1,4 +1,4 @@
-"""The published predictors written plainly in PyTorch (specs/cloud.md §1.4): what training.py compares with.
+"""The published networks written plainly in PyTorch (cloud.md §1.4, §4.1): what benchmarks compare with.
 
 Parameter names are the originals', so `hrm_jax.interop.convert` gives ours the same weights.
 """
@@ -112,3 +112,54 @@ def training_step(model: nn.Module, compiled: bool):
         return loss.detach()
 
     return step
+
+
+def published_denoiser(
+    state: dict[str, torch.Tensor],
+    x: torch.Tensor,
+    t: torch.Tensor,
+    grid: torch.Tensor,
+    ends: torch.Tensor,
+    heads: int = 4,
+    groups: int = 8,
+) -> torch.Tensor:
+    """The path denoiser v2 (cloud.md §4.1) with the parameters `state`, channels first as in the original.
+
+    x [B, 2, P], t [B, 1], grid [B, 1, R, R], ends [B, 4]; the noise [B, 2, P].
+    """
+
+    def linear(name, h):
+        return functional.linear(h, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def conv(name, h, padding=1):
+        return functional.conv1d(h, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding)
+
+    def norm(name, h):
+        return functional.group_norm(h, groups, state[f"{name}.weight"], state[f"{name}.bias"])
+
+    def block(name, h):
+        inner = functional.silu(norm(f"{name}.norm1", conv(f"{name}.conv1", h)))
+        inner = inner + linear(f"{name}.time_proj", time)[:, :, None]
+        inner = functional.silu(norm(f"{name}.norm2", conv(f"{name}.conv2", inner)))
+        return inner + (conv(f"{name}.skip", h, 0) if f"{name}.skip.weight" in state else h)
+
+    def attend(name, h):
+        packed = conv(f"{name}.qkv", norm(f"{name}.norm", h), 0)
+        q, k, v = packed.reshape(len(h), 3, heads, -1, h.shape[-1]).transpose(-1, -2).unbind(1)
+        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
+        return h + conv(f"{name}.proj", mixed.reshape(h.shape), 0)
+
+    seen = grid
+    for i, padding in ((0, 2), (2, 2), (4, 1)):
+        weight, bias = state[f"map_enc.{i}.weight"], state[f"map_enc.{i}.bias"]
+        seen = functional.silu(functional.conv2d(seen, weight, bias, stride=2, padding=padding))
+    code = torch.cat([linear("map_enc.7", seen.flatten(1)), linear("coord_enc", ends)], dim=1)
+    time = linear("time_mlp.0", t)
+    for i in (2, 4):
+        time = linear(f"time_mlp.{i}", functional.silu(time))
+    h1 = block("down1", x)
+    h2 = attend("attn1", block("down2", h1))
+    code = code[:, : h2.shape[1], None].expand(-1, -1, x.shape[-1])
+    h = block("mid2", attend("mid_attn", block("mid1", torch.cat([h2, code], dim=1))))
+    h = block("up2", torch.cat([block("up1", torch.cat([h, h2], dim=1)), h1], dim=1))
+    return conv("out", attend("attn2", h))

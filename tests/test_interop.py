@@ -320,47 +320,6 @@ def test_golden_denoiser(command, tmp_path):
     assert "shapes" in _refused(command, "golden", changed)
 
 
-def _torch_denoiser(torch, state, x, t, grid, ends, heads, groups=8):
-    """cloud.md §4.1, channels first as in the original."""
-    functional = torch.nn.functional
-
-    def linear(name, h):
-        return functional.linear(h, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    def conv(name, h, padding=1):
-        return functional.conv1d(h, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding)
-
-    def norm(name, h):
-        return functional.group_norm(h, groups, state[f"{name}.weight"], state[f"{name}.bias"])
-
-    def block(name, h):
-        inner = functional.silu(norm(f"{name}.norm1", conv(f"{name}.conv1", h)))
-        inner = inner + linear(f"{name}.time_proj", time)[:, :, None]
-        inner = functional.silu(norm(f"{name}.norm2", conv(f"{name}.conv2", inner)))
-        return inner + (conv(f"{name}.skip", h, 0) if f"{name}.skip.weight" in state else h)
-
-    def attend(name, h):
-        packed = conv(f"{name}.qkv", norm(f"{name}.norm", h), 0)
-        q, k, v = packed.reshape(len(h), 3, heads, -1, h.shape[-1]).transpose(-1, -2).unbind(1)
-        mixed = functional.scaled_dot_product_attention(q, k, v).transpose(-1, -2)
-        return h + conv(f"{name}.proj", mixed.reshape(h.shape), 0)
-
-    seen = grid
-    for i, padding in ((0, 2), (2, 2), (4, 1)):
-        weight, bias = state[f"map_enc.{i}.weight"], state[f"map_enc.{i}.bias"]
-        seen = functional.silu(functional.conv2d(seen, weight, bias, stride=2, padding=padding))
-    code = torch.cat([linear("map_enc.7", seen.flatten(1)), linear("coord_enc", ends)], dim=1)
-    time = linear("time_mlp.0", t)
-    for i in (2, 4):
-        time = linear(f"time_mlp.{i}", functional.silu(time))
-    h1 = block("down1", x)
-    h2 = attend("attn1", block("down2", h1))
-    code = code[:, : h2.shape[1], None].expand(-1, -1, x.shape[-1])
-    h = block("mid2", attend("mid_attn", block("mid1", torch.cat([h2, code], dim=1))))
-    h = block("up2", torch.cat([block("up1", torch.cat([h, h2], dim=1)), h1], dim=1))
-    return conv("out", attend("attn2", h))
-
-
 def _denoiser_shapes(width):
     """The original's names and shapes at another width: its sizes are multiples of the published 64."""
     whole = _arrays(DENOISER)
@@ -371,6 +330,8 @@ def _denoiser_shapes(width):
 
 def test_golden_and_import_of_another_denoiser_by_torch(command, tmp_path):
     torch = pytest.importorskip("torch")
+    from benchmarks import peers
+
     shapes, rng, out = _denoiser_shapes(16), np.random.default_rng(3), tmp_path / "model.npz"
     names = {"names": np.array(list(shapes)), "shapes": np.array([str(s) for s in shapes.values()])}
     np.savez(tmp_path / "weights.npz", **names, seed=np.array(11))
@@ -379,7 +340,7 @@ def test_golden_and_import_of_another_denoiser_by_torch(command, tmp_path):
         rng.random(shape).astype(np.float32) for shape in ((3, 2, 20), (3, 1), (3, 1, 64, 64), (3, 4))
     )
     arguments = [torch.from_numpy(a) for a in (x, t, grid, ends)]
-    y = _torch_denoiser(torch, {k: torch.from_numpy(a) for k, a in state.items()}, *arguments, heads=2)
+    y = peers.published_denoiser({k: torch.from_numpy(a) for k, a in state.items()}, *arguments, heads=2)
     given = {"in/x": x, "in/t": t, "in/grid": grid, "in/sg": ends, "out/y": y.numpy()}
     said = {"config/family": np.array("diffusion/v2"), "config/heads": np.array(2)}
     np.savez(tmp_path / "golden.npz", **names, **given, **said, seed=np.array(11))
