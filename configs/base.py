@@ -143,7 +143,7 @@ def path_unet() -> ConfigDict:
     m.condition = "full"  # full | published (start, goal and half of the map never enter, fault F24)
     m.predict = "sample"  # noise | sample | velocity
     m.schedule = "linear"  # linear: signal 1 - t, noise t | cosine: cos(pi t / 2), sin(pi t / 2)
-    m.coordinates = "line"  # line: offsets from the timed straight line | unit: positions over size
+    m.coordinates = "line"  # line: offsets along and across the timed straight line | unit: x / size
     m.ends = True  # start and goal of a noisy path are clean in training, as they are in sampling
     m.map_dropout = 0.1  # chance that training hides the map: what map_guidance needs
     return m

@@ -86,10 +86,10 @@ def _draw_paths(model, config, tree, request: diffusion.Request, *, level: float
     samples = request.noise.shape[1]
     with jax.default_matmul_precision("highest"):
         codes = jnp.repeat(apply(request.map, request.ends, method="encode"), samples, axis=0)
-        lines = jnp.repeat(request.line, samples, axis=0)
+        sight = jnp.repeat(request.sight, samples, axis=0)
 
         def network(x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
-            seen = jnp.tile(lines, (len(x) // len(lines), 1, 1))
+            seen = jnp.tile(sight, (len(x) // len(sight), 1, 1))
             return apply(jnp.concatenate([x, seen], axis=-1), t, code)
 
         denoise = sampling.guided(network, codes, plan["map_guidance"])

@@ -308,7 +308,7 @@ def _summary(result: episode.Result) -> dict:
         "collisions": outcomes.count(episode.COLLISION),
         "timeouts": outcomes.count(episode.TIMEOUT),
         **({"failures": result.failures} if result.failures else {}),
-        **({"prediction": errors} if errors else {}),
+        **({"prediction": errors} if errors and errors["mean"] else {}),
         "outcomes": outcomes,
     }
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from hrm_jax.gridworld.geometry import dot
 
+OFFSETS = tuple(1.4 * (i - 8) for i in range(17))  # cells across a line at which its corridor is looked at
 CHANNELS = ("occupancy", "static", "obstacles", "velocity", "forecast")
 
 
@@ -39,6 +40,43 @@ def draw(
         "forecast": lambda: jnp.moveaxis(jax.vmap(lambda p: discs(p, size, radius))(ahead), 0, -1),
     }
     return jnp.concatenate([drawn[name]().astype(jnp.float32) for name in channels], axis=-1)
+
+
+def axes(line: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Unit vectors [2] along and across the line [P, 2] from its first to its last point."""
+    travel = line[-1] - line[0]
+    length = jnp.sqrt(dot(travel, travel))
+    along = jnp.where(length > 0, travel / jnp.where(length > 0, length, 1), jnp.array([0.0, 1.0]))
+    return along, jnp.stack([-along[1], along[0]])
+
+
+def corridor(
+    channels: tuple[str, ...],
+    static: jax.Array,
+    tracks: jax.Array,
+    velocity: jax.Array,
+    line: jax.Array,
+    radius: float,
+) -> jax.Array:
+    """What stands beside each point of a line [P, 2] when it is passed: [P, features] float32.
+
+    At each of OFFSETS across the line: 1 at static cells and beyond the map [R, C]; how much of an
+    obstacle of `tracks` [P, N, 2] is there at the point's time; with "velocity", times its `velocity`
+    [N, 2] along and across.
+    """
+    along, across = axes(line)
+    place = line[:, None] + jnp.array(OFFSETS)[:, None] * across  # [P, K, 2]
+    cell = jnp.round(place).astype(jnp.int32)
+    outside = jnp.any((cell < 0) | (cell >= static.shape[0]), axis=-1)
+    inside = jnp.clip(cell, 0, static.shape[0] - 1)
+    away = place[:, :, None] - tracks[:, None]
+    square = dot(away, away)  # [P, K, N]
+    there = jnp.clip(radius + 1 - jnp.sqrt(jnp.min(square, axis=-1)), 0, 1)
+    seen = [outside | static[inside[..., 0], inside[..., 1]], there]
+    if "velocity" in channels:
+        nearest = velocity[jnp.argmin(square, axis=-1)]
+        seen += [there * dot(nearest, along), there * dot(nearest, across)]
+    return jnp.concatenate([part.astype(jnp.float32) for part in seen], axis=-1)
 
 
 def discs(position: jax.Array, size: int, radius: float) -> jax.Array:

@@ -20,6 +20,7 @@ CHANNELS = ("occupancy", "static", "obstacles", "velocity", "forecast")
 CONDITIONS = ("full", "published")
 PREDICTS = ("noise", "sample", "velocity")
 SCHEDULES = ("linear", "cosine")
+CORRIDOR = 17  # places across the line, at each of its points
 COORDINATES = ("line", "unit")
 Weights = dict[str, jax.Array]
 
@@ -39,7 +40,7 @@ class DenoiserConfig:
     condition: str = "full"  # "published": half of the map's code and all of the ends' are cut off (F24)
     predict: str = "sample"
     schedule: str = "linear"
-    coordinates: str = "line"  # offsets from the timed straight line; "unit": positions over size
+    coordinates: str = "line"  # offsets along and across the timed line; "unit": x / size
     ends: bool = True  # the noisy path's end points are clean in training, as they are in sampling
     map_dropout: float = 0.1  # chance that training hides the map's code
 
@@ -66,8 +67,13 @@ class DenoiserConfig:
 
     @property
     def inputs(self) -> int:
-        """Channels of a noisy path as the network sees it: offsets come with the line that they are from."""
-        return 4 if self.coordinates == "line" else 2
+        """Channels of a noisy path as the network sees it.
+
+        Offsets come with the line that they are from, and with what its corridor shows.
+        """
+        if self.coordinates == "unit":
+            return 2
+        return 4 + CORRIDOR * (4 if "velocity" in self.channels else 2)
 
     @property
     def map_channels(self) -> int:
@@ -124,7 +130,7 @@ class Denoiser(nn.Module):
         return jnp.concatenate([encode_map(w["map"], grid), dense(w["ends"], ends)], axis=-1)
 
     def __call__(self, x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
-        """Noisy paths x [B, P, 2 or 4] at noise levels t [B] in [0, 1]: [B, P, 2]."""
+        """Noisy paths x [B, P, inputs] at noise levels t [B] in [0, 1]: [B, P, 2]."""
         return self._denoise(self._weights(), x, t, code)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.errors import RequestError
+from hrm_jax.planning.conditions import OFFSETS
 from hrm_jax.planning.cores import Weights, group
 from hrm_jax.planning.networks import ONE_BLAS_THREAD
 
@@ -51,7 +52,9 @@ class Denoiser:
             {"velocity": 2, "forecast": self.model["slices"]}.get(name, 1) for name in self.model["channels"]
         )
         code = self.encode(np.zeros((1, size, size, channels)), np.zeros((1, 4)))
-        inputs = 4 if self.model["coordinates"] == "line" else 2
+        inputs = 2
+        if self.model["coordinates"] == "line":  # the line, and what is beside it
+            inputs = 4 + len(OFFSETS) * (4 if "velocity" in self.model["channels"] else 2)
         found = self.denoise(np.zeros((1, points, inputs)), np.zeros(1), code).shape
         if found != (1, points, 2):
             raise ValueError(f"output of shape {list(found)}")
@@ -61,7 +64,7 @@ class Denoiser:
         return _in_blocks(self._network.encode, maps, ends)
 
     def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-        """Noisy paths x [B, P, 2 or 4] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
+        """Noisy paths x [B, P, inputs] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
         return _in_blocks(self._network.denoise, x, t, code)
 
 

@@ -4,7 +4,7 @@ Shapes: A episodes, S samples, P points a path, N obstacles, R rows, C columns. 
 where the model's coordinates are named.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -31,7 +31,8 @@ class Request(NamedTuple):
 
     map: np.ndarray  # float32 [A, R, C, channels]
     ends: np.ndarray  # float32 [A, 4], start and goal, over the map
-    line: np.ndarray  # float32 [A, P, 2], the timed straight line, in [-1, 1]; [A, P, 0] where unused
+    line: np.ndarray  # float32 [A, P, 2], the timed straight line, in cells
+    sight: np.ndarray  # float32 [A, P, features], what the network sees beside the noisy path
     initial: np.ndarray  # float32 [A, S, P, 2], what is begun from at a level below 1
     noise: np.ndarray  # float32 [A, S, draws, P, 2]
     level: float  # of noise at the beginning
@@ -60,10 +61,10 @@ class NumpySampler:
         model, plan = self.config["model"], self.config["plan"]
         samples = request.noise.shape[1]
         codes = np.repeat(self._denoiser.encode(request.map, request.ends), samples, axis=0)
-        lines = np.repeat(request.line, samples, axis=0)
+        sight = np.repeat(request.sight, samples, axis=0)
 
         def network(x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-            seen = np.tile(lines, (len(x) // len(lines), 1, 1))
+            seen = np.tile(sight, (len(x) // len(sight), 1, 1))
             return self._denoiser.denoise(np.concatenate([x, seen], axis=-1), t, code)
 
         denoise = denoiser.guided(network, codes, plan["map_guidance"])
@@ -96,32 +97,58 @@ class DiffusionPlanner:
     def plan(self, view: View, previous: np.ndarray | None) -> Planned:
         """The best of the samples, and of what is left of the last plan."""
         blocks = [
-            self._plan_block(view._replace(**part), None if previous is None else previous[block])
-            for block, part in _blocks(view)
+            self._plan_block(_select(view, block), None if previous is None else previous[block])
+            for block in _blocks(len(view.ids))
         ]
         return Planned(*(None if a[0] is None else np.concatenate(a) for a in zip(*blocks, strict=True)))
 
     def _plan_block(self, view: View, previous: np.ndarray | None) -> Planned:
         believed = self._believe(view)
         field = space_time_field.make(view.static, believed)
-        request = self._request(view, believed, field, previous)
-        drawn = self._sampler(request, self._rules.speed)
-        samples = to_cells(self._model, drawn.astype(float), request.line)
-        worlds = np.arange(len(samples))
         if self._plan["sampler"] == "published":
-            distance = refinement.distance_map(view.static, view.history[:, -1])
-            refined = refinement.refine(distance, samples, self._plan["refine"])
-            chosen = refinement.scores(distance, refined).argmin(axis=1)
-            return Planned(refined[worlds, chosen], None, samples, refined, chosen, believed)
-        candidates = samples if previous is None else np.concatenate([samples, previous[:, None]], axis=1)
-        candidates = space_time_field.refine(
-            field, candidates.astype(np.float32), self._plan["refine"], self._rules.speed
-        )
-        cost = space_time_field.costs(field, view.static, view.goal, candidates, self._rules)
-        best = cost.argmin(axis=1)
-        chosen = np.where(best < samples.shape[1], best, -1)
-        refined = candidates[:, : samples.shape[1]]
-        return Planned(candidates[worlds, best], None, samples, refined, chosen, believed)
+            return self._plan_published(view, believed, field)
+        if previous is None:
+            samples = self._draw(view, believed, field, None, 1.0)
+            candidates = self._refine(field, samples)
+        else:
+            kept = self._refine(field, previous[:, None])
+            samples = self._draw_anew(view, believed, field, kept)
+            candidates = np.concatenate([self._refine(field, samples), kept], axis=1)
+        best = self._costs(view, field, candidates).argmin(axis=1)
+        count = samples.shape[1]
+        path = candidates[np.arange(len(best)), best]
+        return Planned(path, None, samples, candidates[:, :count], np.where(best < count, best, -1), believed)
+
+    def _plan_published(self, view: View, believed: np.ndarray, field: Field) -> Planned:
+        """The original's repair and choice, by the map of now."""
+        samples = self._draw(view, believed, field, None, 1.0)
+        distance = refinement.distance_map(view.static, view.history[:, -1])
+        refined = refinement.refine(distance, samples, self._plan["refine"])
+        chosen = refinement.scores(distance, refined).argmin(axis=1)
+        return Planned(refined[np.arange(len(chosen)), chosen], None, samples, refined, chosen, believed)
+
+    def _draw_anew(self, view: View, believed: np.ndarray, field: Field, kept: np.ndarray) -> np.ndarray:
+        """Samples [A, S, P, 2] near the last plan [A, 1, P, 2] where that still holds, else from scratch."""
+        holds = self._costs(view, field, kept)[:, 0] < space_time_field.COLLISION
+        samples = np.zeros((len(kept), self._plan["samples"], *kept.shape[2:]))
+        for level, members in ((self._plan["warm"], holds), (1.0, ~holds)):
+            if members.any():
+                some = Field(*(part[members] for part in field))
+                drawn = self._draw(_select(view, members), believed[members], some, kept[members, 0], level)
+                samples[members] = drawn
+        return samples
+
+    def _draw(self, view: View, believed, field: Field, previous, level: float) -> np.ndarray:
+        """Samples [A, S, P, 2] in cells."""
+        request = self._request(view, believed, field, previous, level)
+        return to_cells(self._model, self._sampler(request, self._rules.speed).astype(float), request.line)
+
+    def _refine(self, field: Field, paths: np.ndarray) -> np.ndarray:
+        paths = paths.astype(np.float32)
+        return space_time_field.refine(field, paths, self._plan["refine"], self._rules.speed)
+
+    def _costs(self, view: View, field: Field, paths: np.ndarray) -> np.ndarray:
+        return space_time_field.costs(field, view.static, view.goal, paths, self._rules)
 
     def _believe(self, view: View) -> np.ndarray:
         """Where obstacles are taken to be, [A, P, N, 2], now first."""
@@ -132,27 +159,26 @@ class DiffusionPlanner:
             return np.repeat(now, points, axis=1)
         return forecast(self._predict, view, points)
 
-    def _request(
-        self, view: View, believed: np.ndarray, field: Field, previous: np.ndarray | None
-    ) -> Request:
+    def _request(self, view: View, believed, field: Field, previous, level: float) -> Request:
         plan, model = self._plan, self._model
         moved = view.history[:, -1] - view.history[:, max(view.history.shape[1] - 2, 0)]
         tracks = believed if believed.shape[2] else np.repeat(view.history[:, -1:], believed.shape[1], axis=1)
-        drawn = (model["channels"], view.static, tracks, moved, model["obstacle_radius"], model["slices"])
+        drawn = model["channels"], view.static, tracks, moved, model["obstacle_radius"]
         draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
         shape = (plan["samples"], draws, self._rules.points, 2)
         noise = np.stack([_noise(plan["seed"], i, view.time, shape) for i in view.ids])
         ends, lines = frame(model, view.agent, view.goal, self._rules.points)
         last = np.zeros((len(noise), *shape[2:]))
         if previous is not None:
-            last = to_units(model, previous, lines)
+            last = to_units(model, previous[:, None], lines)[:, 0]
         return Request(
-            map=conditions.draw(*drawn),
+            map=conditions.draw(*drawn, model["slices"]),
             ends=ends,
-            line=lines,
+            line=lines.astype(np.float32),
+            sight=_sight(model, lines, drawn),
             initial=np.repeat(last[:, None], plan["samples"], axis=1).astype(np.float32),
             noise=noise,
-            level=1.0 if previous is None else plan["warm"],
+            level=level,
             field=field,
         )
 
@@ -188,18 +214,27 @@ def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
 def frame(
     model: dict[str, Any], start: np.ndarray, goal: np.ndarray, points: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Ends [A, 4] and straight line [A, P, 2 or 0] of paths from start to goal [A, 2], as the model has them.
+    """Ends [A, 4] as the model has them, and straight lines [A, P, 2] in cells, from start to goal [A, 2].
 
-    The line goes at the pace of an expert whom nothing stands in the way of: a diagonal is one step.
+    A line goes at the pace of an expert whom nothing stands in the way of: a diagonal is one step.
     """
-    ends = np.concatenate([start, goal], axis=1)
-    if model["coordinates"] == "unit":
-        return (ends / model["size"]).astype(np.float32), np.zeros((len(ends), points, 0), np.float32)
+    ends = np.concatenate([start, goal], axis=1) / model["size"]
+    if model["coordinates"] == "line":
+        ends = 2 * ends - 1
     moves = np.maximum(np.abs(goal - start).max(axis=1), 1.0)
     share = np.minimum(np.arange(points) / moves[:, None], 1.0)[..., None]
-    line = start[:, None] + share * (goal - start)[:, None]
-    ends, line = ((2 * cells / model["size"] - 1).astype(np.float32) for cells in (ends, line))
-    return ends, line
+    return ends.astype(np.float32), start[:, None] + share * (goal - start)[:, None]
+
+
+def _sight(model: dict[str, Any], lines: np.ndarray, drawn: tuple) -> np.ndarray:
+    """What the network sees beside each point of a noisy path, [A, P, features] float32."""
+    if model["coordinates"] == "unit":
+        return lines[:, :, :0].astype(np.float32)
+    channels, static, tracks, moved, radius = drawn
+    if "forecast" not in channels:
+        tracks = np.repeat(tracks[:, :1], tracks.shape[1], axis=1)
+    beside = conditions.corridor(channels, static, tracks, moved, lines, radius)
+    return np.concatenate([2 * lines / model["size"] - 1, beside], axis=-1).astype(np.float32)
 
 
 def clean_ends(model: dict[str, Any], ends):
@@ -209,26 +244,21 @@ def clean_ends(model: dict[str, Any], ends):
 
 
 def to_units(model: dict[str, Any], cells, line):
-    """Paths [A, ..., P, 2] in cells in the model's coordinates; for the arrays of NumPy and jax.
+    """Paths [A, S, P, 2] in cells in the model's coordinates; for the arrays of NumPy and jax.
 
-    "line": offsets from the line, over OFFSET; "unit": positions over the size of the map.
+    "line": offsets along and across the line, over OFFSET; "unit": positions over the size of the map.
     """
     if model["coordinates"] == "unit":
         return cells / model["size"]
-    return (cells - _line_cells(model, line, cells.ndim)) / OFFSET
+    axes = line.__array_namespace__().moveaxis(conditions.axes(line), -1, -2)
+    return (cells - line[:, None]) @ axes[:, None] / OFFSET
 
 
 def to_cells(model: dict[str, Any], units, line):
     """The inverse of `to_units`."""
     if model["coordinates"] == "unit":
         return units * model["size"]
-    return OFFSET * units + _line_cells(model, line, units.ndim)
-
-
-def _line_cells(model: dict[str, Any], line, ndim: int):
-    """Lines [A, P, 2] in cells, with axes for the samples of arrays of `ndim` axes."""
-    cells = (line + 1) * (model["size"] / 2)
-    return cells.reshape(len(line), *[1] * (ndim - 3), *line.shape[1:])
+    return OFFSET * units @ conditions.axes(line)[:, None] + line[:, None]
 
 
 def guide(model: dict[str, Any], plan: dict[str, Any], request: Request, speed: float) -> Callable | None:
@@ -257,10 +287,13 @@ def flat(request: Request) -> tuple[np.ndarray, np.ndarray]:
     return noise.swapaxes(0, 1), request.initial.reshape(-1, points, 2)
 
 
-def _blocks(view: View) -> Iterator[tuple[slice, dict[str, Any]]]:
-    for first in range(0, len(view.ids), BLOCK):
-        block = slice(first, first + BLOCK)
-        yield block, {name: part[block] for name, part in view._asdict().items() if name != "time"}
+def _blocks(count: int) -> list[slice]:
+    return [slice(first, first + BLOCK) for first in range(0, count, BLOCK)]
+
+
+def _select(view: View, members: slice | np.ndarray) -> View:
+    """Some of the episodes of a view."""
+    return View(*(part if name == "time" else part[members] for name, part in view._asdict().items()))
 
 
 def _noise(seed: int, scenario: int, time: int, shape: tuple[int, ...]) -> np.ndarray:

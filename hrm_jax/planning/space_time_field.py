@@ -25,6 +25,9 @@ PACE = 0.5  # of what a step is longer than the speed limit
 PACE_EVERY = 8  # descents between two times that the limit is kept exactly
 
 
+COLLISION = 1000.0  # costs of paths from here on: a collision is expected
+
+
 class Field(NamedTuple):
     """What a path is held against."""
 
@@ -143,7 +146,7 @@ def costs(
     before = np.arange(last) <= arrival[..., None]
     lacking = (np.maximum(OBSTACLE_REACH - gap, 0.0) * before).sum(axis=-1)
     distance = np.linalg.norm(there[:, :, -1] - goal[:, None], axis=-1)
-    penalty = np.where(collision <= arrival, 1000.0 * (2.0 - collision / last), 0.0)
+    penalty = np.where(collision <= arrival, COLLISION * (2.0 - collision / last), 0.0)
     return penalty + 2.0 * lacking + arrival + 10.0 * np.where(arrived.any(axis=-1), 0.0, distance)
 
 

@@ -67,7 +67,7 @@ class Examples(NamedTuple):
     """What a denoiser is trained on."""
 
     path: jax.Array  # [B, P, 2], in the model's coordinates
-    line: jax.Array  # [B, P, 2]: the timed straight line that they start from, in [-1, 1]; [B, P, 0] without
+    sight: jax.Array  # [B, P, features]: the timed straight line, in [-1, 1], and its corridor; none without
     map: jax.Array  # [B, R, C, channels]
     ends: jax.Array  # [B, 4]: start, goal, over the map
 
@@ -162,7 +162,7 @@ class Diffusion:
         noisy = alpha * batch.path + sigma * noise
         if f.ends:
             noisy = sampling.clamp(noisy, start, goal)
-        seen = jnp.concatenate([noisy, batch.line], axis=-1)
+        seen = jnp.concatenate([noisy, batch.sight], axis=-1)
         predicted = self.model.apply({"params": params}, seen, level, code)
         target = sampling.target(f.schedule, f.predict, batch.path, noise, level)
         chex.assert_equal_shape([predicted, target])  # a broadcast would train on nonsense
@@ -221,19 +221,19 @@ class Diffusion:
         cells = [points, example.goal, obstacles[0]]
         points, goal, positions = (middle + turned(symmetry, x - middle) for x in cells)
         velocities = turned(symmetry, obstacles[1])
-        image = raster.draw(
-            f.channels,
-            turned_map(symmetry, example.static),
-            positions[moment],
-            velocities[moment],
-            positions[moment + jnp.array(raster.slice_steps(f.slices, f.points))],
-            f.obstacle_radius,
-        )
+        static, velocity = turned_map(symmetry, example.static), velocities[moment]
+        ahead = positions[moment + jnp.array(raster.slice_steps(f.slices, f.points))]
+        drawn = (f.channels, static, positions[moment], velocity, ahead, f.obstacle_radius)
+        image = raster.draw(*drawn)
         ends = jnp.concatenate([points[0], goal])
         if f.coordinates == "unit":
             return Examples(points / f.size, points[:, :0], image, ends / f.size)
         line = straight(points[:1], goal[None], moves(points[:1], goal[None]), f.points)[0]
-        return Examples((points - line) / OFFSET, 2 * line / f.size - 1, image, 2 * ends / f.size - 1)
+        times = moment + jnp.arange(f.points) * ("forecast" in f.channels)
+        beside = raster.corridor(f.channels, static, positions[times], velocity, line, f.obstacle_radius)
+        sight = jnp.concatenate([2 * line / f.size - 1, beside], axis=-1)
+        offsets = (points - line) @ jnp.stack(raster.axes(line), axis=1) / OFFSET
+        return Examples(offsets, sight, image, 2 * ends / f.size - 1)
 
     # ------------------------------------------------------------ evaluation
 
