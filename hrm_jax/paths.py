@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -45,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     try:
         _claim(parts, described)
         _build(options, parts)
+        count = _join(parts, options)
     except KeyboardInterrupt:
         print("\ninterrupted: the same command goes on", file=sys.stderr)
         return 130
-    count = _join(parts, options)
     shutil.rmtree(parts)
     print(f"{options.out}: {count:,} paths")
     return None
@@ -83,7 +84,7 @@ def _claim(parts: Path, described: dict) -> None:
 def _build(options: argparse.Namespace, parts: Path) -> None:
     """Plan chunk after chunk of worlds until there are paths enough."""
     began, chunk, found = time.monotonic(), 0, 0
-    with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+    with _pool(options.jobs) as pool:
         while found < options.count:
             batch = range(chunk, chunk + options.jobs)
             work = functools.partial(_chunk, parts, options.published, options.first)
@@ -93,6 +94,13 @@ def _build(options: argparse.Namespace, parts: Path) -> None:
             print(f"\r{min(found, options.count):,}/{options.count:,} paths, {seconds:.0f} s", end="",
                   file=sys.stderr, flush=True)  # fmt: skip
     print(file=sys.stderr)
+
+
+def _pool(jobs: int) -> concurrent.futures.ProcessPoolExecutor:
+    """Processes that leave Ctrl-C to their parent: the chunks at work are finished first."""
+    return concurrent.futures.ProcessPoolExecutor(
+        jobs, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
+    )
 
 
 def _chunk(parts: Path, published: bool, first: int, number: int) -> int:

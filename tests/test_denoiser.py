@@ -42,7 +42,7 @@ def _inputs(model, batch=3, seed=1):
     """Maps, ends, noisy paths and noise levels."""
     c, rng = model.config, np.random.default_rng(seed)
     maps = rng.random((batch, c.size, c.size, c.map_channels)) < 0.2
-    ends, x, t = rng.random((batch, 4)), rng.standard_normal((batch, c.points, 2)), rng.random(batch)
+    ends, x, t = rng.random((batch, 4)), rng.standard_normal((batch, c.points, c.inputs)), rng.random(batch)
     return [a.astype(np.float32) for a in (maps, ends, x, t)]
 
 
@@ -63,8 +63,12 @@ def test_parameter_counts():
     one_channel = {"channels": ["occupancy"]}
     # The first middle block takes 640 channels: two wider kernels, and a skip that it did not need.
     wider = 384 * 256 * 3 + 640 * 256 + 256
-    assert _count(diffusion.build({"name": "path_unet", **one_channel})) == 4_128_258 + wider
-    count = _count(diffusion.build({"name": "path_convnet", **one_channel}))
+    plain = {**one_channel, "coordinates": "unit"}
+    assert _count(diffusion.build({"name": "path_unet", **plain})) == 4_128_258 + wider
+    # The line, and 17 places across it for walls and obstacles: by three taps, and by the skip.
+    sight = (2 + 2 * 17) * (3 * 64 + 64)
+    assert _count(diffusion.build({"name": "path_unet", **one_channel})) == 4_128_258 + wider + sight
+    count = _count(diffusion.build({"name": "path_convnet", **plain}))
     assert count == 546_402 and round(count, -5) == 500_000
 
 
@@ -96,7 +100,7 @@ def test_a_group_of_fields_comes_back():
         ({"name": "path_convnet", "condition": "published"}, "only full"),
         ({"predict": "x0"}, "noise, sample, velocity"),
         ({"schedule": "sigmoid"}, "linear, cosine"),
-        ({"coordinates": "cells"}, "centred, unit"),
+        ({"coordinates": "cells"}, "line, unit"),
         ({"obstacle_radius": 0.0}, "more than 0"),
         ({"map_dropout": 1.0}, "less than 1"),
     ],

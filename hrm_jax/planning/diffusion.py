@@ -141,7 +141,10 @@ class DiffusionPlanner:
     def _draw(self, view: View, believed, field: Field, previous, level: float) -> np.ndarray:
         """Samples [A, S, P, 2] in cells."""
         request = self._request(view, believed, field, previous, level)
-        return to_cells(self._model, self._sampler(request, self._rules.speed).astype(float), request.line)
+        drawn = self._sampler(request, self._rules.speed).astype(float)
+        if not np.isfinite(drawn).all():
+            raise RequestError("draws paths that are not finite")
+        return to_cells(self._model, drawn, request.line)
 
     def _refine(self, field: Field, paths: np.ndarray) -> np.ndarray:
         paths = paths.astype(np.float32)
@@ -163,6 +166,8 @@ class DiffusionPlanner:
         plan, model = self._plan, self._model
         moved = view.history[:, -1] - view.history[:, max(view.history.shape[1] - 2, 0)]
         tracks = believed if believed.shape[2] else np.repeat(view.history[:, -1:], believed.shape[1], axis=1)
+        if not moved.shape[1]:  # nobody: somebody far away looks the same
+            tracks, moved = np.full((*tracks.shape[:2], 1, 2), -99.0), np.zeros((len(moved), 1, 2))
         drawn = model["channels"], view.static, tracks, moved, model["obstacle_radius"]
         draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
         shape = (plan["samples"], draws, self._rules.points, 2)
@@ -193,9 +198,12 @@ def check_plan(config: dict[str, Any]) -> dict[str, Any]:
         raise RequestError(f'plan.forecast = "{plan["forecast"]}": one of {", ".join(FORECASTS)}')
     if plan["sampler"] not in ("ddim", "published"):
         raise RequestError(f'plan.sampler = "{plan["sampler"]}": one of ddim, published')
-    for name, least in (("steps", 1), ("samples", 1), ("cost_guidance", 0), ("refine", 0), ("replan", 0)):
-        if plan[name] < least:
-            raise RequestError(f"plan.{name} = {plan[name]}: at least {least}")
+    if plan["sampler"] == "published" and config["model"]["predict"] != "noise":
+        raise RequestError('plan.sampler = "published": for models that predict noise alone')
+    least = {"steps": 1, "samples": 1, "cost_guidance": 0, "refine": 0, "replan": 0, "seed": 0}
+    for name, low in least.items():
+        if not isinstance(plan[name], int) or not low <= plan[name] < 2**31:
+            raise RequestError(f"plan.{name} = {plan[name]!r}: a whole number from {low} on")
     if not 0 < plan["warm"] <= 1:
         raise RequestError(f"plan.warm = {plan['warm']}: above 0, at most 1")
     return plan
@@ -207,7 +215,9 @@ def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
     seen = np.ones(history.shape[:3], bool)
     agent = np.repeat(view.agent[:, None], history.shape[1], axis=1)
     predicted = np.asarray(predict(Observation(history, seen, agent, view.static), points - 1), float)
-    predicted = np.clip(np.nan_to_num(predicted), 0, size)
+    if not np.isfinite(predicted).all():
+        raise RequestError("its predictor says positions that are not finite")
+    predicted = np.clip(predicted, 0, size)
     return np.concatenate([history[:, -1:], predicted], axis=1)
 
 
