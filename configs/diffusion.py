@@ -10,7 +10,7 @@ receding   once, and every 4 steps a new plan, from what is seen by then and the
 forecast   once, and where a predictor says that the obstacles will be, which also guides the denoising
 hybrid     all of these: configs/diffusion_hybrid.py
 
-Full size: 30,000 updates of 512 paths, width 64, for one GPU. The second word `small`: 2,500 updates of 64
+Full size: 30,000 updates of 512 paths, width 64, for one GPU. The second word `small`: 1,000 updates of 64
 paths, width 32, for 2 CPU cores; enough to put the ways in order, not for the rates of the full size. `once`
 and `receding` train alike and only plan differently: the model of one serves the other.
 """
@@ -44,7 +44,7 @@ def get_config(choice: str = "once"):
     if size:
         c.model.width = 32
         c.batch_size = 64
-        c.steps = 2_500
+        c.steps = 1_000
         c.ema_decay = 0.99  # at 0.999 a run this short would average most of itself
         c.eval_every = 500
         c.checkpoint.every = 500

@@ -26,6 +26,7 @@ FREE = (
     "profile_steps",
     "compile_cache",
     "model.unroll",
+    "plan.",
     "model.remat",
 )
 

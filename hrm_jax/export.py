@@ -83,6 +83,8 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     if episodes < 1:
         raise RequestError(f"--episodes {episodes}: at least 1")
     config = checkpoint.read_config(workdir)
+    if "world" not in config["data"]:
+        raise RequestError(f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw")
     drawn_from = WorldConfig(**config["data"]["world"])
     key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
 

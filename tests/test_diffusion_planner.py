@@ -295,7 +295,7 @@ class Asked:
         return np.full((len(seen.history), horizon, *seen.history.shape[2:]), self.answer)
 
 
-@pytest.mark.parametrize("answer, believed", [(-7.0, 0.0), (5.25, 5.25), (1e9, SIZE), (-np.inf, 0.0)])
+@pytest.mark.parametrize("answer, believed", [(-7.0, 0.0), (5.25, 5.25), (1e9, SIZE)])
 def test_a_predictor_is_asked_with_the_history_and_kept_inside_the_map(answer, believed):
     view, predictor = _view(), Asked(answer)
     stub = Stub(_config({"forecast": "predictor"}))
@@ -309,6 +309,12 @@ def test_a_predictor_is_asked_with_the_history_and_kept_inside_the_map(answer, b
     np.testing.assert_array_equal(planned.believed[:, 0], view.history[:, -1])
     np.testing.assert_array_equal(planned.believed[:, 1:], believed)
     np.testing.assert_array_equal(stub.requests[0].field.tracks, planned.believed.astype(np.float32))
+
+
+def test_a_predictor_gone_astray_is_refused():
+    planner = DiffusionPlanner(Stub(_config({"forecast": "predictor"})), RULES, Asked(np.nan))
+    with pytest.raises(RequestError, match="positions that are not finite"):
+        planner.plan(_view(), None)
 
 
 def test_without_a_predictor_obstacles_stay_or_are_not_believed_in():
@@ -483,11 +489,14 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
     [
         ({"forecast": "oracle"}, 'plan.forecast = "oracle": one of none, ignore, predictor'),
         ({"sampler": "ddpm"}, 'plan.sampler = "ddpm": one of ddim, published'),
-        ({"steps": 0}, "plan.steps = 0: at least 1"),
-        ({"samples": 0}, "plan.samples = 0: at least 1"),
-        ({"cost_guidance": -1}, "plan.cost_guidance = -1: at least 0"),
-        ({"refine": -1}, "plan.refine = -1: at least 0"),
-        ({"replan": -4}, "plan.replan = -4: at least 0"),
+        ({"steps": 0}, "plan.steps = 0: a whole number from 1 on"),
+        ({"samples": 0}, "plan.samples = 0: a whole number from 1 on"),
+        ({"cost_guidance": -1}, "plan.cost_guidance = -1: a whole number from 0 on"),
+        ({"refine": -1}, "plan.refine = -1: a whole number from 0 on"),
+        ({"replan": -4}, "plan.replan = -4: a whole number from 0 on"),
+        ({"seed": -1}, "plan.seed = -1: a whole number from 0 on"),
+        ({"steps": "5"}, "plan.steps = '5': a whole number from 1 on"),
+        ({"sampler": "published"}, 'plan.sampler = "published": for models that predict noise alone'),
         ({"warm": 0.0}, "plan.warm = 0.0: above 0, at most 1"),
         ({"warm": 1.5}, "plan.warm = 1.5: above 0, at most 1"),
     ],

@@ -51,7 +51,10 @@ def parts(config: Mapping[str, Any]) -> tuple[WorldConfig, DataConfig, nn.Module
     """World, data and model of a config."""
     data = dict(config["data"])
     world = WorldConfig(**data.pop("world"))
-    return world, DataConfig(**data), models.build({**config["model"], "size": world.size})
+    model = models.build({**config["model"], "size": world.size})
+    if getattr(model.config, "features", "positions") == "scene":
+        raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
+    return world, DataConfig(**data), model
 
 
 class Prediction:
