@@ -27,7 +27,7 @@ from configs import diffusion as variants  # noqa: E402
 from hrm_jax import backend, export  # noqa: E402
 from hrm_jax.models import diffusion  # noqa: E402
 from hrm_jax.planning import drawing, path_episode  # noqa: E402
-from hrm_jax.planning.diffusion import DiffusionPlanner  # noqa: E402
+from hrm_jax.planning.diffusion import BLOCK, DiffusionPlanner  # noqa: E402
 from hrm_jax.planning.path_protocols import PATH_PROTOCOLS  # noqa: E402
 from hrm_jax.planning.world import WORLDS  # noqa: E402
 
@@ -58,7 +58,7 @@ def read_shape(text: str) -> tuple[int, ...]:
 
 
 def one_call(episodes: int, width: int, steps: int) -> float:
-    """Seconds of one call of ours, compiled before, maps drawn and encoded, the best of three."""
+    """Seconds of one call of ours, the best of three; compiling and drawing the maps are before it."""
     config = variants.get_config("once").to_dict()
     config["model"]["width"], config["plan"]["steps"] = width, steps
     model = diffusion.build(config["model"])
@@ -92,6 +92,8 @@ def main() -> None:
     parser.add_argument("--loop", type=int, default=2, help="samples of the loop to time")
     parser.add_argument("--width", type=int, default=64)
     options = parser.parse_args()
+    if not 1 <= options.episodes <= BLOCK:
+        parser.error(f"--episodes {options.episodes}: 1 to {BLOCK}, what one call takes")
     paths = SAMPLES * options.episodes
     loop(1)
     one = loop(options.loop)

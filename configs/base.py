@@ -119,7 +119,7 @@ def plan() -> ConfigDict:
     p.steps = 10  # denoising steps
     p.samples = 10  # paths drawn, of which the best is taken
     p.map_guidance = 1.0  # classifier-free weight of the map; 1: as trained
-    p.forecast = "none"  # none: obstacles stay where they are | predictor: a predictor rolls them forward
+    p.forecast = "none"  # where obstacles will be: none: where they are | predictor | ignore: nowhere
     p.cost_guidance = 0  # descents on the space-time cost after each denoising step
     p.refine = 40  # refinements of every path after sampling
     p.replan = 0  # steps from one plan to the next; 0: plan once
@@ -145,7 +145,7 @@ def path_unet() -> ConfigDict:
     m.schedule = "linear"  # linear: signal 1 - t, noise t | cosine: cos(pi t / 2), sin(pi t / 2)
     m.coordinates = "line"  # line: offsets along and across the timed straight line | unit: x / size
     m.ends = True  # start and goal of a noisy path are clean in training, as they are in sampling
-    m.map_dropout = 0.1  # chance that training hides the map: what map_guidance needs
+    m.map_dropout = 0.1  # chance that training hides the map's code (not the corridor): for map_guidance
     return m
 
 

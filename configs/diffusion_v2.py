@@ -10,7 +10,8 @@ published worlds: the refinement does the work.
 As published, faults included (specs/cloud.md §5): F24 start, goal and half of the map code never enter the
 network; F25 the sampler's noise levels are not those of training; F26 an average of the parameters that keeps
 13.5 % of the initial ones; F27 paths lose their timing; F30 obstacles are drawn as walls, their centres
-truncated. OUR READING: none was needed. The original holds no paths out; ours only draw a curve.
+truncated. Ours: every world has a seed of its own (the original draws 50 streams of worlds, one of which
+begins with a test world, F31), ties of the expert go by exact costs, paths held out only draw a curve.
 """
 
 from configs import base

@@ -23,6 +23,7 @@ import numpy as np
 from hrm_jax import allocator, files, provenance
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning import drawing, episode, path_episode, recording, statistics, world
+from hrm_jax.planning.path_planners import ALWAYS
 from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.planning.protocols import PROTOCOLS, Protocol
 from hrm_jax.planning.world import WORLDS, Scenarios, World
@@ -60,6 +61,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise RequestError(f"--record {options.record}: 0 or more")
     protocol = ALL_PROTOCOLS[_known("protocol", options.protocol, ALL_PROTOCOLS)]
     paths = model_files(options.model)
+    if isinstance(protocol, PathProtocol):
+        paths |= {name: None for name in ALWAYS if name not in paths}
     scenarios = _scenarios(options, protocol)
     rivals = _rivals(options, paths, scenarios.world, protocol)
     files.check_writable(options.out)
@@ -252,12 +255,13 @@ def _record(
     rivals: dict[str, Rival],
     results: dict[str, episode.Result],
 ) -> str:
-    """Write the traces beside the report, of one model a group; the file's name."""
+    """Write the traces beside the report, of one model a group that was asked for; the file's name."""
     shown: dict[str, Any] = {}
     groups = set()
+    asked = model_files(options.model)
     for name, rival in rivals.items():
         group = rival.about.get("group", name)
-        if group not in groups:
+        if group not in groups and name in asked:
             shown[name] = rival.play
         groups.add(group)
     chosen = recording.choose({name: results[name].outcomes for name in shown}, options.record)
@@ -373,10 +377,10 @@ def _table(report: dict, protocol: Rules, limit: int) -> str:
         rows.append([name, str(result["n"]), str(result["success"]), *rate, *counts])
     first, stop = report["seeds"]
     title = f"protocol {report['protocol']}, world {report['world']}, seeds {first}:{stop}"
-    legend = (
-        f"Success: the goal within {limit} steps without a collision. "
-        "Interval: Wilson. Paired tests are in the report."
-    )
+    success = f"the goal within {limit} steps without a collision"
+    if isinstance(protocol, PathProtocol) and protocol.published:
+        success = "no point of the path touches anything at its time, as published"
+    legend = f"Success: {success}. Interval: Wilson. Paired tests are in the report."
     return "\n\n".join(filter(None, (title, markdown(rows), legend, groups(report), fault_note(report))))
 
 

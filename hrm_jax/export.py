@@ -50,6 +50,10 @@ def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path, settings:
     _apply(config, settings)
     step, params = checkpoint.restore_params(workdir, which)
     description = TASKS[config["task"]].describe(config)
+    if "plan" in description:
+        from hrm_jax.planning.diffusion import check_plan
+
+        check_plan(description)
     write_model(out, params, {**description, "step": step, "config": config})
     count = sum(leaf.size for leaf in flatten(params).values())
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
@@ -84,7 +88,9 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         raise RequestError(f"--episodes {episodes}: at least 1")
     config = checkpoint.read_config(workdir)
     if "world" not in config["data"]:
-        raise RequestError(f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw")
+        raise RequestError(
+            f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw"
+        )
     drawn_from = WorldConfig(**config["data"]["world"])
     key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
 
@@ -137,7 +143,7 @@ def main() -> int:
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
     parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
-    parser.add_argument("--set", nargs="*", default=[], metavar="plan.FIELD=VALUE",
+    parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="plan.FIELD=VALUE",
                         help="for --out of a denoiser: how it plans, if not as its config says")  # fmt: skip
     parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")
     parser.add_argument("--episodes", type=int, default=1000, help="for --scenarios: how many")

@@ -437,7 +437,7 @@ def _describe(model: Any, history: int) -> dict[str, Any]:
         return {"model": models.describe(model), "world": {"size": 20}, "history": history}
     fields = diffusion.describe(model)
     world = {name: fields[name] for name in ("size", "obstacle_radius")}
-    return {"task": "diffusion", "model": fields, "plan": DENOISER_PLAN, "world": world, "history": 2}
+    return {"task": "diffusion", "model": fields, "plan": DENOISER_PLAN, "world": world}
 
 
 def main() -> int:

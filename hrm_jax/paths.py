@@ -28,6 +28,7 @@ from hrm_jax import files
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error
 from hrm_jax.planning import drawing, dynamics, expert
 from hrm_jax.planning.path_planners import published_future, stretched
+from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
 from hrm_jax.planning.world import WORLDS, Scenarios
 
 FIRST = 1_000_000  # id of the first world: far from those that judge
@@ -40,6 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     options = _parser().parse_args(arguments)
     if options.count < 1 or options.jobs < 1 or not 0 <= options.first < 2**31:
         raise RequestError("--count and --jobs: at least 1; --first: 0 to 2147483647")
+    judged = PATH_PROTOCOLS["diffusion/2025-12" if options.published else "paths"].seeds
+    if options.first < judged[1]:
+        raise RequestError(
+            f"--first {options.first}: from {judged[1]} on; the worlds before are those that judge"
+        )
     files.check_writable(options.out)
     parts = options.out.with_name(options.out.name + ".parts")
     described = {"published": options.published, "first": options.first}

@@ -53,6 +53,8 @@ def make_planner(
         raise RequestError(f'{path}: plans {points} points; protocol "{rules.name}" wants {rules.points}')
     try:
         needed = diffusion.check_plan(config)["forecast"] == "predictor"
+        if asked.history < 1 and (needed or "velocity" in config["model"]["channels"]):
+            raise RequestError(f'needs to see obstacles move; world "{asked.name}" shows one moment')
         predict = make_predictor(predictor, backend, asked) if needed and predictor else None
         planner = diffusion.DiffusionPlanner(_sampler(backend)(config, params), rules, predict)
     except RequestError as error:

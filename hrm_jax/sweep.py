@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     config = _config(options.config)
-    worlds = _known("--worlds", options.worlds, config.WORLDS)
+    judged = [name for name, world in config.WORLDS.items() if world.get("layout") != "discs"]
+    worlds = _known("--worlds", options.worlds, judged)
     rivals = _rivals(options, config)
     for name in ("seeds", "episodes", "jobs"):
         if getattr(options, name) < 1:
@@ -97,7 +98,14 @@ def _parser() -> argparse.ArgumentParser:
     add("--first", type=int, default=0, help="id of the first of them")
     add("--jobs", type=int, default=1, help="runs at a time, each on its share of the CPU cores")
     add("--record", type=int, default=6, help="episodes for the report's player")
-    add("--set", nargs="*", default=[], metavar="FIELD=VALUE", help="config fields, the same in every run")
+    add(
+        "--set",
+        nargs="*",
+        action="extend",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="config fields, the same in every run",
+    )
     add("--out", type=Path, required=True, help="a folder")
     return parser
 

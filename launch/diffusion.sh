@@ -1,11 +1,17 @@
 #!/usr/bin/env bash
 # Path planners from nothing to the table: the expert's paths, a predictor, four denoisers, the judgement, the page.
 # bash launch/diffusion.sh [OUT] [small|full] — small: an hour on 2 CPU cores; full: for one GPU.
-# Every step goes on where it was stopped: the same command resumes.
-. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt
-set -euo pipefail
+# The same command resumes: paths and training go on where they were stopped, the judgement begins anew.
 out="${1:-runs/diffusion}"
 size="${2:-small}"
+lists=(requirements.txt) backend=numpy
+if [ "$size" = full ]; then # jax for CUDA, as launch/gpu.sh
+  export VENV="${VENV:-.venv-cuda${CUDA:-13}}"
+  lists+=("launch/cuda${CUDA:-13}.txt") backend=jax
+fi
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" "${lists[@]}"
+set -euo pipefail
+trap 'exit 130' INT TERM # train saves and ends well: without this the script would go on
 case "$size" in
   small) suffix=",small" paths=8000 ;;
   full) suffix="" paths=50000 ;;
@@ -33,8 +39,8 @@ models=()
 for model in once velocity forecast receding hybrid-once hybrid-unguided hybrid; do
   models+=(--model "$out/$model.npz")
 done
-for planner in straight_line straight_line_refined stand_still frozen_astar guided_line guided_line_replanned oracle; do
+for planner in guided_line guided_line_replanned; do # beside the baselines that every table has
   models+=(--model "$planner")
 done
-run evaluate --protocol paths --predictor "$out/lstm.npz" "${models[@]}" --record 6 --out "$out/paths.report.json"
+run evaluate --backend "$backend" --protocol paths --predictor "$out/lstm.npz" "${models[@]}" --record 6 --out "$out/paths.report.json"
 run report --report "$out/paths.report.json" --workdir "$out/hybrid" --out "$out/page"

@@ -49,6 +49,13 @@ def test_training(model):
     assert re.search(times, out, re.MULTILINE), out
 
 
+def test_sampling():
+    pytest.importorskip("torch")
+    out = run(sys.executable, "benchmarks/sampling.py", *"--episodes 1 --loop 1 --width 8".split())
+    for row in ("the documents loop", "one call, 10 steps", "one call, 100 steps"):
+        assert re.search(rf"^{row} +{FIGURE} +{FIGURE} +{FIGURE}$", out, re.MULTILINE), out
+
+
 def test_startup():
     small = ("--config.batch_size=6", "--config.model.width=4", "--config.data.history=3")
     command = (sys.executable, "benchmarks/startup.py", "--config", "configs/quickstart.py:lstm")

@@ -395,7 +395,7 @@ def test_the_cheapest_path_is_chosen_be_it_the_last_plan():
     planned = make(Stub(config, ways, view)).plan(view, None)
     np.testing.assert_allclose(planned.samples, ways, atol=1e-5)
     field = space_time_field.make(view.static, planned.believed)
-    cost = space_time_field.costs(field, view.static, view.goal, planned.refined, RULES)
+    cost = space_time_field.costs(field, view.static, view.goal, planned.refined, RULES, POINTS - 1)
     np.testing.assert_array_equal(planned.chosen, cost.argmin(axis=1))
     worlds = np.arange(50)
     np.testing.assert_array_equal(planned.path, planned.refined[worlds, planned.chosen])
@@ -418,7 +418,8 @@ def test_refinement_makes_paths_cheaper_and_the_samples_are_kept_as_they_were():
     np.testing.assert_array_equal(plans[0].samples, plans[40].samples)
     field = space_time_field.make(view.static, plans[0].believed)
     before, after = (
-        space_time_field.costs(field, view.static, view.goal, plans[n].path[:, None], RULES) for n in (0, 40)
+        space_time_field.costs(field, view.static, view.goal, plans[n].path[:, None], RULES, POINTS - 1)
+        for n in (0, 40)
     )
     free = before < 1000  # the others begin inside an obstacle
     assert free.sum() > 20 and after[free].mean() < 0.6 * before[free].mean()
@@ -495,7 +496,6 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
         ({"refine": -1}, "plan.refine = -1: a whole number from 0 on"),
         ({"replan": -4}, "plan.replan = -4: a whole number from 0 on"),
         ({"seed": -1}, "plan.seed = -1: a whole number from 0 on"),
-        ({"steps": "5"}, "plan.steps = '5': a whole number from 1 on"),
         ({"sampler": "published"}, 'plan.sampler = "published": for models that predict noise alone'),
         ({"warm": 0.0}, "plan.warm = 0.0: above 0, at most 1"),
         ({"warm": 1.5}, "plan.warm = 1.5: above 0, at most 1"),

@@ -364,5 +364,5 @@ def test_the_description_needs_no_data():
     described = Diffusion.describe(config)
     assert described["world"] == {"size": SIZE, "obstacle_radius": 2.0}
     assert described["model"]["name"] == "path_unet" and described["model"]["width"] == 16
-    assert (described["task"], described["plan"], described["history"]) == ("diffusion", config["plan"], 2)
+    assert (described["task"], described["plan"]) == ("diffusion", config["plan"])
     json.dumps(described)

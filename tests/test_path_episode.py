@@ -137,7 +137,7 @@ def test_descents_lead_out_of_an_obstacle_s_way_and_leave_the_ends():
     assert before < 1 < 2 < after
     np.testing.assert_array_equal(refined[:, :, [0, -1]], path[:, :, [0, -1]])
     cost = space_time_field.costs(
-        field, static, np.array([[10.0, 50.0]]), np.concatenate([path, refined], axis=1), RULES
+        field, static, np.array([[10.0, 50.0]]), np.concatenate([path, refined], axis=1), RULES, 63
     )
     assert cost[0, 1] < cost[0, 0] - 500
 

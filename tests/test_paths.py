@@ -185,7 +185,7 @@ def test_more_paths_may_be_asked_for_than_a_build_began_with(tmp_path, built):
     assert _same(few, {k: a[:5] if a.ndim else a for k, a in _arrays(built[False]).items()})
 
 
-@pytest.mark.parametrize("other", [["--published"], ["--first", "7"]])
+@pytest.mark.parametrize("other", [["--published"], ["--first", "700"]])
 def test_the_parts_of_another_request_are_left_alone(tmp_path, other):
     parts = tmp_path / "e.npz.parts"
     paths._claim(parts, {"published": False, "first": paths.FIRST})

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from hrm_jax.gridworld.geometry import dot
 
 OFFSETS = tuple(1.4 * (i - 8) for i in range(17))  # cells across a line at which its corridor is looked at
-CHANNELS = ("occupancy", "static", "obstacles", "velocity", "forecast")
 
 
 def slice_steps(slices: int, points: int) -> tuple[int, ...]:

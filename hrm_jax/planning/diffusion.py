@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from hrm_jax.errors import RequestError
-from hrm_jax.planning import conditions, denoiser, refinement, space_time_field
+from hrm_jax.planning import conditions, denoiser, dynamics, refinement, space_time_field
 from hrm_jax.planning.cores import Weights
 from hrm_jax.planning.observation import Observation
 from hrm_jax.planning.path_planners import Planned, View
@@ -151,12 +151,13 @@ class DiffusionPlanner:
         return space_time_field.refine(field, paths, self._plan["refine"], self._rules.speed)
 
     def _costs(self, view: View, field: Field, paths: np.ndarray) -> np.ndarray:
-        return space_time_field.costs(field, view.static, view.goal, paths, self._rules)
+        left = self._rules.points - 1 - view.time
+        return space_time_field.costs(field, view.static, view.goal, paths, self._rules, left)
 
     def _believe(self, view: View) -> np.ndarray:
         """Where obstacles are taken to be, [A, P, N, 2], now first."""
         now, points = view.history[:, -1:], self._rules.points
-        if self._plan["forecast"] == "ignore":
+        if self._plan["forecast"] == "ignore":  # by refinement and choice: the network sees them as they are
             return np.repeat(now[:, :, :0], points, axis=1)
         if self._plan["forecast"] == "none":
             return np.repeat(now, points, axis=1)
@@ -164,7 +165,7 @@ class DiffusionPlanner:
 
     def _request(self, view: View, believed, field: Field, previous, level: float) -> Request:
         plan, model = self._plan, self._model
-        moved = view.history[:, -1] - view.history[:, max(view.history.shape[1] - 2, 0)]
+        moved = dynamics.last_moves(view.history, view.static.shape[1])
         tracks = believed if believed.shape[2] else np.repeat(view.history[:, -1:], believed.shape[1], axis=1)
         if not moved.shape[1]:  # nobody: somebody far away looks the same
             tracks, moved = np.full((*tracks.shape[:2], 1, 2), -99.0), np.zeros((len(moved), 1, 2))
@@ -200,10 +201,19 @@ def check_plan(config: dict[str, Any]) -> dict[str, Any]:
         raise RequestError(f'plan.sampler = "{plan["sampler"]}": one of ddim, published')
     if plan["sampler"] == "published" and config["model"]["predict"] != "noise":
         raise RequestError('plan.sampler = "published": for models that predict noise alone')
+    if plan["sampler"] == "published" and (plan["cost_guidance"] or plan["replan"]):
+        raise RequestError('plan.sampler = "published": with cost_guidance = 0 and replan = 0 alone')
+    if plan["sampler"] == "ddim" and not config["model"]["ends"]:
+        raise RequestError('plan.sampler = "ddim": the ends are clean; the model had model.ends = False')
     least = {"steps": 1, "samples": 1, "cost_guidance": 0, "refine": 0, "replan": 0, "seed": 0}
     for name, low in least.items():
         if not isinstance(plan[name], int) or not low <= plan[name] < 2**31:
             raise RequestError(f"plan.{name} = {plan[name]!r}: a whole number from {low} on")
+    for name in ("warm", "map_guidance"):
+        if not isinstance(plan[name], int | float):
+            raise RequestError(f"plan.{name} = {plan[name]!r}: a number")
+    if plan["map_guidance"] != 1 and not config["model"]["map_dropout"]:
+        raise RequestError(f"plan.map_guidance = {plan['map_guidance']}: 1, for training hid no map")
     if not 0 < plan["warm"] <= 1:
         raise RequestError(f"plan.warm = {plan['warm']}: above 0, at most 1")
     return plan

@@ -61,6 +61,18 @@ def bounce(positions: np.ndarray, velocities: np.ndarray, size: int) -> tuple[np
     return _move(positions, velocities, velocities, False, size)
 
 
+def last_moves(history: np.ndarray, size: int) -> np.ndarray:
+    """How obstacles move [A, N, 2], cells a step, from where they were [A, H, N, 2]; 0 if seen but once.
+
+    At a wall the last step was cut short and turns back: there it is the one before, reversed.
+    """
+    steps = np.diff(history, axis=1)[:, -2:]
+    if not steps.shape[1]:
+        return np.zeros_like(history[:, -1])
+    turned = (history[:, -1] <= 0) | (history[:, -1] >= size - WALL_GAP)
+    return np.where(turned, -steps[:, 0], steps[:, -1])
+
+
 def roll(scenarios: Scenarios, state: State, agent: np.ndarray, time: int, steps: int) -> np.ndarray:
     """Positions [E, steps, N, 2] at `time` + 1 and on, should the agent [E, 2] stay where it is."""
     out = np.empty((len(scenarios), steps, *state.position.shape[1:]))

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from hrm_jax.planning import expert, refinement, space_time_field
+from hrm_jax.planning import dynamics, expert, refinement, space_time_field
 from hrm_jax.planning.path_protocols import PathProtocol
 
 
@@ -30,10 +30,10 @@ class View(NamedTuple):
 class Planned(NamedTuple):
     """Paths, and how they came about."""
 
-    path: np.ndarray  # float64 [A, P, 2], what to follow: a point a step
+    path: np.ndarray  # float [A, P, 2], what to follow: a point a step
     length: np.ndarray | None = None  # int64 [A], moves until the plan ends, where that is not P - 1
-    samples: np.ndarray | None = None  # float64 [A, S, P, 2], before refinement
-    refined: np.ndarray | None = None  # float64 [A, S, P, 2], after it
+    samples: np.ndarray | None = None  # float [A, S, P, 2], before refinement
+    refined: np.ndarray | None = None  # float [A, S, P, 2], after it
     chosen: np.ndarray | None = None  # int64 [A], which of them `path` is; -1: an earlier plan, kept
     believed: np.ndarray | None = None  # float64 [A, P, N, 2], where obstacles were taken to be, now first
 
@@ -52,11 +52,11 @@ class StraightLine:
 
     replan = 0
 
-    def __init__(self, rules: PathProtocol, refine: bool = False):
+    def __init__(self, rules: PathProtocol, refine: int = 0):
         self._rules, self._refine = rules, refine
 
     def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """With `refine`, pushed off what the map of now shows, as the original does after its sampling."""
+        """Pushed off what the map of now shows `refine` times, as the original does after its sampling."""
         path = line(
             view.agent, view.goal, self._rules.points, None if self._rules.published else self._rules.speed
         )
@@ -64,7 +64,7 @@ class StraightLine:
             return Planned(path)
         now = np.repeat(view.history[:, -1:], self._rules.points, axis=1)
         distance = refinement.distance_map(view.static, view.history[:, -1])
-        refined = refinement.refine(distance, path[:, None], refinement.ITERATIONS)
+        refined = refinement.refine(distance, path[:, None], self._refine)
         return Planned(refined[:, 0], samples=path[:, None], refined=refined,
                        chosen=np.zeros(len(path), int), believed=now)  # fmt: skip
 
@@ -87,19 +87,20 @@ class StandStill:
 class Expert:
     """The published expert, executed: it reads true velocities, and lets obstacles bounce beyond the walls.
 
-    By the original's queue, whose rounding decides among equal plans.
+    Under the published rule by the original's queue, whose rounding decides among equal plans.
     """
 
     replan = 0
 
     def __init__(self, rules: PathProtocol, stretch: bool = False):
         self._search, self._stretch = expert.PUBLISHED, stretch
+        self._plan = expert.queue_search if rules.published else expert.plan
 
     def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
         """With its own timing, or stretched over all points as the original's training data are."""
         points, size = self._search.points, view.static.shape[1]
         tracks = published_future(view.history[:, -1], view.velocities, size, points)
-        plans = _search(self._search, view, tracks, expert.queue_search)
+        plans = _search(self._search, view, tracks, self._plan)
         if self._stretch:
             return Planned(stretched(plans.points, plans.length), believed=tracks)
         return Planned(plans.points.astype(float), plans.length, believed=tracks)
@@ -146,13 +147,15 @@ class GuidedLine:
     def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
         """The best of the lines, and of what is left of the last plan."""
         rules, now = self._rules, view.history[:, -1]
-        moved = now - view.history[:, max(view.history.shape[1] - 2, 0)]
+        moved = dynamics.last_moves(view.history, view.static.shape[1])
         believed = now[:, None] + np.arange(rules.points)[:, None, None] * moved[:, None]
         field = space_time_field.make(view.static, believed)
         lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
         drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
         refined = space_time_field.refine(field, drawn, refinement.ITERATIONS, rules.speed)
-        chosen = space_time_field.costs(field, view.static, view.goal, refined, rules).argmin(axis=1)
+        left = rules.points - 1 - view.time
+        costs = space_time_field.costs(field, view.static, view.goal, refined, rules, left)
+        chosen = costs.argmin(axis=1)
         kept = np.where(chosen < len(lines), chosen, -1)
         worlds = np.arange(len(chosen))
         return Planned(refined[worlds, chosen], None, drawn[:, :2], refined[:, :2], kept, believed)
@@ -196,7 +199,8 @@ def stretched(points: np.ndarray, length: np.ndarray) -> np.ndarray:
 
 PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
     "straight_line": StraightLine,
-    "straight_line_refined": functools.partial(StraightLine, refine=True),
+    "straight_line_refined": functools.partial(StraightLine, refine=refinement.ITERATIONS),
+    "straight_line_refined_20": functools.partial(StraightLine, refine=20),  # as v1 and v0 refine
     "stand_still": StandStill,
     "frozen_astar": FrozenAStar,
     "guided_line": functools.partial(GuidedLine, steps=0),
@@ -205,3 +209,6 @@ PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
     "expert_stretched": functools.partial(Expert, stretch=True),
     "oracle": Oracle,
 }
+
+# What every table has beside the models.
+ALWAYS = ("straight_line", "straight_line_refined", "stand_still", "frozen_astar", "expert", "oracle")

@@ -120,6 +120,11 @@ def check(world: World) -> None:
         raise RequestError(f'world "{world.name}": size {world.size}; the planner handles 2 to 64')
     if world.layout not in LAYOUTS:
         raise RequestError(f'world "{world.name}": layout "{world.layout}"; one of {", ".join(LAYOUTS)}')
+    simple = world.kinds == ("bounce",) and not (world.interacting or world.noise or world.drop)
+    if world.layout == "discs" and not simple:
+        raise RequestError(
+            f'world "{world.name}": among discs obstacles only bounce, and are seen as they are'
+        )
     unknown = set(world.kinds) - set(KINDS)
     if unknown or not world.kinds:
         found, allowed = ", ".join(sorted(unknown)) or "none", ", ".join(KINDS)

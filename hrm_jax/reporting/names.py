@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 from hrm_jax.planning.baselines import BASELINES
 from hrm_jax.planning.episode import BOUNDS
+from hrm_jax.planning.path_planners import PLANNERS
 
-# Planners of whole paths: those of planning.path_planners that learn nothing.
-PATH_BASELINES = ("straight_line", "straight_line_refined", "guided_line", "stand_still", "frozen_astar")
-PATH_BOUNDS = ("expert", "oracle")
+# Planners of whole paths that learn nothing; the bounds are told the truth.
+PATH_BOUNDS = ("expert", "expert_stretched", "oracle")
+PATH_BASELINES = tuple(name for name in PLANNERS if name not in PATH_BOUNDS)
 BUILT_IN = {"baseline": (tuple(BASELINES), PATH_BASELINES), "bound": (BOUNDS, PATH_BOUNDS)}
 
 # What learned models are measured against: the first of these that was evaluated.

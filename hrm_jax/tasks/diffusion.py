@@ -82,9 +82,9 @@ def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
         raise RequestError(f"data.path = {path}: no such file (python -m hrm_jax.paths makes one)") from None
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise RequestError(f"data.path = {path}: not a complete expert.npz ({error})") from None
-    count, obstacles = len(expert.static), expert.positions.shape[1:2]
+    count, obstacles = expert.static.shape[:1], expert.positions.shape[1:2]
     shapes = Expert(
-        (count, size, size), *2 * [(count, *obstacles, 2)], (count, 2), (count, points, 2), (count,)
+        (*count, size, size), *2 * [(*count, *obstacles, 2)], (*count, 2), (*count, points, 2), count
     )
     for name, array, shape in zip(Expert._fields, expert, shapes, strict=True):
         if array.shape != shape:
@@ -97,6 +97,11 @@ def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
     """Data and model of a config."""
+    known = {field.name for field in dataclasses.fields(DataConfig)}
+    if set(config["data"]) != known or "plan" not in config:
+        raise RequestError(
+            "task = diffusion: begin with configs/diffusion.py; this config has another's data"
+        )
     return DataConfig(**config["data"]), diffusion.build(config["model"])
 
 
@@ -129,7 +134,6 @@ class Diffusion:
             "model": model,
             "world": {"size": model["size"], "obstacle_radius": model["obstacle_radius"]},
             "plan": dict(config["plan"]),
-            "history": 2,  # steps that are watched: where obstacles are, and how they move
         }
 
     def init(self, key: jax.Array, batch: Examples) -> tuple[Any, tuple]:
