@@ -250,7 +250,7 @@ def test_the_variants_differ_in_what_they_are_named_for():
     assert flat["hybrid"] == _flat(_config("diffusion_hybrid"))
     for name in variants.VARIANTS:
         small = variants.get_config(f"{name},small")
-        assert (small.model.width, small.batch_size, small.steps) == (32, 64, 2_500)
+        assert (small.model.width, small.batch_size, small.steps) == (32, 64, 1_000)
         assert small.plan.to_dict() == variants.get_config(name).plan.to_dict()
     for wrong in ("twice", "once,large", "small"):
         with pytest.raises(ValueError, match="one of once, velocity"):
