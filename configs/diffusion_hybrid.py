@@ -7,7 +7,8 @@ predictor says. Each denoising step is followed by two descents on the space-tim
 path, and every 4 steps a new plan is denoised from half noise on the last one. It is
 `configs/diffusion.py:hybrid`; that file has its parts one by one, and a size for 2 CPU cores.
 
-30,000 updates of 512 paths for one GPU; data by python -m hrm_jax.paths. What it gets: RESULTS.md.
+30,000 updates of 512 paths for one GPU (not run yet: none was at hand); data by python -m hrm_jax.paths. The
+small size, of configs/diffusion.py:hybrid,small, succeeds in 496 of 500 worlds: RESULTS.md.
 """
 
 from configs import base

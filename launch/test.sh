@@ -5,4 +5,4 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt launch/test.txt
 export JAX_PLATFORMS=cpu
 # One process a core; the tests of a file stay together, for they share what they compiled.
-exec "$python" -m pytest -n 2 --dist loadfile "$@"
+exec "$python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

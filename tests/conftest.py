@@ -19,6 +19,14 @@ else:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
+SLOWEST = ("test_train.py", "test_benchmarks.py", "test_notebook.py", "test_forecast.py", "test_sweep.py")
+
+
+def pytest_collection_modifyitems(items):
+    """The slowest files first: one that begins last leaves the other core with nothing to do."""
+    items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
+
+
 @pytest.fixture(scope="session")
 def meshes():
     """{number of devices: mesh} for one device and for all eight."""

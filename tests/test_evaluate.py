@@ -194,6 +194,7 @@ def test_interrupting_leaves_no_report(tmp_path):
     world.save(tmp_path / "scenarios.npz", drawing.draw(slow, range(300)))
     process = subprocess.Popen(
         [sys.executable, "-m", "hrm_jax.evaluate", "--model", "frozen", "--model", "reflection",
+         "--model", "kalman", "--model", "constant_velocity", "--model", "oracle",
          "--world", "scenarios.npz", "--out", "r.json"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -6,7 +6,6 @@ specs/cloud.md §2.3. Obstacles pass through static cells and one another. One s
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from hrm_jax.errors import RequestError
 from hrm_jax.planning import dynamics
@@ -82,6 +81,8 @@ def _free_cell(static: np.ndarray, generator: np.random.RandomState) -> np.ndarr
 
 
 def _joined(static: np.ndarray, start: np.ndarray, goal: np.ndarray) -> bool:
+    from scipy import ndimage  # here alone: it takes longer to import than all of planning
+
     regions, _ = ndimage.label(~static)  # 4-connected
     return regions[tuple(start)] == regions[tuple(goal)]
 

@@ -5,7 +5,6 @@ Whatever moves stays where it was (fault F30), and nothing limits the distance b
 """
 
 import numpy as np
-from scipy import ndimage
 
 REACH = 3.0  # cells; a point nearer than this to an obstacle is pushed, and costs
 PUSH = 0.5  # of the slope of the distance, a push
@@ -18,6 +17,8 @@ def distance_map(static: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
 
     `obstacles` [A, N, 2] are truncated to their cells first.
     """
+    from scipy import ndimage  # here alone: it takes longer to import than all of planning
+
     return np.stack([ndimage.distance_transform_edt(free) for free in ~occupied(static, obstacles)])
 
 

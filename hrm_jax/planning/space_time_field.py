@@ -10,7 +10,6 @@ Shapes: A episodes, S samples, P points, N obstacles, R rows, C columns. Positio
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from hrm_jax.planning.geometry import crosses, step_toward, swept_distance
 from hrm_jax.planning.path_protocols import PathProtocol
@@ -48,6 +47,8 @@ def _signed_distance(static: np.ndarray) -> np.ndarray:
 
     What is beyond the map counts as static.
     """
+    from scipy import ndimage  # here alone: it takes longer to import than all of planning
+
     walled = np.pad(static, 1, constant_values=True)
     outside = ndimage.distance_transform_edt(~walled)
     inside = ndimage.distance_transform_edt(walled)

@@ -13,7 +13,7 @@ PATH_BASELINES = tuple(name for name in PLANNERS if name not in PATH_BOUNDS)
 BUILT_IN = {"baseline": (tuple(BASELINES), PATH_BASELINES), "bound": (BOUNDS, PATH_BOUNDS)}
 
 # What learned models are measured against: the first of these that was evaluated.
-REFERENCES = ("reflection", "straight_line_refined")
+REFERENCES = ("reflection", "guided_line_replanned", "straight_line_refined")
 
 KINDS = ("learned", "baseline", "bound")
 HEADINGS = {
