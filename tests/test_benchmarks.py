@@ -33,6 +33,7 @@ def test_planner_jit():
     assert out.count("100.0%") >= 2, out  # float64 plans are NumPy's
 
 
+@pytest.mark.slow
 def test_closed_loop():
     out = run(sys.executable, "benchmarks/closed_loop.py", "--world", "standard", "--episodes", "4")
     assert out.count("| 4/4 |") == 6, out
@@ -56,6 +57,7 @@ def test_sampling():
         assert re.search(rf"^{row} +{FIGURE} +{FIGURE} +{FIGURE}$", out, re.MULTILINE), out
 
 
+@pytest.mark.slow
 def test_startup():
     small = ("--config.batch_size=6", "--config.model.width=4", "--config.data.history=3")
     command = (sys.executable, "benchmarks/startup.py", "--config", "configs/quickstart.py:lstm")

@@ -198,6 +198,8 @@ def test_interrupting_leaves_no_report(tmp_path):
          "--world", "scenarios.npz", "--out", "r.json"],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A suite that runs in the background ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     first = process.stderr.readline()
     assert first.startswith("frozen:")
