@@ -33,8 +33,8 @@ from hrm_jax.rivals import (
     PATH_PLANNERS,
     PREDICTORS,
     Rival,
+    make_forecaster,
     make_planner,
-    make_predictor,
     make_rival,
     referee,
 )
@@ -61,15 +61,17 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise RequestError(f"--record {options.record}: 0 or more")
     protocol = ALL_PROTOCOLS[_known("protocol", options.protocol, ALL_PROTOCOLS)]
     paths = model_files(options.model)
-    if isinstance(protocol, PathProtocol):
-        paths |= {name: None for name in ALWAYS if name not in paths}
+    always = ALWAYS if isinstance(protocol, PathProtocol) else ()
     scenarios = _scenarios(options, protocol)
-    rivals = _rivals(options, paths, scenarios.world, protocol)
+    rivals = _rivals(
+        options, paths | {name: None for name in always if name not in paths}, scenarios.world, protocol
+    )
     files.check_writable(options.out)
     results = play_all(rivals, scenarios, protocol, options.backend)
     report = build_report(scenarios, protocol, results, rivals)
     if options.record:
-        report["traces"] = _record(options, scenarios, protocol, rivals, results)
+        asked = {name: rivals[name] for name in paths}
+        report["traces"] = _record(options, scenarios, protocol, asked, results)
     _write(options.out, report)
     print(_table(report, protocol, protocol.limit(scenarios.world.size)))
     print(f"\nWrote {options.out}.")
@@ -153,10 +155,11 @@ def _rivals(
         )
     if not of_paths:
         return {name: make_rival(name, path, options.backend, asked) for name, path in paths.items()}
-    if options.predictor:
-        make_predictor(options.predictor, options.backend, asked)  # a wrong one is refused even if unused
+    forecaster = None
+    if options.predictor:  # read once, and refused if wrong even where no planner needs it
+        forecaster = make_forecaster(options.predictor, options.backend, asked)
     return {
-        name: make_planner(name, path, options.backend, asked, protocol, options.predictor)
+        name: make_planner(name, path, options.backend, asked, protocol, forecaster)
         for name, path in paths.items()
     }
 
@@ -255,13 +258,12 @@ def _record(
     rivals: dict[str, Rival],
     results: dict[str, episode.Result],
 ) -> str:
-    """Write the traces beside the report, of one model a group that was asked for; the file's name."""
+    """Write the traces beside the report, of one model a group; the file's name."""
     shown: dict[str, Any] = {}
     groups = set()
-    asked = model_files(options.model)
     for name, rival in rivals.items():
         group = rival.about.get("group", name)
-        if group not in groups and name in asked:
+        if group not in groups:
             shown[name] = rival.play
         groups.add(group)
     chosen = recording.choose({name: results[name].outcomes for name in shown}, options.record)
@@ -312,7 +314,7 @@ def _summary(result: episode.Result) -> dict:
         "collisions": outcomes.count(episode.COLLISION),
         "timeouts": outcomes.count(episode.TIMEOUT),
         **({"failures": result.failures} if result.failures else {}),
-        **({"prediction": errors} if errors and errors["mean"] else {}),
+        **({"prediction": errors} if errors else {}),
         "outcomes": outcomes,
     }
 

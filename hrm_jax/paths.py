@@ -28,8 +28,8 @@ from hrm_jax import files
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error
 from hrm_jax.planning import drawing, dynamics, expert
 from hrm_jax.planning.path_planners import published_future, stretched
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS, Scenarios
+from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.planning.world import WORLDS
 
 FIRST = 1_000_000  # id of the first world: far from those that judge
 CHUNK = 250  # worlds between two saves
@@ -41,10 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     options = _parser().parse_args(arguments)
     if options.count < 1 or options.jobs < 1 or not 0 <= options.first < 2**31:
         raise RequestError("--count and --jobs: at least 1; --first: 0 to 2147483647")
-    judged = PATH_PROTOCOLS["diffusion/2025-12" if options.published else "paths"].seeds
-    if options.first < judged[1]:
+    _, judged = _setting(options.published)[0].seeds
+    if options.first < judged:
         raise RequestError(
-            f"--first {options.first}: from {judged[1]} on; the worlds before are those that judge"
+            f"--first {options.first}: from {judged} on; the worlds before are those that judge"
         )
     files.check_writable(options.out)
     parts = options.out.with_name(options.out.name + ".parts")
@@ -72,6 +72,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     add("--out", type=Path, required=True, help="the expert.npz to write")
     return parser
+
+
+def _setting(published: bool) -> tuple[PathProtocol, expert.Search]:
+    """The rules in whose world the paths are, and how the expert plans them."""
+    if published:
+        return PATH_PROTOCOLS["diffusion/2025-12"], expert.PUBLISHED
+    return PATH_PROTOCOLS["paths"], expert.Search()
 
 
 def _claim(parts: Path, described: dict) -> None:
@@ -122,14 +129,13 @@ def _chunk(parts: Path, published: bool, first: int, number: int) -> int:
 
 def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
     """The arrays of `expert.npz` for those of these worlds that have a plan."""
-    search = expert.PUBLISHED if published else expert.Search()
-    scenarios = drawing.draw(WORLDS["diffusion" if published else "discs"], ids)
-    state = _when_the_agent_sets_off(scenarios)
+    rules, search = _setting(published)
+    scenarios = drawing.draw(WORLDS[rules.world], ids)
+    state, _ = dynamics.wait(scenarios)
     if published:
         tracks = published_future(state.position, state.velocity, scenarios.world.size, search.points)
     else:
-        later = dynamics.roll(scenarios, state, scenarios.start, 0, search.points - 1)
-        tracks = np.concatenate([state.position[:, None], later], axis=1)
+        tracks = dynamics.course(scenarios, state, scenarios.start, 0, search.points - 1)
     plans = expert.plan(search, scenarios.static, scenarios.start, scenarios.goal, tracks)
     points = stretched(plans.points, plans.length) if published else plans.points
     kept = plans.length >= (SHORTEST if published else 1)
@@ -146,23 +152,15 @@ def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
     return {name: array[kept] for name, array in arrays.items()}
 
 
-def _when_the_agent_sets_off(scenarios: Scenarios) -> dynamics.State:
-    state = dynamics.begin(scenarios)
-    for now in range(scenarios.world.history):
-        state = dynamics.step(scenarios, state, scenarios.start, now)
-    return state
-
-
 def _join(parts: Path, options: argparse.Namespace) -> int:
     """One file of the first `count` paths; how many it holds."""
     chunks = [dict(np.load(path)) for path in sorted(parts.glob("*.npz"))]
     arrays = {name: np.concatenate([c[name] for c in chunks])[: options.count] for name in chunks[0]}
-    world = WORLDS["diffusion" if options.published else "discs"]
-    search = expert.PUBLISHED if options.published else expert.Search()
+    rules, search = _setting(options.published)
     with files.written_whole(options.out, "wb") as file:
         np.savez_compressed(
             file,
-            world=json.dumps(asdict(world)),
+            world=json.dumps(asdict(WORLDS[rules.world])),
             search=json.dumps(asdict(search) | {"published": options.published}),
             **arrays,
         )

@@ -26,6 +26,13 @@ class Rival(NamedTuple):
     about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
 
 
+class Forecaster(NamedTuple):
+    """A predictor that planners of paths roll obstacles forward with."""
+
+    name: str  # as the request gave it
+    predict: diffusion.Predict
+
+
 def make_rival(name: str, path: Path | None, backend: str, asked: World) -> Rival:
     """The predictor called `name`, or in the file `path`; refused where it does not fit the world `asked`."""
     if name in BASELINES and path is None:
@@ -42,9 +49,14 @@ def make_rival(name: str, path: Path | None, backend: str, asked: World) -> Riva
 
 
 def make_planner(
-    name: str, path: Path | None, backend: str, asked: World, rules: PathProtocol, predictor: str | None
+    name: str,
+    path: Path | None,
+    backend: str,
+    asked: World,
+    rules: PathProtocol,
+    forecaster: Forecaster | None,
 ) -> Rival:
-    """The planner of paths called `name`, or in the file `path`; `predictor` is for those that need one."""
+    """The planner of paths called `name`, or in the file `path`; `forecaster` is for those that need one."""
     if path is None:
         return Rival(PLANNERS[name](rules), name, {})
     config, params = networks.read_model(path, diffusion.NETWORKS)
@@ -55,23 +67,24 @@ def make_planner(
         needed = diffusion.check_plan(config)["forecast"] == "predictor"
         if asked.history < 1 and (needed or "velocity" in config["model"]["channels"]):
             raise RequestError(f'needs to see obstacles move; world "{asked.name}" shows one moment')
-        predict = make_predictor(predictor, backend, asked) if needed and predictor else None
+        predict = forecaster.predict if forecaster else None
         planner = diffusion.DiffusionPlanner(_sampler(backend)(config, params), rules, predict)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    forecast = {"predictor": predictor} if needed else {}
+    forecast = {"predictor": forecaster.name} if needed else {}
     return Rival(planner, planner, _about(name, planner.parameters, config) | forecast)
 
 
-def make_predictor(request: str, backend: str, asked: World) -> diffusion.Predict:
+def make_forecaster(request: str, backend: str, asked: World) -> Forecaster:
     """The predictor that planners of paths roll obstacles forward with: a baseline's name or a file."""
     if request in BASELINES:
-        return make_rival(request, None, backend, asked).play
+        return Forecaster(request, make_rival(request, None, backend, asked).play)
     if not Path(request).exists():
         raise RequestError(
             f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
         )
-    return make_rival(request, Path(request), "numpy" if backend == "jit" else backend, asked).play
+    backend = "numpy" if backend == "jit" else backend
+    return Forecaster(request, make_rival(request, Path(request), backend, asked).play)
 
 
 def check_world(path: Path, trained: dict[str, Any], asked: World) -> None:

@@ -1,17 +1,15 @@
 """Predictors and their frozen configs: one table, read by the prediction task and by `interop`."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from hrm_jax.errors import RequestError, nearest
 from hrm_jax.models.gru import GRU, GRUConfig
 from hrm_jax.models.hrm import HRM, HRMConfig
 from hrm_jax.models.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
-from hrm_jax.models.layers import Context
+from hrm_jax.models.layers import Context, build_named, describe_named
 from hrm_jax.models.lstm import LSTM, LSTMConfig
 from hrm_jax.models.predictor import roll_out as roll_out
 from hrm_jax.models.transformer import Transformer, TransformerConfig
@@ -27,26 +25,12 @@ PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
 
 def build(fields: Mapping[str, Any]) -> nn.Module:
     """The predictor that a config's `model` group describes: `name`, and fields of that model's config."""
-    fields = dict(fields)
-    name = fields.pop("name", "")
-    if name not in PREDICTORS:
-        raise RequestError(
-            f'model.name = "{name}": one of {", ".join(PREDICTORS)}{nearest(name, PREDICTORS)}'
-        )
-    module, config = PREDICTORS[name]
-    allowed = [f.name for f in dataclasses.fields(config)]
-    for field in fields:
-        if field not in allowed:
-            raise RequestError(
-                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
-            )
-    return module(config(**fields))
+    return build_named(PREDICTORS, fields)
 
 
 def describe(model: nn.Module) -> dict[str, Any]:
     """The inverse of `build`: the `model` group as plain JSON data."""
-    name = next(n for n, (module, _) in PREDICTORS.items() if type(model) is module)
-    return {"name": name, **dataclasses.asdict(model.config)}
+    return describe_named(PREDICTORS, model)
 
 
 def forecast(

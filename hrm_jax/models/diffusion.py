@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.errors import RequestError, nearest
+from hrm_jax.errors import RequestError
 from hrm_jax.models import layers
 
 EPS = 1e-5  # of the group norms
@@ -251,24 +251,12 @@ DENOISERS: dict[str, tuple[type[Denoiser], type[DenoiserConfig]]] = {
 
 def build(fields: Mapping[str, Any]) -> Denoiser:
     """The denoiser that a config's `model` group describes: `name`, and fields of `DenoiserConfig`."""
-    fields = dict(fields)
-    name = fields.pop("name", "")
-    if name not in DENOISERS:
-        raise RequestError(f'model.name = "{name}": one of {", ".join(DENOISERS)}{nearest(name, DENOISERS)}')
-    module, config = DENOISERS[name]
-    allowed = [f.name for f in dataclasses.fields(config)]
-    for field in fields:
-        if field not in allowed:
-            raise RequestError(
-                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
-            )
-    return module(config(**fields))
+    return layers.build_named(DENOISERS, fields)
 
 
 def describe(model: Denoiser) -> dict[str, Any]:
     """The inverse of `build`: the `model` group as plain JSON data."""
-    name = next(n for n, (module, _) in DENOISERS.items() if type(model) is module)
-    return {"name": name, **dataclasses.asdict(model.config), "channels": list(model.config.channels)}
+    return {**layers.describe_named(DENOISERS, model), "channels": list(model.config.channels)}
 
 
 def initial(model: Denoiser, key: jax.Array) -> dict[str, Weights]:

@@ -3,16 +3,19 @@
 Axes: G groups (a batch of worlds or single obstacles), N obstacles of a group, T time, D width, F features.
 """
 
+import dataclasses
 import math
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.errors import RequestError
+from hrm_jax.errors import RequestError, nearest
 
 Norm = Literal["published", "rms"]
+Kinds = Mapping[str, tuple[type[nn.Module], type]]  # modules and their frozen configs, by name
 
 
 class Context(NamedTuple):
@@ -21,6 +24,28 @@ class Context(NamedTuple):
     observed: jax.Array  # [..., N, T] float32: 1 observed, 0 filled in
     agent: jax.Array  # [..., T, 2] the agent's positions over size
     static: jax.Array  # [..., R, C] float32: 1 at static cells
+
+
+def build_named(kinds: Kinds, fields: Mapping[str, Any]) -> Any:
+    """The module of `kinds` that a config's `model` group describes: `name`, and fields of its config."""
+    fields = dict(fields)
+    name = fields.pop("name", "")
+    if name not in kinds:
+        raise RequestError(f'model.name = "{name}": one of {", ".join(kinds)}{nearest(name, kinds)}')
+    module, config = kinds[name]
+    allowed = [f.name for f in dataclasses.fields(config)]
+    for field in fields:
+        if field not in allowed:
+            raise RequestError(
+                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
+            )
+    return module(config(**fields))
+
+
+def describe_named(kinds: Kinds, model: nn.Module) -> dict[str, Any]:
+    """The inverse of `build_named`: the `model` group as plain data."""
+    name = next(n for n, (module, _) in kinds.items() if type(model) is module)
+    return {"name": name, **dataclasses.asdict(model.config)}
 
 
 def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Array:

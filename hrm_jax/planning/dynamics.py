@@ -84,9 +84,23 @@ def roll(scenarios: Scenarios, state: State, agent: np.ndarray, time: int, steps
 
 def tracks(scenarios: Scenarios, steps: int) -> np.ndarray:
     """Positions [E, steps + 1, N, 2] from time 0, as drawn, should the agent wait at the start."""
-    state = begin(scenarios)
-    later = roll(scenarios, state, scenarios.start, 0, steps)
+    return course(scenarios, begin(scenarios), scenarios.start, 0, steps)
+
+
+def course(scenarios: Scenarios, state: State, agent: np.ndarray, time: int, steps: int) -> np.ndarray:
+    """Positions [E, steps + 1, N, 2] at `time` and on: `roll` with the present before it."""
+    later = roll(scenarios, state, agent, time, steps)
     return np.concatenate([state.position[:, None], later], axis=1)
+
+
+def wait(scenarios: Scenarios) -> tuple[State, np.ndarray]:
+    """The history steps, the agent at its start: the state after, and positions [E, history + 1, N, 2]."""
+    state = begin(scenarios)
+    seen = [state.position]
+    for now in range(scenarios.world.history):
+        state = step(scenarios, state, scenarios.start, now)
+        seen.append(state.position)
+    return state, np.stack(seen, axis=1)
 
 
 def observe(scenarios: Scenarios, position: np.ndarray, time: int) -> tuple[np.ndarray, np.ndarray]:

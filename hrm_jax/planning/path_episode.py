@@ -74,7 +74,7 @@ def play(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
         yield from _play_published(scenarios, protocol, planner)
         return
     episodes = np.arange(len(scenarios))
-    state, history = _wait(scenarios)
+    state, history = dynamics.wait(scenarios)
     agent, goal = scenarios.start.astype(float), scenarios.goal.astype(float)
     path = None
     for time in range(protocol.limit(scenarios.world.size)):
@@ -97,19 +97,8 @@ def play(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
         state = dynamics.State(*(part[kept] for part in following))
 
 
-def _wait(scenarios: Scenarios) -> tuple[dynamics.State, np.ndarray]:
-    """The history steps: the state after them, and the positions [E, history + 1, N, 2] at their moments."""
-    state = dynamics.begin(scenarios)
-    seen = [state.position]
-    for now in range(scenarios.world.history):
-        state = dynamics.step(scenarios, state, scenarios.start, now)
-        seen.append(state.position)
-    return state, np.stack(seen, axis=1)
-
-
 def _view(scenarios, protocol, state, history, agent, goal, time) -> View:
-    later = dynamics.roll(scenarios, state, scenarios.start, time, protocol.points - 1)
-    future = np.concatenate([state.position[:, None], later], axis=1)
+    future = dynamics.course(scenarios, state, scenarios.start, time, protocol.points - 1)
     return View(
         scenarios.ids, time, agent, goal, scenarios.static, history, velocities=state.velocity, future=future
     )
@@ -137,7 +126,7 @@ def judge(
 def _play_published(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
     """Point k is tested at time k + 1, where it is; who passes to the last point is said to have arrived."""
     episodes = np.arange(len(scenarios))
-    state, history = _wait(scenarios)
+    state, history = dynamics.wait(scenarios)
     agent, goal = scenarios.start.astype(float), scenarios.goal.astype(float)
     planned = planner.plan(_view(scenarios, protocol, state, history, agent, goal, 0), None)
     path = planned.path

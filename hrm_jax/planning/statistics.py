@@ -84,7 +84,7 @@ class ErrorCounts:
     def summary(self, within: Sequence[float] = (0.2, 0.5, 1.0)) -> dict | None:
         """Mean, median and 90 % quantile by steps ahead, and the share nearer than `within`, in cells."""
         total = self.counts.sum(axis=1, keepdims=True)
-        if not total.all():
+        if not total.size or not total.all():
             return None
         share = np.cumsum(self.counts, axis=1) / total
         return {
