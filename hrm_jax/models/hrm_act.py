@@ -1,0 +1,321 @@
+"""HRM-ACT and TRM: a recurrent network that thinks about a puzzle in segments, and says when it is done.
+
+Formulas: specs/hrm_act.md §1 and §6.1; Wang et al. 2025, "Hierarchical Reasoning Model" (2506.21734);
+Jolicoeur-Martineau 2025, "Less is More: Recursive Reasoning with Tiny Networks" (2510.04871).
+
+Axes: B puzzles, S cells, P prefix positions before them, T = P + S, D width, V vocabulary, L blocks of a
+module (stacked), E width of the puzzle table's rows. Here a segment is computed; what to learn from it, and
+when a puzzle is done, is the task's (tasks/puzzle.py).
+"""
+
+import dataclasses
+import functools
+import math
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from hrm_jax.errors import RequestError
+from hrm_jax.models import layers
+
+Weights = dict[str, jax.Array]
+TABLE, FIXED = "puzzles", "initial"  # parameter groups that gradient descent does not train: §3.2, §1.2
+Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
+
+
+@dataclasses.dataclass(frozen=True)
+class HRMACTConfig:
+    """The `model` group; defaults are HRM's. `vocabulary` and `sequence` are those of the data."""
+
+    vocabulary: int  # V: token ids, PAD (0) included
+    sequence: int  # S
+    width: int = 512  # D
+    heads: int = 8
+    low_layers: int = 4  # blocks of the L module
+    high_layers: int = 4  # of the H module; unused where one network is shared
+    h_cycles: int = 2  # H updates a segment
+    l_cycles: int = 2  # L updates before each
+    expansion: float = 4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
+    inner_multiple: int = 256  # … to a multiple of this
+    puzzle_width: int = 512  # E; 0: no puzzle table
+    prefix: int = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
+    positions: str = "rope"  # rope | learned | none
+    theta: float = 10_000.0  # of rope
+    norm_eps: float = 1e-5
+    mixer: bool = False  # TRM: SwiGLU across the positions instead of attention
+    shared: bool = False  # TRM: one network for both updates
+    grad: str = "one_step"  # one_step: through the last L and H update | full_last: the whole last cycle
+    q_continue: bool = True  # False: halt where q_halt > 0, and no second forward for a Q target
+    dtype: str = "bfloat16"  # of activations and matmuls; parameters, norms, softmax, losses are float32
+    attention: str = "xla"  # xla | cudnn (GPU, bfloat16)
+    remat: bool = False  # recompute each block in the backward pass: less memory, more time
+    unroll: int = 1  # blocks unrolled in the scan over them
+
+    def __post_init__(self):
+        layers.check_choice("model.positions", self.positions, ("rope", "learned", "none"))
+        layers.check_choice("model.grad", self.grad, ("one_step", "full_last"))
+        layers.check_choice("model.attention", self.attention, ("xla", "cudnn"))
+        layers.check_choice("model.dtype", self.dtype, ("float32", "bfloat16"))
+        names = ("vocabulary", "sequence", "heads", "low_layers", "high_layers", "h_cycles", "l_cycles")
+        layers.check_positive(**{name: getattr(self, name) for name in (*names, "inner_multiple", "unroll")})
+        layers.check_heads(self.width, self.heads)
+        if self.puzzle_width < 0 or self.prefix * self.width < self.puzzle_width:
+            raise RequestError(
+                f"model.prefix = {self.prefix} positions of width {self.width} do not hold model.puzzle_width "
+                f"= {self.puzzle_width}: at least {-(-self.puzzle_width // self.width)}"
+            )
+        if self.positions == "rope" and not self.mixer and self.width // self.heads % 2:
+            raise RequestError(f"model.width / heads = {self.width // self.heads}: even, for rope's pairs")
+        if self.attention == "cudnn" and self.dtype != "bfloat16":
+            raise RequestError('model.attention = "cudnn" needs model.dtype = "bfloat16"')
+
+    @property
+    def length(self) -> int:
+        """T: positions that a block sees."""
+        return self.prefix + self.sequence
+
+    def inner(self, width: int) -> int:
+        """Inner width of a SwiGLU over `width` components."""
+        return -(-round(self.expansion * width * 2 / 3) // self.inner_multiple) * self.inner_multiple
+
+
+class State(NamedTuple):
+    """What the network hands from segment to segment, gradients stopped. [B, T, D] in the config's dtype."""
+
+    high: jax.Array  # z_H; TRM's answer y
+    low: jax.Array  # z_L; TRM's latent z
+
+
+class Output(NamedTuple):
+    """One segment's result."""
+
+    state: State
+    logits: jax.Array  # [B, S, V] float32
+    q_halt: jax.Array  # [B] float32: logit of "the answer is right"
+    q_continue: jax.Array  # [B] float32: logit of "it will be"
+
+
+class HRMACT(nn.Module):
+    """The network of one segment."""
+
+    config: HRMACTConfig
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, puzzle: jax.Array | None, state: State | None) -> Output:
+        """Tokens [B, S], the puzzles' rows [B, E] (None without a table), the last segment's state.
+
+        Without a state (`initialize` makes the first one), parameters are declared and nothing is computed.
+        """
+        c = self.config
+        embed = self._declare_embed()
+        names = ("low",) if c.shared else ("low", "high")
+        modules = {name: self._declare_module(name) for name in names}
+        lecun = nn.initializers.lecun_normal()
+        head = layers.declare(self, "head", kernel=(lecun, (c.width, c.vocabulary)))
+        zeros, low = nn.initializers.zeros, nn.initializers.constant(Q_BIAS)
+        q = layers.declare(self, "q", kernel=(zeros, (c.width, 2)), bias=(low, (2,)))
+        one = truncated_normal(1.0)
+        layers.declare(self, FIXED, high=(one, (c.width,)), low=(one, (c.width,)))
+        if state is None:
+            return None
+        chex.assert_shape([state.high, state.low], (len(inputs), c.length, c.width))
+        state = think_once(c, modules, encode(c, embed, inputs, puzzle), state)
+        logits = jnp.matmul(
+            state.high[:, c.prefix :], head["kernel"].astype(c.dtype), preferred_element_type=jnp.float32
+        )
+        values = state.high[:, 0].astype(jnp.float32) @ q["kernel"] + q["bias"]
+        return Output(jax.lax.stop_gradient(state), logits, values[:, 0], values[:, 1])
+
+    def _declare_embed(self) -> Weights:
+        c, table = self.config, truncated_normal(1 / math.sqrt(self.config.width))
+        shapes = {"tokens": (table, (c.vocabulary, c.width))}
+        if c.positions == "learned":
+            shapes["positions"] = (table, (c.length, c.width))
+        return layers.declare(self, "embed", **shapes)
+
+    def _declare_module(self, name: str) -> Weights:
+        c, d = self.config, self.config.width
+        n = c.high_layers if name == "high" else c.low_layers
+        lecun = nn.initializers.lecun_normal(batch_axis=(0,))  # its truncation is compensated, as theirs is
+
+        def swiglu(prefix: str, width: int):
+            inner = c.inner(width)
+            return {
+                f"{prefix}up_kernel": (lecun, (n, width, 2 * inner)),
+                f"{prefix}down_kernel": (lecun, (n, inner, width)),
+            }
+
+        if c.mixer:
+            first = swiglu("mix_", c.length)
+        else:
+            first = {"qkv_kernel": (lecun, (n, d, 3 * d)), "out_kernel": (lecun, (n, d, d))}
+        return layers.declare(self, name, **first, **swiglu("", d))
+
+
+def truncated_normal(std: float) -> nn.initializers.Initializer:
+    """N cut at two sigma whose standard deviation after the cut is `std` (§1.2)."""
+    return nn.initializers.truncated_normal(std / 0.87962566)
+
+
+def build(fields: dict[str, Any]) -> HRMACT:
+    """The network that a config's `model` group describes."""
+    return layers.build_named(MODELS, fields)
+
+
+def describe(model: HRMACT) -> dict[str, Any]:
+    """The inverse of `build`."""
+    return layers.describe_named(MODELS, model)
+
+
+MODELS = {"hrm_act": (HRMACT, HRMACTConfig)}
+
+
+def initial_params(model: HRMACT, key: jax.Array, identifiers: int = 1) -> dict[str, Any]:
+    """Parameters; with a puzzle table of `identifiers` rows, all zero."""
+    c = model.config
+    params = model.init(key, jnp.zeros((1, c.sequence), jnp.int32), None, None)["params"]
+    if c.puzzle_width:
+        params[TABLE] = jnp.zeros((identifiers, c.puzzle_width))
+    return params
+
+
+def initialize(model: HRMACT, params: dict[str, Any], count: int) -> State:
+    """The state [count, T, D] before the first segment: fixed vectors, the same at every position."""
+    c = model.config
+    shape = (count, c.length, c.width)
+    return State(*(jnp.broadcast_to(params[FIXED][name].astype(c.dtype), shape) for name in State._fields))
+
+
+def think(
+    model: HRMACT, params: dict[str, Any], inputs: jax.Array, puzzle: jax.Array, segments: int
+) -> tuple[jax.Array, jax.Array]:
+    """Answers to tokens [B, S] of puzzles with ids [B] after each of `segments` segments, from a fresh state.
+
+    Tokens [segments, B, S] uint8, and Q values [segments, B, 2] float32: halt, continue.
+    """
+    rows = params[TABLE][puzzle] if TABLE in params else None
+
+    def segment(state, _):
+        out = model.apply({"params": params}, inputs, rows, state)
+        answer = jnp.argmax(out.logits, axis=-1).astype(jnp.uint8)
+        return out.state, (answer, jnp.stack([out.q_halt, out.q_continue], axis=-1))
+
+    return jax.lax.scan(segment, initialize(model, params, len(inputs)), length=segments)[1]
+
+
+# ---------------------------------------------------------------- one segment
+
+
+def encode(config: HRMACTConfig, embed: Weights, inputs: jax.Array, puzzle: jax.Array | None) -> jax.Array:
+    """Tokens [B, S] and the puzzles' rows [B, E] to embeddings [B, T, D] of unit variance (§1.3)."""
+    c, dtype = config, jnp.dtype(config.dtype)
+    x = embed["tokens"].astype(dtype)[inputs]
+    if c.prefix:
+        rows = jnp.zeros((len(inputs), 0)) if puzzle is None else puzzle
+        rows = jnp.pad(rows, ((0, 0), (0, c.prefix * c.width - rows.shape[1])))
+        x = jnp.concatenate([rows.reshape(-1, c.prefix, c.width).astype(dtype), x], axis=1)
+    if c.positions == "learned":
+        x = math.sqrt(0.5) * (x + embed["positions"].astype(dtype))
+    return (math.sqrt(c.width) * x).astype(dtype)
+
+
+def think_once(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array, state: State) -> State:
+    """One segment's cycles (§1.5): L updates hear H and the input x [B, T, D], H updates hear L.
+
+    Only the end of the schedule carries a gradient; before it weights and states are constants, so that
+    nothing is kept for a backward pass.
+    """
+    c = config
+    free = functools.partial(update, c, jax.lax.stop_gradient(modules), jax.lax.stop_gradient(x))
+    learning = functools.partial(update, c, modules, x)
+
+    def cycle(state, _):
+        return free(free(state, "low", c.l_cycles), "high", 1), None
+
+    state = jax.lax.stop_gradient(state)
+    state, _ = jax.lax.scan(cycle, state, length=c.h_cycles - 1)
+    last = c.l_cycles
+    if c.grad == "one_step":
+        state, last = free(state, "low", c.l_cycles - 1), 1
+    return learning(learning(jax.lax.stop_gradient(state), "low", last), "high", 1)
+
+
+def update(
+    config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array, state: State, name: str, times: int
+) -> State:
+    """The L or H state updated `times` times by its module; the other stays."""
+    module = modules["low" if config.shared else name]
+
+    def once(state, _):
+        if name == "low":
+            return state._replace(low=run(config, module, state.low + (state.high + x))), None
+        return state._replace(high=run(config, module, state.high + state.low)), None
+
+    if times == 1:
+        return once(state, None)[0]
+    return jax.lax.scan(once, state, length=times)[0]
+
+
+def run(config: HRMACTConfig, module: Weights, h: jax.Array) -> jax.Array:
+    """The blocks of a module, one after another: [B, T, D] to the same."""
+    apply = functools.partial(block, config)
+    if config.remat:
+        apply = jax.checkpoint(apply, prevent_cse=False)
+    layers_ = len(next(iter(module.values())))
+    body = lambda h, w: (apply(w, h), None)  # noqa: E731 - a scan wants a pair
+    return jax.lax.scan(body, h, module, unroll=min(layers_, config.unroll))[0]
+
+
+def block(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
+    """Attention or mixing, then SwiGLU, each with its residual and the norm after it (§1.4)."""
+    if config.mixer:
+        # Residual and norm of this half, too, run along the positions.
+        t = jnp.swapaxes(h, 1, 2)
+        h = jnp.swapaxes(norm(config, t + swiglu(t, w["mix_up_kernel"], w["mix_down_kernel"])), 1, 2)
+    else:
+        h = norm(config, h + attend(config, w, h))
+    return norm(config, h + swiglu(h, w["up_kernel"], w["down_kernel"]))
+
+
+def norm(config: HRMACTConfig, x: jax.Array) -> jax.Array:
+    """x / sqrt(mean(x²) + eps) over the last axis, in float32, without a gain."""
+    y = x.astype(jnp.float32)
+    return (y * jax.lax.rsqrt(jnp.mean(y * y, axis=-1, keepdims=True) + config.norm_eps)).astype(x.dtype)
+
+
+def swiglu(x: jax.Array, up: jax.Array, down: jax.Array) -> jax.Array:
+    """(silu(gate) * value) @ down, with gate and value the halves of x @ up."""
+    gate, value = jnp.split(x @ up.astype(x.dtype), 2, axis=-1)
+    return (jax.nn.silu(gate) * value) @ down.astype(x.dtype)
+
+
+def attend(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
+    """Self-attention over all positions, PAD too: [B, T, D] to the same."""
+    qkv = layers.split_heads(h @ w["qkv_kernel"].astype(h.dtype), 3, config.heads)
+    q, k, v = qkv
+    if config.positions == "rope":
+        q, k = (rotate(config, a) for a in (q, k))
+    length = h.shape[1]
+    if config.attention == "cudnn" and length % 2:
+        # cuDNN's backward pass refuses odd lengths; a padded position told of by the lengths is exact.
+        q, k, v = (jnp.pad(a, ((0, 0), (0, 1), (0, 0), (0, 0))) for a in (q, k, v))
+        real = jnp.full((len(h),), length, jnp.int32)
+        out = jax.nn.dot_product_attention(
+            q, k, v, query_seq_lengths=real, key_value_seq_lengths=real, implementation="cudnn"
+        )[:, :length]
+    else:
+        out = jax.nn.dot_product_attention(q, k, v, implementation=config.attention)
+    return out.reshape(h.shape) @ w["out_kernel"].astype(h.dtype)
+
+
+def rotate(config: HRMACTConfig, x: jax.Array) -> jax.Array:
+    """RoPE of x [B, T, heads, D / heads] by its position, first half paired with second, in float32."""
+    half = x.shape[-1] // 2
+    frequency = config.theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    angle = jnp.arange(x.shape[1], dtype=jnp.float32)[:, None, None] * frequency
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
