@@ -27,13 +27,15 @@ def get_config() -> ConfigDict:
     c.mesh.fsdp = 1  # devices that share one copy of parameters and optimizer state
 
     c.optimizer = ConfigDict()
-    c.optimizer.name = "adamw"  # adamw | lamb
+    c.optimizer.name = "adamw"  # adamw | lamb | adam_atan2 (HRM-ACT's: no eps)
     c.optimizer.learning_rate = 1e-3  # the peak, at `reference_batch_size`
     c.optimizer.batch_scaling = "none"  # none | sqrt | linear in batch_size / reference_batch_size
     c.optimizer.reference_batch_size = 1_024
-    c.optimizer.schedule = "constant"  # constant | cosine | onecycle (torch's)
+    c.optimizer.schedule = "constant"  # constant | cosine | onecycle (torch's) | hrm_act
     c.optimizer.warmup_steps = 0  # linear, before constant or cosine
     c.optimizer.final_learning_rate = 0.0  # where cosine ends
+    c.optimizer.final_ratio = 1.0  # where hrm_act's cosine ends, as a share of the peak; 1: constant
+    c.optimizer.schedule_steps = 0  # > 0: updates that the schedule spans, where the run is shorter
     c.optimizer.onecycle_warmup = 0.3  # share of the steps that rise
     c.optimizer.onecycle_start = 25.0  # starts at peak / this
     c.optimizer.onecycle_end = 1e4  # ends at start / this
@@ -42,6 +44,8 @@ def get_config() -> ConfigDict:
     c.optimizer.b2 = 0.999
     c.optimizer.eps = 1e-8
     c.optimizer.weight_decay = 0.01  # of all parameters, as torch does
+    c.optimizer.table_learning_rate = 0.01  # SignSGD on the touched rows of a puzzle table
+    c.optimizer.table_weight_decay = 0.1
     c.optimizer.bias_correction = True  # False in lamb: the published torch-optimizer variant
     c.optimizer.clip = 1.0  # global gradient norm; 0: none
     c.optimizer.accumulate = 1  # micro-batches an update
@@ -187,6 +191,99 @@ def published_convnet(c: ConfigDict, paths: int, updates: int) -> None:
     c.plan.steps = 50
     c.plan.samples = 5
     c.plan.refine = 20
+
+
+def puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
+    """The task `puzzle`: HRM-ACT under its published settings of the 1,000-example runs."""
+    c.task = "puzzle"
+    c.batch_size = 768  # slots: puzzles under way at once
+    c.eval_every = 2_000
+    c.checkpoint.every = 2_000
+    c.optimizer.name = "adam_atan2"
+    c.optimizer.learning_rate = 1e-4
+    c.optimizer.schedule = "hrm_act"
+    c.optimizer.warmup_steps = 2_000
+    c.optimizer.b2 = 0.95
+    c.optimizer.weight_decay = 1.0
+    c.optimizer.table_learning_rate = 1e-4
+    c.optimizer.table_weight_decay = 1.0
+    c.optimizer.clip = 0.0
+    c.data = ConfigDict()
+    c.data.path = data  # a folder of python -m hrm_jax.puzzles, or of the original tools
+    c.data.eval_examples = 0  # held-out puzzles that training is judged by; 0: all of test/
+    c.data.device_gib = 8.0  # larger training sets stay in host memory, and their batches are sent
+    c.act = ConfigDict()
+    c.act.segments = 16  # at most, in training; exactly, in evaluation
+    c.act.exploration = 0.1  # chance that a slot must think for a random number of segments
+    c.act.supervision = "every"  # every segment | last: of a batch's segments, as the seed document's port
+    c.act.loss = "stablemax"  # stablemax | softmax
+    c.act.q_halt_weight = 0.5
+    c.act.q_continue_weight = 0.5
+    c.model = hrm_act(vocabulary, sequence)
+
+
+def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
+    """The model group of HRM-ACT; defaults are the published 27 million parameters."""
+    m = ConfigDict()
+    m.name = "hrm_act"
+    m.vocabulary = vocabulary  # of the data, PAD included
+    m.sequence = sequence
+    m.width = 512
+    m.heads = 8
+    m.low_layers = 4
+    m.high_layers = 4
+    m.h_cycles = 2  # H updates a segment
+    m.l_cycles = 2  # L updates before each
+    m.expansion = 4.0  # the SwiGLU is 2/3 of this times the width …
+    m.inner_multiple = 256  # … rounded up to a multiple of this
+    m.puzzle_width = 512  # of the puzzle table's rows; 0: no table
+    m.prefix = 1  # positions before the cells, which the row fills
+    m.positions = "rope"  # rope | learned | none
+    m.theta = 10_000.0
+    m.norm_eps = 1e-5
+    m.mixer = False  # SwiGLU across positions instead of attention (TRM)
+    m.shared = False  # one network for both updates (TRM)
+    m.grad = "one_step"  # one_step | full_last: through the whole last cycle (TRM)
+    m.q_continue = True  # False: no second forward pass for a Q target (TRM)
+    m.dtype = "bfloat16"
+    m.attention = "xla"  # xla | cudnn: faster on NVIDIA GPUs
+    m.remat = False
+    m.unroll = 1
+    return m
+
+
+def trm(c: ConfigDict, l_cycles: int) -> None:
+    """TRM's changes to HRM-ACT (Jolicoeur-Martineau 2025)."""
+    c.ema_decay = 0.999
+    c.model.low_layers = 2
+    c.model.h_cycles = 3
+    c.model.l_cycles = l_cycles
+    c.model.prefix = 16
+    c.model.shared = True
+    c.model.grad = "full_last"
+    c.model.q_continue = False
+
+
+def small_puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
+    """A puzzle that two CPU cores learn in minutes: a small network, TRM's way."""
+    puzzle(c, data, vocabulary, sequence)
+    trm(c, l_cycles=2)
+    c.ema_decay = 0.99
+    c.batch_size = 128
+    c.log_every = 50
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.table_learning_rate = 1e-3
+    c.optimizer.warmup_steps = 100
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_weight_decay = 0.1
+    c.optimizer.final_ratio = 0.1
+    c.model.width = 64
+    c.model.heads = 4
+    c.model.h_cycles = 2
+    c.model.inner_multiple = 32
+    c.model.puzzle_width = 64
+    c.model.prefix = 1
+    c.model.dtype = "float32"
 
 
 def hrm() -> ConfigDict:

@@ -28,6 +28,7 @@ FREE = (
     "model.unroll",
     "plan.",
     "model.remat",
+    "model.attention",
 )
 
 
@@ -117,10 +118,13 @@ class Checkpoints:
         self._manager.close()
 
 
-def restore_params(workdir: pathlib.Path, which: str = "latest") -> tuple[int, dict[str, Any]]:
+def restore_params(
+    workdir: pathlib.Path, which: str = "latest", averaged: bool = True
+) -> tuple[int, dict[str, Any]]:
     """Step and parameters alone, as NumPy: of the "latest" or "best" step, or of a step number.
 
-    The averaged parameters where the run kept them. Neither the optimizer state nor model code is needed.
+    The averaged parameters where the run kept them and `averaged` asks for them; what has no average (a
+    table, fixed vectors) as it is. Neither the optimizer state nor model code is needed.
     """
     folder = (workdir / "checkpoints").resolve()
     if not folder.is_dir():
@@ -132,14 +136,16 @@ def restore_params(workdir: pathlib.Path, which: str = "latest") -> tuple[int, d
     with ocp.CheckpointManager(folder, options=options, item_handlers=handlers) as manager:
         step = _pick(manager, workdir, which)
         tree = manager.item_metadata(step)["state"].tree
-        name = "ema_params" if jax.tree.leaves(tree.get("ema_params")) else "params"
-        wanted = {name: tree[name]}
+        average = tree.get("ema_params") if averaged and jax.tree.leaves(tree.get("ema_params")) else {}
+        rest = {name: group for name, group in tree["params"].items() if name not in average}
+        wanted = {name: tree for name, tree in (("params", rest), ("ema_params", average)) if tree}
         args = ocp.args.PyTreeRestore(
             item=jax.tree.map(lambda m: np.zeros((), m.dtype), wanted),
             restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), wanted),
             partial_restore=True,
         )
-        return step, manager.restore(step, args=ocp.args.Composite(state=args))["state"][name]
+        restored = manager.restore(step, args=ocp.args.Composite(state=args))["state"]
+        return step, restored.get("params", {}) | restored.get("ema_params", {})
 
 
 def _pick(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:

@@ -50,8 +50,14 @@ def count(tree: Any) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
 
 
-def describe(mesh: Mesh, state: Any, step: Any, batch: Any, samples: int, steps: int, batch_size: int) -> str:
-    """The report of a dry run; `step` is the jitted training step, `state` and `batch` are shapes."""
+def describe(
+    mesh: Mesh, states: tuple, step: Any, batch: Any, samples: int, steps: int, batch_size: int
+) -> str:
+    """The report of a dry run; `step` is the jitted training step; the others are shapes.
+
+    `states`: the train state, its parameters that are trained, and those that are counted apart.
+    """
+    state, trained, apart = states
     flops, moved = matmul_cost(jax.make_jaxpr(step)(state, batch).jaxpr)
     memory = step.lower(state, batch).compile().memory_analysis()
     arguments, scratch = (getattr(memory, f"{name}_size_in_bytes", 0) for name in ("argument", "temp"))
@@ -60,12 +66,13 @@ def describe(mesh: Mesh, state: Any, step: Any, batch: Any, samples: int, steps:
         f"devices            {len(devices)} x {devices[0].device_kind} ({devices[0].platform}), "
         f"{jax.process_count()} process(es)",
         f"mesh               {dict(mesh.shape)}",
-        f"parameters         {count(state.params):,}",
-        *(f"  {name:<17}{count(tree):,}" for name, tree in state.params.items()),
+        f"parameters         {count(trained):,}",
+        *(f"  {name:<17}{count(tree):,}" for name, tree in trained.items()),
+        *(f"beside them        {count(tree):,} ({name})" for name, tree in apart.items()),
         f"step               {flops:,} matmul FLOPs ({flops / batch_size:,.0f} a sample), "
         f"{moved:,} bytes through matmuls",
         f"batch              {batch_size:,} samples, {batch_size // len(devices):,} a device",
-        f"samples per epoch  {f'{samples:,}' if samples else 'stream'}",
+        f"samples per epoch  {f'{samples:,.0f}' if samples else 'stream'}",
         f"steps              {steps:,}",
         f"device memory      {(arguments + scratch) / 2**30:.2f} GiB estimated "
         f"(state and batch {arguments / 2**30:.2f}, activations {scratch / 2**30:.2f})",

@@ -38,9 +38,12 @@ def write_model(out: pathlib.Path, params: Any, config: dict[str, Any]) -> None:
         np.savez(file, config=np.array(json.dumps(config)), **arrays)
 
 
-def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path, settings: Sequence[str] = ()) -> str:
+def export_model(
+    workdir: pathlib.Path, which: str, out: pathlib.Path, settings: Sequence[str] = (), averaged: bool = True
+) -> str:
     """Write the parameters of a checkpoint of `workdir` as `model.npz`; a line that says what was written.
 
+    `averaged`: the moving average, where the run kept one; False: the parameters as they are.
     `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
     """
     from hrm_jax import checkpoint
@@ -48,7 +51,7 @@ def export_model(workdir: pathlib.Path, which: str, out: pathlib.Path, settings:
 
     config = checkpoint.read_config(workdir)
     _apply(config, settings)
-    step, params = checkpoint.restore_params(workdir, which)
+    step, params = checkpoint.restore_params(workdir, which, averaged)
     description = TASKS[config["task"]].describe(config)
     if "plan" in description:
         from hrm_jax.planning.diffusion import check_plan
@@ -143,6 +146,8 @@ def main() -> int:
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
     parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
+    parser.add_argument("--weights", choices=("averaged", "raw"), default="averaged",
+                        help="for --out, where the run kept a moving average: it, or the parameters as they are")  # fmt: skip
     parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="plan.FIELD=VALUE",
                         help="for --out of a denoiser: how it plans, if not as its config says")  # fmt: skip
     parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")
@@ -154,7 +159,7 @@ def main() -> int:
     for path in filter(None, (args.out, args.scenarios)):
         files.check_writable(path)
     if args.out:
-        print(export_model(args.workdir, args.step, args.out, args.set))
+        print(export_model(args.workdir, args.step, args.out, args.set, args.weights == "averaged"))
     if args.scenarios:
         print(export_scenarios(args.workdir, args.episodes, args.scenarios))
     return 0

@@ -10,8 +10,8 @@ import optax
 
 from hrm_jax.errors import RequestError, nearest
 
-NAMES = ("adamw", "lamb")
-SCHEDULES = ("constant", "cosine", "onecycle")
+NAMES = ("adamw", "lamb", "adam_atan2")
+SCHEDULES = ("constant", "cosine", "onecycle", "hrm_act")
 SCALINGS = {"none": lambda ratio: 1.0, "sqrt": math.sqrt, "linear": lambda ratio: ratio}
 TRUST_NORM_LIMIT = 10.0  # LAMB clamps a parameter's norm here before taking the trust ratio
 B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_momentum 0.95
@@ -28,6 +28,8 @@ class OptimizerConfig:
     schedule: str
     warmup_steps: int
     final_learning_rate: float
+    final_ratio: float
+    schedule_steps: int
     onecycle_warmup: float
     onecycle_start: float
     onecycle_end: float
@@ -36,6 +38,8 @@ class OptimizerConfig:
     b2: float
     eps: float
     weight_decay: float
+    table_learning_rate: float
+    table_weight_decay: float
     bias_correction: bool
     clip: float
     accumulate: int
@@ -75,12 +79,26 @@ def make(
     return optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), schedule
 
 
+def make_table(config: OptimizerConfig, steps: int):
+    """SignSGD of a table under the same schedule: (table, index, gradients of its rows, step) -> table."""
+    shape = learning_rate(dataclasses.replace(config, learning_rate=1.0, batch_scaling="none"), steps, 1)
+
+    def update(table: jax.Array, index: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
+        rate = config.table_learning_rate * shape(step)
+        return sign_sgd(table, index, gradients, rate, config.table_weight_decay)
+
+    return update
+
+
 def learning_rate(config: OptimizerConfig, steps: int, batch_size: int) -> optax.Schedule:
-    """The schedule over `steps` updates."""
+    """The schedule over `steps` updates, or over its own number of them."""
+    steps = config.schedule_steps or steps
     peak = config.peak(batch_size)
     if config.schedule == "onecycle":
         start = peak / config.onecycle_start
         return one_cycle(steps, config.onecycle_warmup, start, peak, start / config.onecycle_end)
+    if config.schedule == "hrm_act":
+        return warmup_cosine(steps, config.warmup_steps, peak, config.final_ratio)
     if config.schedule == "cosine":
         decay = max(1, steps - config.warmup_steps)
         main = optax.cosine_decay_schedule(peak, decay, config.final_learning_rate / peak)
@@ -107,12 +125,25 @@ def one_cycle(steps: int, share: float, start: float, peak: float, end: float) -
     return schedule
 
 
+def warmup_cosine(steps: int, warmup: int, peak: float, ratio: float) -> optax.Schedule:
+    """HRM-ACT's (§3.3): the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
+
+    def schedule(count):
+        step = count + 1
+        share = (step - warmup) / max(1, steps - warmup)
+        return jnp.where(step < warmup, peak * step / max(1, warmup), _cosine(peak, ratio * peak, share))
+
+    return schedule
+
+
 def _cosine(a: float, b: float, progress: jax.Array) -> jax.Array:
     return b + (a - b) * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
 
 
 def moments(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
     """Adam's normalised momentum, with b1 cycled where the schedule asks, with or without bias correction."""
+    if config.name == "adam_atan2":
+        return scale_by_adam_atan2(config.b1, config.b2)
     if not config.bias_correction:
         return scale_by_raw_moments(config.b1, config.b2, config.eps)
     if config.schedule == "onecycle" and config.cycle_b1:
@@ -123,6 +154,45 @@ def moments(config: OptimizerConfig, steps: int) -> optax.GradientTransformation
         )
         return adam(b1=b1, b2=config.b2, eps=config.eps)
     return optax.scale_by_adam(config.b1, config.b2, config.eps)
+
+
+def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
+    """AdamATan2 as HRM trains with it: atan2(m, sqrt(v / (1 - b2^t))) / (1 - b1^t), without eps or scale.
+
+    The first correction stands outside the arctangent and the second's root inside (package adam-atan2
+    0.0.3; specs/hrm_act.md §3.1), so that a constant gradient moves a parameter by pi/4 learning rates.
+    Published variants with a = 4/pi take steps 1.27 times as long.
+    """
+
+    def init(params):
+        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
+
+    def update(updates, state, params=None):
+        del params
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+        first, second = 1 - b1**count, 1 - b2**count
+        scaled = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v / second)) / first, mu, nu)
+        return scaled, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def sign_sgd(
+    table: jax.Array, index: jax.Array, gradients: jax.Array, learning_rate: jax.Array, weight_decay: float
+) -> jax.Array:
+    """SignSGD on the rows of table [N, E] that a step read: index [B] and their gradients [B, E] (§3.2).
+
+    Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of B
+    rows, whatever N: no gradient of the table is made.
+    """
+    rows, slot = jnp.unique(index, return_inverse=True, size=len(index), fill_value=len(table))
+    total = jax.ops.segment_sum(gradients, slot, num_segments=len(index))
+    moved = table[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
+    finite = jnp.isfinite(gradients).all()
+    return table.at[rows].set(jnp.where(finite, moved, table[rows]), mode="drop")
 
 
 def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

@@ -5,6 +5,7 @@
 The same command resumes a run that was killed. SIGTERM and Ctrl-C save and exit.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -47,14 +48,14 @@ class TrainState(struct.PyTreeNode):
 
     step: jax.Array  # int32: updates done
     params: Any
-    opt_state: Any
-    ema_params: Any  # () without averaging; as it is evaluated and exported
+    opt_state: Any  # of the trained parameters
+    ema_params: Any  # of the trained parameters; () without averaging
     carry: Any  # () except for ACT
 
     @property
     def averaged(self) -> Any:
         """The parameters to evaluate and export."""
-        return self.ema_params if jax.tree.leaves(self.ema_params) else self.params
+        return {**self.params, **self.ema_params} if self.ema_params else self.params
 
 
 class NonFinite(RuntimeError):
@@ -75,7 +76,7 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     train_step = make_step(config, task, tx, layout, mesh)
     writer = metrics.Writer(workdir, start, steps, enabled=first)
     writer.say(
-        f"{workdir}: {cost.count(state.params):,} parameters, {steps:,} steps"
+        f"{workdir}: {cost.count(split(task, state.params)[0]):,} parameters, {steps:,} steps"
         + (f", resumed at step {start:,}" if start else "")
     )
     pace = metrics.Pace(config.batch_size)
@@ -116,8 +117,13 @@ def train(config: ConfigDict, workdir: pathlib.Path) -> TrainState:
     return state
 
 
-def build(config: ConfigDict, mesh: Mesh) -> tuple[Task, int, optax.GradientTransformation, optax.Schedule]:
-    """Task, number of steps, optimizer and learning rate of a config; a wrong field is a `RequestError`."""
+def build(
+    config: ConfigDict, mesh: Mesh, dry: bool = False
+) -> tuple[Task, int, optax.GradientTransformation, optax.Schedule]:
+    """Task, number of steps, optimizer and learning rate of a config; a wrong field is a `RequestError`.
+
+    `dry`: data that are not there may be left out, for nothing will be computed.
+    """
     for name in ("batch_size", "log_every", "eval_every"):
         if config[name] < 1:
             raise RequestError(f"{name} = {config[name]}: at least 1")
@@ -127,21 +133,26 @@ def build(config: ConfigDict, mesh: Mesh) -> tuple[Task, int, optax.GradientTran
         raise RequestError("checkpoint.every and checkpoint.keep: at least 1")
     if config.task not in TASKS:
         raise RequestError(f'task = "{config.task}": one of {", ".join(TASKS)}')
-    task = TASKS[config.task](config.to_dict(), mesh)
-    steps = count_steps(config, task.samples_per_epoch)
+    task = TASKS[config.task](config.to_dict() | {"dry": dry}, mesh)
+    steps = count_steps(config, task)
     tx, schedule = optimizer.make(optimizer.OptimizerConfig(**config.optimizer), steps, config.batch_size)
     return task, steps, tx, schedule
 
 
-def count_steps(config: ConfigDict, samples_per_epoch: int) -> int:
-    """Updates of the whole run: `steps`, or `epochs` of fixed data, whose last short batch counts."""
+def count_steps(config: ConfigDict, task: Task) -> int:
+    """Updates of the whole run: `steps`, or `epochs` of fixed data.
+
+    The last short batch of an epoch counts, unless the task's epochs run into each other.
+    """
     if (config.steps > 0) == (config.epochs > 0):
         raise RequestError(f"steps = {config.steps}, epochs = {config.epochs}: exactly one must be above 0")
     if config.steps:
         return config.steps
-    if not samples_per_epoch:
+    if not task.samples_per_epoch:
         raise RequestError(f"epochs = {config.epochs} needs fixed data: data.source=fixed, or set steps")
-    return config.epochs * -(-samples_per_epoch // config.batch_size)
+    if task.endless:
+        return int(config.epochs * task.samples_per_epoch // config.batch_size)
+    return config.epochs * -(-task.samples_per_epoch // config.batch_size)
 
 
 def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation, mesh: Mesh):
@@ -150,29 +161,41 @@ def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation
     def init() -> TrainState:
         key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
         params, carry = task.init(key, task.batch(0))
+        trained, _ = split(task, params)
         # A copy: the step donates its input, and one buffer cannot be given away twice.
-        average = jax.tree.map(jnp.copy, params) if config.ema_decay else ()
-        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(params), average, carry)
+        average = jax.tree.map(jnp.copy, trained) if config.ema_decay else ()
+        return TrainState(jnp.zeros((), jnp.int32), params, tx.init(trained), average, carry)
 
     shapes = jax.eval_shape(init)
-    shardings = sharding.of_state(mesh, shapes)
+    of_slots = jax.tree.map(lambda _: sharding.over_batch(mesh), shapes.carry)
+    shardings = sharding.of_state(mesh, shapes).replace(carry=of_slots)
     return jax.jit(init, out_shardings=shardings), cost.shapes(shapes, shardings)
+
+
+def split(task: Task, params: Any) -> tuple[Any, Any]:
+    """Parameters that gradient descent trains, and the others: what is fixed, and a table."""
+    apart = {name: params[name] for name in (*task.fixed, *filter(None, [task.table])) if name in params}
+    return {name: group for name, group in params.items() if name not in apart}, apart
 
 
 def make_step(
     config: ConfigDict, task: Task, tx: optax.GradientTransformation, layout: TrainState, mesh: Mesh
 ):
     """The jitted update: (state, batch) -> (state, scalars). The old state's buffers are reused."""
+    move_rows = optimizer.make_table(optimizer.OptimizerConfig(**config.optimizer), count_steps(config, task))
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), LOSS_STREAM)
         key = jax.random.fold_in(key, state.step)
-        gradient = jax.value_and_grad(task.loss, has_aux=True)
-        (loss, (carry, scalars)), gradients = accumulate(
+        gradient = functools.partial(trained_gradient, task)
+        (loss, ((carry, touched), scalars)), gradients = accumulate(
             gradient, state, batch, key, config.optimizer.accumulate
         )
-        updates, opt_state = tx.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        trained, apart = split(task, state.params)
+        updates, opt_state = tx.update(gradients, state.opt_state, trained)
+        params = optax.apply_updates(trained, updates)
+        if touched:
+            apart[task.table] = move_rows(apart[task.table], *touched, state.step)
         average = state.ema_params
         if config.ema_decay:
             done = state.step + 1 if config.ema_correction else None
@@ -182,10 +205,28 @@ def make_step(
             "grad_norm": optax.tree.norm(gradients),
             "bad_steps": optax.tree.get(opt_state, "notfinite_count"),
         }
-        return TrainState(state.step + 1, params, opt_state, average, carry), scalars
+        return TrainState(state.step + 1, {**params, **apart}, opt_state, average, carry), scalars
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
+
+
+def trained_gradient(task: Task, params: Any, carry: Any, batch: Batch, key: jax.Array):
+    """((loss, ((carry, touched), scalars)), gradients of what is trained).
+
+    `touched`, () without a table: rows of the table that the batch read [B], and their gradients [B, E].
+    """
+    trained, apart = split(task, params)
+    index = task.rows(carry, batch) if task.table in apart else None
+    if index is not None:
+        trained[task.table] = apart.pop(task.table)[index]
+
+    def loss(trained):
+        return task.loss({**trained, **apart}, carry, batch, key)
+
+    (value, (carry, scalars)), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
+    touched = () if index is None else (index, gradients.pop(task.table))
+    return (value, ((carry, touched), scalars)), gradients
 
 
 def moved_average(average: Any, params: Any, decay: float, updates: jax.Array | None) -> Any:
@@ -320,12 +361,15 @@ def join_processes() -> None:
 def dry_run(config: ConfigDict) -> str:
     """What a run would cost; nothing is allocated."""
     mesh = sharding.make_mesh(config.mesh.fsdp)
-    task, steps, tx, _ = build(config, mesh)
+    task, steps, tx, _ = build(config, mesh, dry=True)
     _, layout = state_maker(config, task, tx, mesh)
     batch = jax.eval_shape(task.batch, 0)
     batch = cost.shapes(batch, jax.tree.map(lambda _: sharding.over_batch(mesh), batch))
     step = make_step(config, task, tx, layout, mesh)
-    return cost.describe(mesh, layout, step, batch, task.samples_per_epoch, steps, config.batch_size)
+    trained, apart = split(task, layout.params)
+    return cost.describe(
+        mesh, (layout, trained, apart), step, batch, task.samples_per_epoch, steps, config.batch_size
+    )
 
 
 def main() -> int:

@@ -74,7 +74,7 @@ def test_a_config_builds(name, meshes):
     assert batch.history.shape[0] * batch.history.shape[1] == config.batch_size
     assert batch.history.shape[2:] == (config.data.history, 2)
     assert all(leaf.dtype == "float32" for leaf in jax.tree.leaves(params)) and carry == ()
-    steps = train.count_steps(config, task.samples_per_epoch)
+    steps = train.count_steps(config, task)
     OptimizerConfig(**config.optimizer)
     if name not in PUBLISHED:
         assert steps > 0

@@ -3,5 +3,6 @@
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.tasks.prediction import Prediction
+from hrm_jax.tasks.puzzle import Puzzle
 
-TASKS = {"diffusion": Diffusion, "forecast": Forecast, "prediction": Prediction}
+TASKS = {"diffusion": Diffusion, "forecast": Forecast, "prediction": Prediction, "puzzle": Puzzle}

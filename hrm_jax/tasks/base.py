@@ -17,7 +17,10 @@ class Task(Protocol):
     Arrays are global; the leading axis of a batch and of a carry is split over the devices.
     """
 
-    samples_per_epoch: int  # 0: the data are a stream
+    samples_per_epoch: float  # 0: the data are a stream
+    endless: bool  # whether a batch may end one epoch and begin the next: no short batches
+    fixed: tuple[str, ...]  # groups of parameters that are never trained
+    table: str | None  # a group [N, E] of which a step reads few rows: SignSGD trains those alone
 
     @staticmethod
     def describe(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -29,10 +32,16 @@ class Task(Protocol):
     def init(self, key: jax.Array, batch: Batch) -> tuple[Params, Carry]:
         """Parameters, and the state that outlives a step: () except for ACT's unfinished puzzles."""
 
+    def rows(self, carry: Carry, batch: Batch) -> jax.Array:
+        """Rows of the table that `loss` reads [B]; only with a table."""
+
     def loss(
         self, params: Params, carry: Carry, batch: Batch, key: jax.Array
     ) -> tuple[jax.Array, tuple[Carry, Metrics]]:
-        """Scalar loss, a mean over the batch; the next carry, gradients stopped; scalar metrics."""
+        """Scalar loss, a mean over the batch; the next carry, gradients stopped; scalar metrics.
+
+        In place of the table, `params` holds the rows [B, E] that `rows` named.
+        """
 
     def evaluate(self, params: Params) -> dict[str, jax.Array]:
         """Open-loop metrics on held-out data; "eval/loss" decides which checkpoint is best."""

@@ -108,6 +108,8 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
 class Diffusion:
     """A denoiser of `models.diffusion` on the paths of an expert; see `base.Task`."""
 
+    endless, fixed, table = False, (), None
+
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data, self.model = parts(config)
         self.fields = self.model.config

@@ -66,6 +66,8 @@ class Forecast:
     A sample is one obstacle of a scene; a group, the leading axis of a batch, is a scene of N of them.
     """
 
+    endless, fixed, table = False, (), None
+
     samples_per_epoch = 0  # a stream of fresh episodes
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):

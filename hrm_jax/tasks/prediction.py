@@ -64,6 +64,8 @@ class Prediction:
     attention across obstacles all N of a world.
     """
 
+    endless, fixed, table = False, (), None
+
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.world, self.data, self.model = parts(config)
         self._mesh = mesh

@@ -1,0 +1,26 @@
+"""HRM on ARC-AGI-1 with 1,000 augmentations a task, the official settings: 27,276,290 parameters.
+
+    python -m hrm_jax.puzzles arc --source FOLDER --out data/arc1
+    python -m hrm_jax.train --config configs/act_arc1.py --workdir runs/act_arc1
+    python -m hrm_jax.solve --data data/arc1 --model model.npz     (votes over the augmentations)
+
+100,000 epochs of one augmentation of every task, 768 examples an update. Published: 40.3 % of ARC-AGI-1's evaluation tasks in two tries,
+eight GPUs for 24 hours. The puzzle table (a row for every augmentation) is counted apart and trained by SignSGD
+on the rows that an update reads.
+"""
+
+from configs import base
+
+
+def get_config():
+    """See the module docstring."""
+    c = base.get_config()
+    base.puzzle(c, "data/arc1", vocabulary=12, sequence=900)
+    c.steps = 0
+    c.epochs = 100_000
+    c.eval_every = 10_000
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_learning_rate = 1e-2
+    c.optimizer.table_weight_decay = 0.1
+    c.data.eval_examples = 4_096  # of some hundred thousand augmented test inputs; `solve` judges them all
+    return c
