@@ -1,0 +1,296 @@
+"""What the builders share: a stream of parts by several processes, one whole folder at the end.
+
+A builder names its `settings` (all that the result depends on) and a function of (settings, number) that
+makes part `number`: arrays of one length, among them `split` (0 train, 1 test), `inputs` and `labels` [K, S].
+Parts are kept beside the data set, in OUT.parts, until the folder stands; the same command goes on where a
+killed one was, with the same result, on any number of processes: a data set is the first distinct puzzles of
+the stream in its order. The function that makes a part decides the split of a puzzle by a hash of what must
+not be shared, so that train and test are disjoint however the stream is cut.
+"""
+
+import argparse
+import concurrent.futures
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hrm_jax import files
+from hrm_jax.errors import RequestError
+from hrm_jax.puzzles.dataset import SPLITS
+
+Part = Callable[[dict, int], dict[str, np.ndarray]]
+AHEAD = 4  # parts that every process may be ahead of the one that is waited for
+COLUMNS = ("source", "question", "answer", "rating")
+
+
+def add_arguments(parser: argparse.ArgumentParser, train: int = 1000, test: int = 1000) -> None:
+    """Arguments that mazes and sudokus have alike."""
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
+    add("--train", type=int, help=f"training puzzles (groups); {train:,} unless told; not with --csv")
+    add("--test", type=int, help=f"test puzzles; {test:,} unless told; not with --csv")
+    add("--seed", type=int, default=0, help="another seed, other puzzles")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
+    add("--csv", type=Path, help="folder with the hub's train.csv and test.csv, instead of generating")
+    add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
+    parser.set_defaults(counts=(train, test))
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse what no builder can do."""
+    if options.jobs < 1 or options.seed < 0 or options.augment < 0:
+        raise RequestError("--jobs: at least 1; --seed and --augment: 0 or more")
+    if options.csv is None:
+        if options.subsample is not None:
+            raise RequestError("--subsample draws rows of --csv; without it, --train says how many puzzles")
+        for name, usual in zip(SPLITS, options.counts, strict=True):
+            if getattr(options, name) is None:
+                setattr(options, name, usual)
+            if getattr(options, name) < 1:
+                raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
+    elif options.train is not None or options.test is not None:
+        raise RequestError(
+            "--csv has its own rows: --subsample N takes N of train.csv; --train and --test do not go"
+        )
+    if options.subsample is not None and options.subsample < 1:
+        raise RequestError("--subsample: at least 1")
+
+
+def interval(text: str) -> tuple[int, int]:
+    """argparse type of A:B, both included; B may be left out."""
+    low, colon, high = text.partition(":")
+    try:
+        bounds = int(low or 0), int(high) if high else 2**31 - 1
+    except ValueError:
+        bounds = (1, 0)
+    if not colon or not 0 <= bounds[0] <= bounds[1]:
+        raise argparse.ArgumentTypeError(
+            f"{text}: A:B with 0 <= A <= B is expected, both included; B may be left out"
+        )
+    return bounds
+
+
+# ---------------------------------------------------------------- the folder
+
+
+def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bool:
+    """Let `fill(parts, folder)` write the data set, which becomes `out` in one step.
+
+    False: it was there already. `settings` are remembered in build.json; a folder made with others, or by
+    others, is left alone.
+    """
+    settings = json.loads(json.dumps(settings))
+    note = out / "build.json"
+    if out.exists():
+        if not note.exists():
+            raise RequestError(f"{out} is there and is not of this builder; remove it, or give another --out")
+        _same(json.loads(note.read_text()), settings, out, "was built")
+        return False
+    files.check_writable(out)
+    parts = out.with_name(out.name + ".parts")
+    request = parts / "request.json"
+    if request.exists():
+        _same(json.loads(request.read_text()), settings, parts, "was begun")
+    else:
+        with files.written_whole(request) as file:
+            json.dump(settings, file)
+    whole = parts / "whole"
+    shutil.rmtree(whole, ignore_errors=True)
+    try:
+        fill(parts, whole)
+    except RequestError:  # it cannot be had: nothing is left of it to go on with
+        shutil.rmtree(parts)
+        raise
+    with files.written_whole(whole / "build.json") as file:
+        json.dump(settings, file)
+    os.replace(whole, out)
+    shutil.rmtree(parts)
+    return True
+
+
+def _same(there: dict, settings: dict, place: Path, how: str) -> None:
+    """Refuse to mix two requests, naming what differs."""
+    different = [k for k in {**there, **settings} if there.get(k, None) != settings.get(k, None)]
+    if different:
+        told = ", ".join(f"{k} {there.get(k)!r}, now {settings.get(k)!r}" for k in different)
+        raise RequestError(f"{place} {how} with other settings ({told}); remove it, or give another --out")
+
+
+# ---------------------------------------------------------------- the stream
+
+
+def gather(
+    parts: Path, settings: dict, part: Part, wanted: Sequence[int], jobs: int, what: str, patience: int
+) -> list[dict[str, np.ndarray]]:
+    """The first `wanted` (train, test) distinct puzzles of the stream: for each split, arrays by name.
+
+    Puzzles are distinct when their inputs differ. A `RequestError` when `patience` parts in sequence bring
+    no new puzzle, wanted or not: then there are no more, or hardly any.
+    """
+    found = [[], []]  # by split: arrays of the puzzles of every part
+    seen, have, idle, began = set(), [0, 0], 0, time.monotonic()
+    for number, arrays in _stream(parts, settings, part, jobs):
+        known = len(seen)
+        for split in (0, 1):
+            rows = _new(arrays, split, seen)[: wanted[split] - have[split]]
+            if rows:
+                found[split].append({name: array[rows] for name, array in arrays.items()})
+                have[split] += len(rows)
+        idle = idle + 1 if len(seen) == known else 0
+        _progress(have, wanted, what, began)
+        if have == list(wanted):
+            break
+        if idle >= patience:
+            print(file=sys.stderr)
+            raise RequestError(
+                f"{have[0]:,} of {wanted[0]:,} train and {have[1]:,} of {wanted[1]:,} test {what} found, "
+                f"and no new one in the last {patience} of {number + 1} parts: ask for fewer, or for less"
+            )
+    print(file=sys.stderr)
+    return [{name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]} for pieces in found]
+
+
+def _new(arrays: dict[str, np.ndarray], split: int, seen: set[bytes]) -> list[int]:
+    """Rows of this split whose inputs were not seen before; now they are."""
+    rows = []
+    for row in np.flatnonzero(arrays["split"] == split).tolist():
+        key = arrays["inputs"][row].tobytes()
+        if key not in seen:
+            seen.add(key)
+            rows.append(row)
+    return rows
+
+
+def _stream(
+    parts: Path, settings: dict, part: Part, jobs: int
+) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+    """(number, arrays) of part 0, 1, 2 ... in order, made ahead by `jobs` processes."""
+    if jobs == 1:
+        number = 0
+        while True:
+            yield number, _kept(parts, settings, part, number)
+            number += 1
+    with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
+        waiting, number = deque(), 0
+        try:
+            while True:
+                while len(waiting) < AHEAD * jobs:
+                    task = pool.submit(_kept, parts, settings, part, number + len(waiting))
+                    waiting.append(task)
+                yield number, waiting.popleft().result()
+                number += 1
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+def _worker(parent: int) -> None:
+    """A process leaves Ctrl-C to its parent (the part at work is finished) and ends when that was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _kept(parts: Path, settings: dict, part: Part, number: int) -> dict[str, np.ndarray]:
+    """Part `number`, read where it was made before."""
+    path = parts / f"{number:06d}.npz"
+    if not path.exists():
+        arrays = part(settings, number)
+        with files.written_whole(path, "wb") as file:
+            np.savez(file, **arrays)
+        return arrays
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def _progress(have: Sequence[int], wanted: Sequence[int], what: str, began: float) -> None:
+    text = ", ".join(f"{h:,}/{w:,} {split}" for h, w, split in zip(have, wanted, SPLITS, strict=True))
+    print(f"\r{what}: {text}, {time.monotonic() - began:.0f} s", end="", file=sys.stderr, flush=True)
+
+
+def split_of(keys: Sequence[bytes], train: int, test: int) -> np.ndarray:
+    """uint8 [K]: 0 (train) or 1 (test), by the hash of a key; the shares of both are about as wanted.
+
+    Neither share is below 2 %: a few test puzzles should not be waited for longer than for the rest.
+    """
+    limit = int(min(max(test / (train + test), 0.02), 0.98) * 2**64)
+    digests = (hashlib.blake2b(key, digest_size=8, person=b"hrm_jax split").digest() for key in keys)
+    return np.array([int.from_bytes(d, "little") < limit for d in digests], np.uint8)
+
+
+# ---------------------------------------------------------------- the hub's CSV files
+
+
+def read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of questions and answers uint8 [N, S], ratings int32 [N]. A space is a cell, never stripped."""
+    table = np.zeros(256, np.uint8)
+    for sign, token in alphabet.items():
+        table[ord(sign)] = token
+    texts, ratings = {"question": [], "answer": []}, []
+    try:
+        with open(path, newline="", encoding="ascii") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise RequestError(
+                    f"{path} lacks the columns {', '.join(missing)}; wanted: {','.join(COLUMNS)}"
+                )
+            for row in reader:
+                for name, rows in texts.items():
+                    if len(row[name] or "") != length:
+                        raise RequestError(
+                            f"{path} line {reader.line_num}: the {name} has {len(row[name] or '')} signs, "
+                            f"not {length}"
+                        )
+                    rows.append(row[name])
+                ratings.append(_rating(row["rating"], path, reader.line_num))
+    except FileNotFoundError:
+        raise RequestError(f"{path} is missing; --csv takes a folder with train.csv and test.csv") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{path} cannot be read: {error}") from None
+    if not ratings:
+        raise RequestError(f"{path} has no rows")
+    tokens = []
+    for name, rows in texts.items():
+        signs = np.frombuffer("".join(rows).encode(), np.uint8).reshape(-1, length)
+        tokens.append(table[signs])
+        wrong = np.argwhere(tokens[-1] == 0)
+        if len(wrong):
+            row, column = wrong[0]
+            raise RequestError(
+                f"{path}: the {name} of row {row + 1} has the sign {chr(signs[row, column])!r}; "
+                f"allowed: {''.join(alphabet)!r}"
+            )
+    return tokens[0], tokens[1], np.array(ratings, np.int32)
+
+
+def _rating(text: str | None, path: Path, line: int) -> int:
+    try:
+        return int(text)
+    except (TypeError, ValueError):
+        raise RequestError(f"{path} line {line}: the rating is {text!r}; an integer is expected") from None
+
+
+def subsample(rows: int, count: int | None, seed: int, path: Path) -> np.ndarray:
+    """Indices of the rows to keep, in order: all, or `count` of them drawn without replacement."""
+    if count is None:
+        return np.arange(rows)
+    if count > rows:
+        raise RequestError(f"--subsample {count}: {path} has {rows} rows")
+    return np.sort(np.random.default_rng([seed, 0x5B]).choice(rows, count, replace=False))

@@ -1,0 +1,445 @@
+"""The ARC builder, from files to frames and back by votes, on tasks small enough to know every answer."""
+
+import concurrent.futures
+import itertools
+import json
+import re
+
+import numpy as np
+import pytest
+
+from hrm_jax.errors import RequestError
+from hrm_jax.puzzles import __main__ as command
+from hrm_jax.puzzles import arc, dataset, voting
+
+A = [[0, 1, 2], [3, 0, 4]]
+B = [[5, 5], [6, 7], [8, 9]]
+C = [[1]]
+D = [[2, 0, 0, 0], [0, 3, 0, 0]]
+
+
+def pair(given, answer):
+    return {"input": given, "output": answer}
+
+
+# The judged task `two` has two test inputs; `leak` has one of them turned and recoloured as a demonstration.
+TURNED = arc.Augmentation(3, (0, 9, 8, 7, 6, 5, 4, 3, 2, 1))
+LEAK = pair(*(arc.apply(TURNED, np.array(grid, np.uint8)).tolist() for grid in (D, A)))
+TASKS = {
+    "training": {
+        "one": {"train": [pair(A, B), pair(B, C)], "test": [pair(C, A)]},
+        "leak": {"train": [pair(B, A), LEAK], "test": [pair(D, D)]},
+    },
+    "evaluation": {
+        "two": {"train": [pair(A, A), pair(B, B), pair(C, D)], "test": [pair(D, A), pair(B, D)]},
+        "three": {"train": [pair(C, B)], "test": [pair(A, C)]},
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Threads for processes: a process that runs jax is not to be forked."""
+    with pytest.MonkeyPatch.context() as patch:
+        pool = concurrent.futures.ThreadPoolExecutor
+        patch.setattr(concurrent.futures, "ProcessPoolExecutor", lambda jobs, **_: pool(jobs))
+        yield
+
+
+def write_tasks(folder, tasks=TASKS):
+    for name, members in tasks.items():
+        (folder / name).mkdir(parents=True)
+        for task, content in members.items():
+            (folder / name / f"{task}.json").write_text(json.dumps(content))
+    return folder
+
+
+def write_combined(folder, tasks=TASKS):
+    folder.mkdir()
+    for name, members in tasks.items():
+        solutions = {task: [test["output"] for test in c["test"]] for task, c in members.items()}
+        challenges = {
+            task: {"train": c["train"], "test": [{"input": test["input"]} for test in c["test"]]}
+            for task, c in members.items()
+        }
+        (folder / f"arc-agi_{name}_challenges.json").write_text(json.dumps(challenges))
+        (folder / f"arc-agi_{name}_solutions.json").write_text(json.dumps(solutions))
+    return folder
+
+
+def build(out, source, *words, augment=20, jobs=1):
+    arguments = ["arc", "--out", str(out), "--source", str(source), f"--augment={augment}", f"--jobs={jobs}"]
+    assert command.main([*arguments, *words]) is None
+    return out
+
+
+def files(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arc")
+    return build(folder / "out", write_tasks(folder / "source" / "data").parent)
+
+
+# ---------------------------------------------------------------- symmetries and names
+
+
+def test_the_eight_turns_are_those_of_the_original():
+    grid = np.arange(6).reshape(2, 3)
+    expected = {
+        0: [[0, 1, 2], [3, 4, 5]],
+        1: [[2, 5], [1, 4], [0, 3]],  # counter-clockwise
+        2: [[5, 4, 3], [2, 1, 0]],
+        3: [[3, 0], [4, 1], [5, 2]],
+        4: [[2, 1, 0], [5, 4, 3]],
+        5: [[3, 4, 5], [0, 1, 2]],
+        6: [[0, 3], [1, 4], [2, 5]],
+        7: np.fliplr(np.rot90(grid)).tolist(),
+    }
+    assert {turn: arc.turned(grid, turn).tolist() for turn in range(8)} == expected
+    assert expected[7] == [[5, 2], [4, 1], [3, 0]]
+
+
+def test_what_is_undone_is_what_was_there():
+    rng = np.random.default_rng(0)
+    for turn, _ in itertools.product(range(8), range(5)):
+        grid = rng.integers(0, 10, rng.integers(1, 31, 2)).astype(np.uint8)
+        augmentation = arc.Augmentation(turn, (0, *(rng.permutation(9) + 1).tolist()))
+        changed = arc.apply(augmentation, grid)
+        assert (changed == 0).sum() == (grid == 0).sum()
+        np.testing.assert_array_equal(arc.undo(augmentation, changed), grid)
+        name = arc.identifier("a_task", augmentation)
+        assert arc.parse(name) == ("a_task", augmentation)
+        assert arc.parse(re.sub("_(t[0-7])_", r"|||\1|||", name)) == ("a_task", augmentation)
+    assert arc.identifier("x", TURNED) == "x_t3_0987654321"
+    assert arc.parse("x") == ("x", arc.IDENTITY)
+    assert arc.parse("x_t3_0000000000")[0] == "x_t3_0000000000"  # no permutation, so part of a name
+
+
+def test_augmentations_differ_and_end_where_there_are_no_more():
+    grids = [np.array(g, np.uint8) for g in (A, B)]
+    task = arc.Task("t", ((grids[0], grids[1]),), ())
+    found = arc.augmentations(task, 200, np.random.default_rng(0))
+    assert len(found) == 201 and found[0] == arc.IDENTITY
+    looks = {tuple((arc.apply(a, g).shape, arc.apply(a, g).tobytes()) for g in grids) for a in found}
+    assert len(looks) == 201
+    black = arc.Task("t", ((np.zeros((2, 3), np.uint8),) * 2,), ())
+    assert len(arc.augmentations(black, 1000, np.random.default_rng(0))) == 2  # lying and standing
+    one = np.array([[3]], np.uint8)
+    assert len(arc.augmentations(arc.Task("t", ((one, one),), ()), 1000, np.random.default_rng(0))) == 9
+
+
+def test_canonical_is_the_same_for_augmentations_alone():
+    rng = np.random.default_rng(3)
+    first = tuple(np.array(g, np.uint8) for g in (A, B))
+    for turn in range(8):
+        other = arc.Augmentation(turn, (0, *(rng.permutation(9) + 1).tolist()))
+        assert arc.canonical(tuple(arc.apply(other, g) for g in first)) == arc.canonical(first)
+    assert arc.canonical(first[::-1]) != arc.canonical(first)
+    assert arc.canonical((first[0], np.where(first[1] == 5, 6, first[1]))) != arc.canonical(first)
+    assert arc.canonical((first[0], np.where(first[1] == 5, 0, first[1]))) != arc.canonical(first)
+
+
+# ---------------------------------------------------------------- frames
+
+
+def frame_by_hand(grid, row, column):
+    frame = np.zeros((30, 30), np.uint8)
+    height, width = np.shape(grid)
+    frame[row : row + height, column : column + width] = np.array(grid) + 2
+    if row + height < 30:
+        frame[row + height, column : column + width] = 1
+    if column + width < 30:
+        frame[row : row + height, column + width] = 1
+    return frame
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3), (30, 4), (5, 30), (30, 30)])
+def test_frames_are_grids_with_ends(shape):
+    rng = np.random.default_rng(1)
+    grid = rng.integers(0, 10, shape).astype(np.uint8)
+    colours = np.array([[0, *(rng.permutation(9) + 1)] for _ in range(6)])
+    corners = rng.integers(31 - np.array(shape), size=(6, 2))
+    corners[0] = 30 - np.array(shape)
+    for tokens, map_, (row, column) in zip(arc.frames(grid, colours, corners), colours, corners, strict=True):
+        np.testing.assert_array_equal(tokens.reshape(30, 30), frame_by_hand(map_[grid], row, column))
+
+
+def unframe(tokens):
+    """(row, column, grid) of a frame; None where it is not that of any grid."""
+    frame = tokens.reshape(30, 30)
+    rows, columns = np.nonzero(frame >= 2)
+    row, column = rows.min(), columns.min()
+    grid = frame[row : rows.max() + 1, column : columns.max() + 1] - 2
+    assert (frame_by_hand(grid, row, column) == frame).all()
+    return row, column, grid
+
+
+def test_every_example_is_a_pair_of_its_task_under_its_name(built):
+    names = json.loads((built / "identifiers.json").read_text())
+    content = {task: c for members in TASKS.values() for task, c in members.items()}
+    assert names[0] == "<blank>" and len(set(names)) == len(names)
+    assert [n for n in names[1:] if n in content] == ["three", "two", "leak", "one"]  # by set, by name
+    wanted = {
+        "train": {
+            "one": [pair(A, B), pair(B, C), pair(C, A)],
+            "leak": [pair(B, A), pair(D, D)],  # without the answer to `two`
+            "two": TASKS["evaluation"]["two"]["train"],
+            "three": TASKS["evaluation"]["three"]["train"],
+        },
+        "test": {name: c["test"] for name, c in TASKS["evaluation"].items()},
+    }
+    for split, tasks in wanted.items():
+        puzzles = dataset.load(built, split)
+        assert (puzzles.kind, puzzles.meta.vocab_size, puzzles.meta.seq_len) == ("arc", 12, 900)
+        assert puzzles.meta.num_puzzle_identifiers == len(names) and puzzles.meta.ignore_label_id == 0
+        assert len(puzzles.group_indices) - 1 == len(tasks)
+        sizes, moved = set(), 0
+        for puzzle, identifier in enumerate(puzzles.identifiers):
+            task, augmentation = arc.parse(names[identifier])
+            rows = range(puzzles.puzzle_indices[puzzle], puzzles.puzzle_indices[puzzle + 1])
+            assert len(rows) == len(tasks[task])
+            still = 0
+            for row, expected in zip(rows, tasks[task], strict=True):
+                given, answer = unframe(puzzles.inputs[row]), unframe(puzzles.labels[row])
+                assert given[:2] == answer[:2]
+                still += given[:2] == (0, 0)
+                for found, side in ((given, "input"), (answer, "output")):
+                    assert arc.undo(augmentation, found[2]).tolist() == expected[side]
+            assert still >= 1 and (split == "train" or still == len(rows))
+            moved += len(rows) - still
+            sizes.add(len(rows))
+        assert (moved > 60) == (split == "train")
+        groups = [
+            {arc.parse(names[i])[0] for i in puzzles.identifiers[a:b]}
+            for a, b in itertools.pairwise(puzzles.group_indices)
+        ]
+        assert [len(g) for g in groups] == [1] * len(tasks)
+    # What is asked goes by the identifiers whose demonstrations were trained.
+    trained, asked = (set(dataset.load(built, split).identifiers.tolist()) for split in dataset.SPLITS)
+    assert asked < trained and trained == set(range(1, len(names)))
+
+
+def test_a_pair_stands_anywhere_that_both_of_it_fit(built):
+    puzzles = dataset.load(built, "train")
+    corners = np.array([unframe(row)[:2] for row in puzzles.inputs])
+    assert corners.max(axis=0).min() >= 24 and corners.min() == 0
+    big = arc.Task("t", ((np.ones((30, 7), np.uint8), np.ones((2, 9), np.uint8)),) * 2, ())
+    variants, arrays = arc.examples(big, {"seed": 0, "augment": 15})
+    for split, sides in arrays.items():
+        assert all(side.shape == (len(variants), 2 if split == "train" else 0, 900) for side in sides)
+    for side in arrays["train"]:
+        for variant, row in zip(variants, side, strict=True):
+            row_or_column = 1 if variant.turn in (1, 3, 6, 7) else 0
+            assert unframe(row[0])[row_or_column] == unframe(row[1])[row_or_column] == 0
+
+
+# ---------------------------------------------------------------- the same, whatever happens
+
+
+def test_layouts_processes_and_machines_make_no_difference(built, tmp_path):
+    combined = write_combined(tmp_path / "combined")
+    assert files(build(tmp_path / "other", combined, jobs=3)) == files(built)
+    again = build(tmp_path / "seed", combined, "--seed=1")
+    assert files(again)["train/all__inputs.npy"] != files(built)["train/all__inputs.npy"]
+
+
+def test_a_killed_build_goes_on(built, tmp_path, monkeypatch):
+    source, out = write_tasks(tmp_path / "source"), tmp_path / "out"
+    put, filled = arc._put, []
+
+    def killed(parts, number, *rest):
+        if number == 2 and not filled.count("killed"):
+            filled.append("killed")
+            raise KeyboardInterrupt
+        before = len(list(parts.glob("*.done")))
+        put(parts, number, *rest)
+        filled.append(len(list(parts.glob("*.done"))) - before)
+
+    monkeypatch.setattr(arc, "_put", killed)
+    words = ["arc", "--out", str(out), "--source", str(source), "--augment=20", "--jobs=1"]
+    assert command.main(words) == 130
+    assert not out.exists()
+    with pytest.raises(RequestError, match=r"was begun with other settings \(augment 20, now 21\)"):
+        command.main([*words, "--augment=21"])
+    assert command.main(words) is None
+    assert filled == [1, 1, "killed", 0, 0, 1, 1]  # two of four tasks were there already
+    assert files(out) == files(built)
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith("out")] == ["out"]
+    assert command.main(words) is None  # nothing to do
+
+
+def test_answers_are_told_of_and_left_out(tmp_path, capsys):
+    build(tmp_path / "out", write_tasks(tmp_path / "source"), augment=1)
+    printed = capsys.readouterr()
+    assert "being the answer to a judged task: leak train 1\n" in printed.err
+    assert "evaluation 2, training 2; judged: evaluation" in printed.out
+
+
+def test_tasks_for_the_votes_are_the_files(built):
+    assert json.loads((built / "test_puzzles.json").read_text()) == TASKS["evaluation"]
+
+
+def test_sets_can_be_chosen(tmp_path):
+    tasks = {**TASKS, "concept": {"four": {"train": [pair(A, B)], "test": [pair(B, A)]}}}
+    source = write_combined(tmp_path / "combined", tasks)
+    out = build(
+        tmp_path / "out", source, "--sets", "concept", "training", "--evaluation", "concept", augment=2
+    )
+    assert list(json.loads((out / "test_puzzles.json").read_text())) == ["four"]
+    assert dataset.load(out, "train").meta.total_groups == 3
+    hidden = source / "arc-agi_test_challenges.json"
+    hidden.write_text(json.dumps({"five": {"train": [pair(A, B)], "test": [{"input": B}]}}))
+    assert set(arc.read([source])) == set(tasks)  # and says that test is left out
+    with pytest.raises(RequestError, match="the solutions .* are missing beside it"):
+        arc.read([source], ["test"])
+
+
+GOOD = {"train": [pair(A, B)], "test": [pair(C, D)]}
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        ("{", "is no JSON that can be read"),
+        ([1], "not ARC, whose files hold an object"),
+        ({"train": [], "test": [pair(A, B)]}, 'task x has no pairs in "train"'),
+        ({"train": [pair(A, B)]}, 'task x has no pairs in "test"'),
+        (GOOD | {"test": [{"input": A}]}, 'test 0 has no "output"'),
+        (GOOD | {"train": [pair(A, [[1] * 31])]}, "the output is 1x31; at most 30x30 fit"),
+        (GOOD | {"train": [pair([[10]], A)]}, "the input has colour 10; colours are 0 to 9"),
+        (GOOD | {"train": [pair([[-1]], A)]}, "the input has colour -1"),
+        (GOOD | {"train": [pair([[1, 2], [3]], A)]}, "the input is not a grid"),
+        (GOOD | {"train": [pair([], A)]}, "the input is not a grid"),
+        (GOOD | {"train": [pair([["a"]], A)]}, "the input is not a grid"),
+        (GOOD | {"train": [pair([[0.5]], A)]}, "the input is not a grid"),
+        (GOOD | {"train": [7]}, 'train 0 has no "input"'),
+    ],
+)
+def test_bad_files_are_refused_in_a_line(tmp_path, content, message):
+    (tmp_path / "evaluation").mkdir()
+    text = content if isinstance(content, str) else json.dumps(content)
+    (tmp_path / "evaluation" / "x.json").write_text(text)
+    with pytest.raises(RequestError, match=re.escape(message)) as error:
+        build(tmp_path / "out", tmp_path)
+    assert "\n" not in str(error.value) and "x.json" in str(error.value)
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_bad_requests_are_refused_in_a_line(tmp_path):
+    source = write_tasks(tmp_path / "source")
+    (tmp_path / "empty").mkdir()
+    wrong = {
+        "no such folder": ([], tmp_path / "nothing"),
+        "no ARC files; wanted are": ([], tmp_path / "empty"),
+        '--sets trainin: there are evaluation, training; did you mean "training"?': (
+            ["--sets", "trainin"],
+            source,
+        ),
+        "no set to judge": (["--sets", "training"], source),
+        "--evaluation x: read were evaluation, training": (["--evaluation", "x"], source),
+        "--jobs: at least 1": (["--jobs=0"], source),
+        "--seed and --augment: 0 or more": (["--augment=-1"], source),
+    }
+    for message, (words, place) in wrong.items():
+        with pytest.raises(RequestError, match=re.escape(message)):
+            build(tmp_path / "out", place, *words)
+    twice = write_tasks(tmp_path / "twice", {"training2": {"two": GOOD}})
+    with pytest.raises(RequestError, match="task two is in evaluation and in training2; choose with --sets"):
+        arc.read([source, twice])
+    combined = write_combined(tmp_path / "combined")
+    (combined / "arc-agi_evaluation_solutions.json").write_text(json.dumps({"two": [A], "three": [C]}))
+    with pytest.raises(RequestError, match="not one solution for every test input of task two"):
+        arc.read([combined])
+    assert not list(tmp_path.glob("out*"))
+
+
+# ---------------------------------------------------------------- votes
+
+
+def crop_by_hand(tokens):
+    """As the original's rule says: row by row, the columns shrinking."""
+    frame, columns, best, size = tokens.reshape(30, 30), 30, 0, (0, 0)
+    for rows in range(1, 31):
+        for column in range(columns):
+            if not 2 <= frame[rows - 1, column] <= 11:
+                columns = column
+                break
+        if rows * columns > best:
+            best, size = rows * columns, (rows, columns)
+    return frame[: size[0], : size[1]] - 2
+
+
+def test_crop_is_the_largest_rectangle_from_the_corner():
+    rng = np.random.default_rng(0)
+    answers = np.where(
+        rng.random((300, 900)) < 0.07, rng.integers(0, 2, (300, 900)), rng.integers(2, 12, (300, 900))
+    )
+    answers[0] = 0
+    answers[1] = 5
+    answers[2:10] = [frame_by_hand(np.full((k, 9 - k), 3), 0, 0).ravel() for k in range(1, 9)]
+    found = voting.crop(answers.astype(np.uint8))
+    for tokens, grid in zip(answers, found, strict=True):
+        np.testing.assert_array_equal(grid, crop_by_hand(tokens))
+    assert found[0].size == 0 and found[1].shape == (30, 30) and found[4].shape == (3, 6)
+
+
+def test_votes_of_right_answers_win_under_every_augmentation(built):
+    tasks, puzzles = voting.load(built), dataset.load(built, "test")
+    voting.check(tasks, puzzles)
+    votes = voting.count(tasks, puzzles, puzzles.labels, np.zeros(len(puzzles.labels)))
+    assert votes.all_right(1) == votes.all_right(2) == [True, True] and votes.share(1) == 1
+    copied = voting.count(tasks, puzzles, puzzles.inputs, np.zeros(len(puzzles.labels)))
+    assert copied.all_right(2) == [False, False] and copied.share(2) == 0
+    used = {arc.parse(tasks.names[i])[1].turn for i in puzzles.identifiers}
+    assert used == set(range(8))
+
+
+def test_two_tries_a_tie_and_half_a_task(built):
+    """`two`: its first input is right at the second try by confidence, its second one always."""
+    tasks, puzzles = voting.load(built), dataset.load(built, "test")
+    names = [arc.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
+    rows = [i for i, name in enumerate(names) if name == "two"]
+    first, second = rows[0::2], rows[1::2]
+    answers, q = np.array(puzzles.labels), np.full(len(names), -1.0)
+    assert len(first) == 21
+    answers[first] = 0  # the empty grid, 7 votes
+    answers[first[:7]] = puzzles.inputs[first[:7]]  # 7 votes for the input
+    answers[first[7:14]] = puzzles.labels[first[7:14]]  # 7 votes for the answer
+    for confidence, tries in (((3, 2, 1), {2}), ((1, 2, 3), {2}), ((1, 3, 2), {1, 2}), ((2, 1, 3), set())):
+        q[first] = np.repeat([confidence[0], confidence[1], confidence[2]], 7)
+        votes = voting.count(tasks, puzzles, answers, q)
+        order = list(tasks.tests).index("two")
+        assert {n for n in (1, 2) if votes.all_right(n)[order]} == tries
+        assert votes.solved[1][order][1] and votes.share(1) == (1 if 1 in tries else 0.75)
+    answers[first[:8]] = puzzles.inputs[first[:8]]
+    answers[second[:10]] = 0  # 11 to 10: votes count before confidence
+    q[second] = [9] * 10 + [-9] * 11
+    votes = voting.count(tasks, puzzles, answers, q)
+    assert votes.solved[1][order] == [False, True]
+
+
+def test_confidence_is_the_mean_of_sigmoids():
+    """One vote of two very sure, one very unsure: 0.5; two of them at 0.6: 0.6."""
+    assert voting.rank({b"a": [1.0, 0.0], b"b": [0.6, 0.6], b"c": [1.0]}) == [b"b", b"a", b"c"]
+    assert voting.rank({b"x": [0.5], b"y": [0.5]}) == [b"x", b"y"]
+
+
+def test_the_originals_files_can_be_voted_on_and_others_are_refused(built, tmp_path):
+    names = json.loads((built / "identifiers.json").read_text())
+    of_trm = [re.sub(r"_(t[0-7])_(\d{10})$", r"|||\1|||\2", name) for name in names]
+    assert of_trm != names
+    puzzles = dataset.load(built, "test")
+    tasks = voting.load(built)._replace(names=of_trm)
+    assert voting.count(tasks, puzzles, puzzles.labels, np.zeros(len(puzzles.labels))).share(1) == 1
+    with pytest.raises(RequestError, match="names in identifiers.json"):
+        voting.check(tasks._replace(names=names[:-1]), puzzles)
+    with pytest.raises(RequestError, match="differ in tasks, as in three"):
+        voting.check(tasks._replace(tests={"two": tasks.tests["two"]}), puzzles)
+    assert voting.load(tmp_path) is None
+    (tmp_path / "test_puzzles.json").write_text("[]")
+    (tmp_path / "identifiers.json").write_text("[]")
+    with pytest.raises(RequestError, match="a dict is expected, found is a list"):
+        voting.load(tmp_path)

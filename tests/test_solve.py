@@ -1,0 +1,375 @@
+"""Puzzles judged, example by example and segment by segment: answers that are known, then real models."""
+
+import functools
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from hrm_jax import export, solve
+from hrm_jax.errors import RequestError
+from hrm_jax.models import hrm_act
+from hrm_jax.planning import statistics
+from hrm_jax.puzzles import arc, dataset, maze, voting
+
+ROOT = Path(__file__).resolve().parent.parent
+SIDE, COUNT = 5, 23
+FIELDS = {
+    "name": "hrm_act", "vocabulary": 6, "sequence": SIDE * SIDE, "width": 16, "heads": 2, "low_layers": 1,
+    "high_layers": 1, "inner_multiple": 8, "puzzle_width": 16, "dtype": "float32",
+}  # fmt: skip
+
+
+def some_mazes():
+    """Inputs and canonical labels [COUNT, 25] of open mazes with a route of four or more cells."""
+    rng = np.random.default_rng(0)
+    inputs, labels = [], []
+    while len(inputs) < COUNT:
+        free = rng.random((1, SIDE, SIDE)) > 0.2
+        start, goal = rng.choice(np.flatnonzero(free), 2, replace=False)
+        try:
+            given, answer = maze.tokens(free, np.array([start]), np.array([goal]))
+        except ValueError:
+            continue
+        if (answer == maze.ROUTE).sum() >= 2:
+            inputs.append(given[0])
+            labels.append(answer[0])
+    return np.array(inputs), np.array(labels)
+
+
+@pytest.fixture(scope="module")
+def mazes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("solve") / "mazes"
+    for split in dataset.SPLITS:
+        inputs, labels = some_mazes()
+        dataset.write_groups(
+            folder, split, "maze", inputs[:, None], labels[:, None], 6, height=SIDE, width=SIDE
+        )
+    return folder
+
+
+def params_of(fields, identifiers=1, seed=0):
+    """Parameters in which nothing is zero, so that Q values differ."""
+    network = hrm_act.build(fields)
+    shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(
+        lambda s: rng.normal(0, max(s.shape[-2:]) ** -0.5, s.shape).astype(np.float32), shapes
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Files of two networks, one of them with halting by q_halt alone."""
+    folder = tmp_path_factory.mktemp("models")
+    for name, more in (("first", {}), ("second", {"q_continue": False, "shared": True})):
+        about = {"model": FIELDS | more, "segments": 4, "step": 70, "data": "mazes"}
+        export.write_model(folder / f"{name}.npz", params_of(FIELDS | more, seed=len(name)), about)
+    return folder
+
+
+class Scripted:
+    """Answers from a table [T, N, S] with Q values [T, N, 2], by the input; notes what it was asked."""
+
+    def __init__(self, puzzles, answers, q):
+        self.puzzles, self.answers, self.q, self.calls = puzzles, answers, q, []
+        self.place = {row.tobytes(): i for i, row in enumerate(puzzles.inputs)}
+
+    def __call__(self, inputs, puzzle):
+        index = [self.place.get(row.tobytes()) for row in inputs]
+        self.calls.append((len(inputs), [i for i in index if i is not None], puzzle.tolist()))
+        rows = [0 if i is None else i for i in index]
+        answers, q = self.answers[:, rows].copy(), self.q[:, rows].copy()
+        for k, i in enumerate(index):
+            if i is None:  # padding: all wrong, to be seen if it were counted
+                assert (inputs[k] == self.puzzles.meta.pad_id).all()
+                answers[:, k], q[:, k] = 0, 50
+        return answers, q
+
+
+@pytest.fixture
+def script(mazes):
+    """Three segments: nothing, then half right, then three quarters, of which some by another route."""
+    puzzles = dataset.load(mazes, "test")
+    rng = np.random.default_rng(4)
+    answers = np.stack([puzzles.inputs] * 3)
+    answers[1, :12] = puzzles.labels[:12]
+    answers[2, :17] = puzzles.labels[:17]
+    return puzzles, Scripted(puzzles, answers, rng.normal(size=(3, COUNT, 2)))
+
+
+# ---------------------------------------------------------------- judging
+
+
+@pytest.mark.parametrize("batch, count", [(4, COUNT), (COUNT, COUNT), (100, COUNT), (5, 9), (7, 14)])
+def test_every_example_is_asked_once_in_calls_of_one_size(script, batch, count):
+    puzzles, think = script
+    result = solve.judge(solve.Solver(think, batch), puzzles, count, keep=True)
+    assert [i for _, asked, _ in think.calls for i in asked] == list(range(count))
+    assert {size for size, _, _ in think.calls} == {min(batch, count)}
+    np.testing.assert_array_equal(result.answers, think.answers[2, :count])
+    assert result.exact.tolist() == [i < 17 for i in range(count)]
+    np.testing.assert_array_equal(result.q_halt, think.q[2, :count, 0].astype(np.float32))
+
+
+def test_segments_are_means_over_examples(script):
+    puzzles, think = script
+    result = solve.judge(solve.Solver(think, 4), puzzles, COUNT)
+    assert result.answers is None
+    right = (think.answers == puzzles.labels).all(axis=2)
+    stop = np.cumsum(think.q[..., 0] > think.q[..., 1], axis=0) > 0
+    for t, segment in enumerate(result.segments):
+        assert list(segment) == ["exact", "lenient", "tokens", "halted", "q_accuracy"]
+        assert segment["exact"] == pytest.approx((0, 12, 17)[t] / COUNT)
+        assert segment["lenient"] >= segment["exact"]
+        assert segment["tokens"] == pytest.approx((think.answers[t] == puzzles.labels).mean())
+        assert segment["halted"] == pytest.approx(stop[t].mean())
+        assert segment["q_accuracy"] == pytest.approx(((think.q[t, :, 0] >= 0) == right[t]).mean())
+    assert stop[0].mean() < stop[1].mean() < stop[2].mean()
+    think.q[..., 1] = np.nan  # a model without that output stops where q_halt is above 0
+    alone = solve.judge(solve.Solver(think, 4), puzzles, COUNT)
+    stop = np.cumsum(think.q[..., 0] > 0, axis=0) > 0
+    np.testing.assert_allclose([s["halted"] for s in alone.segments], stop.mean(axis=1))
+
+
+def test_the_report_says_what_was_counted(script):
+    puzzles, think = script
+    results = {
+        "mine": solve.judge(solve.Solver(think, 4), puzzles, COUNT),
+        "copy": solve.judge(solve.of_baseline(lambda inputs: inputs), puzzles, COUNT),
+    }
+    report = solve.build_report(puzzles, COUNT, 3, results, {}, None)
+    mine, copy = report["models"]["mine"], report["models"]["copy"]
+    assert (mine["n"], mine["success"], mine["puzzles"]) == (COUNT, 17, COUNT)
+    assert mine["outcomes"] == "1" * 17 + "0" * 6 and copy["outcomes"] == "0" * COUNT
+    np.testing.assert_allclose(mine["interval"], statistics.wilson(17, COUNT))
+    assert mine["lenient"]["success"] == 17 and len(mine["segments"]) == 3
+    assert "segments" not in copy and copy["interval"][0] == 0
+    assert report["pairs"] == [
+        {"a": "mine", "b": "copy", "a_only": 17, "b_only": 0, "p_value": pytest.approx(2**-16),
+         "p_holm": pytest.approx(2**-16)}
+    ]  # fmt: skip
+    assert report["world"].startswith("maze 5x5 (") and report["seeds"] == [0, COUNT]
+    json.dumps(report, allow_nan=False)
+    text = solve.table(report)
+    assert "| mine  | 23 | 73.9    |" in text and "0.0 / 0.0 | 52.2 / 52.2 | 73.9 / 73.9" in text
+
+
+def test_augmentations_of_a_puzzle_count_as_one_in_intervals(tmp_path):
+    """Four puzzles, five aspects each: rates are of 20 answers, intervals and tests of 4 puzzles."""
+    rng = np.random.default_rng(1)
+    inputs, labels = rng.integers(1, 5, (2, 4, 5, 9)).astype(np.uint8)
+    dataset.write_groups(tmp_path, "test", "sudoku", inputs, labels, 5, height=3, width=3)
+    puzzles = dataset.load(tmp_path, "test")
+    answers = np.array(puzzles.labels)[None]
+    answers[0, [0, 5, 6]] = 0
+    other = np.array(puzzles.labels)[None]
+    other[0, [0, 5, 10, 15]] = 0
+    q = np.zeros((1, 20, 2))
+    results = {
+        name: solve.judge(solve.Solver(Scripted(puzzles, table, q), 8), puzzles, 20)
+        for name, table in (("a", answers), ("b", other))
+    }
+    report = solve.build_report(puzzles, 20, 1, results, {}, None)
+    found = report["models"]["a"]
+    assert (found["n"], found["success"], found["puzzles"]) == (20, 17, 4) and "lenient" not in found
+    np.testing.assert_allclose(found["interval"], statistics.wilson(17 / 5, 4))
+    pair = report["pairs"][0]  # group 0 alike, 1 better by b, 2 and 3 better by a
+    assert (pair["a_only"], pair["b_only"]) == (2, 1)
+    assert "augmentations of 4 puzzles" in solve.table(report)
+
+
+def test_recorded_are_examples_that_tell_models_apart():
+    one = np.array([[1, 1, 1, 1, 0, 0, 1]], bool)
+    assert solve.choose(one, 4).tolist() == [0, 1, 4, 5]
+    two = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 1]], bool)
+    assert solve.choose(two, 1).tolist() == [2] and solve.choose(two, 3).tolist() == [0, 2, 3]
+    assert solve.choose(two, 99).tolist() == [0, 1, 2, 3, 4]
+
+
+# ---------------------------------------------------------------- the command line with real models
+
+
+def run(*words):
+    return solve.main([str(word) for word in words])
+
+
+def test_a_model_is_judged_on_what_it_answers(mazes, models, tmp_path, capsys):
+    out = tmp_path / "report.json"
+    files = [models / "first.npz", models / "second.npz"]
+    words = ["--data", mazes, "--model", files[0], "--model", f"other={files[1]}"]
+    assert run(*words, "--batch=8", "--record=5", "--out", out) is None
+    report, printed = json.loads(out.read_text()), capsys.readouterr().out
+    assert list(report["models"]) == ["first", "other", "copy", "any shortest route"]
+    assert (report["segments"], report["trained_segments"], report["kind"]) == (4, 4, "maze")
+    assert report["models"]["first"]["step"] == 70 and report["data"]["seq_len"] == 25
+    puzzles = dataset.load(mazes, "test")
+    with np.load(tmp_path / report["traces"]) as file:
+        traces = dict(file)
+    assert traces["predictions"].shape == (2, 5, 4, 25) and traces["predictions"].dtype == np.uint8
+    assert traces["models"].tolist() == ["first", "other"]
+    assert (str(traces["kind"]), int(traces["height"]), int(traces["width"])) == ("maze", SIDE, SIDE)
+    assert np.isnan(traces["q_continue"][1]).all() and not np.isnan(traces["q_continue"][0]).any()
+    index = traces["index"]
+    np.testing.assert_array_equal(traces["inputs"], puzzles.inputs[index])
+    np.testing.assert_array_equal(traces["labels"], puzzles.labels[index])
+    for m, (name, path) in enumerate(zip(("first", "other"), files, strict=True)):
+        config, fields = json.loads(str(np.load(path)["config"])), report["models"][name]
+        network = hrm_act.build(config["model"])
+        params = params_of(config["model"], seed=len(path.stem))
+        think = jax.jit(functools.partial(hrm_act.think, network, segments=4))
+        answers, q = think(params, puzzles.inputs.astype(np.int32), np.zeros(COUNT, np.int32))
+        answers, q = np.asarray(answers), np.asarray(q)
+        right = (answers == puzzles.labels).mean(axis=(1, 2))
+        np.testing.assert_allclose([s["tokens"] for s in fields["segments"]], right, atol=1e-6)
+        np.testing.assert_array_equal(traces["predictions"][m], answers[:, index].swapaxes(0, 1))
+        np.testing.assert_allclose(traces["q_halt"][m], q[:, index, 0].T, rtol=1e-3, atol=1e-4)
+        assert len(np.unique(answers)) > 1 and np.std(q) > 0.01
+        table = params.pop("puzzles")
+        fixed = params.pop("initial")
+        count = sum(leaf.size for group in params.values() for leaf in group.values())
+        assert (fields["parameters"], fields["puzzle_parameters"], len(fixed)) == (count, table.size, 2)
+    assert f"maze 5x5 ({mazes}, test), 4 segments (trained with 4)" in printed
+    assert "after so many segments" in printed and "any shortest route" in printed
+
+
+def test_thinking_longer_than_in_training(mazes, models, tmp_path):
+    out = tmp_path / "r.json"
+    words = ["--data", mazes, "--split=train", "--model", models / "first.npz", "--examples=6"]
+    run(*words, "--segments=9", "--out", out)
+    report = json.loads(out.read_text())
+    assert (report["segments"], report["trained_segments"], report["seeds"]) == (9, 4, [0, 6])
+    longer = report["models"]["first"]["segments"]
+    run(*words, "--out", out)
+    usual = json.loads(out.read_text())["models"]["first"]["segments"]
+    assert len(longer) == 9 and [s["tokens"] for s in longer[:4]] == [s["tokens"] for s in usual]
+    assert solve.shown(9) == [1, 2, 4, 8, 9] and solve.shown(16) == [1, 2, 4, 8, 16] and solve.shown(1) == [1]
+
+
+def test_baselines_alone_do_not_need_jax(mazes):
+    code = (
+        "import sys; from hrm_jax import solve; "
+        f"solve.main(['--data', {str(mazes)!r}]); assert 'jax' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == 4 and "| copy " in rows[2] and "100.0" in rows[3]
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_thinks(mazes, models, tmp_path):
+    for name, change, identifiers, message in (
+        ("words", {"vocabulary": 11}, 1, "vocabulary 11, but vocab_size 6"),
+        ("length", {"sequence": 81}, 1, "sequence 81, but seq_len 25"),
+        ("table", {}, 3, "puzzle identifiers 3, but num_puzzle_identifiers 1"),
+    ):
+        fields, path = FIELDS | change, tmp_path / f"{name}.npz"
+        export.write_model(path, params_of(fields, identifiers), {"model": fields, "segments": 4})
+        with pytest.raises(RequestError, match=message):
+            run("--data", mazes, "--model", path)
+    params = params_of(FIELDS)
+    params["head"]["kernel"] = params["head"]["kernel"][:, :5]
+    export.write_model(tmp_path / "torn.npz", params, {"model": FIELDS, "segments": 4})
+    with pytest.raises(RequestError, match=r"head/kernel is \(16, 5\), by its config \(16, 6\)"):
+        run("--data", mazes, "--model", tmp_path / "torn.npz")
+    export.write_model(tmp_path / "lstm.npz", {"a": {"b": np.ones(2)}}, {"model": {"name": "lstm"}})
+    with pytest.raises(RequestError, match='holds a "lstm"; wanted is one of hrm_act'):
+        run("--data", mazes, "--model", tmp_path / "lstm.npz")
+
+
+def test_no_puzzle_table_fits_any_numbering(mazes, tmp_path):
+    fields = FIELDS | {"puzzle_width": 0}
+    export.write_model(tmp_path / "m.npz", params_of(fields), {"model": fields, "segments": 2})
+    run("--data", mazes, "--model", tmp_path / "m.npz", "--examples=2")
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--segments=0"], "--segments 0: at least 1"),
+        (["--examples=24"], "--examples 24: .*/test has 23"),
+        (["--batch=0"], "--batch 0: at least 1"),
+        (["--record=-1"], "--record -1: 0 or more"),
+        (["--record=3"], "--record needs --model"),
+        (["--model=nowhere.npz"], "nowhere.npz: no such file"),
+        (["--model=copy=a.npz"], '"copy" cannot name a model'),
+        (["--model=a/x.npz", "--model=b/x.npz"], 'two models are called "x"'),
+        (["--split=valid"], "invalid choice: 'valid'"),
+        (["--out=."], "not a file that can be written"),
+    ],
+)
+def test_wrong_requests_are_refused_in_a_line(mazes, words, message):
+    with pytest.raises(RequestError, match=message) as error:
+        run("--data", mazes, *words)
+    assert "\n" not in str(error.value)
+
+
+def test_no_data_set_is_told_so(tmp_path):
+    with pytest.raises(RequestError, match="has no split test/"):
+        run("--data", tmp_path)
+
+
+# ---------------------------------------------------------------- ARC
+
+
+@pytest.fixture(scope="module")
+def arc_set(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("arc")
+    rng = np.random.default_rng(0)
+    grids = rng.integers(0, 10, (6, 2, 3, 4)).tolist()
+    pairs = [{"input": a, "output": b} for a, b in grids]
+    tasks = {"x": {"train": pairs[:1], "test": pairs[1:3]}, "y": {"train": pairs[3:4], "test": pairs[4:5]}}
+    (folder / "evaluation").mkdir()
+    for name, task in tasks.items():
+        (folder / "evaluation" / f"{name}.json").write_text(json.dumps(task))
+    words = ["--out", str(folder / "out"), "--source", str(folder), "--augment=9", "--jobs=1"]
+    parser = solve.Parser()
+    arc.add_arguments(parser)
+    arc.build(parser.parse_args(words))
+    return folder / "out"
+
+
+def test_arc_is_judged_by_its_votes(arc_set, capsys):
+    """x: one of its two inputs; y: right by a bare majority of its ten augmentations."""
+    puzzles, tasks = dataset.load(arc_set, "test"), voting.load(arc_set)
+    answers = np.array(puzzles.labels)[None]
+    name_of = [arc.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
+    of_x, of_y = ([i for i, name in enumerate(name_of) if name == wanted] for wanted in "xy")
+    answers[0, of_x[0::2]] = puzzles.inputs[of_x[0::2]]
+    answers[0, of_y[:4]] = puzzles.inputs[of_y[:4]]
+    think = Scripted(puzzles, answers, np.zeros((1, len(name_of), 2)))
+    results = {
+        "half": solve.judge(solve.Solver(think, 7), puzzles, len(name_of), keep=True),
+        "copy": solve.judge(solve.of_baseline(lambda inputs: inputs), puzzles, len(name_of), keep=True),
+    }
+    report = solve.build_report(puzzles, len(name_of), 1, results, {}, tasks)
+    half, copy = (report["models"][name]["voting"] for name in results)
+    assert half["pass@1"] == half["pass@2"] and half["pass@1"]["outcomes"] == "01"
+    assert half["pass@2"]["rate"] == 0.5 and half["pass@2"]["share"] == 0.75
+    np.testing.assert_allclose(half["pass@2"]["interval"], statistics.wilson(1, 2))
+    assert copy["pass@2"]["success"] == 0 and copy["pass@2"]["share"] == 0
+    assert report["models"]["half"]["puzzles"] == 2
+    assert report["pairs"][0]["a_only"] == 1  # by task, not by augmentation
+    assert "pass@2 %" in solve.table(report)
+    run("--data", arc_set)  # the whole way, with baselines only
+    printed = capsys.readouterr()
+    assert "Votes of all augmentations" in printed.out and "no votes" not in printed.err
+    run("--data", arc_set, "--examples=3")
+    assert "no votes: they need every example" in capsys.readouterr().err
+    run("--data", arc_set, "--split=train")
+    assert "votes" not in capsys.readouterr().out.lower()
+
+
+def test_arc_models_have_a_row_for_every_identifier(arc_set, tmp_path):
+    small = {"width": 4, "puzzle_width": 4, "heads": 1, "h_cycles": 1, "l_cycles": 1, "positions": "none"}
+    fields = FIELDS | {"vocabulary": 12, "sequence": 900, **small}
+    params = params_of(fields, identifiers=21)
+    export.write_model(tmp_path / "m.npz", params, {"model": fields, "segments": 1})
+    run("--data", arc_set, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json", "--batch=30")
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert set(report["models"]["m"]["voting"]) == {"pass@1", "pass@2"}
+    assert report["world"].startswith("arc (")
