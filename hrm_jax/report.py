@@ -3,8 +3,9 @@
 python -m hrm_jax.report --report standard.report.json --report hrm-cloud.report.json
 python -m hrm_jax.report --report standard.report.json --workdir runs/hrm --density density.json --out report/
 
-Without --out: a row per model, a column per report, printed. With it: index.html, which needs no
-network, and PNG figures beside it; `--gif 17` adds an animation of episode 17.
+Without --out: a row per model, a column per report, printed; of answers to puzzles (hrm_jax.solve) a table
+each, and one of their accuracy by segment. With it: index.html, which needs no network, and PNG figures
+beside it; `--gif 17` adds an animation of episode 17.
 """
 
 import argparse
@@ -18,10 +19,8 @@ from pathlib import Path
 from hrm_jax import files
 from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.reporting import figures, inputs, page, traces
-from hrm_jax.reporting.inputs import RESULT_KEYS, Report
-
-REPORT_KEYS = ("protocol", "world", "seeds", "models")
+from hrm_jax.reporting import figures, inputs, page, puzzle_results, puzzle_traces, traces
+from hrm_jax.reporting.inputs import PUZZLES, Report
 
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
@@ -62,9 +61,11 @@ def _print(options: argparse.Namespace) -> None:
     if not options.report:
         raise RequestError("--report FILE is needed (see hrm_jax.report --help)")
     reports = [load(path) for path in options.report]
-    print(markdown(comparison(reports)))
-    for note in filter(None, map(fault_note, reports)):
-        print(f"\n{note}")
+    planned = [report for report in reports if report["protocol"] != PUZZLES]
+    parts = [markdown(comparison(planned))] if planned else []
+    parts += filter(None, map(fault_note, planned))
+    parts += [answers(report) for report in reports if report["protocol"] == PUZZLES]
+    print("\n\n".join(parts))
 
 
 def _write(options: argparse.Namespace) -> None:
@@ -91,9 +92,25 @@ def _write(options: argparse.Namespace) -> None:
 
 def _report(path: str) -> Report:
     """A report.json with all that belongs to it."""
-    data = load(path)
-    recorded = traces.load(Path(path).parent / data["traces"]) if data.get("traces") else None
+    data, recorded = load(path), None
+    if data.get("traces"):
+        file = Path(path).parent / data["traces"]
+        recorded = _answers(file, data) if data["protocol"] == PUZZLES else traces.load(file)
     return Report(data, heading(data), fault_note(data), recorded)
+
+
+def _answers(path: Path, report: dict) -> puzzle_traces.PuzzleTraces:
+    """Recorded answers, refused where they are of other models or segments than the report."""
+    found = puzzle_traces.load(path)
+    if found.segments != report["segments"]:
+        raise RequestError(
+            f"{path}: answers after {found.segments} segments; the report is of {report['segments']}"
+        )
+    strange = [name for name in found.models if name not in report["models"]]
+    if strange:
+        allowed = ", ".join(report["models"])
+        raise RequestError(f'{path}: "{strange[0]}" is not in the report, which is of {allowed}')
+    return found
 
 
 def _check_folder(out: Path) -> None:
@@ -128,7 +145,7 @@ def _animations(options: argparse.Namespace, reports: Sequence[Report]) -> dict[
         return {}
     if not figures.available():
         raise RequestError("--gif needs matplotlib (pip install 'hrm_jax[plots]')")
-    recorded = [report for report in reports if report.traces]
+    recorded = [report for report in reports if report.traces and not report.puzzles]
     if not recorded:
         raise RequestError("--gif: none of the reports names recorded episodes (traces)")
     ids = [episode.id for report in recorded for episode in report.traces.episodes]
@@ -176,18 +193,7 @@ def _pair(names: str | None, models: Sequence[str]) -> list[str]:
 
 def load(path: str | Path) -> dict:
     """Read a report.json; a file that is anything else is a `RequestError`."""
-    report = inputs.read_json(path, "report.json")
-    try:
-        whole = all(key in report for key in REPORT_KEYS) and all(
-            key in result for result in report["models"].values() for key in RESULT_KEYS
-        )
-    except (TypeError, AttributeError):
-        whole = False
-    if not whole:
-        wanted = ", ".join((*REPORT_KEYS, *RESULT_KEYS))
-        raise RequestError(f"{path}: not a report.json of hrm_jax.evaluate; it must hold {wanted}")
-    inputs.check_report(path, report)
-    return report
+    return inputs.load_report(path)
 
 
 def comparison(reports: Sequence[dict]) -> list[list[str]]:
@@ -201,8 +207,10 @@ def comparison(reports: Sequence[dict]) -> list[list[str]]:
 
 
 def heading(report: dict) -> str:
-    """`standard, seeds 0:1000`, and the world where it is not the protocol's own."""
+    """`standard, seeds 0:1000`, and the world where it is not the protocol's own; of puzzles, the data."""
     first, stop = report["seeds"]
+    if report["protocol"] == PUZZLES:
+        return f"{report['world']}, examples {first}:{stop}"
     protocol = inputs.path_rules(report) or PROTOCOLS.get(report["protocol"])
     own = protocol is not None and protocol.world == report["world"]
     world = "" if own else f", world {report['world']}"
@@ -267,6 +275,13 @@ def groups(report: dict) -> str:
         p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
         tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
     return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+
+
+def answers(report: dict) -> str:
+    """Tables of a report of answers to puzzles: its models, and their answers after each segment."""
+    tables = (puzzle_results.text_results, puzzle_results.text_votes, puzzle_results.text_segments)
+    rows = [make(report) for make in tables]
+    return "\n\n".join([heading(report), *(markdown(table) for table in rows if len(table) > 1)])
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -95,10 +95,12 @@ def lines(
     log: bool = False,
     shares: bool = False,
     label_width: float | None = None,
+    mark: tuple[float, str] | None = None,
 ) -> Html:
     """A panel of curves, each named at its right end; `shares` labels the y axis in per cent.
 
-    `label_width` is that of the column of names; panels that stand together want the same.
+    `label_width` is that of the column of names; panels that stand together want the same. `mark` is a
+    place along x and what it is called.
     """
     curves = [_positive(curve) if log else curve for curve in curves]
     curves = [curve for curve in curves if curve.points]
@@ -109,6 +111,7 @@ def lines(
     y = Axis(low, high, HEIGHT - BOTTOM, TOP, log)
     body = [
         _frame(x, y, xs if len(xs) <= FEW else x.ticks(), x_label, y_label, shares),
+        _mark(x, *mark) if mark else None,
         [_curve(curve, x, y, shares, index - (len(curves) - 1) / 2) for index, curve in enumerate(curves)],
         _labels(curves, y),
     ]
@@ -148,6 +151,16 @@ def _frame(
     middle = (TOP + bottom) / 2
     out.append(_text(y_label, 12, middle, "middle", class_="name", transform=f"rotate(-90 12 {middle:.0f})"))
     return out
+
+
+def _mark(x: Axis, value: float, name: str) -> list[Html]:
+    """A dashed line up the chart, named at its foot on the side where there is room."""
+    at, bottom = x(value), HEIGHT - BOTTOM
+    right = at > LEFT + PLOT_WIDTH / 2
+    words = _text(
+        f"{name}: {number(value)}", at + (-4 if right else 4), bottom - 5, "end" if right else "start"
+    )
+    return [_segment("reference", at, TOP, at, bottom), words]
 
 
 def label_column(names: Iterable[str]) -> float:

@@ -1,6 +1,7 @@
 """What the charts show, apart from how they are drawn: the page and the PNG figures share it."""
 
 import dataclasses
+import math
 import re
 import statistics
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ class Panel:
     y_range: tuple[float, float] | None = None
     log: bool = False
     shares: bool = False  # whether y is a share, to be labelled in per cent
+    mark: tuple[float, str] | None = None  # a place along x, and what it is
 
 
 def looks(reports: Sequence[Report], density: dict | None) -> dict[str, Style]:
@@ -80,6 +82,49 @@ def _ahead(
     return Panel(title, "steps ahead", y_label, drawn, (0.0, 1.0) if shares else None, shares=shares)
 
 
+# ---------------------------------------------------------------- answers to puzzles
+
+SEGMENT_KEYS = {  # of report.json: the chart's title, and what its y axis counts
+    "exact": ("Exact accuracy after each segment", "examples, %"),
+    "lenient": ("Any right answer after each segment", "examples, %"),
+    "tokens": ("Cells that are right", "cells, %"),
+    "halted": ("Would have stopped by then", "examples, %"),
+    "q_accuracy": ("Q-head right about the answer", "examples, %"),
+}
+
+
+def answers(report: dict, looks: dict[str, Style]) -> list[Panel]:
+    """What answers are worth after every segment, and what the Q-head makes of them."""
+    trained = report.get("trained_segments")
+    mark = (trained, "trained") if trained and trained <= report["segments"] else None
+    panels = []
+    for key, (title, label) in SEGMENT_KEYS.items():
+        drawn = _by_segment(report["models"], key, looks)
+        if drawn:
+            y_range = (_floor(drawn) if key == "tokens" else 0.0, 1.0)
+            panels.append(Panel(title, "segment", label, drawn, y_range, shares=True, mark=mark))
+    return panels
+
+
+def _by_segment(models: dict[str, dict], key: str, looks: dict[str, Style]) -> list[Curve]:
+    known = {
+        name: [s.get(key) for s in result["segments"]]
+        for name, result in models.items()
+        if result.get("segments")
+    }
+    return [
+        Curve(name, looks[name], range(1, len(values) + 1), values)
+        for name, values in known.items()
+        if any(map(finite, values))
+    ]
+
+
+def _floor(drawn: Sequence[Curve]) -> float:
+    """The tenth below all values: most cells are right, and the axis is for the differences."""
+    lowest = min(y for curve in drawn for y in curve.y if finite(y))
+    return min(math.floor(10 * lowest) / 10, 0.9)
+
+
 # ---------------------------------------------------------------- density
 
 
@@ -111,11 +156,12 @@ def training(runs: Sequence[Run]) -> list[Panel]:
     losses = [_run_curve(run, "loss", looks[run.name]) for run in runs]
     panels = [Panel("Training loss", "step", "loss", losses, log=True)]
     for key in _held_out(runs):
-        shares = key == "success"
+        shares = key in SHARES
         curves = [_run_curve(run, f"eval/{key}", looks[run.name]) for run in runs] + _references(runs, key)
         title, label = _titles(key)
-        y_range = (0.0, 1.0) if shares else None
+        y_range = (_floor(curves) if key == "tokens" else 0.0, 1.0) if shares else None
         panels.append(Panel(title, "step", label, curves, y_range, key == "loss", shares))
+    panels += _thinking(runs)
     return [_drawable(panel) for panel in panels if any(curve.x for curve in panel.curves)]
 
 
@@ -127,16 +173,42 @@ def _drawable(panel: Panel) -> Panel:
     return dataclasses.replace(panel, curves=known, log=log)
 
 
+COPY = "eval/copy"  # the share of cells that a copy of the input gets right
+SHARES = {  # held-out metrics that are shares: the chart's title, and its y axis
+    "success": ("Held-out success, closed loop", "success, %"),
+    "exact": ("Held-out exact answers", "examples, %"),
+    "tokens": ("Held-out cells that are right", "cells, %"),
+}
+
+
+def _thinking(runs: Sequence[Run]) -> list[Panel]:
+    """Exact answers after so many segments (eval/exact_1, eval/exact_2, …, eval/exact): a panel per run."""
+    panels = []
+    for run in runs:
+        found = {key for record in run.records for key in record}
+        counts = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/exact_[0-9]+", key))
+        names = {f"eval/exact_{count}": f"after {count}" for count in counts}
+        names |= {"eval/exact": "after all"} if counts else {}
+        looks = styles((name, None) for name in names.values())
+        drawn = [
+            dataclasses.replace(_run_curve(run, key, looks[name]), name=name) for key, name in names.items()
+        ]
+        title = "Held-out exact answers by segment"
+        whose = f"{title}: {run.name}" if len(runs) > 1 else title
+        panels.append(Panel(whose, "step", "examples, %", drawn, (0.0, 1.0), shares=True))
+    return panels
+
+
 def _held_out(runs: Sequence[Run]) -> list[str]:
     found = {key for run in runs for record in run.records for key in record}
     errors = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/error_[0-9]+", key))
-    wanted = ["success", "loss", *(f"error_{steps}" for steps in errors[-1:])]
+    wanted = [*SHARES, "loss", *(f"error_{steps}" for steps in errors[-1:])]
     return [key for key in wanted if f"eval/{key}" in found]
 
 
 def _titles(key: str) -> tuple[str, str]:
-    if key == "success":
-        return "Held-out success, closed loop", "success, %"
+    if key in SHARES:
+        return SHARES[key]
     if key == "loss":
         return "Held-out loss", "loss"
     return f"Held-out error, {key[6:]} steps ahead", "mean error, cells"
@@ -160,6 +232,7 @@ def _references(runs: Sequence[Run], key: str) -> list[Curve]:
     for run in runs:
         written = {name for record in run.records for name in record if name.startswith("eval/")}
         names = {name for name in written if name.endswith(f"/{key}") and name.count("/") > 1}
+        names |= {COPY} & written if key == "tokens" else set()
         for name in sorted(names):
             label = name.removeprefix("eval/").removesuffix(f"/{key}").removeprefix("baseline/")
             steps, values = _thinned(*run.series(name))

@@ -54,6 +54,10 @@ def wanted(reports: Sequence[Report], runs: Sequence[Run], density: dict | None)
         panels["density.png"] = curves.density(density, looks)
     many = len(reports) > 1
     for index, report in enumerate(reports, 1):
+        if report.puzzles:
+            name = f"segments-{index}.png" if many else "segments.png"
+            panels[name] = curves.answers(report.data, looks)
+    for index, report in enumerate(reports, 1):
         name = f"prediction-{index}.png" if many else "prediction.png"
         panels[name] = curves.prediction(report.data["models"], looks)
     panels["training.png"] = curves.training(runs)
@@ -114,8 +118,10 @@ def _success_panel(axes, report: Report, looks: dict[str, Style]) -> None:
     if baseline := reference(models):
         axes.axvline(100 * models[baseline]["rate"], color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=0)
     axes.set_yticks(range(len(names)), names, color=INK, **PLAIN)
-    axes.set(xlim=(0, 100), xlabel="success, % (Wilson 95 % interval)")
-    axes.set_title(report.heading, **PLAIN)
+    what = "exact" if report.puzzles else "success"
+    axes.set(xlim=(0, 100), xlabel=f"{what}, % (Wilson 95 % interval)")
+    heading = report.heading.replace(", examples ", "\nexamples ") if report.puzzles else report.heading
+    axes.set_title(heading, **PLAIN)
     axes.grid(axis="x", lw=0.6)
     axes.tick_params(left=False)
 
@@ -144,12 +150,21 @@ def _panel(axes, panel: Panel) -> None:
     places = sorted({x for curve in panel.curves for x in curve.x})
     if len(places) <= FEW:
         axes.set_xticks(places)
+    elif panel.x_label == "segment":
+        axes.locator_params(axis="x", integer=True)  # there is no half of one
     if panel.log:
         axes.set_yscale("log")
     elif panel.y_range:
         axes.set_ylim(scale * panel.y_range[0], scale * panel.y_range[1])
     else:
         axes.set_ylim(bottom=0)
+    if panel.mark:
+        place, name = panel.mark
+        right = place > (places[0] + places[-1]) / 2
+        axes.axvline(place, color=SOFT, lw=0.8, ls=(0, (3, 2)), zorder=0)
+        axes.annotate(f"{name}: {place:g}", (place, 0.02), (-3 if right else 3, 0), color=SOFT, fontsize=8,
+                      xycoords=("data", "axes fraction"), textcoords="offset points",
+                      ha="right" if right else "left")  # fmt: skip
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.grid(axis="y", lw=0.6)
     _name_curves(axes, panel, scale)

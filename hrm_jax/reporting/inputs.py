@@ -10,10 +10,15 @@ from typing import Any
 from hrm_jax.errors import RequestError
 from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.reporting.puzzle_traces import PuzzleTraces
 from hrm_jax.reporting.traces import CollisionRule, Traces
 
 FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
+PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
+REPORT_KEYS = ("protocol", "world", "seeds", "models")
 RESULT_KEYS = ("n", "success", "rate", "interval", "collisions", "timeouts", "outcomes")
+PUZZLE_REPORT_KEYS = (*REPORT_KEYS, "kind", "segments")
+PUZZLE_RESULT_KEYS = ("n", "success", "rate", "interval", "outcomes")
 PAIR_KEYS = ("a", "b", "a_only", "b_only", "p_value")
 GROUP_PAIR_KEYS = ("a", "b", "difference", "p_episodes", "p_seeds")
 
@@ -25,7 +30,12 @@ class Report:
     data: dict
     heading: str  # protocol, world and seeds in a line
     note: str  # what the protocol's own fault does to the numbers, or empty
-    traces: Traces | None
+    traces: Traces | PuzzleTraces | None
+
+    @property
+    def puzzles(self) -> bool:
+        """Whether answers to puzzles were judged, and no planner."""
+        return self.data["protocol"] == PUZZLES
 
     @property
     def path_rules(self) -> PathProtocol | None:
@@ -147,6 +157,24 @@ GROUP_PAIR = {
     "p_episodes": _chance,
     "p_seeds": _chance,
 }
+_known_share = (lambda value: value is None or _share(value), "a number from 0 to 1, or null")
+PUZZLE_RESULT = {
+    **RESULT,
+    "step": (lambda value: value is None or _count(value), "a whole number"),
+    "tokens": _known_share,
+    "lenient": (lambda value: value is None or isinstance(value, dict), "an object"),
+    "segments": (lambda value: value is None or isinstance(value, list), "a list, one entry per segment"),
+    "trained_segments": (lambda v: v is None or (_count(v) and v > 0), "a whole number above 0, or null"),
+    "puzzles": (lambda value: _count(value) and value > 0, "a whole number above 0"),
+    "voting": (lambda value: isinstance(value, dict) and bool(value), "an object with pass@1 or others"),
+}
+VOTE_KEYS = ("tasks", "success", "rate", "interval", "share")
+VOTE = {**RESULT, "tasks": RESULT["n"], "share": RESULT["rate"]}
+LENIENT_KEYS = ("success", "rate", "interval")
+SEGMENT = {
+    "exact": (_share, "a number from 0 to 1"),
+    **dict.fromkeys(("lenient", "tokens", "halted", "q_accuracy"), _known_share),
+}
 SEEDS = (lambda v: isinstance(v, list) and len(v) == 2 and all(map(_count, v)), "[first, last + 1]")
 MODELS = (lambda value: isinstance(value, dict) and bool(value), "an object with at least one model")
 DENSITY = {
@@ -158,6 +186,28 @@ CURVE = (_curve, "a list of numbers, one per step ahead")
 
 
 # ---------------------------------------------------------------- report.json
+
+
+def load_report(path: str | Path) -> dict:
+    """Read a report.json; a file that is anything else is a `RequestError`."""
+    report = read_json(path, "report.json")
+    puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
+    top, each = (PUZZLE_REPORT_KEYS, PUZZLE_RESULT_KEYS) if puzzles else (REPORT_KEYS, RESULT_KEYS)
+    try:
+        whole = all(key in report for key in top) and all(
+            key in result for result in report["models"].values() for key in each
+        )
+    except (TypeError, AttributeError):
+        whole = False
+    if not whole:
+        maker = "solve" if puzzles else "evaluate"
+        raise RequestError(
+            f"{path}: not a report.json of hrm_jax.{maker}; it must hold {', '.join((*top, *each))}"
+        )
+    check_report(path, report)
+    if puzzles:
+        _check_puzzles(path, report)
+    return report
 
 
 def check_report(path: str | Path, report: dict) -> None:
@@ -179,6 +229,38 @@ def check_report(path: str | Path, report: dict) -> None:
     for index, pair in enumerate(report.get("group_pairs", ())):
         _require(path, f"group_pairs[{index}]", pair, GROUP_PAIR_KEYS)
         _check(path, f"group_pairs[{index}].", pair, GROUP_PAIR)
+
+
+def _check_puzzles(path: str | Path, report: dict) -> None:
+    """What only a report of answers to puzzles holds."""
+    top = {
+        "world": (_text, "a text"),
+        "kind": (lambda value: isinstance(value, str), "a text"),
+        "segments": (lambda value: _count(value) and value > 0, "a whole number above 0"),
+        "trained_segments": (lambda v: v is None or (_count(v) and v > 0), "a whole number above 0, or null"),
+        "data": (lambda value: value is None or isinstance(value, dict), "an object"),
+    }
+    _check(path, "", report, top)
+    ignored = {"ignore_label_id": (lambda value: value is None or _count(value), "a whole number, or null")}
+    _check(path, "data.", report.get("data") or {}, ignored)
+    for name, result in report["models"].items():
+        where = f"models.{name}."
+        _check(path, where, result, PUZZLE_RESULT)
+        if result.get("lenient"):
+            _require(path, f"{where}lenient", result["lenient"], LENIENT_KEYS)
+            _check(path, f"{where}lenient.", result["lenient"], RESULT)
+        for tries, votes in result.get("voting", {}).items():
+            _require(path, f"{where}voting.{tries}", votes, VOTE_KEYS)
+            _check(path, f"{where}voting.{tries}.", votes, VOTE)
+        _check_segments(path, f"{where}segments", result.get("segments") or [], report["segments"])
+
+
+def _check_segments(path: str | Path, where: str, found: list, count: int) -> None:
+    if len(found) not in (0, count):
+        raise RequestError(f"{path}: {where} holds {len(found)} segments; the report is of {count}")
+    for index, segment in enumerate(found):
+        _require(path, f"{where}[{index}]", segment, ("exact",))
+        _check(path, f"{where}[{index}].", segment, SEGMENT)
 
 
 def _check_prediction(path: str | Path, where: str, prediction: dict | None) -> None:

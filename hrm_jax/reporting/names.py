@@ -10,10 +10,17 @@ from hrm_jax.planning.path_planners import PLANNERS
 # Planners of whole paths that learn nothing; the bounds are told the truth.
 PATH_BOUNDS = ("expert", "expert_stretched", "oracle")
 PATH_BASELINES = tuple(name for name in PLANNERS if name not in PATH_BOUNDS)
-BUILT_IN = {"baseline": (tuple(BASELINES), PATH_BASELINES), "bound": (BOUNDS, PATH_BOUNDS)}
+
+# Answers to puzzles that nothing was trained for: the input itself, and what a solver finds that does not
+# know which of several right answers is meant.
+PUZZLE_BASELINES = ("copy", "any shortest route")
+BUILT_IN = {
+    "baseline": (tuple(BASELINES), PATH_BASELINES, PUZZLE_BASELINES),
+    "bound": (BOUNDS, PATH_BOUNDS),
+}
 
 # What learned models are measured against: the first of these that was evaluated.
-REFERENCES = ("reflection", "guided_line_replanned", "straight_line_refined")
+REFERENCES = ("reflection", "guided_line_replanned", "straight_line_refined", *reversed(PUZZLE_BASELINES))
 
 KINDS = ("learned", "baseline", "bound")
 HEADINGS = {

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 
 from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.reporting import charts, curves, summary, tables, traces
+from hrm_jax.reporting import charts, curves, puzzle_results, puzzle_traces, summary, tables, traces
 from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.markup import Html, element, join
@@ -13,6 +13,7 @@ from hrm_jax.reporting.names import Style, reference
 
 SHORT_COMMIT = 10  # characters
 PLAYER = ("drawing.js", "cells.js", "paths.js", "player.js")  # each may use those before it
+PUZZLE_PLAYER = ("puzzles.js",)  # after those, where answers to puzzles were recorded
 
 FAILURE_NOTE = (
     "Causes of failure: no path, the static map itself cuts the goal off; boxed in, a collision where every "
@@ -47,12 +48,16 @@ PREDICTION_NOTE = "Errors of predicted obstacle positions as they occurred in th
 def build(reports: Sequence[Report], runs: Sequence[Run], density: dict | None) -> str:
     """The page as text."""
     looks = curves.looks(reports, density)
+    recorded = [(i, r) for i, r in enumerate(reports) if r.traces]
+    episodes, answers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
     sections = {
         "results": ("Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
+        "segments": ("Answers by segment", _segments(reports, looks)),
         "prediction": ("Prediction", _prediction(reports, looks)),
         "density": ("Success against density", _density(density, looks)),
         "training": ("Training", _training(runs)),
-        "player": ("Episodes", [_player(r, i) for i, r in enumerate(reports) if r.traces]),
+        "player": ("Episodes", [_player(r, i) for i, r in episodes]),
+        "answers": ("Answers", [_viewer(r, i) for i, r in answers]),
     }
     shown = {name: value for name, value in sections.items() if any(value[1])}
     content = [
@@ -61,34 +66,39 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: dict | None) 
     links = [element("a", title, href=f"#{name}") for name, (title, _) in shown.items()]
     nav = element("nav", *links, aria_label="Sections") if len(links) > 1 else None
     main = element("main", *content)
-    return _document(
-        _title(reports), [_header(reports), nav, main, _footer()], any(r.traces for r in reports)
-    )
+    script = _script((*PLAYER, *PUZZLE_PLAYER) if answers else PLAYER) if recorded else None
+    return _document(_title(reports), [_header(reports), nav, main, _footer()], script)
 
 
 def _title(reports: Sequence[Report]) -> str:
     if not reports:
         return "Training and evaluation"
-    names = dict.fromkeys(report.heading.rpartition(", seeds")[0] for report in reports)
-    loop = "Evaluation" if any(report.path_rules for report in reports) else "Closed-loop evaluation"
+    names = dict.fromkeys(
+        report.heading.rpartition(", examples" if report.puzzles else ", seeds")[0] for report in reports
+    )
+    loop = (
+        "Evaluation"
+        if any(report.path_rules or report.puzzles for report in reports)
+        else "Closed-loop evaluation"
+    )
     return f"{loop}: {'; '.join(names)}"
 
 
-def _document(title: str, body: Sequence[Html | None], scripted: bool) -> str:
+def _document(title: str, body: Sequence[Html | None], script: str | None) -> str:
     head = [
         Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         Html('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
         element("title", title),
         element("style", Html(_asset("page.css"))),
     ]
-    script = element("script", Html(_script())) if scripted else None
-    page = [element("head", *head), element("body", *body, script)]
+    player = element("script", Html(script)) if script else None
+    page = [element("head", *head), element("body", *body, player)]
     return f'<!doctype html>\n<html lang="en">{join(page)}</html>\n'
 
 
-def _script() -> str:
+def _script(names: Sequence[str]) -> str:
     """The player: its parts in one scope."""
-    parts = "\n".join(_asset(name) for name in PLAYER)
+    parts = "\n".join(map(_asset, names))
     return f'(() => {{\n"use strict";\n\n{parts}}})();\n'
 
 
@@ -115,17 +125,19 @@ def _unbroken(text: str) -> str:
 
 
 def _provenance(reports: Sequence[Report]) -> Html:
-    head = tables.headings("Protocol", "World", "Seeds", "Commit", "Versions", left=5)
-    rows = [_facts(report.data) for report in reports]
+    judged = "Examples" if all(report.puzzles for report in reports) else "Seeds"
+    head = tables.headings("Protocol", "World", judged, "Commit", "Versions", left=5)
+    rows = [_facts(report) for report in reports]
     return tables.table([head], [element("tbody", *rows)], "What was evaluated", id="provenance")
 
 
-def _facts(data: dict) -> Html:
+def _facts(report: Report) -> Html:
+    data, judged = report.data, "examples" if report.puzzles else "episodes"
     first, stop = data["seeds"]
     versions = ", ".join(f"{name} {version}" for name, version in (data.get("versions") or {}).items())
     commit = str(data.get("commit") or "unknown")
     changed = "+" if commit.endswith("+") else ""  # the tree was not as committed
-    facts = [data["protocol"], data["world"], f"{first:,} to {stop - 1:,} ({stop - first:,} episodes)"]
+    facts = [data["protocol"], data["world"], f"{first:,} to {stop - 1:,} ({stop - first:,} {judged})"]
     cells = [element("td", fact) for fact in facts]
     cells.append(element("td", commit[:SHORT_COMMIT].rstrip("+") + changed, title=commit))
     return tables.row(*cells, element("td", versions or "unknown"))
@@ -146,16 +158,19 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Html:
     parts = [
         element("h3", report.heading),
         element("p", report.note, class_="warning") if report.note else None,
-        tables.results(report, index, looks),
+        (puzzle_results if report.puzzles else tables).results(report, index, looks),
         element("p", _results_note(report), class_="note"),
         [spread, element("p", SPREAD_NOTE, class_="note")] if spread else None,
         [compared, element("p", GROUPS_NOTE, class_="note")] if compared else None,
         [tested, element("p", tables.pairs_note(report), class_="note")] if tested else None,
+        puzzle_results.votes(report, index) if report.puzzles else None,
     ]
     return element("article", *parts)
 
 
 def _results_note(report: Report) -> str:
+    if report.puzzles:
+        return puzzle_results.note(report)
     models, rules = report.data["models"], report.path_rules
     parts, baseline = [RESULTS_NOTE], reference(models)
     if baseline:
@@ -165,6 +180,16 @@ def _results_note(report: Report) -> str:
     elif any(result.get("failures") for result in models.values()):
         parts.append(FAILURE_NOTE)
     return " ".join(parts)
+
+
+def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Html]:
+    out = []
+    for index, report in enumerate(reports):
+        panels = curves.answers(report.data, looks) if report.puzzles else []
+        if panels:
+            numbers = tables.folded("Numbers of these charts", puzzle_results.segments(report, index))
+            out.append(_figure(report.heading, panels, puzzle_results.segments_note(report), numbers))
+    return out
 
 
 def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Html]:
@@ -204,8 +229,9 @@ def _density(density: dict | None, looks: dict[str, Style]) -> list[Html]:
 def _training(runs: Sequence[Run]) -> list[Html]:
     if not runs:
         return []
+    judged = "examples" if any(run.series("eval/exact")[1] for run in runs) else "episodes"
     note = (
-        "Losses on a logarithmic axis. Dashed grey curves are baselines on the same held-out episodes. "
+        f"Losses on a logarithmic axis. Dashed grey curves are baselines on the same held-out {judged}. "
         f"Curves of more than {curves.MOST_POINTS} records show means of equal numbers of records."
     )
     return [_figure(None, curves.training(runs), note, tables.runs(runs))]
@@ -222,23 +248,36 @@ def _panel(panel: Panel, label_width: float) -> Html:
     lines = [charts.Line(c.name, c.style.css, c.x, c.y, c.intervals) for c in panel.curves]
     return charts.lines(
         panel.title, lines, x_label=panel.x_label, y_label=panel.y_label, y_range=panel.y_range,
-        log=panel.log, shares=panel.shares, label_width=label_width,
+        log=panel.log, shares=panel.shares, label_width=label_width, mark=panel.mark,
     )  # fmt: skip
 
 
 def _player(report: Report, index: int) -> Html:
     """The place of a player; player.js fills it from the data beside it."""
     packed = traces.packed(report.traces, report.collision_rule)
+    return _played(report, index, packed, "player", "Episode player")
+
+
+def _viewer(report: Report, index: int) -> Html:
+    """The place of a viewer of answers; puzzles.js fills it."""
+    ignored = (report.data.get("data") or {}).get("ignore_label_id")
+    most = report.data.get("trained_segments")
+    trained = {name: known.get("trained_segments", most) for name, known in report.data["models"].items()}
+    packed = puzzle_traces.packed(report.traces, ignored, trained)
+    return _played(report, index, packed, "player puzzles", "Viewer of answers")
+
+
+def _played(report: Report, index: int, packed: dict, css: str, what: str) -> Html:
     data = json.dumps(packed, separators=(",", ":")).replace("<", "\\u003c")
     name = f"traces-{index}"
     parts = [
         element("h3", report.heading),
         element(
             "div",
-            class_="player",
+            class_=css,
             id=f"player-{index}",
             data_traces=name,
-            aria_label=f"Episode player, {report.heading}",
+            aria_label=f"{what}, {report.heading}",
         ),
         element(
             "noscript", element("p", "The player needs JavaScript; all the rest of the page does without.")

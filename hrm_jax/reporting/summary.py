@@ -15,9 +15,9 @@ def sentence(report: Report) -> str:
     models = report.data["models"]
     learned = contenders({name: result for name, result in models.items() if kind(name) == "learned"})
     if not learned:
-        return _untrained(models)
+        return _untrained(report)
     best = max(learned, key=lambda name: _mean(models, learned[name]))
-    parts = [_who(best, learned, models), _against_baseline(report, learned[best])]
+    parts = [_who(best, learned, report), _against_baseline(report, learned[best])]
     return " ".join(filter(None, [*parts, _below_oracle(models, _mean(models, learned[best]))]))
 
 
@@ -33,19 +33,25 @@ def _mean(models: dict[str, dict], names: list[str]) -> float:
     return statistics.mean(models[name]["rate"] for name in names)
 
 
-def _who(best: str, learned: dict[str, list[str]], models: dict[str, dict]) -> str:
+def _words(report: Report) -> tuple[str, str]:
+    """What a model does that succeeds, and with what."""
+    return ("solves", "examples") if report.puzzles else ("succeeds in", "episodes")
+
+
+def _who(best: str, learned: dict[str, list[str]], report: Report) -> str:
+    models, (solves, puzzles) = report.data["models"], _words(report)
     of = f"Best of {len(learned)} learned models" if len(learned) > 1 else "The learned model"
     names = learned[best]
     if len(names) > 1:
         rates = [models[name]["rate"] for name in names]
         return (
-            f"{of}: {best}, which succeeds in {percent(_mean(models, names))} % of episodes on average over "
+            f"{of}: {best}, which {solves} {percent(_mean(models, names))} % of {puzzles} on average over "
             f"{len(names)} training seeds (from {percent(min(rates))} to {percent(max(rates))} %)."
         )
     result = models[names[0]]
     low, high = result["interval"]
     return (
-        f"{of}: {best}, which succeeds in {percent(result['rate'])} % of {result['n']:,} episodes "
+        f"{of}: {best}, which {solves} {percent(result['rate'])} % of {result['n']:,} {puzzles} "
         f"(95 % interval {percent(low)} to {percent(high)} %)."
     )
 
@@ -53,14 +59,15 @@ def _who(best: str, learned: dict[str, list[str]], models: dict[str, dict]) -> s
 def _against_baseline(report: Report, names: list[str]) -> str:
     models = report.data["models"]
     baseline = reference(models)
+    if baseline is None and report.puzzles:
+        return ""
     if baseline is None:
         missing = REFERENCES[report.path_rules is not None]
         return f"The report holds no {missing} baseline to compare with."
     other = models[baseline]["rate"]
     tests = [pair for pair in (_pair(report, name, baseline) for name in names) if pair]
-    return (
-        f"{_gap(_mean(models, names) - other)} the {baseline} baseline ({percent(other)} %){_tested(tests)}."
-    )
+    named = f'"{baseline}"' if " " in baseline else baseline
+    return f"{_gap(_mean(models, names) - other)} the {named} baseline ({percent(other)} %){_tested(tests)}."
 
 
 def _gap(difference: float) -> str:
@@ -99,13 +106,14 @@ def _below_oracle(models: dict[str, dict], rate: float) -> str:
     return f"It is {relation} the oracle ({percent(top)} %), which plans with the true future."
 
 
-def _untrained(models: dict[str, dict]) -> str:
+def _untrained(report: Report) -> str:
+    models, (solves, puzzles) = report.data["models"], _words(report)
     baselines = [name for name in models if kind(name) == "baseline"]
     best = max(baselines or models, key=lambda name: models[name]["rate"])
     result = models[best]
     low, high = result["interval"]
     return (
         f"No learned model was evaluated. The best {'baseline' if baselines else 'of the rest'} is {best}, "
-        f"which succeeds in {percent(result['rate'])} % of {result['n']:,} episodes (95 % interval "
+        f"which {solves} {percent(result['rate'])} % of {result['n']:,} {puzzles} (95 % interval "
         f"{percent(low)} to {percent(high)} %). {_below_oracle(models, result['rate']) if baselines else ''}"
     ).rstrip()

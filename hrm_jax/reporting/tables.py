@@ -12,6 +12,7 @@ from hrm_jax.reporting.names import HEADINGS, KINDS, PATH_HEADINGS, Style, kind,
 
 SIGNIFICANT = 0.05
 SHOWN_PAIRS = 15  # a longer table keeps the pairs without a learned model folded away
+BEST = ("success", "exact")  # held-out shares of which the table of runs shows the highest
 FAILURE_HEADINGS = {
     "no_static_path": "no path",
     "boxed_in": "boxed in",
@@ -143,20 +144,21 @@ def _result(name: str, result: dict, style: Style, columns: _Columns) -> Html:
     low, high = result["interval"]
     cells = [element("th", name, scope="row")]
     if columns.sized:
-        cells.append(_count("parameters", result.get("parameters")))
-    cells += [_count("success", result["success"]), cell("n", result["n"], f"/ {result['n']:,}")]
+        cells.append(count("parameters", result.get("parameters")))
+    cells += [count("success", result["success"]), cell("n", result["n"], f"/ {result['n']:,}")]
     cells.append(cell("rate", result["rate"], percent(result["rate"])))
     cells.append(cell("interval", f"{low} {high}", f"{percent(low)} – {percent(high)}"))
     bar = charts.interval_bar(result, columns.span, style.css, style.kind, columns.reference)
     cells.append(element("td", bar, class_="drawn"))
-    cells += [_count(key, result[key]) for key in ("collisions", "timeouts")]
+    cells += [count(key, result[key]) for key in ("collisions", "timeouts")]
     if columns.failed:
         causes = result.get("failures")
-        cells += [_count(key, causes.get(key, 0) if causes else None) for key in FAILURES]
+        cells += [count(key, causes.get(key, 0) if causes else None) for key in FAILURES]
     return row(*cells, data_model=name)
 
 
-def _count(key: str, value: int | None) -> Html:
+def count(key: str, value: int | None) -> Html:
+    """A table cell of a whole number, or of a gap."""
     return cell(key, value, "–" if value is None else f"{value:,}")
 
 
@@ -252,8 +254,8 @@ def _pairs_table(tested: list[dict], report: Report, caption: str, name: str) ->
 
 def _pair(pair: dict, models: dict[str, dict], adjusted: bool) -> Html:
     cells = [element("th", pair[side], scope="row") for side in "ab"]
-    cells += [_count(key, pair[key]) for key in ("a_only", "b_only")]
-    n = models[pair["a"]]["n"] if pair["a"] in models else None
+    cells += [count(key, pair[key]) for key in ("a_only", "b_only")]
+    n = _units(models[pair["a"]]) if pair["a"] in models else None
     gain = (pair["a_only"] - pair["b_only"]) / n if n else None
     cells.append(cell("difference", gain, "–" if gain is None else f"{100 * gain:+.1f}".replace("-", "−")))
     cells.append(_p("p_value", pair["p_value"]))
@@ -264,6 +266,20 @@ def _pair(pair: dict, models: dict[str, dict], adjusted: bool) -> Html:
     return row(*cells, data_a=pair["a"], data_b=pair["b"], class_=css)
 
 
+def _judged(report: Report) -> str:
+    """What the tests count."""
+    first = next(iter(report.data["models"].values()))
+    if first.get("voting"):
+        return "tasks"
+    return "puzzles" if report.puzzles else "episodes"
+
+
+def _units(result: dict) -> int:
+    """How many of them there are."""
+    votes = result.get("voting")
+    return next(iter(votes.values()))["tasks"] if votes else result.get("puzzles") or result["n"]
+
+
 def _p(key: str, p: float | None) -> Html:
     return cell(key, p, "–" if p is None else p_value(p))
 
@@ -271,7 +287,7 @@ def _p(key: str, p: float | None) -> Html:
 def pairs_note(report: Report) -> str:
     """How to read so many p-values."""
     tested = report.data.get("pairs") or []
-    explained = "Exact McNemar test on the episodes that only one of the two solved."
+    explained = f"Exact McNemar test on the {_judged(report)} that only one of the two solved."
     if len(tested) == 1:
         return explained
     if all("p_holm" in pair for pair in tested):
@@ -331,8 +347,8 @@ def density(data: dict) -> Html:
             element("th", name, scope="row"),
             cell("n_obstacles", field["n_obstacles"], str(field["n_obstacles"])),
             cell("speed", field["speed"], number(field["speed"])),
-            _count("n", result["n"]),
-            _count("success", result["success"]),
+            count("n", result["n"]),
+            count("success", result["success"]),
             cell("rate", result["rate"], percent(result["rate"])),
             cell(
                 "interval", "{} {}".format(*result["interval"]), " – ".join(map(percent, result["interval"]))
@@ -350,15 +366,18 @@ def density(data: dict) -> Html:
 
 def runs(trained: Iterable[Run]) -> Html:
     """What each training run was and where it ended."""
+    trained = list(trained)
+    goals = [key for key in BEST if any(run.series(f"eval/{key}")[1] for run in trained)] or ["success"]
     head = headings("Run", "Model", "Batch size", "Steps", "Last loss", "Best held-out loss",
-                    "Best held-out success %", "Samples/s", left=2)  # fmt: skip
-    rows = [_run(run) for run in trained]
+                    *(f"Best held-out {key} %" for key in goals), "Samples/s", left=2)  # fmt: skip
+    rows = [_run(run, goals) for run in trained]
     return table([head], [element("tbody", *rows)], "Training runs", id="runs")
 
 
-def _run(run: Run) -> Html:
+def _run(run: Run, goals: Sequence[str]) -> Html:
     losses = run.series("loss")[1]
-    held_out, success = (run.series(f"eval/{key}")[1] for key in ("loss", "success"))
+    held_out = run.series("eval/loss")[1]
+    reached = {f"eval/{key}": run.series(f"eval/{key}")[1] for key in goals}
     pace = run.series("samples_per_second")[1]
     model = run.config.get("model")
     name = (model.get("name") if isinstance(model, dict) else model) or "–"
@@ -367,7 +386,7 @@ def _run(run: Run) -> Html:
     values = {
         "loss": losses[-1] if losses else None,
         "eval/loss": min(held_out, default=None),
-        "eval/success": 100 * max(success) if success else None,
+        **{key: 100 * max(values) if values else None for key, values in reached.items()},
         "samples_per_second": statistics.median(pace) if pace else None,
     }
     cells = [cell(key, value, number(value)) for key, value in values.items()]
@@ -375,7 +394,7 @@ def _run(run: Run) -> Html:
         element("th", run.name, scope="row"),
         element("td", name),
         cell("batch_size", batch, "–" if batch is None else f"{batch:,}"),
-        _count("steps", run.records[-1]["step"]),
+        count("steps", run.records[-1]["step"]),
         *cells,
         data_run=run.name,
     )

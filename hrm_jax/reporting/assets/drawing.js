@@ -14,14 +14,22 @@ function palette(element) {
   return Object.fromEntries(names.map((name) => [name, style.getPropertyValue(`--${name}`).trim()]));
 }
 
-/* A pen for the canvas, cleared, with room for discs of `radius` around all cells; null while off the screen. */
-function takePen(canvas, map, radius) {
+/* The canvas's context and width in pixels, cleared, its height `aspect` times that; null while off the screen. */
+function clearCanvas(canvas, aspect = 1) {
   const ratio = window.devicePixelRatio || 1;
   const size = canvas.clientWidth;
   if (!size) return null;
-  canvas.width = canvas.height = Math.round(size * ratio);
+  canvas.width = Math.round(size * ratio);
+  canvas.height = Math.round(size * aspect * ratio);
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
+  return { context, size };
+}
+
+/* A pen for the canvas, cleared, with room for discs of `radius` around all cells; null while off the screen. */
+function takePen(canvas, map, radius) {
+  const { context, size } = clearCanvas(canvas) ?? {};
+  if (!size) return null;
   const margin = Math.max(MARGIN, radius + 0.3);
   const unit = size / (Math.max(map.length, map[0].length) - 1 + 2 * margin);
   const at = ([row, column]) => [(column + margin) * unit, (row + margin) * unit];

@@ -1,5 +1,6 @@
-/* The episode player. Data: traces.packed of hrm_jax/reporting/traces.py. A player is one element .player;
-   what it shows is a plain `state`, and drawing is a function of it. */
+/* The episode player, and what it shares with the viewer of puzzles.js. Data: traces.packed of
+   hrm_jax/reporting/traces.py. A player is one element .player; what it shows is a plain `state`, and drawing
+   is a function of it. */
 
 const SPEEDS = [1, 2, 4, 8, 16]; // steps a second
 const KINDS = { cells: CELLS, paths: PATHS };
@@ -65,10 +66,10 @@ function legend(entries, data) {
   return list;
 }
 
-function keys() {
+function keys(step, entry) {
   const paragraph = make("p", { class: "keys" }, "Keys, once the player has the focus: ");
-  const known = [["←", "→", "step"], ["Space", "play or pause"], ["Home", "End", "first or last step"],
-    ["↑", "↓", "episode"]];
+  const known = [["←", "→", step], ["Space", "play or pause"], ["Home", "End", `first or last ${step}`],
+    ["↑", "↓", entry]];
   known.forEach((entry, i) => {
     entry.slice(0, -1).forEach((key) => paragraph.append(make("kbd", {}, key), " "));
     paragraph.append(entry.at(-1) + (i < known.length - 1 ? " · " : ""));
@@ -76,11 +77,96 @@ function keys() {
   return paragraph;
 }
 
-// ---------------------------------------------------------------- a player
+// ---------------------------------------------------------------- what every player does
+
+/* Play, pause, scrub, choose, by hand and by key. `player` is {state: {entry, step, models, playing},
+   ui: {entry, play, scrubber, speed, layers, views}, count of entries, ready(), last(), show(), chosen()}. Returns
+   what goes to a step. */
+function drive(root, player) {
+  const { state, ui } = player;
+
+  function go(step) {
+    if (!player.ready()) return;
+    pause();
+    state.step = step;
+    player.show();
+  }
+
+  function choose(number) {
+    pause();
+    state.entry = ((number % player.count) + player.count) % player.count;
+    player.chosen();
+  }
+
+  function play() {
+    if (!player.ready()) return;
+    if (state.step >= player.last()) state.step = 0;
+    const tick = () => {
+      state.step += 1;
+      if (state.step >= player.last()) pause();
+      player.show();
+    };
+    state.playing = setInterval(tick, 1000 / SPEEDS[ui.speed.value]);
+    player.show();
+  }
+
+  function pause() {
+    clearInterval(state.playing);
+    state.playing = null;
+    ui.play.textContent = "Play";
+  }
+
+  const toggle = () => (state.playing ? (pause(), player.show()) : play());
+  const actions = {
+    ArrowLeft: () => go(state.step - 1),
+    ArrowRight: () => go(state.step + 1),
+    Home: () => go(0),
+    End: () => go(player.last()),
+    ArrowUp: () => choose(state.entry - 1),
+    ArrowDown: () => choose(state.entry + 1),
+    " ": toggle,
+  };
+
+  root.addEventListener("keydown", (event) => {
+    const own = event.target.closest("select, button, input[type=checkbox]"); // they have keys of their own
+    const taken = own && (own.matches("select") || event.key === " ");
+    if (taken || event.ctrlKey || event.metaKey || event.altKey || !(event.key in actions)) return;
+    event.preventDefault();
+    actions[event.key]();
+  });
+  ui.entry.addEventListener("change", () => choose(Number(ui.entry.value)));
+  ui.play.addEventListener("click", toggle);
+  ui.scrubber.addEventListener("input", () => go(Number(ui.scrubber.value)));
+  ui.speed.addEventListener("change", () => state.playing && (pause(), play()));
+  Object.values(ui.layers).forEach((box) => box.addEventListener("change", player.show));
+  ui.views.forEach((view, side) => {
+    view.model.addEventListener("change", () => {
+      state.models[side] = Number(view.model.value);
+      player.show();
+    });
+    view.canvas.addEventListener("click", () => root.focus());
+  });
+  new ResizeObserver(player.show).observe(ui.views[0].canvas);
+  matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", player.show);
+  onResolution(player.show);
+  return go;
+}
+
+/* What the scrubber, the counter and the button say. */
+function showTransport({ state, ui }, last, step) {
+  ui.entry.value = state.entry;
+  ui.scrubber.max = last;
+  ui.scrubber.value = state.step;
+  ui.counter.textContent = `${step} ${state.step} of ${last}`;
+  ui.counter.setAttribute("aria-live", state.playing ? "off" : "polite");
+  ui.play.textContent = state.playing ? "Pause" : "Play";
+}
+
+// ---------------------------------------------------------------- a player of episodes
 
 function start(root) {
   const data = JSON.parse(document.getElementById(root.dataset.traces).textContent);
-  const state = { episode: 0, step: 0, models: [0, Math.min(1, data.models.length - 1)], playing: null };
+  const state = { entry: 0, step: 0, models: [0, Math.min(1, data.models.length - 1)], playing: null };
   const kind = KINDS[data.kind];
   const ui = build(root, data, kind);
   let episode = null; // unpacked
@@ -90,9 +176,9 @@ function start(root) {
 
   /* Unpack the chosen episode, and show it unless another has been chosen meanwhile. */
   async function open() {
-    const chosen = state.episode;
+    const chosen = state.entry;
     const found = await unpackEpisode(data.episodes[chosen], kind.scales);
-    if (chosen !== state.episode) return;
+    if (chosen !== state.entry) return;
     episode = found;
     show();
   }
@@ -101,13 +187,8 @@ function start(root) {
     if (!episode) return;
     state.step = Math.max(0, Math.min(state.step, lastStep()));
     root.dataset.step = state.step;
-    root.dataset.episode = data.episodes[state.episode].id;
-    ui.episode.value = state.episode;
-    ui.scrubber.max = lastStep();
-    ui.scrubber.value = state.step;
-    ui.counter.textContent = `step ${state.step} of ${lastStep()}`;
-    ui.counter.setAttribute("aria-live", state.playing ? "off" : "polite");
-    ui.play.textContent = state.playing ? "Pause" : "Play";
+    root.dataset.episode = data.episodes[state.entry].id;
+    showTransport({ state, ui }, lastStep(), "step");
     traces().forEach((trace, side) => showView(ui.views[side], trace, side));
   }
 
@@ -126,73 +207,14 @@ function start(root) {
     if (pen) kind.draw(pen, scene);
   }
 
-  function go(step) {
-    if (!episode) return;
-    pause();
-    state.step = step;
-    show();
-  }
-
-  function choose(number) {
-    const count = data.episodes.length;
-    pause();
-    state.episode = ((number % count) + count) % count;
-    state.step = 0;
-    open();
-  }
-
-  function play() {
-    if (!episode) return;
-    if (state.step >= lastStep()) state.step = 0;
-    const tick = () => {
-      state.step += 1;
-      if (state.step >= lastStep()) pause();
-      show();
-    };
-    state.playing = setInterval(tick, 1000 / SPEEDS[ui.speed.value]);
-    show();
-  }
-
-  function pause() {
-    clearInterval(state.playing);
-    state.playing = null;
-    ui.play.textContent = "Play";
-  }
-
-  const toggle = () => (state.playing ? (pause(), show()) : play());
-  const actions = {
-    ArrowLeft: () => go(state.step - 1),
-    ArrowRight: () => go(state.step + 1),
-    Home: () => go(0),
-    End: () => go(lastStep()),
-    ArrowUp: () => choose(state.episode - 1),
-    ArrowDown: () => choose(state.episode + 1),
-    " ": toggle,
-  };
-
-  root.addEventListener("keydown", (event) => {
-    const own = event.target.closest("select, button, input[type=checkbox]"); // they have keys of their own
-    const taken = own && (own.matches("select") || event.key === " ");
-    if (taken || event.ctrlKey || event.metaKey || event.altKey || !(event.key in actions)) return;
-    event.preventDefault();
-    actions[event.key]();
+  drive(root, {
+    state, ui, show,
+    count: data.episodes.length,
+    ready: () => episode !== null,
+    last: lastStep,
+    chosen: () => ((state.step = 0), open()),
   });
-  ui.episode.addEventListener("change", () => choose(Number(ui.episode.value)));
-  ui.play.addEventListener("click", toggle);
-  ui.scrubber.addEventListener("input", () => go(Number(ui.scrubber.value)));
-  ui.speed.addEventListener("change", () => state.playing && (pause(), play()));
-  Object.values(ui.layers).forEach((box) => box.addEventListener("change", show));
-  ui.views.forEach((view, side) => {
-    view.model.addEventListener("change", () => {
-      state.models[side] = Number(view.model.value);
-      show();
-    });
-    view.canvas.addEventListener("click", () => root.focus());
-  });
-  new ResizeObserver(show).observe(ui.views[0].canvas);
-  matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", show);
-  onResolution(show);
-  const addressed = readAddress(data, state);
+  const addressed = readAddress(data.episodes, [data.models, data.models], state, "episode", "step");
   open();
   if (addressed) root.focus(); // which scrolls there
 }
@@ -203,17 +225,18 @@ function onResolution(act) {
   query.addEventListener("change", () => (act(), onResolution(act)), { once: true });
 }
 
-/* `index.html#player?episode=17&step=36&left=hrm&right=oracle` opens on that moment. */
-function readAddress(data, state) {
+/* `index.html#player?episode=17&step=36&left=hrm&right=oracle` opens on that moment. `models` are the names
+   that may stand on either side. */
+function readAddress(entries, models, state, entry, step) {
   const query = new URLSearchParams(location.hash.split("?")[1] ?? "");
-  const episode = data.episodes.findIndex((entry) => String(entry.id) === query.get("episode"));
-  if (episode >= 0) state.episode = episode;
-  if (query.has("step")) state.step = Number(query.get("step")) || 0;
+  const found = entries.findIndex(({ id }) => String(id) === query.get(entry));
+  if (found >= 0) state.entry = found;
+  if (query.has(step)) state.step = Number(query.get(step)) || 0;
   ["left", "right"].forEach((side, i) => {
-    const model = data.models.indexOf(query.get(side));
+    const model = models[i].indexOf(query.get(side));
     if (model >= 0) state.models[i] = model;
   });
-  return episode >= 0;
+  return found >= 0;
 }
 
 function build(root, data, kind) {
@@ -224,7 +247,7 @@ function build(root, data, kind) {
     return `${entry.id}: ${ends.join(", ")}`;
   };
   const ui = {
-    episode: choice("Episode", data.episodes.map(named)),
+    entry: choice("Episode", data.episodes.map(named)),
     play: make("button", { type: "button" }, "Play"),
     scrubber: make("input", { type: "range", class: "scrubber", min: 0, step: 1, "aria-label": "Step" }),
     counter: make("output", { class: "counter" }),
@@ -245,13 +268,13 @@ function build(root, data, kind) {
   const views = ui.views.map((view) =>
     make("div", { class: "view" }, make("header", {}, view.model, view.outcome), view.canvas, view.state));
   root.append(
-    make("div", { class: "tools" }, make("label", {}, "Episode ", ui.episode), ...boxes),
+    make("div", { class: "tools" }, make("label", {}, "Episode ", ui.entry), ...boxes),
     make("div", { class: "tools" }, ui.play, ui.scrubber, ui.counter, make("label", {}, "Speed ", ui.speed)),
     make("div", { class: "views" }, ...views),
     legend(kind.legend, data),
-    keys(),
+    keys("step", "episode"),
   );
   return ui;
 }
 
-document.querySelectorAll(".player").forEach(start);
+document.querySelectorAll(".player:not(.puzzles)").forEach(start);

@@ -1,0 +1,221 @@
+"""Tables of a report of answers to puzzles, as HTML and as rows of text."""
+
+from hrm_jax.reporting import charts
+from hrm_jax.reporting.curves import SEGMENT_KEYS
+from hrm_jax.reporting.inputs import Report
+from hrm_jax.reporting.markup import Html, element, percent
+from hrm_jax.reporting.names import HEADINGS, Style, reference
+from hrm_jax.reporting.tables import by_kind, cell, count, headings, row, table
+
+NOTE = (
+    "An answer is exact when every cell that counts is that of the label. Intervals are Wilson's 95 % over "
+    "examples. Full discs are learned models, open ones baselines."
+)
+AUGMENTED_NOTE = "The {n:,} examples are augmentations of {puzzles:,} puzzles, and intervals count these."
+LENIENT_NOTES = {
+    "maze": "Lenient: the marked cells are a route from start to goal that is as short as any, be it the "
+    "label's or another.",
+}
+LENIENT_NOTE = "Lenient: any right answer counts, be it the label's or another."
+TOKENS_NOTE = "Tokens: the mean share of cells that are right; a copy of the input shows what it is worth."
+VOTES_NOTE = (
+    "A task is right when all its test inputs are, each within so many tries; test inputs: their share that "
+    "is right, averaged over tasks."
+)
+SEGMENTS_NOTE = (
+    "The model thinks for {segments} segments whatever its Q-head says; stopped counts the examples for "
+    "which it would have said stop in this segment or before."
+)
+TRAINED_NOTE = "It was trained with at most {trained} (dashed line)."
+
+
+def note(report: Report) -> str:
+    """What the columns of the table mean."""
+    models = report.data["models"].values()
+    parts = [NOTE]
+    if baseline := reference(report.data["models"]):
+        parts.append(f'The dashed line is the rate of "{baseline}".')
+    first = next(iter(models))
+    if first.get("puzzles", first["n"]) < first["n"]:
+        parts.append(AUGMENTED_NOTE.format(**first))
+    if any(result.get("lenient") for result in models):
+        parts.append(LENIENT_NOTES.get(report.data["kind"], LENIENT_NOTE))
+    if any(result.get("tokens") is not None for result in models):
+        parts.append(TOKENS_NOTE)
+    return " ".join(parts)
+
+
+def segments_note(report: Report) -> str:
+    """What the charts by segment show."""
+    said, trained = (
+        SEGMENTS_NOTE.format(segments=report.data["segments"]),
+        report.data.get("trained_segments"),
+    )
+    return f"{said} {TRAINED_NOTE.format(trained=trained)}" if trained else said
+
+
+# ---------------------------------------------------------------- HTML
+
+
+def results(report: Report, index: int, styles: dict[str, Style]) -> Html:
+    """A row per model: exact with its interval, lenient, and the share of cells that are right."""
+    models = report.data["models"]
+    optional = [
+        key
+        for key in ("parameters", "step", "lenient", "tokens")
+        if any(result.get(key) is not None for result in models.values())
+    ]
+    span, baseline = charts.bar_range(models.values()), reference(models)
+    level = models[baseline]["rate"] if baseline else None
+    bodies = []
+    for sort, names in by_kind(models).items():
+        if names:
+            width = 6 + len(optional) + ("lenient" in optional)
+            title = row(element("th", HEADINGS[sort], colspan=width, scope="rowgroup"), class_="kind")
+            rows = [_result(name, models[name], optional, styles[name], span, level) for name in names]
+            bodies.append(element("tbody", title, *rows, class_=sort))
+    return table(
+        [_head(optional, span)], bodies, "Answers that are exact", id=f"results-{index}", class_="results"
+    )
+
+
+def _head(optional: list[str], span: tuple[float, float]) -> Html:
+    def th(text: str | Html, css: str | None = "number", **attributes: object) -> Html:
+        return element("th", text, scope="col", class_=css, **attributes)
+
+    cells = [th("Model", None)]
+    cells += [th(name) for key, name in (("parameters", "Parameters"), ("step", "Step")) if key in optional]
+    cells += [th("Exact", colspan=2), th("Exact\N{NO-BREAK SPACE}%"), th("95 % interval")]
+    cells.append(th(charts.bar_axis(span), "drawn", aria_label="The interval, drawn"))
+    if "lenient" in optional:
+        cells += [th("Lenient\N{NO-BREAK SPACE}%"), th("95 % interval")]
+    return row(*cells, th("Tokens\N{NO-BREAK SPACE}%") if "tokens" in optional else None)
+
+
+def _result(
+    name: str, result: dict, optional: list[str], style: Style, span: tuple[float, float], level: float | None
+) -> Html:
+    cells = [element("th", name, scope="row")]
+    cells += [count(key, result.get(key)) for key in ("parameters", "step") if key in optional]
+    cells += [count("success", result["success"]), cell("n", result["n"], f"/ {result['n']:,}")]
+    cells += _rate(result, "")
+    bar = charts.interval_bar(result, span, style.css, style.kind, level)
+    cells.append(element("td", bar, class_="drawn"))
+    if "lenient" in optional:
+        cells += _rate(result.get("lenient"), "lenient-")
+    if "tokens" in optional:
+        cells.append(_share("tokens", result.get("tokens"), 2))
+    return row(*cells, data_model=name)
+
+
+def _rate(result: dict | None, prefix: str) -> list[Html]:
+    """Cells of a rate and of its interval."""
+    if not result:
+        return [_share(f"{prefix}rate", None), _share(f"{prefix}interval", None)]
+    low, high = result["interval"]
+    return [
+        _share(f"{prefix}rate", result["rate"]),
+        cell(f"{prefix}interval", f"{low} {high}", f"{percent(low)} – {percent(high)}"),
+    ]
+
+
+def _share(key: str, value: float | None, digits: int = 1) -> Html:
+    return cell(key, value, "–" if value is None else f"{100 * value:.{digits}f}")
+
+
+def segments(report: Report, index: int) -> Html:
+    """The numbers behind the charts: a row per model and segment."""
+    known = {name: result.get("segments") or [] for name, result in report.data["models"].items()}
+    kept = [
+        key for key in SEGMENT_KEYS if any(s.get(key) is not None for found in known.values() for s in found)
+    ]
+    titles = {
+        "exact": "Exact %", "lenient": "Lenient %", "tokens": "Tokens %", "halted": "Stopped by then %",
+        "q_accuracy": "Q-head right %",
+    }  # fmt: skip
+    rows = [
+        row(
+            element("th", name, scope="row"),
+            count("segment", number),
+            *(_share(key, segment.get(key), 2 if key == "tokens" else 1) for key in kept),
+            data_model=name,
+            data_segment=number,
+        )
+        for name, found in known.items()
+        for number, segment in enumerate(found, 1)
+    ]
+    head = headings("Model", "Segment", *(titles[key] for key in kept))
+    return table([head], [element("tbody", *rows)], "Answers after each segment", id=f"segments-{index}")
+
+
+def votes(report: Report, index: int) -> Html | None:
+    """What the augmentations of every task agree on, for so many tries; None where nothing was voted on."""
+    known = {name: result["voting"] for name, result in report.data["models"].items() if result.get("voting")}
+    if not known:
+        return None
+    rows = [
+        row(
+            element("th", name, scope="row"),
+            element("td", tries),
+            count("success", found["success"]),
+            cell("n", found["tasks"], f"/ {found['tasks']:,}"),
+            *_rate(found, ""),
+            _share("share", found["share"]),
+            data_model=name,
+            data_tries=tries,
+        )
+        for name, by_tries in known.items()
+        for tries, found in by_tries.items()
+    ]
+    names = ("Tasks", "", "Tasks %", "95 % interval", "Test inputs %")
+    head = headings("Model", "Tries", *names, left=2)
+    return Html(
+        table([head], [element("tbody", *rows)], "Votes of all augmentations", id=f"votes-{index}")
+        + element("p", VOTES_NOTE, class_="note")
+    )
+
+
+# ---------------------------------------------------------------- rows of text
+
+
+def text_results(report: dict) -> list[list[str]]:
+    """A row per model, the heading first."""
+    models = report["models"]
+    lenient = any(result.get("lenient") for result in models.values())
+    rows = [["model", "exact", *(["lenient"] if lenient else []), "tokens"]]
+    for name, result in models.items():
+        n = result["n"]
+        shown = [_said(result, n), *([_said(result.get("lenient"), n)] if lenient else [])]
+        tokens = result.get("tokens")
+        rows.append([name, *shown, "-" if tokens is None else f"{100 * tokens:.2f} %"])
+    return rows
+
+
+def _said(result: dict | None, n: int) -> str:
+    """`740/1000  74.0 % [71.2, 76.6]`: how many of n, their share, and its Wilson 95 % interval."""
+    if not result:
+        return "-"
+    low, high = (f"{100 * end:.1f}" for end in result["interval"])
+    return f"{result['success']}/{n}  {100 * result['rate']:.1f} % [{low}, {high}]"
+
+
+def text_votes(report: dict) -> list[list[str]]:
+    """A row per model, a column per number of tries: tasks that are right. Only the heading without votes."""
+    known = {name: result["voting"] for name, result in report["models"].items() if result.get("voting")}
+    tries = list(dict.fromkeys(key for by_tries in known.values() for key in by_tries))
+    rows = [["votes", *tries]]
+    for name, by_tries in known.items():
+        found = [by_tries.get(key) for key in tries]
+        rows.append([name, *(_said(votes, votes["tasks"]) if votes else "-" for votes in found)])
+    return rows
+
+
+def text_segments(report: dict) -> list[list[str]]:
+    """A row per segment, a column per model: exact answers, %. Only the heading where none are known."""
+    known = {name: result["segments"] for name, result in report["models"].items() if result.get("segments")}
+    rows = [["segment", *(f"{name}, exact %" for name in known)]]
+    for number in range(1, report["segments"] + 1 if known else 1):
+        trained = " (trained)" if number == report.get("trained_segments") else ""
+        shares = [percent(found[number - 1]["exact"]) for found in known.values()]
+        rows.append([f"{number}{trained}", *shares])
+    return rows

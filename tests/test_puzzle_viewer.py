@@ -1,0 +1,631 @@
+"""Reports of answers to puzzles: printed, on the page, refused, and seen in a browser as they form."""
+
+import json
+import re
+from collections import deque
+
+import numpy as np
+import pytest
+from test_path_player import unpacked
+from test_report import COUNTER, PICTURES, STEP, Reader, browser, in_a_browser, wilson  # noqa: F401 (a fixture)
+
+from hrm_jax.errors import RequestError
+from hrm_jax.planning.statistics import mcnemar
+from hrm_jax.report import main
+from hrm_jax.reporting import curves, figures, inputs, names, puzzle_traces
+
+SEGMENTS, TRAINED, EXAMPLES = 16, 8, 200
+MODELS = ["hrm", "trm"]  # with a continue head, and without
+WALL, FREE, START, GOAL, ROUTE = range(1, 6)
+
+
+# ---------------------------------------------------------------- synthetic puzzles
+
+
+def maze(rng, side=10):
+    """Walls at random, and a shortest route of some length; input and label."""
+    while True:
+        cells = np.where(rng.random(side * side) < 0.3, WALL, FREE)
+        start = rng.choice(np.flatnonzero(cells == FREE))
+        parent = {int(start): None}
+        queue = deque(parent)
+        while queue:
+            here = queue.popleft()
+            for there in beside(here, side):
+                if cells[there] == FREE and there not in parent:
+                    parent[there] = here
+                    queue.append(there)
+        goal = here  # the farthest cell
+        route, at = [], parent[goal]
+        while at is not None and at != start:
+            route.append(at)
+            at = parent[at]
+        if len(route) >= side + 2:
+            cells[[start, goal]] = START, GOAL
+            label = cells.copy()
+            label[route] = ROUTE
+            return cells, label
+
+
+def beside(cell, side):
+    row, column = divmod(cell, side)
+    steps = ((row + 1, column), (row, column - 1), (row, column + 1), (row - 1, column))
+    return [r * side + c for r, c in steps if 0 <= r < side and 0 <= c < side]
+
+
+def sudoku(rng, side):
+    """The cyclic solution with its digits renamed and half of them given."""
+    down = max(n for n in range(1, side) if n * n <= side and side % n == 0)
+    across = side // down
+    rows, columns = np.mgrid[:side, :side]
+    digits = (across * (rows % down) + rows // down + columns) % side
+    label = 2 + rng.permutation(side)[digits].ravel()
+    return np.where(rng.random(side * side) < 0.45, label, 1), label
+
+
+def arc(rng, side=30):
+    """A grid of colours and its mirror image, twice as high, both in a corner of the frame."""
+    rows, columns = rng.integers(5, 13, 2)
+    colours = rng.choice([2, 2, 2, 3, 4, 6, 9], (rows, columns))
+    return framed(colours, side), framed(np.concatenate([colours, colours[::-1]]), side)
+
+
+def framed(colours, side):
+    frame = np.zeros((side, side), int)
+    rows, columns = colours.shape
+    frame[:rows, :columns] = colours
+    frame[rows, :columns] = frame[:rows, columns] = 1
+    return frame.ravel()
+
+
+PUZZLES = {
+    "maze10": ("maze", 10, maze, 6),
+    "sudoku6": ("sudoku", 6, lambda rng: sudoku(rng, 6), 8),
+    "sudoku9": ("sudoku", 9, lambda rng: sudoku(rng, 9), 11),
+    "arc": ("arc", 30, arc, 12),
+    "other": ("", 7, lambda rng: (rng.integers(1, 5, 49), rng.integers(1, 5, 49)), 5),
+}
+
+
+def forming(rng, given, label, vocabulary, quick):
+    """Answers [T, S] that become right cell by cell, and stay wrong in places where `quick` is 0."""
+    when = (
+        rng.integers(0, SEGMENTS // (1 + 2 * quick), label.shape)
+        if quick
+        else rng.integers(0, 40, label.shape)
+    )
+    known = (given == label) & (label > 1)
+    out = np.where(
+        rng.random((SEGMENTS, *label.shape)) < 0.5, label, rng.integers(1, vocabulary, label.shape)
+    )
+    segment = np.arange(SEGMENTS)[:, None]
+    return np.where((segment >= when) | known | (label < 1), np.where(label < 1, out, label), out)
+
+
+def recorded(world, count=3, seed=0):
+    """The arrays of traces: hrm solves all but the last example, trm the first only."""
+    kind, side, draw, vocabulary = PUZZLES[world]
+    rng = np.random.default_rng(seed)
+    puzzles = [draw(rng) for _ in range(count)]
+    inputs, labels = (np.array(part).astype(np.uint8) for part in zip(*puzzles, strict=True))
+    solves = [[k < count - 1 for k in range(count)], [k == 0 for k in range(count)]]
+    predictions = np.array([
+        [forming(rng, inputs[k], labels[k], vocabulary, 1 + m if solves[m][k] else 0) for k in range(count)]
+        for m in range(len(MODELS))
+    ])  # fmt: skip
+    counted = labels != 0
+    share = ((predictions == labels[:, None]) | ~counted[:, None]).mean(axis=-1)
+    q_halt = (24 * (share - 0.9) + rng.normal(0, 0.3, share.shape)).astype(np.float32)
+    q_continue = (0.2 - 0.5 * q_halt).astype(np.float32)
+    q_continue[1] = np.nan
+    return {
+        "models": np.array(MODELS), "index": np.arange(3, 3 + count), "inputs": inputs, "labels": labels,
+        "predictions": predictions.astype(np.uint8), "q_halt": q_halt, "q_continue": q_continue,
+        "kind": kind, "height": side, "width": side,
+    }  # fmt: skip
+
+
+def result(successes, lenient=None, tokens=0.97, **more):
+    """One model's part of a report.json."""
+    known = {"n": EXAMPLES, **shares(successes), "outcomes": "1" * successes + "0" * (EXAMPLES - successes)}
+    known |= {} if lenient is None else {"lenient": shares(lenient)}
+    return {**known, "tokens": tokens, **more}
+
+
+def shares(successes):
+    return {"success": successes, "rate": successes / EXAMPLES, "interval": wilson(successes, EXAMPLES)}
+
+
+def by_segment(final, lenient):
+    """Shares after every segment; those of hrm are whole numbers of examples."""
+    out = []
+    for t in range(1, SEGMENTS + 1):
+        exact = round(EXAMPLES * final * (1 - 0.8**t)) / EXAMPLES
+        extra = {"lenient": min(1.0, exact + 0.05)} if lenient else {}
+        thought = {"tokens": 0.9 + 0.1 * final * (1 - 0.8**t), "halted": min(1.0, 0.06 * t * final)}
+        out.append({"exact": exact, **extra, **thought, "q_accuracy": 0.85 + 0.1 * final})
+    return out
+
+
+def report(world="maze10", **more):
+    kind, side, _, vocabulary = PUZZLES[world]
+    lenient = kind == "maze"
+    models = {
+        "hrm": result(148, 163 if lenient else None, 0.9765, parameters=27_275_266, step=20_000,
+                      segments=by_segment(0.76, lenient)),
+        "trm": result(121, 140 if lenient else None, 0.961, parameters=7_000_000, step=50_000,
+                      segments=by_segment(0.62, lenient)),
+        "copy": result(0, 0 if lenient else None, 0.874),
+    }  # fmt: skip
+    models |= {"any shortest route": result(31, 200, 0.94)} if lenient else {}
+    pair = {"a": "hrm", "b": "trm", "a_only": 40, "b_only": 13}
+    pairs = [{**pair, "p_value": mcnemar(40, 13), "p_holm": 0.001}]
+    meta = {"pad_id": 0, "ignore_label_id": 0, "vocab_size": vocabulary, "seq_len": side * side}
+    return {
+        "protocol": "puzzles", "world": f"{kind or 'puzzles'} {side}x{side} (data/{world}, test)",
+        "kind": kind, "seeds": [0, EXAMPLES], "segments": SEGMENTS, "trained_segments": TRAINED,
+        "versions": {"numpy": "2.4.6"}, "commit": "1e2d3fa", "data": meta, "models": models, "pairs": pairs,
+        "traces": f"{world}.traces.npz", **more,
+    }  # fmt: skip
+
+
+def write(folder, world="maze10", change=None, **more):
+    """A report and its traces, the arrays of which `change` may alter."""
+    arrays = recorded(world)
+    np.savez_compressed(folder / f"{world}.traces.npz", **(change(arrays) if change else arrays))
+    (folder / f"{world}.json").write_text(json.dumps(report(world, **more)))
+    return arrays
+
+
+def training(folder, name, final):
+    """The workdir of a run on puzzles."""
+    workdir = folder / "runs" / name
+    workdir.mkdir(parents=True)
+    lines = []
+    for step in range(100, 20_001, 100):
+        done = 1 - np.exp(-step / 6000)
+        lines.append({"step": step, "loss": 1.2 - done, "samples_per_second": 900.0})
+        if step % 2000 == 0:
+            exact = {f"eval/exact_{t}": final * done * (1 - 0.7**t) for t in (1, 2, 4, 8)}
+            lines.append({"step": step, "eval/loss": 1.3 - done, "eval/exact": final * done,
+                          "eval/tokens": 0.87 + 0.12 * done, "eval/copy": 0.874, **exact})  # fmt: skip
+    (workdir / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
+    (workdir / "config.json").write_text(json.dumps({"batch_size": 384, "model": {"name": "hrm_act"}}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Reports of all kinds, and their pages; that of maze10 with the curves of a run."""
+    folder = tmp_path_factory.mktemp("puzzles")
+    training(folder, "first", 0.74)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("hrm_jax.reporting.figures.available", lambda: False)
+        for world in PUZZLES:
+            write(folder, world)
+            more = ["--workdir", "runs/first"] if world == "maze10" else []
+            main(["--report", f"{world}.json", *more, "--out", world])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def text(folder):
+    """The page of maze10."""
+    return (folder / "maze10/index.html").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- tables
+
+
+def test_the_printed_tables(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    main(["--report", "maze10.json", "--report", "sudoku9.json"])
+    printed = capsys.readouterr().out
+    for line in (
+        "maze 10x10 (data/maze10, test), examples 0:200",
+        "| hrm                | 148/200  74.0 % [67.5, 79.6] | 163/200  81.5 % [75.5, 86.3]   | 97.65 % |",
+        "| any shortest route | 31/200  15.5 % [11.1, 21.2]  | 200/200  100.0 % [98.1, 100.0] | 94.00 % |",
+        "| model | exact                        | tokens  |",  # of the sudoku, without a lenient score
+        "| 8 (trained) | 63.0         | 51.5         |",
+        "| 16          | 74.0         | 60.5         |",
+    ):
+        assert line in printed.splitlines()
+
+
+def test_reports_of_planners_keep_their_table(folder, monkeypatch, capsys):
+    """Beside one of puzzles as without it."""
+    result = {"n": 50, "success": 20, "rate": 0.4, "interval": [0.276, 0.538], "collisions": 30,
+              "timeouts": 0, "outcomes": "1" * 20 + "0" * 30}  # fmt: skip
+    other = {"protocol": "standard", "world": "standard", "seeds": [0, 50], "models": {"frozen": result}}
+    (folder / "other.json").write_text(json.dumps(other))
+    monkeypatch.chdir(folder)
+    main(["--report", "other.json"])
+    alone = capsys.readouterr().out
+    main(["--report", "maze10.json", "--report", "other.json"])
+    assert capsys.readouterr().out.startswith(f"{alone}\nmaze 10x10")
+
+
+def test_the_page_holds_the_numbers_of_the_report(text):
+    page, source = Reader(text), report()["models"]
+    for name, result in source.items():
+        cells = page.row("results-0", model=name)
+        assert int(cells["success"]) == result["success"] and int(cells["n"]) == EXAMPLES
+        assert float(cells["rate"]) == result["rate"] and float(cells["tokens"]) == result["tokens"]
+        assert list(map(float, cells["lenient-interval"].split())) == result["lenient"]["interval"]
+        assert cells.get("step") == (str(result["step"]) if "step" in result else None)
+        for number, segment in enumerate(result.get("segments", ()), 1):
+            found = page.row("segments-0", model=name, segment=number)
+            assert {key: float(found[key]) for key in segment} == segment
+    assert float(page.row("pairs-0", a="hrm", b="trm")["difference"]) == 27 / EXAMPLES
+    run = page.row("runs", run="first")
+    assert float(run["eval/exact"]) == pytest.approx(74 * (1 - np.exp(-20 / 6)))
+    assert "hrm: 63.0 % at 8" in page.texts and "trained: 8" in page.texts
+
+
+def test_the_page_says_what_is_counted(text):
+    said = " ".join("".join(Reader(text).texts).split())
+    for words in (
+        "Evaluation: maze 10x10 (data/maze10, test)",
+        "hrm, which solves 74.0 % of 200 examples (95 % interval 67.5 to 79.6 %).",
+        'That is 58.5 points above the "any shortest route" baseline (15.5 %).',
+        "Lenient: the marked cells are a route from start to goal that is as short as any",
+        "It was trained with at most 8 (dashed line).",
+        "Exact McNemar test on the puzzles that only one of the two solved.",
+    ):
+        assert words in said
+    shown = text[: text.index("<script")]
+    assert not re.search("episode|collision|oracle|closed loop", shown[shown.index("</style>") :])
+    outside = re.sub(r'<script type="application/json".*?</script>', "", text, flags=re.S)
+    assert not re.search(r"https?:|url\(|@import|\bfetch\(|XMLHttpRequest", outside)
+
+
+def test_votes_and_augmentations_have_their_own_numbers(tmp_path, monkeypatch, capsys):
+    votes = {"tasks": 20, "success": 8, "rate": 0.4, "interval": [0.22, 0.61], "share": 0.45}
+    models = {name: result(50, puzzles=20, voting={"pass@1": votes, "pass@2": votes}) for name in ("a", "b")}
+    pair = {"a": "a", "b": "b", "a_only": 5, "b_only": 2, "p_value": 0.45}
+    data = report("arc", models=models, pairs=[pair], traces=None)
+    (tmp_path / "arc.json").write_text(json.dumps(data))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
+    main(["--report", "arc.json"])
+    assert "| a     | 8/20  40.0 % [22.0, 61.0] | 8/20  40.0 % [22.0, 61.0] |" in capsys.readouterr().out
+    main(["--report", "arc.json", "--out", "out"])
+    page = Reader((tmp_path / "out/index.html").read_text(encoding="utf-8"))
+    assert page.row("votes-0", model="b", tries="pass@2")["share"] == "0.45"
+    assert float(page.row("pairs-0", a="a", b="b")["difference"]) == 3 / 20
+    said = "".join(page.texts)
+    assert "The 200 examples are augmentations of 20 puzzles" in said
+    assert "on the tasks that only one of the two solved" in said
+
+
+# ---------------------------------------------------------------- charts
+
+
+def test_curves_of_a_run_on_puzzles(folder):
+    runs = inputs.load_runs([str(folder / "runs/first")])
+    panels = {panel.title: panel for panel in curves.training(runs)}
+    assert list(panels) == [
+        "Training loss", "Held-out exact answers", "Held-out cells that are right", "Held-out loss",
+        "Held-out exact answers by segment",
+    ]  # fmt: skip
+    by_segment = panels["Held-out exact answers by segment"].curves
+    assert [curve.name for curve in by_segment] == ["after 1", "after 2", "after 4", "after 8", "after all"]
+    tokens = panels["Held-out cells that are right"]
+    assert [(curve.name, curve.style.kind) for curve in tokens.curves] == [
+        ("first", "learned"), ("copy", "baseline"),
+    ]  # fmt: skip
+    assert tokens.y_range == (0.8, 1.0) and tokens.shares
+
+
+def test_charts_by_segment_mark_the_training(folder):
+    looks = names.styles((name, None) for name in report()["models"])
+    panels = curves.answers(report(), looks)
+    assert [panel.title for panel in panels][:2] == [
+        "Exact accuracy after each segment", "Any right answer after each segment",
+    ]  # fmt: skip
+    assert all(panel.mark == (TRAINED, "trained") for panel in panels)
+    assert [curve.name for curve in panels[0].curves] == MODELS  # the baselines do not think
+    assert curves.answers(report(trained_segments=None), looks)[0].mark is None
+    bare = {name: {**known, "segments": None} for name, known in report()["models"].items()}
+    assert curves.answers(report(models=bare), looks) == []
+
+
+def test_figures_for_papers(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    drawn = []
+    monkeypatch.setattr(figures, "grid", lambda panels: drawn.append([panel.title for panel in panels]))
+    known = inputs.Report(report(), "maze", "", None)
+    wanted = figures.wanted([known], [], None)
+    assert list(wanted) == ["success.png", "segments.png"]
+    wanted["segments.png"]()
+    assert drawn[0][0] == "Exact accuracy after each segment"
+    monkeypatch.undo()
+    (panel, *_) = curves.answers(report(), names.styles((name, None) for name in report()["models"]))
+    figures.write_png(tmp_path / "a.png", lambda: figures.grid([panel]))
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("world", PUZZLES)
+def test_traces_survive_reading_and_packing(tmp_path, world):
+    given = write(tmp_path, world)
+    found = puzzle_traces.load(tmp_path / f"{world}.traces.npz")
+    assert (found.kind, found.models, found.segments) == (given["kind"], MODELS, SEGMENTS)
+    packed = puzzle_traces.packed(found, 0, {"hrm": 8})
+    assert packed["trained"] == [8, None] and packed["size"] == [given["height"], given["width"]]
+    for k, example in enumerate(packed["examples"]):
+        assert example["id"] == 3 + k
+        np.testing.assert_array_equal(unpacked(example["labels"]), given["labels"][k])
+        for m, answer in enumerate(example["answers"]):
+            np.testing.assert_array_equal(unpacked(answer["predictions"]), given["predictions"][m, k])
+            chance = 1 / (1 + np.exp(-given["q_halt"][m, k]))
+            assert np.abs(unpacked(answer["halt"]) / 1e4 - chance).max() < 1e-4
+            threshold = given["q_continue"][m, k] if m == 0 else 0
+            assert answer["halts"] == "".join("01"[int(q)] for q in given["q_halt"][m, k] > threshold)
+            right = (given["predictions"][m, k] == given["labels"][k]) | (given["labels"][k] == 0)
+            assert answer["exact"] == "".join("01"[int(r.all())] for r in right)
+        assert example["answers"][1]["rival"] is None
+
+
+def test_labels_count_unless_they_are_ignored(tmp_path):
+    write(tmp_path, "arc")
+    found = puzzle_traces.load(tmp_path / "arc.traces.npz")
+    assert found.exact(0)[0, 0].any() and not found.exact(None).any()
+
+
+FAULTS = {
+    "predictions is missing": {"predictions": None},
+    "q_continue is missing": {"q_continue": None},
+    "predictions is uint8 [2, 3, 16, 99]; whole numbers [2, 3, any, 100]": {
+        "predictions": lambda a: a[..., 1:]
+    },
+    "labels is uint8 [2, 100]": {"labels": lambda a: a[1:]},
+    "index is int64 [2]": {"index": lambda a: a[1:]},
+    "inputs is float64": {"inputs": lambda a: a / 1.0},
+    "1 of each is needed": {"predictions": lambda a: a[:, :, :0]},
+    "20 x 10 cells; inputs are of 100": {"height": lambda a: 20},
+    "height is float64 []": {"height": lambda a: 10.0},
+    "q_halt is float32 [2, 3, 15]; numbers [2, 3, 16]": {"q_halt": lambda a: a[..., 1:]},
+    "q_continue of hrm is NaN in places": {"q_continue": lambda a: np.where(a > 0, np.nan, a)},
+    "models names one twice: hrm, hrm": {"models": lambda a: np.array(["hrm", "hrm"])},
+    "answers after 15 segments; the report is of 16": {
+        name: lambda a: a[:, :, 1:] for name in ("predictions", "q_halt", "q_continue")
+    },
+    '"lstm" is not in the report, which is of hrm, trm, copy': {
+        "models": lambda a: np.array(["hrm", "lstm"])
+    },
+}
+
+
+@pytest.mark.parametrize("told", FAULTS)
+def test_traces_that_do_not_fit_are_refused(tmp_path, told):
+    def change(arrays):
+        new = {name: change and change(arrays[name]) for name, change in FAULTS[told].items()}
+        return {name: array for name, array in (arrays | new).items() if array is not None}
+
+    write(tmp_path, change=change)
+    _refused(tmp_path, told)
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_traces_that_are_no_archive_are_refused(tmp_path, content):
+    write(tmp_path)
+    (tmp_path / "maze10.traces.npz").unlink()
+    if content:
+        (tmp_path / "maze10.traces.npz").write_bytes(content)
+    _refused(tmp_path, "not the traces of hrm_jax.solve" if content else "no such file; the report names it")
+
+
+BROKEN = {
+    "not a report.json of hrm_jax.solve; it must hold protocol": ((), "segments", ...),
+    "models.hrm.tokens is 1.2; it must be": (("models", "hrm"), "tokens", 1.2),
+    "models.hrm.lenient must be an object that holds success": (("models", "hrm"), "lenient", {"rate": 1}),
+    "models.trm.segments holds 2 segments; the report is of 16": (
+        ("models", "trm"), "segments", [{"exact": 0}] * 2,
+    ),
+    "models.trm.segments[3].exact is null": (("models", "trm", "segments", 3), "exact", None),
+    "models.trm.segments[3] must be an object": (("models", "trm", "segments"), 3, 0.5),
+    "models.copy.voting.pass@2 must be an object that holds tasks": (
+        ("models", "copy"), "voting", {"pass@2": {}},
+    ),
+    "trained_segments is 0": ((), "trained_segments", 0),
+    "data.ignore_label_id is -1": (("data",), "ignore_label_id", -1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", BROKEN)
+def test_reports_that_do_not_fit_are_refused(tmp_path, told):
+    write(tmp_path)
+    keys, name, value = BROKEN[told]
+    content = holder = json.loads((tmp_path / "maze10.json").read_text())
+    for key in keys:
+        holder = holder[key]
+    holder[name] = value
+    if value is ...:
+        del holder[name]
+    (tmp_path / "maze10.json").write_text(json.dumps(content))
+    _refused(tmp_path, told)
+
+
+def test_there_is_no_animation_of_puzzles(tmp_path):
+    pytest.importorskip("matplotlib")
+    write(tmp_path)
+    _refused(tmp_path, "none of the reports names recorded episodes", "--gif", "all")
+
+
+def _refused(folder, told, *more):
+    before = sorted(folder.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(RequestError) as caught:
+        patch.chdir(folder)
+        main(["--report", "maze10.json", "--out", "out", *more])
+    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert sorted(folder.rglob("*")) == before
+
+
+# ---------------------------------------------------------------- in a browser
+
+STATES = "[...document.querySelectorAll('.player .state')].map((p) => p.textContent)"
+OUTCOMES = "[...document.querySelectorAll('.player .outcome')].map((p) => p.textContent)"
+BOXES = "document.querySelectorAll('.player input[type=checkbox]')"
+GIVEN, ANSWERS = slice(0, 2), slice(2, 4)  # of the canvases
+
+
+def states(browser):  # noqa: F811
+    return [state.replace("\N{NO-BREAK SPACE}", " ") for state in browser.evaluate(STATES)]
+
+
+def expected(arrays, m, k, segment):
+    """What the viewer must say of an answer, by NumPy."""
+    label, answer = arrays["labels"][k], arrays["predictions"][m, k]
+    counted = label != 0
+    wrong = int((counted & (answer[segment - 1] != label)).sum())
+    state = f"{wrong} of {counted.sum()} cells wrong" if wrong else "Exact"
+    if segment > 1:
+        changed = int((counted & (answer[segment - 1] != answer[segment - 2])).sum())
+        state += f", {changed or 'none'} changed since segment {segment - 1}"
+    chance = 1 / (1 + np.exp(-arrays["q_halt"][m, k, segment - 1]))
+    return f"{state}. Q-head: {100 * chance:.1f} % that this is right"
+
+
+@in_a_browser
+@pytest.mark.parametrize("world", PUZZLES)
+def test_the_viewer_says_what_every_segment_made_of_it(folder, browser, world):  # noqa: F811
+    arrays = recorded(world)
+    for k, segment in ((1, 4), (2, 1)):
+        browser.open(folder / world / "index.html", f"#answers?example={3 + k}&segment={segment}")
+        assert browser.evaluate(COUNTER) == f"segment {segment} of {SEGMENTS}"
+        for m, state in enumerate(states(browser)):
+            assert state.startswith(expected(arrays, m, k, segment)), state
+            halts = arrays["q_halt"][m, k] > (arrays["q_continue"][m, k] if m == 0 else 0)
+            now = "it would stop" if halts[segment - 1] else "it would go on"
+            assert f"; {now}." in state and ("for going on" in state) == (m == 0)
+            first = int(halts.argmax()) + 1
+            when = (
+                "This is its first stop." if first == segment else f"Its first stop is after segment {first}."
+            )
+            assert state.endswith(when if halts.any() else "It would never have stopped.")
+        assert all(picture != "data:," for picture in browser.evaluate(PICTURES))
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_the_viewer_is_driven_by_the_keyboard(folder, browser):  # noqa: F811
+    browser.open(folder / "sudoku9/index.html")
+    browser.evaluate("document.querySelector('.player').focus()")
+    assert browser.evaluate(COUNTER) == f"segment {SEGMENTS} of {SEGMENTS}"  # the answer comes first
+    assert browser.evaluate(OUTCOMES) == ["exact", "exact"]
+    last = browser.evaluate(PICTURES)
+    browser.press("Home")
+    assert states(browser) == ["The puzzle, before the first of 16 segments."] * 2
+    first = browser.evaluate(PICTURES)
+    assert first[GIVEN] == last[GIVEN] and first[ANSWERS][0] == first[ANSWERS][1] != last[ANSWERS][0]
+    browser.press("ArrowRight")
+    browser.press("ArrowRight")
+    browser.press("ArrowLeft")
+    assert browser.evaluate(STEP) == 1
+    browser.press("End")
+    browser.press("ArrowUp")
+    browser.wait("document.querySelector('.player').dataset.example === '5'")
+    assert browser.evaluate(STEP) == SEGMENTS and browser.evaluate(OUTCOMES) == ["not solved"] * 2
+    browser.press("Home")
+    browser.press(" ")
+    browser.wait(f"{STEP} >= 2")
+    browser.press(" ")
+    assert browser.evaluate("document.querySelector('.player button').textContent") == "Play"
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_the_strip_leads_to_a_segment(folder, browser):  # noqa: F811
+    browser.open(folder / "maze10/index.html", "#answers?example=3&segment=1&right=nothing")
+    assert browser.evaluate("document.querySelectorAll('.player .view')[1].innerText.trim()") != ""
+    assert browser.evaluate("[...document.querySelectorAll('.strip')].map((s) => s.innerHTML !== '')") == [
+        True,
+        False,
+    ]
+    parts = "document.querySelectorAll('.strip rect.stops, .strip rect.goes').length"
+    assert browser.evaluate(parts) == SEGMENTS
+    halts = recorded("maze10")["q_halt"][0, 0] > recorded("maze10")["q_continue"][0, 0]
+    assert browser.evaluate("document.querySelectorAll('.strip rect.stops').length") == halts.sum()
+    browser.evaluate(
+        "(() => { const box = document.querySelectorAll('.strip rect.stops, .strip rect.goes')[6]"
+        ".getBoundingClientRect(); document.querySelector('.strip').dispatchEvent("
+        "new MouseEvent('click', { clientX: box.x + box.width / 2, clientY: box.y })); })()"
+    )
+    assert browser.evaluate(STEP) == 7
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monkeypatch):  # noqa: F811
+    """Around the one wall of a 3 x 3 maze lead two routes; the label is one of them."""
+    given = np.array([[START, FREE, FREE], [FREE, WALL, FREE], [FREE, FREE, GOAL]])
+    label, other, torn = given.copy(), given.copy(), given.copy()
+    label[0, 1:] = label[1, 2] = ROUTE
+    other[1, 0] = other[2, :2] = ROUTE
+    torn[0, 1:] = torn[2, 0] = ROUTE
+
+    def change(arrays):
+        answers = np.stack([part.ravel() for part in (label, other, torn, other)]).astype(np.uint8)
+        q = np.full((1, 1, 4), np.nan, np.float32)
+        return arrays | {
+            "models": np.array(["hrm"]), "index": np.array([3]), "height": 3, "width": 3, "q_halt": q,
+            "inputs": given.reshape(1, 9), "labels": label.reshape(1, 9), "q_continue": q,
+            "predictions": answers[None, None],
+        }  # fmt: skip
+
+    models = {"hrm": result(1)}
+    write(tmp_path, change=change, segments=4, models=models, pairs=[])
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
+    main(["--report", "maze10.json", "--out", "out"])
+    told = []
+    for segment in range(1, 5):
+        browser.open(tmp_path / "out/index.html", f"#answers?example=3&segment={segment}")
+        told += browser.evaluate(OUTCOMES)
+    assert told == ["exact", "another shortest route", "not solved", "another shortest route"]
+    (state,) = states(browser)
+    assert state == (
+        "Another route as short as the label's; 6 of 9 cells differ, 4 changed since segment 3. "
+        "This model has no Q-head."
+    )
+    assert browser.evaluate("document.querySelectorAll('.player .view').length") == 1
+    assert browser.complaints == []
+
+
+@in_a_browser
+def test_marks_and_switches_are_drawn(folder, browser):  # noqa: F811
+    browser.open(folder / "arc/index.html", "#answers?example=5&segment=6")
+    pictures = [browser.evaluate(PICTURES)]
+    assert browser.evaluate(f"{BOXES}.length") == 4
+    for box in range(4):  # wrong, changed, numbers, frame
+        browser.evaluate(f"{BOXES}[{box}].click()")
+        pictures.append(browser.evaluate(PICTURES))
+    assert len({picture[2] for picture in pictures}) == 5
+    assert pictures[0][:2] == pictures[2][:2] != pictures[4][:2]  # what was given bears no marks
+    dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+    browser.call("Emulation.setEmulatedMedia", features=dark)
+    browser.wait(f"{PICTURES}[2] !== {json.dumps(pictures[-1][2])}")
+    browser.call("Emulation.setEmulatedMedia", features=[])
+    assert browser.complaints == []
+
+
+@in_a_browser
+@pytest.mark.parametrize("width", [360, 500, 900, 1300])
+def test_nothing_sticks_out_of_a_page_of_puzzles(folder, browser, width):  # noqa: F811
+    browser.open(folder / "maze10/index.html")
+    size = {"width": width, "height": 900, "deviceScaleFactor": 2, "mobile": False}
+    browser.call("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        assert browser.evaluate("document.documentElement.scrollWidth") <= width
+        browser.wait(
+            "[...document.querySelectorAll('.player canvas')].every((c) => c.width === 2 * c.clientWidth)"
+        )
+        browser.wait(
+            "[...document.querySelectorAll('.strip svg')]"
+            ".every((svg) => svg.clientWidth <= svg.parentNode.clientWidth)"
+        )
+    finally:
+        browser.call("Emulation.clearDeviceMetricsOverride")
