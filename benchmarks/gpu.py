@@ -1,11 +1,13 @@
 """hrm_full on one accelerator: rate of its training step in several variants, then a run of it.
 
     bash benchmarks/gpu.sh OUT_DIR [MINUTES] [all|measure|train] [--tiny]
+    bash benchmarks/gpu.sh OUT_DIR [MINUTES] measure --config act_maze [--tiny]
 
 Prints the measured bfloat16 matmul rate; for every variant samples/s, the share of that rate that useful
 matmuls take, peak memory and compile seconds; then the training run's progress and held-out metrics.
 Every measurement is a process of its own: its peak memory is its own, and one that fails stops no other.
-`--tiny` is a rehearsal on any machine.
+`--config act_maze` measures HRM's update of mazes, on random cells, instead. `--tiny` is a rehearsal on any
+machine.
 """
 
 import argparse
@@ -18,28 +20,65 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-CONFIG = "configs/hrm_full.py"
-VARIANTS = {  # in order of worth: what the time does not allow is left out
-    "default": {},
-    "remat": {"model.remat": True},
-    "unroll 1": {"model.unroll": 1},
-    "batch 4096": {"batch_size": 4_096},
-    "remat, batch 32768": {"model.remat": True, "batch_size": 32_768},
-    "unroll 2": {"model.unroll": 2},
-    "batch 32768": {"batch_size": 32_768},
-    "float32": {"model.dtype": "float32"},
-    "float32, remat": {"model.dtype": "float32", "model.remat": True},
-}
 SAME_RUN = ("default", "remat", "unroll 1", "unroll 2")  # variants that train the published batch
-TINY = {"model.width": 32, "model.heads": 4, "model.blocks": 2, "data.episodes": 50, "data.eval_episodes": 16}
-HEADER = f"{'variant':20}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}"
+HEADER = f"{'variant':24}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}"
 HEADER += f"{'batch ms':>9}{'GiB':>7}{'compile s':>11}"
-TINY_BATCH = 512  # every batch size is divided by this
 TRAIN_SHARE = 0.5  # of the minutes, where both parts are asked for
 SLOWEST = 200  # seconds that one variant may take
 WIND_UP = 45  # seconds for the last evaluation, the checkpoint and the export
+
+
+class Study(NamedTuple):
+    """A config and what of it is measured."""
+
+    config: str
+    variants: dict[str, dict[str, object]]  # in order of worth: what the time does not allow is left out
+    tiny: dict[str, object]  # of a rehearsal
+    tiny_batch: int  # which divides every batch size by this
+
+
+CUDNN = {"model.attention": "cudnn"}
+STUDIES = {
+    "hrm_full": Study(
+        "configs/hrm_full.py",
+        {
+            "default": {},
+            "remat": {"model.remat": True},
+            "unroll 1": {"model.unroll": 1},
+            "batch 4096": {"batch_size": 4_096},
+            "remat, batch 32768": {"model.remat": True, "batch_size": 32_768},
+            "unroll 2": {"model.unroll": 2},
+            "batch 32768": {"batch_size": 32_768},
+            "float32": {"model.dtype": "float32"},
+            "float32, remat": {"model.dtype": "float32", "model.remat": True},
+        },
+        {"model.width": 32, "model.heads": 4, "model.blocks": 2, "data.episodes": 50,
+         "data.eval_episodes": 16},
+        512,
+    ),
+    "act_maze": Study(
+        "configs/act_maze.py",
+        {
+            "cudnn": CUDNN,
+            "xla, remat": {"model.remat": True},
+            "cudnn, unroll 4": {**CUDNN, "model.unroll": 4},
+            "cudnn, remat": {**CUDNN, "model.remat": True},
+            "cudnn, no Q target": {**CUDNN, "model.q_continue": False},
+            "cudnn, batch 384": {**CUDNN, "batch_size": 384},
+            "cudnn, batch 1536": {**CUDNN, "batch_size": 1_536},
+            "xla": {},
+            "xla, batch 384": {"batch_size": 384},
+            "xla, batch 192": {"batch_size": 192},
+            "cudnn, whole last cycle": {**CUDNN, "model.grad": "full_last"},
+        },
+        {"model.width": 32, "model.heads": 4, "model.puzzle_width": 32, "model.sequence": 36,
+         "model.low_layers": 2, "model.high_layers": 2, "model.attention": "xla"},
+        96,
+    ),
+}  # fmt: skip
 
 
 def main() -> None:
@@ -49,13 +88,16 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, required=True)
     parser.add_argument("--minutes", type=float, default=9)
     parser.add_argument("--part", choices=("all", "measure", "train"), default="all")
+    parser.add_argument("--config", choices=tuple(STUDIES), default="hrm_full")
     parser.add_argument("--tiny", action="store_true", help="rehearse at a size that a CPU can do")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child = matmul_rate if options.child == "matmul" else step_rate
-        print(json.dumps(child(options.child, options.tiny)))
+        print(json.dumps(child(options)))
         return
+    if options.config != "hrm_full" and options.part != "measure":
+        parser.error(f"--config {options.config} is only measured: --part measure")
     options.out.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + 60 * options.minutes - 5
     if options.part in ("all", "measure"):
@@ -74,19 +116,25 @@ def measure(options: argparse.Namespace, deadline: float) -> None:
     peak = figures["matmul"].get("flops_per_second")
     rate = f"{peak / 1e12:.3g} TFLOP/s" if peak else figures["matmul"]["error"]
     print(f"matmul rate  {rate}\n{HEADER}", flush=True)
-    for name in VARIANTS:
+    for name in STUDIES[options.config].variants:
         left = deadline - time.monotonic()
         result = run_child(name, options, deadline) if left > 20 else {"error": "no time left"}
         if peak and "error" not in result:
             result["of_matmul_rate"] = result["samples_per_second"] * result["model_flops_per_sample"] / peak
         figures["variants"][name] = result
-        print(f"{name:20}{row(result)}", flush=True)
-        (options.out / "gpu.json").write_text(json.dumps(figures, indent=2) + "\n")
+        print(f"{name:24}{row(result)}", flush=True)
+        (options.out / figures_file(options)).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def figures_file(options: argparse.Namespace) -> str:
+    """Where the figures are kept, in the folder of results."""
+    return "gpu.json" if options.config == "hrm_full" else f"gpu_{options.config}.json"
 
 
 def run_child(name: str, options: argparse.Namespace, deadline: float) -> dict:
     """The figures that a process of its own prints as its last line, or {"error": why there are none}."""
     command = [sys.executable, __file__, "--out", str(options.out), "--child", name]
+    command += ["--config", options.config]
     command += ["--tiny"] if options.tiny else []
     limit = max(1, min(SLOWEST, deadline - time.monotonic()))
     try:
@@ -112,26 +160,26 @@ def row(result: dict) -> str:
     )
 
 
-def matmul_rate(_: str, tiny: bool) -> dict:
+def matmul_rate(options: argparse.Namespace) -> dict:
     """FLOPs a second of a large bfloat16 matmul of random data, the median of several."""
     import jax
     import jax.numpy as jnp
 
-    n = 256 if tiny else 8_192
+    n = 256 if options.tiny else 8_192
     a, b = (jax.random.normal(jax.random.key(i), (n, n), jnp.bfloat16) for i in range(2))
     multiply = jax.jit(jnp.matmul)
-    seconds = median_seconds(lambda: multiply(a, b), groups=9, rounds=2 if tiny else 20)
+    seconds = median_seconds(lambda: multiply(a, b), groups=9, rounds=2 if options.tiny else 20)
     device = jax.devices()[0].device_kind
     return {"device": device, "jax": jax.__version__, "flops_per_second": 2 * n**3 / seconds}
 
 
-def step_rate(name: str, tiny: bool) -> dict:
+def step_rate(options: argparse.Namespace) -> dict:
     """The training step of one variant, as `hrm_jax.train` runs it: batch made on the device, then update."""
     import jax
 
     from hrm_jax import cost, sharding, train
 
-    config = configured(name, tiny)
+    config = configured(options)
     mesh = sharding.make_mesh()
     task, _, tx, _ = train.build(config, mesh)
     init, layout = train.state_maker(config, task, tx, mesh)
@@ -139,7 +187,7 @@ def step_rate(name: str, tiny: bool) -> dict:
     began = time.perf_counter()
     step = train.make_step(config, task, tx, layout, mesh).lower(layout, batch).compile()
     compiled = time.perf_counter() - began
-    rounds = 2 if tiny else 5
+    rounds = 2 if options.tiny else 5
     state, count = init(), 0
 
     def update(data=None):
@@ -160,31 +208,56 @@ def step_rate(name: str, tiny: bool) -> dict:
         "peak_gib": memory / 2**30,
         "compile_seconds": compiled,
         "parameters": cost.count(layout.params),
-        "model_flops_per_sample": useful_flops(name, tiny) / config.batch_size,
+        "model_flops_per_sample": useful_flops(options) / config.batch_size,
         "loss": float(update()["loss"]),
     }
 
 
-def configured(name: str, tiny: bool, **overrides):
+def configured(options: argparse.Namespace, **overrides):
     """The config of a variant."""
     from hrm_jax import command_line
 
     sys.path.insert(0, str(ROOT))
-    config = command_line.load(str(ROOT / CONFIG))
-    fields = {**VARIANTS[name], **(TINY if tiny else {}), **overrides}
+    study = STUDIES[options.config]
+    config = command_line.load(str(ROOT / study.config))
+    fields = {**study.variants[options.child], **(study.tiny if options.tiny else {}), **overrides}
     config.update_from_flattened_dict(fields)
-    if tiny:
-        config.batch_size //= TINY_BATCH
+    if options.tiny:
+        config.batch_size //= study.tiny_batch
+    if config.task == "puzzle":
+        config.data.path = str(random_puzzles(options.out, config))
+        if options.tiny:
+            config.model.dtype = "float32"
     return config
 
 
-def useful_flops(name: str, tiny: bool) -> int:
+def random_puzzles(out: pathlib.Path, config) -> pathlib.Path:
+    """A folder of 1,000 puzzles of random cells: what a step costs does not depend on them."""
+    import numpy as np
+
+    from hrm_jax.puzzles import dataset
+
+    folder, length = out / f"random_{config.model.sequence}", config.model.sequence
+    if not (folder / "test" / "dataset.json").exists():
+        cells = np.random.default_rng(0).integers(1, config.model.vocabulary, (2, 1_000, 1, length))
+        for split in ("train", "test"):
+            inputs, labels = cells.astype(np.uint8)
+            dataset.write_groups(
+                folder, split, "", inputs, labels, config.model.vocabulary, height=1, width=length
+            )
+    return folder
+
+
+def useful_flops(options: argparse.Namespace) -> int:
     """Matmul FLOPs of a step without what padding and recomputation add to them."""
     import jax
 
     from hrm_jax import cost, sharding, train
 
-    config = configured(name, tiny, **{"model.dtype": "float32", "model.remat": False})
+    plain = {"model.dtype": "float32", "model.remat": False}
+    if options.config == "act_maze":
+        plain["model.attention"] = "xla"  # whose matmuls can be counted
+    config = configured(options, **plain)
     mesh = sharding.make_mesh()
     task, _, tx, _ = train.build(config, mesh)
     _, layout = train.state_maker(config, task, tx, mesh)
@@ -221,13 +294,14 @@ def train(options: argparse.Namespace, deadline: float) -> None:
     steps = 8 if options.tiny else max(1, int(0.9 * left * rate))
     workdir = options.out / "run"
     shutil.rmtree(workdir, ignore_errors=True)  # another number of steps is another experiment
-    fields = {**VARIANTS[name], **(TINY if options.tiny else {}), "epochs": 0, "steps": steps}
+    study = STUDIES[options.config]
+    fields = {**study.variants[name], **(study.tiny if options.tiny else {}), "epochs": 0, "steps": steps}
     fields |= {"log_every": max(1, steps // 40), "eval_every": -(-steps // 4)}
     fields |= {"checkpoint.every": -(-steps // 2)}
     if options.tiny:
-        fields["batch_size"] = 16_384 // TINY_BATCH
+        fields["batch_size"] = 16_384 // study.tiny_batch
     print(f"training {steps:,} steps ({name}: {figures['samples_per_second']:,.0f} samples/s)", flush=True)
-    command = [sys.executable, "-m", "hrm_jax.train", "--config", CONFIG, "--workdir", str(workdir)]
+    command = [sys.executable, "-m", "hrm_jax.train", "--config", study.config, "--workdir", str(workdir)]
     command += [f"--config.{field}={value}" for field, value in fields.items()]
     run_until(command, deadline - WIND_UP / 2, options.out / "train.log")
     export = [sys.executable, "-m", "hrm_jax.export", "--workdir", str(workdir)]
@@ -241,7 +315,7 @@ def train(options: argparse.Namespace, deadline: float) -> None:
 
 def fastest(options: argparse.Namespace) -> tuple[str, dict]:
     """The fastest measured way to train the published batch; the default where nothing was measured."""
-    path = options.out / "gpu.json"
+    path = options.out / figures_file(options)
     measured = json.loads(path.read_text())["variants"] if path.exists() else {}
     good = {name: measured[name] for name in SAME_RUN if "error" not in measured.get(name, {"error": ""})}
     if not good:

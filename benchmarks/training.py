@@ -12,6 +12,7 @@ Needs PyTorch; `torch.compile` also needs a C++ compiler, else its column is emp
 """
 
 import argparse
+import importlib
 import multiprocessing
 import os
 import pathlib
@@ -36,7 +37,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--unroll", type=int, help="model.unroll of ours; default: the config's")
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
-    options = parser.parse_args()
+    parser.set_defaults(maker="training")
+    run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the table of `options`; the module `options.maker` makes the contenders' networks and steps."""
     print(f"{options.threads} threads, batch {options.batch}, load average {os.getloadavg()[0]:.2f}")
     titles = f"{'model':6}{'width':>6}{'ours ms':>10}{'eager ms':>10}{'ratio':>17}"
     print(f"{titles}{'compiled ms':>13}{'ratio':>17}  compile s")
@@ -101,11 +107,12 @@ def contend(pipe, who: str, name: str, width: int, options: argparse.Namespace) 
     prepare_process(options.threads)
     try:
         began = time.perf_counter()
-        model = peer(name, width)
+        maker = importlib.import_module(options.maker)
+        model = maker.peer(name, width)
         if who == "ours":
-            step = our_step(name, width, model, options)
+            step = maker.our_step(name, width, model, options)
         else:
-            step = peer_step(model, options, compiled=who == "compiled")
+            step = maker.peer_step(model, options, compiled=who == "compiled")
         loss = step()
     except Exception as error:  # inductor without a compiler raises any of several types
         pipe.send(((str(error).strip() or repr(error)).splitlines()[0][:120], None, None))

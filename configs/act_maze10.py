@@ -1,7 +1,7 @@
 """10x10 mazes on 2 CPU cores, the canonical route.
 
-    python -m hrm_jax.puzzles maze --size 10 --out data/maze10
-    python -m hrm_jax.train --config configs/act_maze10.py --workdir runs/maze10
+python -m hrm_jax.puzzles maze --size 10 --out data/maze10
+python -m hrm_jax.train --config configs/act_maze10.py --workdir runs/maze10
 """
 
 from configs import base

@@ -1,7 +1,7 @@
 """4x4 sudoku on 2 CPU cores.
 
-    python -m hrm_jax.puzzles sudoku --size 4 --out data/sudoku4
-    python -m hrm_jax.train --config configs/act_sudoku4.py --workdir runs/sudoku4
+python -m hrm_jax.puzzles sudoku --size 4 --out data/sudoku4
+python -m hrm_jax.train --config configs/act_sudoku4.py --workdir runs/sudoku4
 """
 
 from configs import base

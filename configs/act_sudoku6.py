@@ -1,7 +1,7 @@
 """6x6 sudoku on 2 CPU cores.
 
-    python -m hrm_jax.puzzles sudoku --size 6 --out data/sudoku6
-    python -m hrm_jax.train --config configs/act_sudoku6.py --workdir runs/sudoku6
+python -m hrm_jax.puzzles sudoku --size 6 --out data/sudoku6
+python -m hrm_jax.train --config configs/act_sudoku6.py --workdir runs/sudoku6
 """
 
 from configs import base

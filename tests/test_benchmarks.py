@@ -50,6 +50,18 @@ def test_training(model):
     assert re.search(times, out, re.MULTILINE), out
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["hrm", "trm", "mixer"])
+def test_act(model):
+    pytest.importorskip("torch")
+    out = run(
+        *(sys.executable, "benchmarks/act.py", "--models", model, "--widths", "8"),
+        *("--batch", "4", "--rounds", "1", "--threads", "1", "--no_compile"),
+    )
+    times = rf"^{model} +8 +{FIGURE} +{FIGURE} +{FIGURE} \({FIGURE}\) +- +- "
+    assert re.search(times, out, re.MULTILINE), out
+
+
 def test_sampling():
     pytest.importorskip("torch")
     out = run(sys.executable, "benchmarks/sampling.py", *"--episodes 1 --loop 1 --width 8".split())
@@ -83,3 +95,11 @@ def test_gpu(tmp_path):
     assert re.search(r"^matmul rate +\S+ TFLOP/s", out, re.MULTILINE)
     assert re.search(rf"^default +{FIGURE} +{FIGURE}%", out, re.MULTILINE), out
     assert "done: 8 steps" in out and (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.slow
+def test_gpu_of_mazes(tmp_path):
+    command = ("bash", "benchmarks/gpu.sh", str(tmp_path), "2", "measure", "--tiny", "--config", "act_maze")
+    out = run(*command, PYTHON=sys.executable)
+    assert re.search(rf"^cudnn +{FIGURE} +{FIGURE}%", out, re.MULTILINE), out
+    assert (tmp_path / "gpu_act_maze.json").exists()

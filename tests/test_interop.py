@@ -18,7 +18,8 @@ from hrm_jax.planning import denoiser, networks
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("*.npz"))}
 DENOISER = FILES["diffusion_v2"]
-GOLDEN = {name: path for name, path in FILES.items() if path != DENOISER}  # of predictors
+PUZZLES = {name: path for name, path in FILES.items() if name.startswith(("hrm_act", "trm"))}
+GOLDEN = {n: p for n, p in FILES.items() if p != DENOISER and n not in PUZZLES}  # of predictors
 
 
 def _arrays(path):
@@ -48,7 +49,9 @@ def command(monkeypatch, capsys):
 
 
 def test_the_golden_files_are_here():
-    assert list(FILES) == ["diffusion_v2", "hrm_gated_d16_l2", "hrm_recurrent_d16", "lstm_d16"]
+    predictors = ["hrm_gated_d16_l2", "hrm_recurrent_d16", "lstm_d16"]
+    puzzles = ["hrm_act_d32_s24_p32", "trm_att_d32_s24", "trm_mlp_d32_s20"]
+    assert (list(GOLDEN), list(PUZZLES), len(FILES)) == (predictors, puzzles, 7)
 
 
 def test_golden_through_the_command_line():
@@ -70,11 +73,13 @@ def _golden_once(path, command):
     return failed
 
 
-@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize("name", [*GOLDEN, *PUZZLES])
 def test_golden_accepts_the_original_and_nothing_else(name, command, tmp_path):
-    assert _golden_once(GOLDEN[name], command) == []
-    arrays, changed = _arrays(GOLDEN[name]), tmp_path / "changed.npz"
+    assert _golden_once(FILES[name], command) == []
+    arrays, changed = _arrays(FILES[name]), tmp_path / "changed.npz"
     weight = {"lstm_d16": "state/lstm.weight_hh_l1"}.get(name, "state/embed.weight")
+    if name in PUZZLES:
+        weight = "state/inner.L_level.layers.1.mlp.down_proj.weight"
     for key, share in ((weight, 0.01), ("grad/" + weight.removeprefix("state/"), 0.01)):
         perturbed = {k: a.copy() for k, a in arrays.items()}
         largest = np.unravel_index(np.abs(perturbed[key]).argmax(), perturbed[key].shape)
@@ -94,7 +99,7 @@ def test_golden_wants_exact_zeros_of_dead_weights(command, tmp_path):
 @pytest.mark.parametrize("ours, fails", [(0.0, False), (-0.0, False), (1e-30, True), (np.nan, True)])
 def test_where_zeros_are_expected_nothing_else_will_do(ours, fails):
     expected = {"grad/x": np.zeros(3, np.float32)}
-    assert interop._compare({"grad/x": np.array([0.0, ours, 0.0])}, expected)[1] == fails
+    assert interop.checks.compare({"grad/x": np.array([0.0, ours, 0.0])}, expected)[1] == fails
 
 
 # ---------------------------------------------------------------- other sizes, in plain torch
@@ -284,7 +289,7 @@ def test_a_conversion_loses_nothing(name, tmp_path):
     assert sum(a.size for a in leaves.values()) == sum(a.size for a in state.values())
     ours = np.sort(np.concatenate([a.ravel() for a in leaves.values()]))
     np.testing.assert_array_equal(ours, np.sort(np.concatenate([a.ravel() for a in state.values()])))
-    interop.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", 4, 2, 20)
+    interop.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", heads=4, k_step=2, history=20)
     written, back = networks.read_model(tmp_path / "model.npz")
     assert back.keys() == leaves.keys() and fields.items() <= written["model"].items()
     for key, leaf in leaves.items():
@@ -373,6 +378,157 @@ def test_import_refuses_half_a_denoiser(name, command, tmp_path):
     assert not out.exists()
 
 
+# ---------------------------------------------------------------- puzzle networks
+
+PREFIXES = ("", "_orig_mod.model.", "model._orig_mod.", "module.model.")
+
+
+def _puzzle(name):
+    """A golden file's arrays, and its state_dict as the originals save it: names that begin with `inner.`"""
+    arrays = _arrays(PUZZLES[name])
+    return arrays, {key: a.astype(np.float32) for key, a in _state(arrays).items()}
+
+
+def _told(arrays):
+    """The options that say what a golden file's config does."""
+    names = {"heads": "heads", "h_cycles": "H_cycles", "l_cycles": "L_cycles", "prefix": "prefix"}
+    told = {option: arrays[f"config/{key}"] for option, key in names.items() if f"config/{key}" in arrays}
+    told |= {"sequence": arrays["in/inputs"].shape[1], "segments": 3}
+    return [str(word) for option, value in told.items() for word in (f"--{option}", value)]
+
+
+def _model(path):
+    """What a model.npz holds: config, the flax model, parameters."""
+    from flax.traverse_util import unflatten_dict
+
+    from hrm_jax.models import hrm_act
+
+    written = _arrays(path)
+    config = json.loads(str(written["config"]))
+    leaves = {k.removeprefix("params/"): a for k, a in written.items() if k.startswith("params/")}
+    return config, hrm_act.build(config["model"]), unflatten_dict(leaves, sep="/")
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+@pytest.mark.parametrize("kind", ["npz", "safetensors", "pt", "bfloat16 safetensors", "bfloat16 pt"])
+def test_an_imported_puzzle_network_is_the_original(name, kind, command, tmp_path):
+    arrays, state = _puzzle(name)
+    prefix = PREFIXES[len(kind) % len(PREFIXES)]
+    state = {prefix + key: a for key, a in state.items()}
+    source, out = tmp_path / f"original.{kind.split()[-1]}", tmp_path / "model.npz"
+    if kind == "bfloat16 safetensors":
+        torch = pytest.importorskip("torch")
+        save = pytest.importorskip("safetensors.torch").save_file
+        save({k: torch.tensor(a).bfloat16() for k, a in state.items()}, source)
+    else:
+        _save(source, state, kind)
+    code, said, err = command("import", source, "--out", out, *_told(arrays), "--dtype", "float32")
+    assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said, err
+    config, model, params = _model(out)
+    assert (config["task"], config["segments"], config["source"]) == ("puzzle", 3, source.name)
+    whole, _ = interop.read_state(PUZZLES[name])
+    _, expected = interop.convert(whole, heads=4, sequence=arrays["in/inputs"].shape[1])
+    expected = export.flatten(expected)
+    back = export.flatten(params)
+    assert back.keys() == expected.keys()
+    for leaf, value in expected.items():
+        np.testing.assert_allclose(back[leaf], value, rtol=0.005 if "bfloat16" in kind else 0, atol=0)
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_an_imported_puzzle_network_thinks_as_the_original(name, command, tmp_path):
+    from hrm_jax.models import hrm_act
+
+    arrays, _ = _puzzle(name)
+    out = tmp_path / "model.npz"  # the golden file itself says what its shapes do not
+    code, _, _ = command("import", PUZZLES[name], "--out", out, "--dtype", "float32", "--segments", 5)
+    config, model, params = _model(out)
+    assert code == 0 and config["segments"] == 3
+    ids = arrays["in/puzzle_identifiers"]
+    predictions, q = hrm_act.think(model, params, arrays["in/inputs"], ids, 3)
+    for s in range(3):
+        np.testing.assert_array_equal(predictions[s], arrays[f"out/logits_{s}"].argmax(-1))
+        _same(q[s, :, 0], arrays[f"out/q_halt_{s}"])
+
+
+def _published(kind, vocabulary, positions=0):
+    """Names and shapes of a released checkpoint, which need no memory until they are converted."""
+    d, layers, modules = 512, 4 if kind == "hrm" else 2, "LH" if kind == "hrm" else "L"
+    shapes = {"H_init": (d,), "L_init": (d,), "q_head.weight": (2, d), "q_head.bias": (2,)}
+    shapes |= {f"{name}": (vocabulary, d) for name in ("embed_tokens.embedding_weight", "lm_head.weight")}
+    first = {"self_attn.qkv_proj": (3 * d, d), "self_attn.o_proj": (d, d)}
+    if kind == "mixer":
+        first = {"mlp_t.gate_up_proj": (1024, 97), "mlp_t.down_proj": (97, 512)}
+    for module, i in itertools.product(modules, range(layers)):
+        parts = {**first, "mlp.gate_up_proj": (3072, d), "mlp.down_proj": (d, 1536)}
+        shapes |= {f"{module}_level.layers.{i}.{part}.weight": shape for part, shape in parts.items()}
+    shapes["puzzle_emb.weights"] = (3, d)
+    if positions:
+        shapes["embed_pos.embedding_weight"] = (positions, d)
+    return {f"inner.{name}": np.broadcast_to(np.float32(0), shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("kind", "vocabulary", "positions", "expected"),
+    [
+        ("hrm", 6, 0, dict(sequence=900, prefix=1, h_cycles=2, l_cycles=2, high_layers=4, positions="rope")),
+        ("hrm", 11, 82, dict(sequence=81, prefix=1, positions="learned", grad="one_step", q_continue=True)),
+        ("trm", 12, 0, dict(sequence=900, prefix=16, h_cycles=3, l_cycles=4, shared=True, grad="full_last")),
+        ("trm", 11, 0, dict(sequence=81, prefix=16, l_cycles=6, low_layers=2, q_continue=False)),
+        ("mixer", 11, 0, dict(sequence=81, prefix=16, l_cycles=6, mixer=True, positions="none")),
+    ],
+)
+def test_released_checkpoints_need_no_options(kind, vocabulary, positions, expected):
+    state = {interop.states.unwrapped(k): a for k, a in _published(kind, vocabulary, positions).items()}
+    fields, params = interop.convert(state)
+    usual = dict(width=512, heads=8, puzzle_width=512, dtype="bfloat16", vocabulary=vocabulary)
+    assert {name: fields[name] for name in usual | expected} == usual | expected
+    model = interop.puzzles.build(fields, params)
+    assert (model.config.expansion, model.config.inner_multiple) == (4.0, 256)
+
+
+def test_a_puzzle_network_of_unknown_cells_or_other_options_is_refused(command, tmp_path):
+    arrays, state = _puzzle("trm_att_d32_s24")
+    source, out = tmp_path / "state.npz", tmp_path / "model.npz"
+
+    def told(state, *more):
+        np.savez(source, **state)
+        text = _refused(command, "import", source, "--out", out, *more)
+        assert not out.exists()
+        return text
+
+    grown = {
+        k: np.concatenate([a, a, a]) if "lm_head" in k or "embed_tokens" in k else a for k, a in state.items()
+    }
+    assert "--sequence" in (text := told(grown, "--heads", 4)) and "is 18" in text
+    assert "--k_step" in told(state, "--k_step", 2) and "--history" in told(state, "--history", 9)
+    assert "heads = 5" in told(state, "--heads", 5)
+    assert "model.prefix = 0" in told(state, "--prefix", 0)
+    assert "h_cycles" in told(state, "--h_cycles", 0)
+    assert "positions" in told(state, "--positions", "learned")
+    assert "--segments" in told(state, "--segments", 0)
+    _, mixer = _puzzle("trm_mlp_d32_s20")
+    assert "24" in told(mixer, "--sequence", 20, "--prefix", 5)
+    assert "--prefix 16" in told(
+        {k: a[:, :9] if k.endswith("mlp_t.gate_up_proj.weight") else a for k, a in mixer.items()}
+    )
+    for key in ("inner.lm_head.weight", "inner.H_init", "inner.L_level.layers.0.self_attn.o_proj.weight"):
+        text = told({k: a for k, a in state.items() if k != key}, "--heads", 4)
+        assert "lacks" in text and key.removeprefix("inner.") in text
+    odd = {**state, "inner.L_level.layers.1.mlp.down_proj.weight": np.zeros((32, 255), np.float32)}
+    assert "do not fit" in told(odd)
+    other = {**state, "inner.q_head.weight": np.zeros((3, 32), np.float32)}
+    assert "q/kernel" in told(other)
+    whole, _ = _puzzle("hrm_act_d32_s24_p32")
+    for key in ("in/labels", "out/q_continue_0", "out/lm_loss_sum", "config/family"):
+        np.savez(source, **{k: a for k, a in whole.items() if k != key})
+        assert key in _refused(command, "golden", source)
+    np.savez(source, **{k: a for k, a in whole.items() if k != "grad/inner.lm_head.weight"})
+    assert "lm_head.weight" in _refused(command, "golden", source)
+    np.savez(tmp_path / "lstm.npz", **_state(_arrays(GOLDEN["lstm_d16"])))
+    assert "--segments" in _refused(command, "import", tmp_path / "lstm.npz", "--out", out, "--segments", 16)
+
+
 # ---------------------------------------------------------------- refusals
 
 
@@ -388,7 +544,7 @@ def _refused(command, *arguments):
     return err
 
 
-@pytest.mark.parametrize("family", ["diffusion/v2", "hrm-act", "trm"])
+@pytest.mark.parametrize("family", ["diffusion/v2", "hrm-act", "trm", "gru"])
 def test_a_golden_file_of_another_family_is_refused(family, command, tmp_path):
     assert family in _refused(command, "golden", _foreign_family(tmp_path, family))
 

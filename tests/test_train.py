@@ -278,6 +278,8 @@ def test_ema_is_kept_exported_and_evaluated(tmp_path, cache):
 class Parabola:
     """A task of one parameter that descends to 1, whose every update is known."""
 
+    endless, fixed, table, samples_per_epoch = False, (), None, 0
+
     def batch(self, step):
         return jnp.ones((1,))
 

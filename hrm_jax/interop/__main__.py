@@ -1,0 +1,7 @@
+"""The command line of `hrm_jax.interop`."""
+
+from hrm_jax.errors import exit_on_request_error
+from hrm_jax.interop import main
+
+if __name__ == "__main__":
+    exit_on_request_error(main)

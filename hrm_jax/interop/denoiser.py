@@ -1,0 +1,157 @@
+"""The path denoiser v2 of HRM-cloud."""
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.interop import checks
+from hrm_jax.interop.predictors import linear
+from hrm_jax.interop.states import State
+
+TITLE = "path denoiser v2"
+GOLDEN = {"diffusion/v2": ("in/x", "out/y", "in/t", "in/grid", "in/sg", "names", "shapes", "seed")}
+OPTIONS = {"heads": 4}
+RECORDED = {"heads": "heads"}
+PLAN = {  # how the original plans with its denoiser: `plan` of the written model.npz
+    "sampler": "published",
+    "steps": 100,
+    "samples": 10,
+    "map_guidance": 1.0,
+    "forecast": "none",
+    "cost_guidance": 0,
+    "refine": 40,
+    "replan": 0,
+    "warm": 1.0,
+    "seed": 0,
+}
+
+
+def recognises(state: State) -> bool:
+    """Whether these are the denoiser's names."""
+    return "map_enc.0.weight" in state
+
+
+@checks.told_in_one_line
+def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A `state_dict` as (model config fields, our parameter tree)."""
+    from hrm_jax.models.diffusion import PUBLISHED
+
+    width = state["down1.conv1.weight"].shape[0]
+    reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves
+    fields = {
+        "name": "path_unet",
+        "size": 8 * reduced,
+        "width": width,
+        "heads": options["heads"],
+        **PUBLISHED,
+    }
+    params = {
+        "map": _convert_map_encoder(state, reduced),
+        "ends": linear(state, "coord_enc"),
+        "time": {
+            f"linear{i}_{leaf}": array
+            for i in range(3)
+            for leaf, array in linear(state, f"time_mlp.{2 * i}").items()
+        },
+        "out": {"kernel": _taps(state["out.weight"]), "bias": state["out.bias"]},
+    }
+    blocks = {"down1": "down1", "down2": "down2", "middle2": "mid2", "up1": "up1", "up2": "up2"}
+    params |= {ours: _convert_residual(state, theirs) for ours, theirs in blocks.items()}
+    params["middle1"] = _convert_residual(state, "mid1", path=2 * width)
+    attentions = {"attention1": "attn1", "attention2": "mid_attn", "attention3": "attn2"}
+    return fields, params | {ours: _convert_attention(state, theirs) for ours, theirs in attentions.items()}
+
+
+def _convert_map_encoder(state: State, reduced: int) -> dict[str, np.ndarray]:
+    """Convolutions (out, in, row, column) to channels last; the linear layer behind them likewise."""
+    last = state["map_enc.7.weight"]
+    last = last.reshape(len(last), -1, reduced, reduced).transpose(2, 3, 1, 0).reshape(-1, len(last))
+    params = {"kernel": last, "bias": state["map_enc.7.bias"]}
+    for i in range(3):
+        params[f"conv{i}_kernel"] = state[f"map_enc.{2 * i}.weight"].transpose(2, 3, 1, 0)
+        params[f"conv{i}_bias"] = state[f"map_enc.{2 * i}.bias"]
+    return params
+
+
+def _taps(kernel: np.ndarray) -> np.ndarray:
+    """A 1-D convolution's kernel (out, in, tap) as one matrix (tap and in, out)."""
+    return kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
+
+
+def _convert_residual(state: State, name: str, path: int | None = None) -> dict[str, np.ndarray]:
+    """A residual block; input channels from `path` on are constant along the path."""
+    first = state[f"{name}.conv1.weight"]
+    block = {
+        "conv1_kernel": _taps(first[:, :path]),
+        "conv1_bias": state[f"{name}.conv1.bias"],
+        "conv2_kernel": _taps(state[f"{name}.conv2.weight"]),
+        "conv2_bias": state[f"{name}.conv2.bias"],
+        "time_kernel": state[f"{name}.time_proj.weight"].T,
+        "time_bias": state[f"{name}.time_proj.bias"],
+    }
+    for norm in ("norm1", "norm2"):
+        block |= {norm: state[f"{name}.{norm}.weight"], f"{norm}_bias": state[f"{name}.{norm}.bias"]}
+    if path is not None:
+        block["code_kernel"] = first[:, path:].transpose(2, 1, 0)
+    if f"{name}.skip.weight" in state:
+        block["skip_kernel"] = _taps(state[f"{name}.skip.weight"])
+        block["skip_bias"] = state[f"{name}.skip.bias"]
+    return block
+
+
+def _convert_attention(state: State, name: str) -> dict[str, np.ndarray]:
+    return {
+        "norm": state[f"{name}.norm.weight"],
+        "norm_bias": state[f"{name}.norm.bias"],
+        "qkv_kernel": _taps(state[f"{name}.qkv.weight"]),
+        "qkv_bias": state[f"{name}.qkv.bias"],
+        "out_kernel": _taps(state[f"{name}.proj.weight"]),
+        "out_bias": state[f"{name}.proj.bias"],
+    }
+
+
+def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
+    """The flax model; parameters that do not fit it are a `RequestError`."""
+    import jax
+
+    from hrm_jax.models import diffusion
+
+    model = diffusion.build(fields)
+    expected = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
+    checks.check_parameters(expected, params, fields["name"])
+    return model
+
+
+def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
+    """What a model.npz says of `model`, how the original planned with it, and in what world."""
+    from hrm_jax.models import diffusion
+
+    fields = diffusion.describe(model)
+    world = {name: fields[name] for name in ("size", "obstacle_radius")}
+    return {"task": "diffusion", "model": fields, "plan": PLAN, "world": world}
+
+
+def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:
+    """Compare the output alone: no gradients are recorded of the denoiser. A report, and whether it fails."""
+    import jax
+
+    fields, params = convert(state, options)
+    x, t, grid, ends = (arrays[f"in/{name}"] for name in ("x", "t", "grid", "sg"))
+    with jax.default_matmul_precision("highest"):
+        denoised = _denoised(build(fields, params))
+        y = denoised(params, np.moveaxis(x, 1, -1), t[:, 0], np.moveaxis(grid, 1, -1), ends)
+    return checks.compare({"out/y": np.moveaxis(np.asarray(y), -1, 1)}, {"out/y": arrays["out/y"]})
+
+
+@functools.cache
+def _denoised(model: Any) -> Any:
+    """(params, x [B, P, 2], t [B], maps [B, R, R, 1], ends [B, 4]) -> [B, P, 2], compiled once a model."""
+    import jax
+
+    def run(params, x, t, maps, ends):
+        code = model.apply({"params": params}, maps, ends, method="encode")
+        return model.apply({"params": params}, x, t, code)
+
+    return jax.jit(run)

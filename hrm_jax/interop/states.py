@@ -1,0 +1,109 @@
+"""PyTorch state_dicts in files of any kind, as NumPy arrays under the originals' names."""
+
+import math
+import pathlib
+import re
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.errors import RequestError
+
+State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layouts
+# Prefixes, in any order and number: of DataParallel / DDP, of torch.compile, and of a puzzle network, which
+# its loss ("model.") and its halting rule ("inner.") wrap.
+WRAPPERS = ("module.", "_orig_mod.", "model.", "inner.")
+
+
+def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
+    """The `state_dict` in a .pt, .safetensors or .npz file as float32 NumPy, and a golden file's config/*."""
+    if not path.exists():
+        raise RequestError(f"{path}: no such file")
+    if path.suffix not in READERS:
+        raise RequestError(f'{path}: suffix "{path.suffix}"; allowed are {", ".join(READERS)}')
+    arrays = READERS[path.suffix](path)
+    config = under(arrays, "config/")
+    config = {key: value.item() for key, value in config.items()}
+    if "in/inputs" in arrays:  # cells of a puzzle
+        config["sequence"] = arrays["in/inputs"].shape[1]
+    if {"names", "shapes", "seed"} <= arrays.keys():
+        arrays = _redrawn(path, arrays)
+    arrays = under(arrays, "state/") or {key: a for key, a in arrays.items() if a.dtype.kind in "biufV"}
+    return {unwrapped(key): _float32(a) for key, a in arrays.items()}, config
+
+
+def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin with `prefix`, without it."""
+    return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    if array.dtype == np.dtype("V2"):  # how NumPy writes bfloat16, which it does not know
+        return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return np.asarray(array, np.float32)
+
+
+def _redrawn(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> State:
+    """Weights of a golden file that stores only their names, shapes and seed (shared/golden/README.md)."""
+    try:
+        rng = np.random.default_rng(int(arrays["seed"]))
+        shapes = [tuple(map(int, re.findall(r"\d+", str(shape)))) for shape in arrays["shapes"]]
+        return {str(name): _draw(rng, str(name), s) for name, s in zip(arrays["names"], shapes, strict=True)}
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"{path}: names, shapes and seed do not make weights ({error})") from None
+
+
+def _draw(rng: np.random.Generator, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    x = rng.standard_normal(shape).astype(np.float32)
+    if len(shape) > 1:
+        return (x / math.sqrt(math.prod(shape[1:]))).astype(np.float32)
+    return (1 + 0.1 * x if "norm" in name and name.endswith("weight") else 0.1 * x).astype(np.float32)
+
+
+def unwrapped(key: str) -> str:
+    """A parameter's name without the names of what wrapped its network."""
+    while key.startswith(WRAPPERS):
+        key = key[key.index(".") + 1 :]
+    return key
+
+
+def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Every array of an .npz file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not a complete .npz ({error})") from None
+
+
+def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise RequestError("reading .safetensors needs: pip install safetensors") from None
+    try:
+        return load_file(path)
+    except Exception as error:  # safetensors raises its own type for every kind of damage
+        raise RequestError(f"{path}: not a complete .safetensors ({error})") from None
+
+
+def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError:
+        raise RequestError(
+            "reading .pt needs PyTorch: pip install torch, or convert to .safetensors"
+        ) from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises several types for damaged and for pickled-code files
+        raise RequestError(f"{path}: not a complete PyTorch state_dict ({error})") from None
+    for wrapper in ("state_dict", "model_state_dict", "model"):
+        content = content.get(wrapper, content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
+        raise RequestError(f"{path}: holds no state_dict (a dict of tensors)")
+    return {key: tensor.float().numpy() for key, tensor in content.items()}
+
+
+READERS = {".npz": read_npz, ".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch}

@@ -1,0 +1,572 @@
+"""Adaptive computation: slots, halting, Q targets, losses, draws; the puzzle table; runs that are killed."""
+
+import functools
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from configs import base
+from hrm_jax import checkpoint, optimizer, train
+from hrm_jax.errors import RequestError
+from hrm_jax.models import hrm_act
+from hrm_jax.puzzles import dataset
+from hrm_jax.tasks import puzzle
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VOCABULARY, CELLS = 5, 6
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Puzzles of 6 cells whose answer is the input with 1 and 2 exchanged: 20 groups, 3 puzzles each."""
+    folder = tmp_path_factory.mktemp("puzzles")
+    rng = np.random.default_rng(0)
+    for split, groups, copies in (("train", 20, 3), ("test", 13, 1)):
+        inputs = rng.integers(1, VOCABULARY, (groups, copies, CELLS)).astype(np.uint8)
+        labels = np.array([0, 2, 1, 3, 4], np.uint8)[inputs]
+        dataset.write_groups(folder, split, "", inputs, labels, VOCABULARY, height=2, width=3)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def with_ids(tmp_path_factory):
+    """Groups of different size, puzzles with two examples and ids of their own, as ARC's."""
+    folder = tmp_path_factory.mktemp("with_ids")
+    rng = np.random.default_rng(1)
+    puzzles = [2, 1, 3]
+    count = sum(puzzles)
+    inputs = rng.integers(1, VOCABULARY, (2 * count, CELLS)).astype(np.uint8)
+    for split in ("train", "test"):
+        dataset.write(
+            folder, split, "", inputs, inputs, np.arange(1, count + 1), np.arange(count + 1) * 2,
+            np.cumsum([0, *puzzles]), VOCABULARY, count + 1, height=2, width=3,
+            names=["<blank>", *(f"p{i}" for i in range(count))],
+        )  # fmt: skip
+    return folder
+
+
+def tiny(folder, **changes):
+    c = base.get_config()
+    base.puzzle(c, str(folder), VOCABULARY, CELLS)
+    c.batch_size = 8
+    c.steps = 20
+    c.optimizer.learning_rate = 1e-2
+    c.optimizer.warmup_steps = 1
+    c.act.segments = 4
+    small = dict(width=16, heads=2, low_layers=1, high_layers=1, inner_multiple=8, puzzle_width=16)
+    c.model.update({**small, "dtype": "float32"})
+    for name, value in changes.items():
+        group, _, field = name.rpartition("__")
+        (c[group] if group else c)[field] = value
+    return c
+
+
+def task_of(config, mesh):
+    return train.build(config, mesh)[0]
+
+
+def params_of(task, seed=0):
+    """Parameters in which nothing is zero: the Q head and the table begin there."""
+    shapes = jax.eval_shape(lambda: task.init(jax.random.key(0), jax.eval_shape(task.batch, 0)))[0]
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: (0.4 * rng.standard_normal(a.shape)).astype(np.float32), shapes)
+
+
+def make(config, mesh):
+    """Task, first state, jitted step."""
+    task, _, tx, _ = train.build(config, mesh)
+    init, layout = train.state_maker(config, task, tx, mesh)
+    return task, init(), train.make_step(config, task, tx, layout, mesh)
+
+
+@pytest.fixture
+def mesh(meshes):
+    return meshes[1]
+
+
+def rows_for(params, batch):
+    """The parameters as `loss` gets them: rows of the table in its place."""
+    return {**params, "puzzles": params["puzzles"][batch.puzzle]}
+
+
+def waiting(task, params, batch):
+    """Slots that all wait for a puzzle."""
+    return task._empty(params, batch)
+
+
+# ---------------------------------------------------------------- slots
+
+
+def test_the_first_update_fills_every_slot_and_ends_none(folder, mesh):
+    task, state, step = make(tiny(folder), mesh)
+    assert state.carry.halted.all()
+    batch = task.batch(0)
+    state, scalars = step(state, batch)
+    np.testing.assert_array_equal(state.carry.steps, 1)
+    assert not state.carry.halted.any()  # both Q values are -5: a tie
+    np.testing.assert_array_equal(state.carry.examples.inputs, batch.inputs)
+    assert scalars["ended"] == 0 and np.isnan(scalars["accuracy"])
+    assert scalars["q_halt_loss"] == pytest.approx(0.00672, abs=1e-5)
+
+
+def test_one_segment_alone_ends_at_once_and_has_no_q_continue(folder, mesh):
+    task, state, step = make(tiny(folder, act__segments=1), mesh)
+    state, scalars = step(state, task.batch(0))
+    assert state.carry.halted.all() and "q_continue_loss" not in scalars
+
+
+def test_a_slot_keeps_its_puzzle_until_it_ends_and_then_takes_the_fresh_one(folder, mesh):
+    task, state, step = make(tiny(folder, optimizer__learning_rate=1e-9, act__exploration=0.0), mesh)
+    first = task.batch(0)
+    for i in range(4):
+        state, _ = step(state, task.batch(i))
+        np.testing.assert_array_equal(state.carry.examples.inputs, first.inputs)
+    assert state.carry.halted.all() and (state.carry.steps == 4).all()
+    fresh = task.batch(4)
+    state, _ = step(state, fresh)
+    np.testing.assert_array_equal(state.carry.examples.inputs, fresh.inputs)
+    np.testing.assert_array_equal(state.carry.steps, 1)
+
+
+def test_refilled_slots_think_from_the_start_and_the_others_go_on(folder, mesh):
+    task = task_of(tiny(folder), mesh)
+    params = params_of(task)
+    slots = waiting(task, params, task.batch(0))
+    thought = jax.tree.map(lambda a: a + 1, slots.state)
+    halted = jnp.arange(8) % 2 == 0
+    mixed = task._refilled(
+        params, slots._replace(state=thought, steps=slots.steps + 3, halted=halted), task.batch(1)
+    )
+    start = hrm_act.initialize(task.model, params, 8)
+    for before, after, fresh in zip(thought, mixed.state, start, strict=True):
+        np.testing.assert_array_equal(after[::2], fresh[::2])
+        np.testing.assert_array_equal(after[1::2], before[1::2])
+    np.testing.assert_array_equal(mixed.steps, np.where(halted, 0, 3))
+
+
+def halting(task, q_halt, q_continue, steps, seed=0):
+    count = len(steps)
+    out = hrm_act.Output(None, None, jnp.asarray(q_halt), jnp.asarray(q_continue))
+    slots = puzzle.Slots(None, None, jnp.asarray(steps) - 1, jnp.zeros(count, bool))
+    return np.asarray(task._halt(out, slots, jax.random.key(seed)).halted)
+
+
+def test_who_halts(folder, mesh):
+    task = task_of(tiny(folder, act__exploration=0.0), mesh)
+    halted = halting(task, [1.0, 0.0, 0.0, -9.0], [0.0, 0.0, 1.0, 9.0], [1, 1, 1, 4])
+    np.testing.assert_array_equal(halted, [True, False, False, True])  # strictly above; and at the limit
+    alone = task_of(tiny(folder, act__exploration=0.0, model__q_continue=False), mesh)
+    halted = halting(alone, [0.5, -0.5, 0.0], [9.0, -9.0, -9.0], [1, 1, 1])
+    np.testing.assert_array_equal(halted, [True, False, False])
+
+
+def test_exploration_blocks_an_early_end_as_often_as_it_should(folder, mesh):
+    """At step t of T with probability p * (T - t) / (T - 1), and never at the last one."""
+    task, count = task_of(tiny(folder, act__exploration=0.4, act__segments=16), mesh), 20_000
+    for step in (1, 5, 12, 16):
+        blocked = 1 - halting(task, np.ones(count), np.zeros(count), np.full(count, step), seed=step).mean()
+        assert blocked == pytest.approx(0.4 * (16 - step) / 15, abs=0.012), step
+
+
+# ---------------------------------------------------------------- losses
+
+
+def test_the_loss_is_the_formula_and_its_q_target_passes_no_gradient(folder, mesh):
+    task = task_of(tiny(folder), mesh)
+    batch, key = task.batch(3), jax.random.key(5)
+    params = rows_for(params_of(task), batch)
+
+    def ours(params):
+        loss, (after, metrics) = task.loss(params, waiting(task, params, batch), batch, key)
+        return loss, (after, metrics)
+
+    def by_hand(params, target):
+        start = hrm_act.initialize(task.model, params, 8)
+        apply = functools.partial(task.model.apply, {"params": params}, batch.inputs, params["puzzles"])
+        out = apply(start)
+        s = jnp.where(out.logits >= 0, out.logits + 1, 1 / (1 - jnp.minimum(out.logits, 0)))
+        chosen = jnp.take_along_axis(s, batch.labels[..., None].astype(int), axis=-1)[..., 0]
+        lm = jnp.mean(-jnp.log(chosen / s.sum(-1)))
+        correct = (out.logits.argmax(-1) == batch.labels).all(-1)
+        following = apply(out.state)
+        value = jax.nn.sigmoid(jnp.maximum(following.q_halt, following.q_continue))
+        target = value if target is None else target
+        bce = optax.sigmoid_binary_cross_entropy
+        q = jnp.mean(bce(out.q_halt, correct)) + jnp.mean(bce(out.q_continue, target))
+        return lm + 0.5 * q, value
+
+    (loss, (after, metrics)), got = jax.jit(jax.value_and_grad(ours, has_aux=True))(params)
+    expected, target = jax.jit(functools.partial(by_hand, target=None))(params)
+    held = jax.jit(jax.grad(by_hand, has_aux=True))(params, target)[0]
+    assert loss == pytest.approx(float(expected), rel=1e-5)
+    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(held), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+    assert all(not np.any(x) for x in jax.tree.leaves(got["initial"]))
+    assert metrics["lm_loss"] > 0 and after.steps.tolist() == [1] * 8
+
+
+def test_the_target_at_the_limit_is_the_q_of_halting(folder, mesh):
+    task = task_of(tiny(folder), mesh)
+    batch = task.batch(0)
+    params = rows_for(params_of(task), batch)
+    slots = waiting(task, params, batch)
+    following = jax.jit(task._think)(params, slots)
+    higher = jnp.maximum(following.q_halt, following.q_continue)
+    value_of = jax.jit(task._value_of_going_on)
+    for steps, value in ((3, higher), (4, following.q_halt)):
+        target = value_of(params, slots._replace(steps=jnp.full(8, steps)))
+        np.testing.assert_allclose(target, jax.nn.sigmoid(value), rtol=1e-5)
+    assert (higher > following.q_halt).any()
+
+
+def test_ignored_labels_count_nowhere(folder, mesh):
+    task = task_of(tiny(folder), mesh)
+    logits = jax.random.normal(jax.random.key(0), (3, CELLS, VOCABULARY))
+    labels = jnp.argmax(logits, axis=-1).at[0, 2].set(0).at[1].set(0)  # 0 is ignored: one cell; all cells
+    entropy, correct, share, graded = task._judge(logits, labels)
+    full, *_ = task._judge(logits, labels.at[0, 2].set(1))
+    assert correct.tolist() == [True] * 3 and share.tolist() == pytest.approx([1, 0, 1])
+    assert graded.tolist() == [True, False, True] and entropy[1] == 0 and entropy[0] != full[0]
+
+
+def test_the_last_segment_alone_leaves_q_halt_without_a_gradient(folder, mesh):
+    """The seed document's run: all segments, one loss, no q_halt term, nothing outlives the update."""
+    config = tiny(folder, act__supervision="last", act__q_halt_weight=0.0, act__q_continue_weight=0.1)
+    task = task_of(config, mesh)
+    batch = task.batch(0)
+    params = rows_for(params_of(task), batch)
+    params["q"] = jax.tree.map(np.zeros_like, params["q"])  # then no slot ever halts early
+    loss = jax.jit(lambda params: task.loss(params, (), batch, jax.random.key(0)))
+    _, (carry, metrics) = loss(params)
+    gradient = jax.jit(jax.grad(lambda params: loss(params)[0]))(params)
+    assert carry == () and not np.any(gradient["q"]["kernel"][:, 0]) and gradient["q"]["bias"][0] == 0
+    assert np.any(gradient["q"]["kernel"][:, 1])
+
+    @jax.jit
+    def thought(params):
+        state = hrm_act.initialize(task.model, params, 8)
+        for _ in range(4):
+            out = task.model.apply({"params": params}, batch.inputs, params["puzzles"], state)
+            state = out.state
+        return jnp.mean(task._judge(out.logits, batch.labels)[0])
+
+    assert metrics["lm_loss"] == pytest.approx(float(thought(params)), rel=1e-4)
+
+
+# ---------------------------------------------------------------- draws
+
+
+def test_an_epoch_is_every_group_once_and_any_of_its_puzzles(folder, mesh):
+    task = task_of(tiny(folder, batch_size=20), mesh)
+    split = dataset.load(folder, "train")
+    of = {split.inputs[i].tobytes(): i for i in range(60)}
+    seen = [[of[np.asarray(row).tobytes()] for row in task.batch(step).inputs] for step in range(6)]
+    for epoch in seen:
+        assert sorted(i // 3 for i in epoch) == list(range(20))
+    assert len({i for epoch in seen for i in epoch}) > 45 and seen[0] != seen[1]
+
+
+def test_all_examples_of_a_puzzle_belong_to_an_epoch_and_bring_its_id(with_ids, mesh):
+    task = task_of(tiny(with_ids, batch_size=6), mesh)
+    split = dataset.load(with_ids, "train")
+    of = {split.inputs[i].tobytes(): i for i in range(12)}
+    group_of = np.repeat([0, 0, 1, 2, 2, 2], 2)
+    assert task.samples_per_epoch == 6
+    for step in range(5):
+        batch = task.batch(step)
+        drawn = [of[np.asarray(row).tobytes()] for row in batch.inputs]
+        assert sorted((group_of[i], i % 2) for i in drawn) == [(g, k) for g in range(3) for k in range(2)]
+        np.testing.assert_array_equal(batch.puzzle, split.puzzle_of_example[drawn])
+
+
+def test_the_host_draws_what_the_device_draws_on_any_number_of_devices(folder, meshes):
+    tasks = [
+        task_of(tiny(folder, data__device_gib=gib), meshes[n]) for gib, n in ((8.0, 1), (0.0, 1), (0.0, 8))
+    ]
+    for step in (0, 7):
+        first, *others = (task.batch(step) for task in tasks)
+        for other in others:
+            for a, b in zip(first, other, strict=True):
+                np.testing.assert_array_equal(a, b)
+    assert len(others[-1].inputs.sharding.device_set) == 8
+
+
+@pytest.mark.parametrize(
+    "epochs, batch, steps",
+    [(20_000, 768, 26_041), (20_000, 384, 52_083), (50_000, 768, 65_104), (60_000, 768, 78_125)],
+)
+def test_the_arithmetic_of_steps(epochs, batch, steps):
+    c = base.get_config()
+    c.steps, c.epochs, c.batch_size = 0, epochs, batch
+
+    class Thousand:
+        samples_per_epoch, endless = 1_000.0, True
+
+    assert train.count_steps(c, Thousand()) == steps
+
+
+# ---------------------------------------------------------------- the table
+
+
+def test_sign_sgd_adds_up_equal_rows_and_moves_no_other():
+    table = jnp.arange(12.0).reshape(6, 2)
+    index = jnp.array([4, 1, 4, 2])
+    gradients = jnp.array([[1.0, -3.0], [0.0, 2.0], [-4.0, 1.0], [0.0, 0.0]])
+    got = np.asarray(optimizer.sign_sgd(table, index, gradients, 0.1, 0.5))
+    expected = np.array(table)
+    for row, total in ((4, [-3.0, -2.0]), (1, [0.0, 2.0]), (2, [0.0, 0.0])):
+        expected[row] = expected[row] * (1 - 0.05) - 0.1 * np.sign(total)
+    np.testing.assert_allclose(got, expected, rtol=1e-6)
+    np.testing.assert_array_equal(got[[0, 3, 5]], np.asarray(table)[[0, 3, 5]])
+    kept = optimizer.sign_sgd(table, index, gradients.at[0, 0].set(jnp.nan), 0.1, 0.5)
+    np.testing.assert_array_equal(kept, table)
+
+
+def test_an_update_moves_the_rows_that_it_read_and_nothing_fixed(with_ids, mesh):
+    config = tiny(with_ids, batch_size=2, ema_decay=0.9)
+    task, state, step = make(config, mesh)
+    batch = task.batch(0)
+    before = jax.tree.map(np.array, state.params)
+    state, _ = step(state, batch)
+    moved = np.flatnonzero(np.any(np.asarray(state.params["puzzles"]) != before["puzzles"], axis=1))
+    assert set(moved) == set(np.asarray(batch.puzzle).tolist())
+    np.testing.assert_allclose(np.abs(np.asarray(state.params["puzzles"])[moved]), 1e-4, rtol=1e-5)
+    for name in ("high", "low"):
+        np.testing.assert_array_equal(state.params["initial"][name], before["initial"][name])
+    assert "puzzles" not in state.ema_params and "initial" not in state.ema_params
+    assert state.averaged["puzzles"] is state.params["puzzles"]
+    slots = jax.tree.leaves(state.opt_state)
+    assert not any(leaf.shape == before["puzzles"].shape for leaf in slots)
+
+
+def test_a_million_rows_are_never_swept(with_ids, mesh):
+    """No arithmetic of an update has the table's size: it is read by a gather and written by a scatter."""
+    config = tiny(with_ids)
+    task, _, tx, _ = train.build(config, mesh)
+    task._identifiers = 1_000_000
+    _, layout = train.state_maker(config, task, tx, mesh)
+    step = train.make_step(config, task, tx, layout, mesh)
+    batch = jax.eval_shape(task.batch, 0)
+    touching = {
+        equation.primitive.name
+        for equation in equations(jax.make_jaxpr(step)(layout, batch).jaxpr)
+        if any(getattr(v.aval, "shape", ()) == (1_000_000, 16) for v in equation.outvars)
+    }
+    assert touching == {"scatter"}
+
+
+def equations(jaxpr):
+    """All equations but those that hold others, in order."""
+    for equation in jaxpr.eqns:
+        inner = [
+            getattr(item, "jaxpr", item)
+            for value in equation.params.values()
+            for item in (value if isinstance(value, tuple | list) else (value,))
+            if hasattr(item, "eqns") or hasattr(item, "jaxpr")
+        ]
+        for jaxpr_ in inner:
+            yield from equations(jaxpr_)
+        if not inner:
+            yield equation
+
+
+def test_adam_atan2_is_the_vector_of_the_package():
+    tx = optax.chain(
+        optimizer.scale_by_adam_atan2(0.9, 0.95),
+        optax.add_decayed_weights(0.1),
+        optax.scale_by_learning_rate(0.01),
+    )
+    p = jnp.float32(1.0)
+    state = tx.init(p)
+    for gradient, expected in ((0.3, 0.9890331347508838), (-0.1, 0.9840089593343795)):
+        update, state = tx.update(jnp.float32(gradient), state, p)
+        p = p + update
+        assert float(p) == pytest.approx(expected, abs=2e-7)
+    zero = optimizer.scale_by_adam_atan2(0.9, 0.95)
+    assert zero.update(jnp.float32(0), zero.init(p))[0] == 0  # atan2(0, 0)
+
+
+def test_the_schedule_is_the_originals():
+    schedule = optimizer.warmup_cosine(26_041, 2_000, 1e-4, 0.1)
+    for step, value in ((1, 5e-8), (1_999, 9.995e-5), (14_000, 5.512e-5), (26_041, 1e-5)):
+        assert float(schedule(step - 1)) == pytest.approx(value, rel=2e-4)
+    constant = optimizer.warmup_cosine(26_041, 2_000, 1e-4, 1.0)
+    assert float(constant(20_000)) == pytest.approx(1e-4, rel=1e-6)
+
+
+# ---------------------------------------------------------------- evaluation
+
+
+def test_evaluation_asks_every_example_once_for_all_segments(folder, meshes):
+    """13 puzzles in chunks of 8: what fills up the second chunk counts nowhere."""
+    results = {}
+    for n, mesh in meshes.items():
+        task = task_of(tiny(folder), mesh)
+        params = params_of(task)
+        results[n] = {name: float(value) for name, value in task.evaluate(params).items()}
+    test = dataset.load(folder, "test")
+    think = jax.jit(functools.partial(hrm_act.think, task.model, segments=4))
+    answers, q = think(params, test.inputs.astype(int), np.zeros(13, int))
+    right = np.asarray(answers) == test.labels
+    expected = {f"eval/exact_{k}": right[k - 1].all(-1).mean() for k in (1, 2)}
+    expected |= {"eval/exact": right[-1].all(-1).mean(), "eval/tokens": right[-1].mean()}
+    expected["eval/copy"] = (test.inputs == test.labels).mean()
+    stops = np.array(q[..., 0] > q[..., 1])
+    stops[-1] = True
+    expected["eval/segments"] = (1 + stops.argmax(axis=0)).mean()
+    for got in results.values():
+        assert {name: got[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+        assert got.keys() - expected.keys() == {"eval/loss", "eval/q_accuracy"}
+    assert results[1] == pytest.approx(results[8], rel=1e-5)
+
+
+def test_it_learns_what_is_known(folder, mesh):
+    """The exchange of two tokens is learned to the last cell, and the Q head knows that it is right."""
+    config = tiny(folder, batch_size=16, optimizer__weight_decay=0.0, model__grad="full_last")
+    task, state, step = make(config, mesh)
+    for i in range(160):
+        state, _ = step(state, task.batch(i))
+    got = task.evaluate(state.averaged)
+    assert got["eval/exact"] == 1 and got["eval/copy"] < 0.8
+    assert got["eval/q_accuracy"] == 1 and got["eval/segments"] < 2
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_one_and_eight_devices_agree(folder, meshes):
+    runs = {}
+    for n, mesh in meshes.items():
+        task, state, step = make(tiny(folder, act__exploration=0.5), mesh)
+        losses = []
+        for i in range(6):
+            state, scalars = step(state, task.batch(i))
+            losses.append(float(scalars["loss"]))
+        runs[n] = losses, np.asarray(state.carry.steps), np.asarray(state.carry.state.high)
+    assert runs[1][0] == pytest.approx(runs[8][0], rel=1e-5)
+    np.testing.assert_array_equal(runs[1][1], runs[8][1])
+    np.testing.assert_allclose(runs[1][2], runs[8][2], atol=1e-4)
+
+
+def test_micro_batches_are_the_batch(folder, mesh):
+    """Gradients are means over all slots; of the table, every row read."""
+    after = {}
+    for parts in (1, 2):
+        config = tiny(folder, act__exploration=0.0, optimizer__accumulate=parts)
+        task, state, step = make(config, mesh)
+        for i in range(3):
+            state, _ = step(state, task.batch(i))
+        after[parts] = state
+    for a, b in zip(jax.tree.leaves(after[1]), jax.tree.leaves(after[2]), strict=True):
+        np.testing.assert_allclose(np.asarray(a, np.float32), np.asarray(b, np.float32), atol=2e-5)
+
+
+def test_a_checkpoint_holds_the_carry(folder, tmp_path, meshes):
+    """Saved in the middle of thoughts, restored on eight devices: the same puzzles, the same losses."""
+    config = tiny(folder, model__dtype="bfloat16")
+    task, state, step = make(config, meshes[1])
+    for i in range(6):
+        state, _ = step(state, task.batch(i))
+    checkpoints = checkpoint.Checkpoints(tmp_path, 1, config.to_dict())
+    checkpoints.save(6, state, None)
+    checkpoints.close()
+    kept = jax.tree.map(np.array, state)
+    task8, _, tx, _ = train.build(config, meshes[8])
+    _, layout = train.state_maker(config, task8, tx, meshes[8])
+    checkpoints = checkpoint.Checkpoints(tmp_path, 1, config.to_dict())
+    restored = checkpoints.restore(6, layout)
+    checkpoints.close()
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(restored), strict=True):
+        np.testing.assert_array_equal(a, np.asarray(b))
+    assert restored.carry.state.high.dtype == jnp.bfloat16
+    assert len(restored.carry.steps.sharding.device_set) == 8
+
+
+def command(folder, workdir, cache):
+    fields = {
+        "data.path": folder, "batch_size": 8, "steps": 40, "log_every": 1, "eval_every": 20,
+        "checkpoint.every": 3, "compile_cache": cache, "act.segments": 4, "model.vocabulary": VOCABULARY,
+        "model.sequence": CELLS, "model.width": 16, "model.heads": 2, "model.puzzle_width": 16,
+        "ema_decay": 0.9,
+    }  # fmt: skip
+    words = [f"--config.{name}={value}" for name, value in fields.items()]
+    run = [sys.executable, "-m", "hrm_jax.train", "--config", "configs/act_sudoku4.py", *words]
+    return {
+        "args": [*run, "--workdir", str(workdir)],
+        "env": {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
+        "cwd": ROOT,
+    }
+
+
+def records(workdir):
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return {r["step"]: r["loss"] for r in map(json.loads, lines) if "loss" in r}
+
+
+def test_killed_at_a_random_step_a_run_resumes_to_the_last_bit(folder, tmp_path):
+    straight, killed, cache = (tmp_path / name for name in ("straight", "killed", "cache"))
+    subprocess.run(**command(folder, straight, cache), check=True, capture_output=True, timeout=300)
+    process = subprocess.Popen(
+        **command(folder, killed, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    wait_for(killed, random.Random(time.time_ns()).randrange(4, 35), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    subprocess.run(**command(folder, killed, cache), check=True, capture_output=True, timeout=300)
+    assert records(straight) == records(killed)
+    trees = [checkpoint.restore_params(w, averaged=a)[1] for w in (straight, killed) for a in (True, False)]
+    leaves = [jax.tree.leaves(tree) for tree in trees]
+    for a, b in zip(leaves[0] + leaves[1], leaves[2] + leaves[3], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert {*trees[0]} == {"embed", "head", "initial", "low", "puzzles", "q"}
+    assert any(not np.array_equal(a, b) for a, b in zip(leaves[0], leaves[1], strict=True))
+
+
+def wait_for(workdir, step, process):
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline and process.poll() is None:
+        path = workdir / "metrics.jsonl"
+        if path.exists() and f'"step": {step},' in path.read_text():
+            return
+        time.sleep(0.005)
+    assert process.poll() == 0, "the run ended otherwise than by its end"
+
+
+# ---------------------------------------------------------------- wrong requests
+
+
+@pytest.mark.parametrize(
+    "changes, words",
+    [
+        ({"model__vocabulary": 6}, "has 5 tokens, sequences of 6; model.vocabulary = 6"),
+        ({"model__sequence": 7}, "model.sequence = 7"),
+        ({"data__path": "nowhere"}, "no such folder"),
+        ({"data__path": ""}, "no such folder"),
+        ({"act__segments": 0}, "act.segments = 0: at least 1"),
+        ({"act__exploration": 1.5}, "act.exploration = 1.5: 0 to 1"),
+        ({"act__supervision": "some"}, 'act.supervision = "some": one of every, last'),
+        ({"act__loss": "mse"}, 'act.loss = "mse": one of stablemax, softmax'),
+        ({"model__prefix": 0}, "do not hold model.puzzle_width"),
+        ({"model__attention": "cudnn"}, "needs model.dtype"),
+        ({"model__grad": "none"}, "one of one_step, full_last"),
+    ],
+)
+def test_wrong_configs_are_one_line(folder, mesh, changes, words):
+    with pytest.raises(RequestError, match=words):
+        task_of(tiny(folder, **changes), mesh)
+
+
+def test_a_dry_run_needs_no_data(mesh):
+    task, steps, *_ = train.build(tiny("nowhere"), mesh, dry=True)
+    assert jax.eval_shape(task.batch, 0).inputs.shape == (8, CELLS) and steps == 20
