@@ -4,9 +4,9 @@
     python -m hrm_jax.train --config configs/act_arc1.py --workdir runs/act_arc1
     python -m hrm_jax.solve --data data/arc1 --model model.npz     (votes over the augmentations)
 
-100,000 epochs of one augmentation of every task, 768 examples an update. Published: 40.3 % of ARC-AGI-1's evaluation tasks in two tries,
-eight GPUs for 24 hours. The puzzle table (a row for every augmentation) is counted apart and trained by SignSGD
-on the rows that an update reads.
+100,000 epochs of one augmentation of every task, 768 examples an update; the number of updates follows from
+the data. Published: 40.3 % of ARC-AGI-1's public evaluation in two tries (8 GPUs, 24 hours). The puzzle
+table, a row for every augmentation, is counted apart, and SignSGD trains the rows that an update reads.
 """
 
 from configs import base

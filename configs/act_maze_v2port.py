@@ -3,18 +3,17 @@
     python -m hrm_jax.train --config configs/act_maze_v2port.py --workdir runs/v2port
     python -m hrm_jax.train --config configs/act_maze_v2port.py:repaired --workdir runs/v2port_repaired
 
-as_it_was  3,200 updates of 32 mazes; all 16 segments are computed and only the last one is graded, the carry is
-           made anew for every batch, q_halt has no loss, q_continue a tenth; no puzzle prefix; AdamW
+as_it_was  3,200 updates of 32 mazes; all 16 segments are computed and only the last one is graded, the carry
+           is made anew for every batch, q_halt has no loss, q_continue a tenth; no puzzle prefix; AdamW
 repaired   the original's training: every segment is graded and is an update. One update of the port costs 196
            calls of a module (16 segments and their Q targets, of which it uses one), one of these 16: 39,200
            updates for the same compute, each of them graded (12 times as many)
 
-The port's report says 25.4 % exact, 96.64 % of the tokens, after 2 h 31 min on an RTX 5090. Its learning rate and
-weight decay are not in our specification: those of the original stand in for them.
+The port's report says 25.4 % exact, 96.64 % of the tokens, after 2 h 31 min on an RTX 5090. Its learning rate
+and weight decay are not in our specification: those of the original stand in for them.
 """
 
 from configs import base
-
 
 CHOICES = ("as_it_was", "repaired")
 

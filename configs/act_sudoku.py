@@ -1,4 +1,4 @@
-"""HRM on 9x9 sudoku, 1,000 puzzles with 1,000 augmentations each, the official settings: 27,275,266 parameters.
+"""HRM on 9x9 sudoku, 1,000 puzzles and 1,000 augmentations of each, official settings: 27,275,266 parameters.
 
     python -m hrm_jax.puzzles sudoku --size 9 --out data/sudoku9     (or --csv FOLDER of Sudoku-Extreme)
     python -m hrm_jax.train --config configs/act_sudoku.py --workdir runs/act_sudoku

@@ -265,24 +265,30 @@ def trm(c: ConfigDict, l_cycles: int) -> None:
 
 
 def small_puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
-    """A puzzle that two CPU cores learn in minutes: a small network, TRM's way."""
+    """A puzzle that two CPU cores learn in minutes: TRM with one L and one H update a segment, a width of 64.
+
+    A segment is shallow, so that many of them are needed and each is cheap to grade; the mixer learns where
+    rows, columns and boxes are at once, attention with rotary positions took ten times as long to do worse.
+    """
     puzzle(c, data, vocabulary, sequence)
-    trm(c, l_cycles=2)
+    trm(c, l_cycles=1)
     c.ema_decay = 0.99
-    c.batch_size = 128
+    c.batch_size = 64
     c.log_every = 50
-    c.optimizer.learning_rate = 1e-3
-    c.optimizer.table_learning_rate = 1e-3
+    c.optimizer.learning_rate = 4e-3
+    c.optimizer.table_learning_rate = 4e-3
     c.optimizer.warmup_steps = 100
     c.optimizer.weight_decay = 0.1
     c.optimizer.table_weight_decay = 0.1
     c.optimizer.final_ratio = 0.1
     c.model.width = 64
     c.model.heads = 4
-    c.model.h_cycles = 2
+    c.model.h_cycles = 1
     c.model.inner_multiple = 32
     c.model.puzzle_width = 64
     c.model.prefix = 1
+    c.model.mixer = True
+    c.model.positions = "none"
     c.model.dtype = "float32"
 
 

@@ -3,8 +3,9 @@
     python -m hrm_jax.puzzles maze --out data/maze30
     python -m hrm_jax.train --config configs/trm_maze.py --workdir runs/trm_maze
 
-65,104 updates of 768 mazes (20 EFLOP). Published: 85.3 % exact, 78.5 to 85.1 by others; 1.46 s an update on one
-B200. `--config.model.remat=True` where the memory does not suffice, `--config.model.attention=cudnn` on NVIDIA.
+65,104 updates of 768 mazes (20 EFLOP). Published: 85.3 % exact, 78.5 to 85.1 by others; 1.46 s an update on
+one B200. `--config.model.remat=True` where the memory does not suffice, `--config.model.attention=cudnn` on
+NVIDIA GPUs.
 """
 
 from configs import base

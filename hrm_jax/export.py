@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
     parser.add_argument("--weights", choices=("averaged", "raw"), default="averaged",
-                        help="for --out, where the run kept a moving average: it, or the parameters as they are")  # fmt: skip
+                        help="for --out of a run that kept a moving average: it, or not")  # fmt: skip
     parser.add_argument("--set", nargs="*", action="extend", default=[], metavar="plan.FIELD=VALUE",
                         help="for --out of a denoiser: how it plans, if not as its config says")  # fmt: skip
     parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")

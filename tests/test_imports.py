@@ -96,6 +96,17 @@ def test_evaluate_reaches_planning_and_jax_only_lazily():
     assert all(name.startswith("hrm_jax.planning.protocols") for name in planning)
 
 
+def test_solve_reaches_jax_only_lazily():
+    at_import = LEAVES | {"planning", "puzzles", "report"}
+    assert _ours(PACKAGE / "solve.py", nested=False) <= at_import
+    assert _ours(PACKAGE / "solve.py") <= at_import | {"models"}
+    assert not _needs_at_import(PACKAGE / "solve.py") & ACCELERATED
+
+
+def _needs_at_import(path):
+    return {name.split(".")[0] for name in _imports(path, nested=False)}
+
+
 def test_report_reaches_reporting_and_planning_and_never_jax():
     assert _ours(PACKAGE / "report.py") <= LEAVES | {"planning", "reporting"}
     for path in _files("reporting"):
@@ -120,9 +131,9 @@ def _needs(path, seen):
     return needed
 
 
-def test_planning_never_needs_jax():
+def test_planning_and_puzzles_never_need_jax():
     assert "jax" in _needs(PACKAGE / "tasks" / "prediction.py", set())
-    for path in _files("planning"):
+    for path in (*_files("planning"), *_files("puzzles")):
         assert not _needs(path, set()) & ACCELERATED, path
 
 

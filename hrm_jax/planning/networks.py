@@ -56,6 +56,8 @@ def read_model(path: str | os.PathLike, known: Iterable[str] | None = None) -> t
         detail = f"{type(error).__name__}: {error}"
         raise RequestError(f"{path}: not a complete model.npz ({detail})") from None
     known = tuple(known or NETWORKS)
+    if name not in known and config.get("task") == "puzzle":
+        raise RequestError(f"{path}: a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
     if name not in known:
         raise RequestError(f'{path}: holds a "{name}"; wanted is one of {", ".join(known)}')
     params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
