@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# A puzzle from nothing to the page: its data, training, every segment judged on held-out puzzles.
+# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze10|supervision]: minutes on 2 CPU cores; see the configs.
+# The same command resumes: data and training go on where they were stopped.
+out="${1:-runs/sudoku6}"
+puzzle="${2:-sudoku6}"
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt
+set -euo pipefail
+trap 'exit 130' INT TERM # train saves and ends well: without this the script would go on
+case "$puzzle" in
+  sudoku4) build=(sudoku --size 4 --givens 4:8 --train 2000 --test 500 --augment 30) ;;
+  sudoku6 | supervision) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
+  maze10) build=(maze --size 10 --shortest 12 --train 10000 --test 1000) ;;
+  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze10 or supervision" >&2; exit 2 ;;
+esac
+data="$out/data"
+models=() workdirs=()
+
+run() { "$python" -m "hrm_jax.$1" "${@:2}"; }
+
+learn() { # NAME CONFIG [FIELD=VALUE ...]
+  run train --config "$2" --workdir "$out/$1" --config.data.path="$data" "${@:3}"
+  run export --workdir "$out/$1" --out "$out/$1.npz"
+  models+=(--model "$1=$out/$1.npz")
+  workdirs+=(--workdir "$out/$1")
+}
+
+[ -e "$data/test/dataset.json" ] || run puzzles "${build[@]}" --out "$data"
+if [ "$puzzle" = supervision ]; then
+  for seed in 0 1 2; do
+    learn "every-$seed" configs/act_sudoku6.py --config.seed="$seed"
+    learn "last-$seed" configs/act_sudoku6.py:last --config.seed="$seed"
+  done
+else
+  learn averaged "configs/act_$puzzle.py"
+  run export --workdir "$out/averaged" --weights raw --out "$out/raw.npz"
+  models+=(--model "raw=$out/raw.npz")
+fi
+run solve --data "$data" --segments 64 "${models[@]}" --record 6 --out "$out/report.json"
+run report --report "$out/report.json" "${workdirs[@]}" --out "$out/page"
