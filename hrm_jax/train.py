@@ -157,10 +157,12 @@ def count_steps(config: ConfigDict, task: Task) -> int:
 
 def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation, mesh: Mesh):
     """A function that makes the first state on the devices, and the shapes and shardings it has."""
+    like = jax.eval_shape(task.batch, 0)
 
     def init() -> TrainState:
         key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
-        params, carry = task.init(key, task.batch(0))
+        # Zeros: only the shapes matter, and to draw a batch here would compile the data into the program.
+        params, carry = task.init(key, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like))
         trained, _ = split(task, params)
         # A copy: the step donates its input, and one buffer cannot be given away twice.
         average = jax.tree.map(jnp.copy, trained) if config.ema_decay else ()
@@ -248,7 +250,7 @@ def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts:
     if parts == 1:
         return gradient(state.params, state.carry, batch, key)
     # Micro-batch i takes every parts-th example: each device then keeps the examples it has.
-    split = jax.tree.map(
+    cut = jax.tree.map(
         lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), (state.carry, batch)
     )
 
@@ -260,10 +262,10 @@ def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts:
         mean = jax.tree.map(lambda a: a / parts, (loss, scalars, gradients))
         return jax.tree.map(jnp.add, total, mean), carry
 
-    like = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda a: a[0], split), key)
+    like = jax.eval_shape(gradient, state.params, *jax.tree.map(lambda a: a[0], cut), key)
     (loss, (_, scalars)), gradients = like
     zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), (loss, scalars, gradients))
-    (loss, scalars, gradients), carry = jax.lax.scan(body, zeros, (jnp.arange(parts), split))
+    (loss, scalars, gradients), carry = jax.lax.scan(body, zeros, (jnp.arange(parts), cut))
     carry = jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1).reshape(-1, *a.shape[2:]), carry)
     return (loss, (carry, scalars)), gradients
 

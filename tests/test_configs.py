@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from hrm_jax import cost, models, train
+from hrm_jax import cost, models, optimizer, train
 from hrm_jax.errors import RequestError
 from hrm_jax.gridworld.types import WorldConfig
 from hrm_jax.models.diffusion import DENOISERS
@@ -19,6 +19,7 @@ from hrm_jax.tasks import TASKS, diffusion, forecast, prediction
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in ("base", "__init__"))
+PUZZLES = [name for name in NAMES if name.startswith(("act_", "trm_"))]  # their data are a folder
 PATHS = [name for name in NAMES if name.startswith("diffusion")]  # denoisers of paths; their data are a file
 
 # cloud.md §1.1 and §1.2: parameters, updates, batch, peak rate, episodes, history, clip
@@ -65,7 +66,7 @@ def test_every_published_run_has_a_config():
     assert "quickstart" in NAMES
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PATHS)))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PATHS) - set(PUZZLES)))
 def test_a_config_builds(name, meshes):
     config = _config(name)
     task = TASKS[config.task](config.to_dict(), meshes[1])
@@ -95,16 +96,16 @@ def test_a_config_builds(name, meshes):
 def test_the_switches_of_the_published_scripts(name):
     config = _config(name)
     assert {field: config.model[field] for field in SWITCHES[name]} == SWITCHES[name]
-    optimizer = config.optimizer
+    o = config.optimizer
     if name == "hrm_8gpu_v2":
-        assert (optimizer.name, optimizer.schedule, optimizer.final_learning_rate) == ("lamb", "cosine", 1e-6)
-        assert (optimizer.bias_correction, optimizer.eps) == (False, 1e-6)
+        assert (o.name, o.schedule, o.final_learning_rate) == ("lamb", "cosine", 1e-6)
+        assert (o.bias_correction, o.eps) == (False, 1e-6)
     else:
         constant = name.startswith("lstm") or name == "hrm_small_v2"
-        assert (optimizer.name, optimizer.schedule) == ("adamw", "constant" if constant else "onecycle")
-        assert (optimizer.eps, optimizer.cycle_b1) == (1e-8, True)
-    assert (optimizer.b1, optimizer.b2, optimizer.weight_decay) == (0.9, 0.999, 0.01)
-    assert optimizer.batch_scaling == "none"
+        assert (o.name, o.schedule) == ("adamw", "constant" if constant else "onecycle")
+        assert (o.eps, o.cycle_b1) == (1e-8, True)
+    assert (o.b1, o.b2, o.weight_decay) == (0.9, 0.999, 0.01)
+    assert o.batch_scaling == "none"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -122,9 +123,12 @@ def test_no_config_invents_a_field(name):
 
     config = _config(name)
     complete = base.get_config()
-    if config.task != "prediction":
+    if config.task == "puzzle":
+        base.puzzle(complete, "", vocabulary=1, sequence=1)
+    elif config.task != "prediction":
         getattr(base, config.task)(complete)
-    complete.model = getattr(base, config.model.name)()
+    if config.task != "puzzle":  # whose model group belongs to its data
+        complete.model = getattr(base, config.model.name)()
     assert set(_flat(config)) == set(_flat(complete))
 
 
@@ -216,10 +220,71 @@ def test_a_denoiser_builds_and_says_when_its_data_are_missing(name, experts, mes
     assert config.batch_size == paths  # every update sees all of them
     assert (config.optimizer.clip, config.ema_decay) == (clip, decay)
     assert (config.plan.steps, config.plan.samples, config.plan.refine) == plan
-    optimizer = config.optimizer
-    assert (optimizer.learning_rate, optimizer.final_learning_rate) == (1e-3, 1e-5)
-    assert (optimizer.schedule, optimizer.warmup_steps, optimizer.weight_decay) == ("cosine", 0, 1e-4)
+    o = config.optimizer
+    assert (o.learning_rate, o.final_learning_rate) == (1e-3, 1e-5)
+    assert (o.schedule, o.warmup_steps, o.weight_decay) == ("cosine", 0, 1e-4)
     assert f"{paths:,}" in importlib.import_module(f"configs.{name}").__doc__
+
+
+# hrm_act.md §1.7, §3.4, §5, §6.1: parameters, updates, batch, rate, weight decay, those of the puzzle table
+ACT = {
+    "act_maze": (27_270_146, 26_041, 768, 1e-4, 1.0, 1e-4, 1.0),
+    "act_sudoku": (27_275_266, 26_041, 768, 1e-4, 1.0, 1e-4, 1.0),
+    "act_arc1": (27_276_290, None, 768, 1e-4, 0.1, 1e-2, 0.1),
+    "act_arc2": (27_276_290, None, 768, 1e-4, 0.1, 1e-2, 0.1),
+    "act_maze_v2port": (27_270_146, 3_200, 32, 1e-4, 1.0, None, None),
+    "trm_maze": (6_822_914, 65_104, 768, 1e-4, 1.0, 1e-4, 1.0),
+    "trm_sudoku": (5_028_866, 65_104, 768, 1e-4, 1.0, 1e-4, 1.0),
+}
+
+
+def test_every_puzzle_run_of_the_issue_has_a_config():
+    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10"} == set(PUZZLES)
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_a_puzzle_config_builds_and_says_when_its_data_are_missing(name, meshes):
+    config = _config(name)
+    config.data.path = "nowhere"
+    with pytest.raises(RequestError, match="no such folder; python -m hrm_jax.puzzles"):
+        train.build(config, meshes[1])
+    task, steps, _, _ = train.build(config, meshes[1], dry=True)
+    params, carry = jax.eval_shape(task.init, jax.random.key(0), jax.eval_shape(task.batch, 0))
+    trained, _ = train.split(task, params)
+    if name not in ACT:
+        assert cost.count(trained) < 300_000 and steps <= 3_000
+        return
+    count, updates, batch, *rates = ACT[name]
+    assert (cost.count(trained), config.batch_size) == (count, batch)
+    o = config.optimizer
+    given = [o.learning_rate, o.weight_decay, o.table_learning_rate, o.table_weight_decay]
+    assert [a for a, b in zip(given, rates, strict=True) if b is not None] == [
+        b for b in rates if b is not None
+    ]
+    assert (o.b1, o.b2, config.act.segments, config.act.exploration) == (0.9, 0.95, 16, 0.1)
+    if updates is None:
+        assert config.epochs == 100_000
+    else:
+        assert steps == updates
+    if name == "act_maze_v2port":
+        assert carry == () and (o.name, o.clip, o.schedule_steps) == ("adamw", 1.0, 10_000)
+        assert optimizer.learning_rate(OptimizerConfig(**o), steps, batch)(3_199) == pytest.approx(
+            0.83e-4, rel=0.01
+        )
+        return
+    assert (o.name, o.clip, o.warmup_steps, o.final_ratio) == ("adam_atan2", 0.0, 2_000, 1.0)
+    assert carry.state.high.dtype == "bfloat16" and carry.steps.shape == (768,)
+    assert config.ema_decay == (0.999 if name.startswith("trm") else 0)
+
+
+def test_the_repaired_port_has_the_compute_of_the_port():
+    """In calls of a module: 16 segments of 6 and their Q targets and one backward pass, against 16 (§5)."""
+    module = importlib.import_module("configs.act_maze_v2port")
+    port, repaired = (module.get_config(choice) for choice in module.CHOICES)
+    assert port.steps * (16 * (6 + 6) + 4) == repaired.steps * (6 + 6 + 4)
+    assert repaired.act.supervision == "every" and repaired.batch_size == port.batch_size == 32
+    with pytest.raises(ValueError, match="as_it_was, repaired"):
+        module.get_config("other")
 
 
 def test_the_published_denoisers_have_the_published_faults():
