@@ -545,7 +545,7 @@ def test_padding_told_by_lengths_is_exact_in_float32():
     [
         ({"positions": "2d"}, "rope, learned, none"),
         ({"grad": "all"}, "one_step, full_last"),
-        ({"attention": "flash"}, "xla, cudnn"),
+        ({"attention": "flash"}, "matmul, xla, cudnn"),
         ({"attention": "cudnn"}, "bfloat16"),
         ({"heads": 3}, "divisible"),
         ({"heads": 16}, "even"),
