@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each contender; the median counts")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--unroll", type=int, default=1, help="model.unroll of ours")
+    parser.add_argument("--unroll", type=int, default=4, help="model.unroll of ours")
     parser.add_argument("--no_compile", action="store_true", help="leave torch.compile out")
     parser.set_defaults(maker="act")
     training.run(parser.parse_args())

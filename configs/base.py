@@ -248,7 +248,7 @@ def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
     m.dtype = "bfloat16"
     m.attention = "matmul"  # matmul | xla | cudnn: the last is the fastest on NVIDIA GPUs
     m.remat = False
-    m.unroll = 1
+    m.unroll = 4  # blocks unrolled in the scan over them
     return m
 
 

@@ -53,7 +53,7 @@ class HRMACTConfig:
     dtype: str = "bfloat16"  # of activations and matmuls; parameters, norms, softmax, losses are float32
     attention: str = "matmul"  # matmul | xla, cudnn (GPU, bfloat16): jax.nn.dot_product_attention
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
-    unroll: int = 1  # blocks unrolled in the scan over them
+    unroll: int = 4  # blocks unrolled in the scan over them
 
     def __post_init__(self):
         layers.check_choice("model.positions", self.positions, ("rope", "learned", "none"))
