@@ -1,6 +1,6 @@
 """10x10 mazes on 2 CPU cores, the canonical route.
 
-python -m hrm_jax.puzzles maze --size 10 --out data/maze10
+python -m hrm_jax.puzzles maze --size 10 --shortest 12 --train 10000 --test 1000 --out data/maze10
 python -m hrm_jax.train --config configs/act_maze10.py --workdir runs/maze10
 """
 

@@ -1,6 +1,7 @@
 """HRM on 9x9 sudoku, 1,000 puzzles and 1,000 augmentations of each, official settings: 27,275,266 parameters.
 
-    python -m hrm_jax.puzzles sudoku --size 9 --out data/sudoku9     (or --csv FOLDER of Sudoku-Extreme)
+    python -m hrm_jax.puzzles sudoku --size 9 --train 1000 --augment 1000 --out data/sudoku9
+      (of Sudoku-Extreme: --csv FOLDER --subsample 1000 --augment 1000 instead of --size and --train)
     python -m hrm_jax.train --config configs/act_sudoku.py --workdir runs/act_sudoku
 
 26,041 updates of one segment of 768 puzzles (0.73 EFLOP). Published: 55.0 % exact on Sudoku-Extreme, 45 to 57

@@ -253,7 +253,7 @@ def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
 
 
 def trm(c: ConfigDict, l_cycles: int) -> None:
-    """TRM's changes to HRM-ACT (Jolicoeur-Martineau 2025)."""
+    """TRM's changes to HRM-ACT (Jolicoeur-Martineau 2025); its moving average is not corrected, ours is."""
     c.ema_decay = 0.999
     c.model.low_layers = 2
     c.model.h_cycles = 3

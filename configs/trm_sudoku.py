@@ -1,6 +1,7 @@
 """TRM with a mixer over positions on 9x9 sudoku: 5,028,866 parameters.
 
-    python -m hrm_jax.puzzles sudoku --size 9 --out data/sudoku9     (or --csv FOLDER of Sudoku-Extreme)
+    python -m hrm_jax.puzzles sudoku --size 9 --train 1000 --augment 1000 --out data/sudoku9
+      (of Sudoku-Extreme: --csv FOLDER --subsample 1000 --augment 1000 instead of --size and --train)
     python -m hrm_jax.train --config configs/trm_sudoku.py --workdir runs/trm_sudoku
 
 65,104 updates of 768 puzzles. Published: 87.4 % exact on Sudoku-Extreme (attention instead: 74.7,

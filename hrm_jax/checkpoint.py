@@ -29,6 +29,7 @@ FREE = (
     "plan.",
     "model.remat",
     "model.attention",
+    "data.device_gib",
 )
 
 
@@ -46,7 +47,8 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 def _refuse_other(path: pathlib.Path, config: dict[str, Any]) -> None:
     here = json.loads(json.dumps(config))  # a tuple is a list in a file
     old, new = flatten(read_config(path.parent)), flatten(here)
-    names = [n for n in sorted(old.keys() | new.keys()) if old.get(n) != new.get(n)]
+    # A field that the file lacks is newer than the run, and its default is what was done before.
+    names = [n for n in sorted(old) if old[n] != new.get(n)]
     differing = [f"{n} ({old.get(n)} there, {new.get(n)} here)" for n in names if not n.startswith(FREE)]
     if differing:
         raise RequestError(

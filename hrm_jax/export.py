@@ -58,7 +58,9 @@ def export_model(
 
         check_plan(description)
     write_model(out, params, {**description, "step": step, "config": config})
-    count = sum(leaf.size for leaf in flatten(params).values())
+    task = TASKS[config["task"]]
+    trained = {name: group for name, group in params.items() if name not in (*task.fixed, task.table)}
+    count = sum(leaf.size for leaf in flatten(trained).values())
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
 
 

@@ -79,12 +79,12 @@ def make(
     return optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), schedule
 
 
-def make_table(config: OptimizerConfig, steps: int):
+def make_table(config: OptimizerConfig, steps: int, batch_size: int):
     """SignSGD of a table under the same schedule: (table, index, gradients of its rows, step) -> table."""
-    shape = learning_rate(dataclasses.replace(config, learning_rate=1.0, batch_scaling="none"), steps, 1)
+    schedule, peak = learning_rate(config, steps, batch_size), config.peak(batch_size)
 
     def update(table: jax.Array, index: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
-        rate = config.table_learning_rate * shape(step)
+        rate = config.table_learning_rate * schedule(step) / peak
         return sign_sgd(table, index, gradients, rate, config.table_weight_decay)
 
     return update

@@ -6,6 +6,7 @@ Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and o
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from hrm_jax.errors import RequestError
@@ -32,6 +33,15 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def over_batch(mesh: Mesh) -> NamedSharding:
     """The leading axis is split over all devices."""
     return NamedSharding(mesh, PartitionSpec(BATCH))
+
+
+def place(tree: Any, sharding: NamedSharding) -> Any:
+    """Host arrays that every process has, on the devices; nothing is sent between processes."""
+
+    def one(array: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: np.asarray(array[index]))
+
+    return jax.tree.map(one, tree)
 
 
 def of_state(mesh: Mesh, state: Any) -> Any:

@@ -193,7 +193,10 @@ class Model:
 
         from hrm_jax.models import hrm_act
 
-        network = hrm_act.build(self.config["model"])
+        fields = dict(self.config["model"])
+        if jax.default_backend() != "gpu":  # where cuDNN, which may have trained it, is not at hand
+            fields["attention"] = "matmul"
+        network = hrm_act.build(fields)
         table = self.params.get("puzzles", ())
         shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), len(table)))
         wanted = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}

@@ -157,7 +157,7 @@ def count_steps(config: ConfigDict, task: Task) -> int:
 
 def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation, mesh: Mesh):
     """A function that makes the first state on the devices, and the shapes and shardings it has."""
-    like = jax.eval_shape(task.batch, 0)
+    like = jax.eval_shape(lambda: task.batch(0))
 
     def init() -> TrainState:
         key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
@@ -184,7 +184,9 @@ def make_step(
     config: ConfigDict, task: Task, tx: optax.GradientTransformation, layout: TrainState, mesh: Mesh
 ):
     """The jitted update: (state, batch) -> (state, scalars). The old state's buffers are reused."""
-    move_rows = optimizer.make_table(optimizer.OptimizerConfig(**config.optimizer), count_steps(config, task))
+    move_rows = optimizer.make_table(
+        optimizer.OptimizerConfig(**config.optimizer), count_steps(config, task), config.batch_size
+    )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(config.seed), LOSS_STREAM)
@@ -250,9 +252,7 @@ def accumulate(gradient, state: TrainState, batch: Batch, key: jax.Array, parts:
     if parts == 1:
         return gradient(state.params, state.carry, batch, key)
     # Micro-batch i takes every parts-th example: each device then keeps the examples it has.
-    cut = jax.tree.map(
-        lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), (state.carry, batch)
-    )
+    cut = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), (state.carry, batch))
 
     def body(total, part):
         index, (carry, examples) = part
@@ -365,7 +365,7 @@ def dry_run(config: ConfigDict) -> str:
     mesh = sharding.make_mesh(config.mesh.fsdp)
     task, steps, tx, _ = build(config, mesh, dry=True)
     _, layout = state_maker(config, task, tx, mesh)
-    batch = jax.eval_shape(task.batch, 0)
+    batch = jax.eval_shape(lambda: task.batch(0))
     batch = cost.shapes(batch, jax.tree.map(lambda _: sharding.over_batch(mesh), batch))
     step = make_step(config, task, tx, layout, mesh)
     trained, apart = split(task, layout.params)

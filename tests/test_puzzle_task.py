@@ -274,6 +274,17 @@ def test_the_target_at_the_limit_is_the_q_of_halting(folder, mesh):
     assert (higher > following.q_halt).any()
 
 
+def test_the_embedding_s_gradient_is_summed_in_float32():
+    """In bfloat16 a sum of a hundred thousand ones is 256."""
+    fields = dict(vocabulary=VOCABULARY, sequence=1_000, width=8, heads=1, puzzle_width=0, prefix=0)
+    config = hrm_act.HRMACTConfig(**fields, dtype="bfloat16")
+    inputs = jnp.ones((100, 1_000), jnp.int32)
+    embed = {"tokens": jnp.ones((VOCABULARY, 8))}
+    total = jax.grad(lambda e: jnp.sum(hrm_act.encode(config, e, inputs, None).astype(jnp.float32)))(embed)
+    np.testing.assert_allclose(total["tokens"][1], 1e5 * 8**0.5, rtol=0.01)
+    np.testing.assert_array_equal(total["tokens"][2], 0)
+
+
 def test_ignored_labels_count_nowhere(folder, mesh):
     task = task_of(tiny(folder), mesh)
     logits = jax.random.normal(jax.random.key(0), (3, CELLS, VOCABULARY))
@@ -345,6 +356,25 @@ def test_the_host_draws_what_the_device_draws_on_any_number_of_devices(folder, m
             for a, b in zip(first, other, strict=True):
                 np.testing.assert_array_equal(a, b)
     assert len(others[-1].inputs.sharding.device_set) == 8
+
+
+def test_data_too_large_for_the_device_make_the_same_first_state(folder, mesh):
+    """The loop asks for shapes under a trace, where the host must still draw."""
+    layouts = []
+    for gib in (8.0, 0.0):
+        task, _, tx, _ = train.build(tiny(folder, data__device_gib=gib), mesh)
+        layouts.append(train.state_maker(tiny(folder), task, tx, mesh)[1])
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), layouts[0]) == jax.tree.map(
+        lambda a: (a.shape, a.dtype), layouts[1]
+    )
+
+
+def test_held_out_examples_are_taken_evenly(with_ids, mesh):
+    """The first ones of ARC's would be augmentations of a few tasks."""
+    test = dataset.load(with_ids, "test")
+    some = puzzle.examples_of(test, 5)
+    np.testing.assert_array_equal(some.inputs, test.inputs[[0, 2, 4, 7, 9]])
+    np.testing.assert_array_equal(puzzle.examples_of(test, 12).puzzle, test.puzzle_of_example)
 
 
 @pytest.mark.parametrize(
@@ -604,6 +634,7 @@ def wait_for(workdir, step, process):
         ({"act__loss": "mse"}, 'act.loss = "mse": one of stablemax, softmax'),
         ({"model__prefix": 0}, "do not hold model.puzzle_width"),
         ({"model__attention": "cudnn"}, "needs model.dtype"),
+        ({"model__attention": "cudnn", "model__dtype": "bfloat16"}, "needs an NVIDIA GPU"),
         ({"model__grad": "none"}, "one of one_step, full_last"),
     ],
 )

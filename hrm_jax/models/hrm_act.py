@@ -211,7 +211,9 @@ def think(
 def encode(config: HRMACTConfig, embed: Weights, inputs: jax.Array, puzzle: jax.Array | None) -> jax.Array:
     """Tokens [B, S] and the puzzles' rows [B, E] to embeddings [B, T, D] of unit variance (§1.3)."""
     c, dtype = config, jnp.dtype(config.dtype)
-    x = embed["tokens"].astype(dtype)[inputs]
+    # A product with one-hot rows in float32, not a gather: the gradient of thousands of cells is then summed
+    # in float32, by a matmul, where a scatter would add them up in `dtype`, one after another.
+    x = matmul(jax.nn.one_hot(inputs, c.vocabulary), embed["tokens"]).astype(dtype)
     if c.prefix:
         rows = jnp.zeros((len(inputs), 0)) if puzzle is None else puzzle
         rows = jnp.pad(rows, ((0, 0), (0, c.prefix * c.width - rows.shape[1])))

@@ -8,6 +8,7 @@ Axes: B slots (the batch), S cells, T segments, V vocabulary, N examples, E widt
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,24 +104,29 @@ class Puzzle:
         self.data, self.act, self.model = parts(config)
         sharding.check_batch(config["batch_size"], "batch_size", mesh, config["optimizer"]["accumulate"])
         self._batch_size, self._mesh = config["batch_size"], mesh
-        train, test = self._load(config.get("dry", False))
+        if self.model.config.attention == "cudnn" and jax.default_backend() != "gpu":
+            raise RequestError('model.attention = "cudnn" needs an NVIDIA GPU; matmul and xla run anywhere')
+        dry = config.get("dry", False)
+        train, test = self._load(dry)
         self._ignored = -1 if train.meta.ignore_label_id is None else train.meta.ignore_label_id
         self._identifiers = train.meta.num_puzzle_identifiers
         rows, examples = rows_of(train), examples_of(train)
         self.samples_per_epoch = train.meta.total_groups * train.meta.mean_puzzle_examples
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
-        rows = jax.device_put(rows, everywhere)
+        place = (lambda tree, _: tree) if dry else sharding.place  # a dry run wants shapes alone
         if examples.inputs.nbytes + examples.labels.nbytes <= self.data.device_gib * 2**30:
             draw = jax.jit(self._draw, out_shardings=sharding.over_batch(mesh))
-            self.batch = functools.partial(draw, key, rows, jax.device_put(examples, everywhere))
+            self.batch = functools.partial(draw, key, *place((rows, examples), everywhere))
         else:
-            self._host_index = jax.jit(self._index, out_shardings=everywhere)
-            self.batch = functools.partial(self._draw_on_host, key, rows, examples)
+            # The host's own device draws: the accelerator's queue is full of the update under way.
+            here = jax.local_devices(backend="cpu")[0]
+            self._host_index = functools.partial(jax.jit(self._index), *jax.device_put((key, rows), here))
+            self.batch = functools.partial(self._draw_on_host, examples)
         count = min(self.data.eval_examples or len(test.inputs), len(test.inputs))
         size = min(self._batch_size, -(-count // mesh.size) * mesh.size)
-        held_out = jax.device_put(chunked(examples_of(test, count), size), everywhere)
         evaluate = jax.jit(self._evaluate, out_shardings=everywhere)
-        self.evaluate = functools.partial(evaluate, *held_out)
+        held_out = chunked(examples_of(test, count), size)
+        self.evaluate = functools.partial(evaluate, *place(held_out, everywhere))
 
     @staticmethod
     def describe(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +208,8 @@ class Puzzle:
             metrics["q_continue_loss"] = jnp.mean(optax.sigmoid_binary_cross_entropy(out.q_continue, target))
             loss += a.q_continue_weight * metrics["q_continue_loss"]
         # Of the puzzles that end in this update: taken where the Q head believes it is right, so biased
-        # upwards against held-out puzzles, which all get every segment (§2.5). Not a number where none ends.
+        # upwards against held-out puzzles, which all get every segment (§2.5). Not a number where none ends,
+        # in an update or in one of its micro-batches, over which they are averaged.
         counted = after.halted & graded
         ended = {
             "accuracy": share,
@@ -223,9 +230,10 @@ class Puzzle:
 
     def _judge(self, logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, ...]:
         """Of each sequence: mean cross entropy, all right, share right [B]; and whether anything is asked."""
+        labels = labels.astype(jnp.int32)  # of which -1, where nothing is ignored, is none
         asked = labels != self._ignored
         n = jnp.maximum(jnp.sum(asked, axis=-1), 1)
-        entropy = LOSSES[self.act.loss](logits, labels.astype(jnp.int32))
+        entropy = LOSSES[self.act.loss](logits, labels)
         right = asked & (jnp.argmax(logits, axis=-1) == labels)
         share = jnp.sum(right, axis=-1) / n
         correct = jnp.all(right == asked, axis=-1)
@@ -254,6 +262,8 @@ class Puzzle:
         """Both splits; where a dry run finds no data, one empty puzzle of the config's size."""
         path, c = Path(self.data.path), self.model.config
         if dry and not path.exists():
+            told = f"no data at {path}: samples, the table's rows, and steps given in epochs are unknown"
+            print(told, file=sys.stderr)
             return (placeholder(c.vocabulary, c.sequence),) * 2
         if not self.data.path or not path.is_dir():
             raise RequestError(
@@ -271,8 +281,8 @@ class Puzzle:
     def _index(self, key: jax.Array, rows: Rows, step: jax.Array) -> jax.Array:
         """Examples [B] of `step`: in every epoch all groups in a new order, a random puzzle of each (§4.2).
 
-        A puzzle's examples are all of them part of an epoch, as in the original, but each is that of a
-        puzzle of the group drawn anew.
+        An epoch has as many examples of a group as its puzzles have in the mean. The original takes all those
+        of one puzzle; here each is that of a puzzle drawn anew.
         """
         order_key, choice_key = jax.random.split(jax.random.fold_in(key, TRAIN_STREAM))
         count = len(rows.group)
@@ -291,11 +301,12 @@ class Puzzle:
         index = self._index(key, rows, step)
         return jax.tree.map(lambda a: a[index], examples)
 
-    def _draw_on_host(self, key: jax.Array, rows: Rows, examples: Examples, step: int) -> Examples:
+    def _draw_on_host(self, examples: Examples, step: int) -> Examples:
         """The same examples, of data that the device has no room for."""
         with jax.ensure_compile_time_eval():  # the loop asks for the first batch's shapes under a trace
-            index = np.asarray(self._host_index(key, rows, step))
-        return jax.tree.map(lambda a: jax.device_put(a[index], sharding.over_batch(self._mesh)), examples)
+            index = np.asarray(self._host_index(step))
+            chosen = jax.tree.map(lambda a: a[index], examples)
+            return sharding.place(chosen, sharding.over_batch(self._mesh))
 
     # ------------------------------------------------------------ evaluation
 
@@ -322,8 +333,8 @@ class Puzzle:
 
             slots = self._empty(params_, examples)
             _, judged = jax.lax.scan(segment, slots, length=limit)  # [T, 5, B]
-            asked = examples.labels != self._ignored
-            copied = jnp.mean(examples.inputs == examples.labels, axis=-1, where=asked)
+            answers = jax.nn.one_hot(examples.inputs, self.model.config.vocabulary)
+            copied = self._judge(answers, examples.labels)[2]
             stopped = 1 + jnp.argmax(judged[:, 3].at[-1].set(1), axis=0)
             return jnp.sum(judged * real, axis=-1), jnp.sum(stopped * real), jnp.sum(copied * real)
 
@@ -346,8 +357,12 @@ def placeholder(vocabulary: int, sequence: int) -> dataset.PuzzleSet:
 
 
 def examples_of(split: dataset.PuzzleSet, count: int | None = None) -> Examples:
-    """The first `count` examples of a split, or all."""
-    return Examples(split.inputs[:count], split.labels[:count], split.puzzle_of_example[:count])
+    """All examples of a split, or `count` of them, evenly spaced: those of a task stand side by side."""
+    arrays = split.inputs, split.labels, split.puzzle_of_example
+    if count is None:
+        return Examples(*arrays)
+    index = np.arange(count) * len(split.inputs) // count
+    return Examples(*(array[index] for array in arrays))
 
 
 def rows_of(split: dataset.PuzzleSet) -> Rows:
