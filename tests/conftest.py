@@ -19,7 +19,7 @@ else:
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-SLOWEST = ("test_train.py", "test_benchmarks.py", "test_notebook.py", "test_forecast.py", "test_sweep.py")
+SLOWEST = ("test_train.py", "test_puzzle_task.py", "test_forecast.py", "test_hrm_act.py", "test_sweep.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -20,12 +20,14 @@ def run(*command, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_world():
     out = run(sys.executable, "benchmarks/world.py", "--episodes", "2", "--plain", "1", "--rounds", "1")
     for world in ("standard", "published"):
         assert re.search(rf"^{world} +{FIGURE} +{FIGURE} +\d+$", out, re.MULTILINE), out
 
 
+@pytest.mark.slow
 def test_planner_jit():
     out = run(sys.executable, "benchmarks/planner_jit.py", "--episodes", "4")
     for planner in ("NumPy", "jit, cpu, float32", "jit, cpu, float64"):
@@ -78,6 +80,7 @@ def test_startup():
         assert re.search(rf"^{cache}( +{FIGURE}){{5}}$", out, re.MULTILINE), out
 
 
+@pytest.mark.slow
 def test_planner():
     command = (sys.executable, "benchmarks/planner.py", "--episodes", "1", "--plain", "1")
     out = run(*command, PYTHONPATH=str(ROOT))

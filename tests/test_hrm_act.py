@@ -364,7 +364,7 @@ def test_calls_of_the_modules(fields, calls):
     inputs, _, ids, state = _task(config)
     twin.segment(inputs, ids, state)
     assert len(twin.calls) == calls
-    up = tuple(sorted((len(inputs), config.length, 2 * config.inner(config.width))))
+    up = tuple(sorted((len(inputs) * config.length, 2 * config.inner(config.width))))
     assert _dots(config)[up] == calls * config.low_layers  # one such matmul a block
 
 

@@ -63,6 +63,7 @@ def test_cell_is_python(index):
     ast.parse(as_python(cells("code")[index]))
 
 
+@pytest.mark.slow
 def test_every_cell_runs(tmp_path):
     pytest.importorskip("matplotlib")
     script = tmp_path / "notebook.py"

@@ -133,7 +133,7 @@ def checkpoint_steps(workdir):
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
 
 
-@pytest.mark.parametrize("moments", [3])
+@pytest.mark.parametrize("moments", [2])
 def test_killed_at_random_moments_nothing_is_lost(straight, tmp_path, cache, moments):
     """The issue's ten moments are `test_ten_kills`, marked slow."""
     kill_often(tmp_path, cache, moments)
@@ -181,15 +181,15 @@ def test_finished_run_started_again_changes_nothing(straight, cache):
     assert (straight / "metrics.jsonl").read_text() == before
 
 
-def test_eight_devices_and_two_processes_agree_with_one(straight, tmp_path, cache):
-    expected = losses(straight)
-    run(tmp_path / "eight", cache, devices=8)
-    two_processes(tmp_path / "two", cache)
-    for name in ("eight", "two"):
-        got = losses(tmp_path / name)
-        assert got.keys() == expected.keys()
-        for step, loss in expected.items():
-            assert got[step] == pytest.approx(loss, rel=1e-5), (name, step)
+def test_eight_devices_agree_with_one(straight, tmp_path, cache):
+    run(tmp_path, cache, devices=8)
+    assert losses(tmp_path) == pytest.approx(losses(straight), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_one(straight, tmp_path, cache):
+    two_processes(tmp_path, cache)
+    assert losses(tmp_path) == pytest.approx(losses(straight), rel=1e-5)
 
 
 def two_processes(workdir, cache):
@@ -233,6 +233,7 @@ def test_layout_of_the_work_does_not_change_the_result(straight, tmp_path, cache
     assert list(got.values()) == pytest.approx(list(expected.values()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_checkpoint_moves_to_another_number_of_devices(straight, tmp_path, cache):
     process = subprocess.Popen(**command(tmp_path, cache), stdout=subprocess.DEVNULL)
     wait_for_step(process, tmp_path, 11)
@@ -242,6 +243,7 @@ def test_checkpoint_moves_to_another_number_of_devices(straight, tmp_path, cache
     assert list(losses(tmp_path).values()) == pytest.approx(list(losses(straight).values()), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_known(tmp_path, cache):
     """Constant velocity is wrong only at walls: a motion predictor must soon beat it on held-out worlds."""
     run(
@@ -368,6 +370,7 @@ def test_missing_flags_and_stray_words_are_one_line(cache):
     assert "nonsense" in one_line_error(run(None, cache, "--nonsense", code=2))
 
 
+@pytest.mark.slow
 def test_profile_leaves_a_trace(tmp_path, cache):
     run(tmp_path, cache, profile_steps=2)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
