@@ -186,12 +186,15 @@ class Puzzle:
         steps, limit = slots.steps + 1, self.act.segments
         halted = steps >= limit
         if limit > 1:
-            against = out.q_continue if self.model.config.q_continue else 0.0
             explore_key, least_key = jax.random.split(key)
             explore = jax.random.bernoulli(explore_key, self.act.exploration, steps.shape)
             least = jnp.where(explore, jax.random.randint(least_key, steps.shape, 2, limit + 1), 0)
-            halted = (halted | (out.q_halt > against)) & (steps >= least)
+            halted = (halted | self._stops(out)) & (steps >= least)
         return slots._replace(state=out.state, steps=steps, halted=halted)
+
+    def _stops(self, out: hrm_act.Output) -> jax.Array:
+        """Where the Q head would rather stop [B]."""
+        return out.q_halt > (out.q_continue if self.model.config.q_continue else 0.0)
 
     def _graded(self, params: Any, slots: Slots, key: jax.Array) -> tuple[jax.Array, Slots, dict]:
         """One segment: its loss (§2.4), the slots after it, metrics."""
@@ -327,8 +330,7 @@ class Puzzle:
             def segment(slots, _):
                 out = self._think(params_, slots)
                 entropy, correct, share, _ = self._judge(out.logits, slots.examples.labels)
-                against = out.q_continue if self.model.config.q_continue else 0.0
-                judged = entropy, correct, share, out.q_halt > against, (out.q_halt >= 0) == correct
+                judged = entropy, correct, share, self._stops(out), (out.q_halt >= 0) == correct
                 return slots._replace(state=out.state), jnp.stack([x.astype(jnp.float32) for x in judged])
 
             slots = self._empty(params_, examples)
