@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 from ml_collections import ConfigDict
 
 from configs import base
-from hrm_jax import checkpoint, optimizer, train
+from hrm_jax import checkpoint, optimizer, sharding, train
 from hrm_jax.errors import RequestError
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import dataset
@@ -519,14 +520,19 @@ def test_it_learns_what_is_known(folder, mesh):
 # ---------------------------------------------------------------- runs
 
 
-def test_one_and_eight_devices_agree(folder, meshes):
+def test_one_and_eight_devices_agree(folder, mesh, monkeypatch):
+    """The eight share the batch, and pairs of them share every parameter."""
+    monkeypatch.setattr(sharding, "SMALLEST_SHARDED", 1)
+    pairs = jax.make_mesh((4, 2), sharding.BATCH, axis_types=(AxisType.Auto,) * 2)
     runs = {}
-    for n, mesh in meshes.items():
-        task, state, step = make(tiny(folder), mesh)
+    for n, devices in ((1, mesh), (8, pairs)):
+        task, state, step = make(tiny(folder), devices)
         losses = []
         for i in range(6):
             state, scalars = step(state, task.batch(i))
             losses.append(float(scalars["loss"]))
+        if n == 8:
+            assert state.params["low"]["up_kernel"].sharding.spec == PartitionSpec(None, None, "fsdp")
         runs[n] = losses, np.asarray(state.carry.steps), np.asarray(state.carry.state.high)
     assert runs[1][0] == pytest.approx(runs[8][0], rel=1e-5)
     np.testing.assert_array_equal(runs[1][1], runs[8][1])

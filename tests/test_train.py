@@ -218,8 +218,10 @@ def two_processes(workdir, cache):
 
 @pytest.mark.parametrize(
     "options",
-    [{"optimizer__accumulate": 4}, {"devices": 4, "mesh__fsdp": 2, "model__width": 64}],
-    ids=["accumulation", "fsdp"],
+    [
+        pytest.param({"optimizer__accumulate": 4}, id="accumulation"),
+        pytest.param({"devices": 4, "mesh__fsdp": 2, "model__width": 64}, id="fsdp", marks=pytest.mark.slow),
+    ],
 )
 def test_layout_of_the_work_does_not_change_the_result(straight, tmp_path, cache, options):
     reference = straight
