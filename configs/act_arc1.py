@@ -15,12 +15,5 @@ from configs import base
 def get_config():
     """See the module docstring."""
     c = base.get_config()
-    base.puzzle(c, "data/arc1", vocabulary=12, sequence=900)
-    c.steps = 0
-    c.epochs = 100_000
-    c.eval_every = 10_000
-    c.optimizer.weight_decay = 0.1
-    c.optimizer.table_learning_rate = 1e-2
-    c.optimizer.table_weight_decay = 0.1
-    c.data.eval_examples = 4_096  # of some hundred thousand augmented test inputs; `solve` judges them all
+    base.arc(c, "data/arc1")
     return c

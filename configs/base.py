@@ -222,6 +222,18 @@ def puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
     c.model = hrm_act(vocabulary, sequence)
 
 
+def arc(c: ConfigDict, data: str) -> None:
+    """HRM-ACT's published settings of ARC-AGI-1 and -2."""
+    puzzle(c, data, vocabulary=12, sequence=900)
+    c.steps = 0
+    c.epochs = 100_000
+    c.eval_every = 10_000
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_learning_rate = 1e-2
+    c.optimizer.table_weight_decay = 0.1
+    c.data.eval_examples = 4_096  # of some hundred thousand augmented test inputs; `solve` judges them all
+
+
 def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
     """The model group of HRM-ACT; defaults are the published 27 million parameters."""
     m = ConfigDict()

@@ -298,7 +298,7 @@ def build_report(
         "versions": provenance.versions(),
         "commit": provenance.commit(),
         "models": {name: rivals[name].about | _summary(result) for name, result in results.items()},
-        "pairs": _pairs(outcomes),
+        "pairs": statistics.pairs({name: _solved(of_model) for name, of_model in outcomes.items()}),
         **_groups(outcomes, rivals),
     }
 
@@ -319,6 +319,11 @@ def _summary(result: episode.Result) -> dict:
     }
 
 
+def _solved(outcomes: str) -> np.ndarray:
+    """Which episodes [N] were successes."""
+    return np.array([outcome == episode.SUCCESS for outcome in outcomes])
+
+
 def _groups(outcomes: dict[str, str], rivals: dict[str, Rival]) -> dict[str, Any]:
     """Models trained several times, as one: their spread over training seeds, and tests between groups."""
     members: dict[str, list[str]] = {}
@@ -326,8 +331,7 @@ def _groups(outcomes: dict[str, str], rivals: dict[str, Rival]) -> dict[str, Any
         if "group" in rival.about:
             members.setdefault(rival.about["group"], []).append(name)
     solved = {
-        group: np.array([[o == episode.SUCCESS for o in outcomes[name]] for name in names], int)
-        for group, names in members.items()
+        group: np.array([_solved(outcomes[name]) for name in names], int) for group, names in members.items()
     }
     rates = {group: rows.mean(axis=1).tolist() for group, rows in solved.items()}
     summaries = {
@@ -347,22 +351,6 @@ def _groups(outcomes: dict[str, str], rivals: dict[str, Rival]) -> dict[str, Any
         if len(solved[a]) == len(solved[b])
     ]
     return {"groups": summaries, "group_pairs": pairs} if summaries else {}
-
-
-def _pairs(outcomes: dict[str, str]) -> list[dict]:
-    """Every pair of models, with p-values alone and held together."""
-    pairs = [_pair(a, b, outcomes) for a, b in itertools.combinations(outcomes, 2)]
-    adjusted = statistics.holm([pair["p_value"] for pair in pairs])
-    return [{**pair, "p_holm": p} for pair, p in zip(pairs, adjusted, strict=True)]
-
-
-def _pair(a: str, b: str, outcomes: dict[str, str]) -> dict:
-    """Exact McNemar test on the episodes that only one of two models solved."""
-    solved = [(x == episode.SUCCESS, y == episode.SUCCESS)
-              for x, y in zip(outcomes[a], outcomes[b], strict=True)]  # fmt: skip
-    a_only, b_only = solved.count((True, False)), solved.count((False, True))
-    p_value = statistics.mcnemar(a_only, b_only)
-    return {"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value}
 
 
 def _write(out: Path, report: dict) -> None:

@@ -48,18 +48,19 @@ def export_model(
     """
     from hrm_jax import checkpoint
     from hrm_jax.tasks import TASKS
+    from hrm_jax.tasks.base import split
 
     config = checkpoint.read_config(workdir)
     _apply(config, settings)
     step, params = checkpoint.restore_params(workdir, which, averaged)
-    description = TASKS[config["task"]].describe(config)
+    task = TASKS[config["task"]]
+    description = task.describe(config)
     if "plan" in description:
         from hrm_jax.planning.diffusion import check_plan
 
         check_plan(description)
     write_model(out, params, {**description, "step": step, "config": config})
-    task = TASKS[config["task"]]
-    trained = {name: group for name, group in params.items() if name not in (*task.fixed, task.table)}
+    trained, _ = split(task, params)
     count = sum(leaf.size for leaf in flatten(trained).values())
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
 

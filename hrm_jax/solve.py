@@ -14,7 +14,6 @@ not examples. Of ARC the two tries of all test inputs are voted for (hrm_jax/puz
 
 import argparse
 import functools
-import itertools
 import json
 import sys
 import time
@@ -426,7 +425,7 @@ def build_report(
             | ({"voting": _voting(votes[name])} if tasks else {})
             for name, result in results.items()
         },
-        "pairs": _pairs(solved),
+        "pairs": statistics.pairs(solved),
     }
 
 
@@ -477,17 +476,6 @@ def _voting(votes: voting.Votes) -> dict[str, Any]:
             "outcomes": _letters(np.array(right)),
         }
     return scores
-
-
-def _pairs(solved: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """Exact McNemar tests of all pairs, on the groups [G] of which one model solved more than the other."""
-    pairs = []
-    for a, b in itertools.combinations(solved, 2):
-        a_only, b_only = int((solved[a] > solved[b]).sum()), int((solved[a] < solved[b]).sum())
-        p_value = statistics.mcnemar(a_only, b_only)
-        pairs.append({"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value})
-    adjusted = statistics.holm([pair["p_value"] for pair in pairs])
-    return [{**pair, "p_holm": p} for pair, p in zip(pairs, adjusted, strict=True)]
 
 
 # ---------------------------------------------------------------- the tables

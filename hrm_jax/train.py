@@ -25,7 +25,7 @@ from ml_collections import ConfigDict, config_flags
 from hrm_jax import allocator, checkpoint, command_line, cost, metrics, optimizer, sharding
 from hrm_jax.errors import RequestError, exit_on_request_error
 from hrm_jax.tasks import TASKS
-from hrm_jax.tasks.base import Batch, Task
+from hrm_jax.tasks.base import Batch, Task, split
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True
@@ -172,12 +172,6 @@ def state_maker(config: ConfigDict, task: Task, tx: optax.GradientTransformation
     of_slots = jax.tree.map(lambda _: sharding.over_batch(mesh), shapes.carry)
     shardings = sharding.of_state(mesh, shapes).replace(carry=of_slots)
     return jax.jit(init, out_shardings=shardings), cost.shapes(shapes, shardings)
-
-
-def split(task: Task, params: Any) -> tuple[Any, Any]:
-    """Parameters that gradient descent trains, and the others: what is fixed, and a table."""
-    apart = {name: params[name] for name in (*task.fixed, *filter(None, [task.table])) if name in params}
-    return {name: group for name, group in params.items() if name not in apart}, apart
 
 
 def make_step(

@@ -1,7 +1,9 @@
 """Intervals, paired tests and error quantiles."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,6 +63,20 @@ def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
     from scipy.stats import ttest_ind  # slow to import: only when a report is written
 
     return float(ttest_ind(a, b, equal_var=False).pvalue)
+
+
+def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """McNemar's test of every two models on the trials [N] of which one solved more than the other.
+
+    `p_value` is that of a pair alone, `p_holm` that of all pairs held together.
+    """
+    tested = []
+    for a, b in itertools.combinations(solved, 2):
+        a_only, b_only = int((solved[a] > solved[b]).sum()), int((solved[a] < solved[b]).sum())
+        p_value = mcnemar(a_only, b_only)
+        tested.append({"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value})
+    adjusted = holm([pair["p_value"] for pair in tested])
+    return [{**pair, "p_holm": p} for pair, p in zip(tested, adjusted, strict=True)]
 
 
 class ErrorCounts:

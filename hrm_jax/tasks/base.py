@@ -45,3 +45,9 @@ class Task(Protocol):
 
     def evaluate(self, params: Params) -> dict[str, jax.Array]:
         """Open-loop metrics on held-out data; "eval/loss" decides which checkpoint is best."""
+
+
+def split(task: Task | type[Task], params: Params) -> tuple[Params, Params]:
+    """Parameters that gradient descent trains, and the others: what is fixed, and a table."""
+    apart = {name: params[name] for name in (*task.fixed, *filter(None, [task.table])) if name in params}
+    return {name: group for name, group in params.items() if name not in apart}, apart
