@@ -90,8 +90,9 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     import numpy as np
 
     from configs import base
-    from hrm_jax import interop, sharding, train
+    from hrm_jax import interop, train
     from hrm_jax.puzzles import dataset
+    from hrm_jax.training import sharding
 
     mesh, config = sharding.make_mesh(), base.get_config()
     with tempfile.TemporaryDirectory() as folder:

@@ -11,10 +11,14 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from hrm_jax import allocator, evaluate, on_device, rivals  # noqa: E402
-from hrm_jax.planning import drawing, episode  # noqa: E402
-from hrm_jax.planning.protocols import PROTOCOLS  # noqa: E402
-from hrm_jax.planning.world import WORLDS  # noqa: E402
+from hrm_jax import evaluate
+from hrm_jax.console import memory as allocator
+from hrm_jax.judging import entrants as rivals
+from hrm_jax.judging import on_device  # noqa: E402
+from hrm_jax.referee import drawing
+from hrm_jax.referee.cells import episode  # noqa: E402
+from hrm_jax.referee.cells.protocols import PROTOCOLS  # noqa: E402
+from hrm_jax.referee.world import WORLDS  # noqa: E402
 
 STANDARD = PROTOCOLS["standard"]
 

@@ -177,7 +177,8 @@ def step_rate(options: argparse.Namespace) -> dict:
     """The training step of one variant, as `hrm_jax.train` runs it: batch made on the device, then update."""
     import jax
 
-    from hrm_jax import cost, sharding, train
+    from hrm_jax import train
+    from hrm_jax.training import cost, sharding
 
     config = configured(options)
     mesh = sharding.make_mesh()
@@ -215,7 +216,7 @@ def step_rate(options: argparse.Namespace) -> dict:
 
 def configured(options: argparse.Namespace, **overrides):
     """The config of a variant."""
-    from hrm_jax import command_line
+    from hrm_jax.training import command_line
 
     sys.path.insert(0, str(ROOT))
     study = STUDIES[options.config]
@@ -252,7 +253,8 @@ def useful_flops(options: argparse.Namespace) -> int:
     """Matmul FLOPs of a step without what padding and recomputation add to them."""
     import jax
 
-    from hrm_jax import cost, sharding, train
+    from hrm_jax import train
+    from hrm_jax.training import cost, sharding
 
     plain = {"model.dtype": "float32", "model.remat": False}
     if options.config == "act_maze":

@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from hrm_jax.gridworld import planner  # noqa: E402
-from hrm_jax.planning import space_time_astar  # noqa: E402
+from hrm_jax.referee.cells import space_time_astar  # noqa: E402
 
 SIZE, STATIC, HORIZON, CLEARANCE = 20, 12, 20, 1.0
 OBSTACLES = (6, 30)

@@ -17,19 +17,21 @@ import numpy as np
 import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from hrm_jax import allocator  # noqa: E402
+from hrm_jax.artefacts import model_file
+from hrm_jax.console import memory as allocator  # noqa: E402
 
 allocator.keep_freed_memory()
 import jax  # noqa: E402
 
 from benchmarks import peers  # noqa: E402
 from configs import diffusion as variants  # noqa: E402
-from hrm_jax import backend, export  # noqa: E402
-from hrm_jax.models import diffusion  # noqa: E402
-from hrm_jax.planning import drawing, path_episode  # noqa: E402
-from hrm_jax.planning.diffusion import BLOCK, DiffusionPlanner  # noqa: E402
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS  # noqa: E402
-from hrm_jax.planning.world import WORLDS  # noqa: E402
+from hrm_jax.judging import backend  # noqa: E402
+from hrm_jax.models.denoisers import networks as diffusion  # noqa: E402
+from hrm_jax.referee import drawing  # noqa: E402
+from hrm_jax.referee.paths import episode as path_episode  # noqa: E402
+from hrm_jax.referee.paths.denoising import BLOCK, DiffusionPlanner  # noqa: E402
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS  # noqa: E402
+from hrm_jax.referee.world import WORLDS  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "diffusion_v2.npz"
 STEPS, SAMPLES = 100, 10  # of the published sampler
@@ -62,7 +64,7 @@ def one_call(episodes: int, width: int, steps: int) -> float:
     config = variants.get_config("once").to_dict()
     config["model"]["width"], config["plan"]["steps"] = width, steps
     model = diffusion.build(config["model"])
-    params = export.flatten(diffusion.initial(model, jax.random.key(0)))
+    params = model_file.flatten(diffusion.initial(model, jax.random.key(0)))
     described = {"model": diffusion.describe(model), "plan": config["plan"]}
     sampler = backend.JaxSampler(described, params)
     seen = []

@@ -65,7 +65,9 @@ def child() -> None:
     sys.path.insert(0, str(ROOT))
     import jax
 
-    from hrm_jax import allocator, command_line, sharding, train
+    from hrm_jax import train
+    from hrm_jax.console import memory as allocator
+    from hrm_jax.training import command_line, sharding
 
     allocator.keep_freed_memory()
     clock.append(time.time())

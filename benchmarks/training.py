@@ -129,7 +129,7 @@ def contend(pipe, who: str, name: str, width: int, options: argparse.Namespace) 
 
 def prepare_process(threads: int) -> None:
     """What must be settled before any thread starts; the same for both sides."""
-    from hrm_jax import allocator
+    from hrm_jax.console import memory as allocator
 
     allocator.keep_freed_memory()
     if hasattr(os, "sched_setaffinity"):  # jax starts a thread a core
@@ -173,8 +173,9 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     """The same with the loop's own jitted step."""
     import jax
 
-    from hrm_jax import interop, sharding, train
+    from hrm_jax import interop, train
     from hrm_jax.gridworld.types import Windows
+    from hrm_jax.training import sharding
 
     fields, params = interop.convert({k: v.numpy() for k, v in model.state_dict().items()}, HEADS, K_STEP)
     config = configured(fields, options)

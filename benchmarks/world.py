@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of each; the median counts")
     options = parser.parse_args()
 
-    from hrm_jax import allocator
+    from hrm_jax.console import memory as allocator
 
     allocator.keep_freed_memory()
     print(f"{options.episodes} episodes a call, load average {os.getloadavg()[0]:.2f}")

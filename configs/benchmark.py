@@ -14,7 +14,7 @@ About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the lear
 
 from configs import base
 
-# The worlds of hrm_jax.planning.world.WORLDS, as they differ from `standard`.
+# The worlds of hrm_jax.referee.world.WORLDS, as they differ from `standard`.
 WORLDS = {
     "standard": {},
     "dense": dict(n_obstacles=20, speed=1.2),

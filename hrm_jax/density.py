@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hrm_jax import evaluate, files, rivals
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error
-from hrm_jax.planning import drawing
-from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.planning.world import WORLDS, World
+from hrm_jax import evaluate
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.judging import entrants as rivals
+from hrm_jax.referee import drawing
+from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.world import WORLDS, World
 from hrm_jax.report import main as write_page
 from hrm_jax.report import markdown, rate
 

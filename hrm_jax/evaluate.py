@@ -20,15 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax import allocator, files, provenance
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
-from hrm_jax.planning import drawing, episode, path_episode, recording, statistics, world
-from hrm_jax.planning.path_planners import ALWAYS
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.planning.protocols import PROTOCOLS, Protocol
-from hrm_jax.planning.world import WORLDS, Scenarios, World
-from hrm_jax.report import fault_note, groups, interval, markdown
-from hrm_jax.rivals import (
+from hrm_jax.artefacts import files, provenance
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.console import memory as allocator
+from hrm_jax.judging import recording, statistics
+from hrm_jax.judging.entrants import (
     BACKENDS,
     PATH_PLANNERS,
     PREDICTORS,
@@ -38,6 +34,14 @@ from hrm_jax.rivals import (
     make_rival,
     referee,
 )
+from hrm_jax.referee import drawing, world
+from hrm_jax.referee.cells import episode
+from hrm_jax.referee.cells.protocols import PROTOCOLS, Protocol
+from hrm_jax.referee.paths import episode as path_episode
+from hrm_jax.referee.paths.planners import ALWAYS
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.world import WORLDS, Scenarios, World
+from hrm_jax.report import fault_note, groups, interval, markdown
 
 ALL_PROTOCOLS = PROTOCOLS | PATH_PROTOCOLS
 BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)

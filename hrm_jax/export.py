@@ -5,37 +5,17 @@ python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds l
 """
 
 import argparse
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from absl import logging
-from flax.traverse_util import flatten_dict
 
-from hrm_jax import files, provenance
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.artefacts import files, model_file
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
 
 SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
-
-
-def flatten(params: Any) -> dict[str, np.ndarray]:
-    """A parameter tree as {"group/leaf": array}."""
-    return {name: np.asarray(leaf) for name, leaf in flatten_dict(params, sep="/").items()}
-
-
-def write_model(out: pathlib.Path, params: Any, config: dict[str, Any]) -> None:
-    """Write `params` and `config` (model, world, history, …) as a self-describing `model.npz`."""
-    config = {
-        "format": "hrm_jax/1",
-        **config,
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-    }
-    arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
-    with files.written_whole(out, "wb") as file:
-        np.savez(file, config=np.array(json.dumps(config)), **arrays)
 
 
 def export_model(
@@ -46,9 +26,9 @@ def export_model(
     `averaged`: the moving average, where the run kept one; False: the parameters as they are.
     `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
     """
-    from hrm_jax import checkpoint
     from hrm_jax.tasks import TASKS
     from hrm_jax.tasks.base import split
+    from hrm_jax.training import checkpoint
 
     config = checkpoint.read_config(workdir)
     _apply(config, settings)
@@ -56,12 +36,12 @@ def export_model(
     task = TASKS[config["task"]]
     description = task.describe(config)
     if "plan" in description:
-        from hrm_jax.planning.diffusion import check_plan
+        from hrm_jax.referee.paths.denoising import check_plan
 
         check_plan(description)
-    write_model(out, params, {**description, "step": step, "config": config})
+    model_file.write(out, params, {**description, "step": step, "config": config})
     trained, _ = split(task, params)
-    count = sum(leaf.size for leaf in flatten(trained).values())
+    count = sum(leaf.size for leaf in model_file.flatten(trained).values())
     return f"{out}: {description['model']['name']}, {count:,} parameters, step {step:,} of {workdir}"
 
 
@@ -85,10 +65,10 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     """Write `episodes` held-out worlds, drawn by the simulator of the run, as `scenarios.npz`."""
     import jax
 
-    from hrm_jax import checkpoint
     from hrm_jax.gridworld import maps, rollout
     from hrm_jax.gridworld.types import WorldConfig
-    from hrm_jax.planning import drawing, world
+    from hrm_jax.referee import drawing, world
+    from hrm_jax.training import checkpoint
 
     if episodes < 1:
         raise RequestError(f"--episodes {episodes}: at least 1")

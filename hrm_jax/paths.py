@@ -24,12 +24,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax import files
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error
-from hrm_jax.planning import drawing, dynamics, expert
-from hrm_jax.planning.path_planners import published_future, stretched
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths.planners import published_future, stretched
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.world import WORLDS
 
 FIRST = 1_000_000  # id of the first world: far from those that judge
 CHUNK = 250  # worlds between two saves

@@ -16,9 +16,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hrm_jax import files
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
-from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.referee.cells.protocols import PROTOCOLS
 from hrm_jax.reporting import figures, inputs, page, puzzle_results, puzzle_traces, traces
 from hrm_jax.reporting.inputs import PUZZLES, Report
 

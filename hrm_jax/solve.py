@@ -24,9 +24,10 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax import allocator, files, provenance
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error
-from hrm_jax.planning import networks, statistics
+from hrm_jax.artefacts import files, model_file, provenance
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.console import memory as allocator
+from hrm_jax.judging import statistics
 from hrm_jax.puzzles import dataset as datasets
 from hrm_jax.puzzles import scoring, voting
 from hrm_jax.puzzles.dataset import PuzzleSet
@@ -146,7 +147,7 @@ class Model:
     @classmethod
     def load(cls, path: Path, puzzles: PuzzleSet) -> "Model":
         """Read it; a `RequestError` says why it cannot be asked about these puzzles."""
-        model = cls(path, *networks.read_model(path, known=("hrm_act",)))
+        model = cls(path, *model_file.read(path, known=("hrm_act",)))
         model.check(puzzles)
         return model
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from hrm_jax import files
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
 
 BASELINES = ("kalman", "reflection", "constant_velocity", "frozen", "blind", "oracle")
 

@@ -22,10 +22,11 @@ from flax import struct
 from jax.sharding import Mesh
 from ml_collections import ConfigDict, config_flags
 
-from hrm_jax import allocator, checkpoint, command_line, cost, metrics, optimizer, sharding
-from hrm_jax.errors import RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
+from hrm_jax.console import memory as allocator
 from hrm_jax.tasks import TASKS
 from hrm_jax.tasks.base import Batch, Task, split
+from hrm_jax.training import checkpoint, command_line, cost, metrics, optimizer, sharding
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True

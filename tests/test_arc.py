@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import arc, dataset, voting
 

@@ -9,12 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-from hrm_jax import cost, models, optimizer, train
-from hrm_jax.errors import RequestError
+from hrm_jax import train
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld.types import WorldConfig
-from hrm_jax.models.diffusion import DENOISERS
-from hrm_jax.optimizer import OptimizerConfig
+from hrm_jax.models import predictors as models
+from hrm_jax.models.denoisers.networks import DENOISERS
 from hrm_jax.tasks import TASKS, diffusion, forecast, prediction
+from hrm_jax.training import cost, optimizer
+from hrm_jax.training.optimizer import OptimizerConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -288,7 +290,7 @@ def test_the_repaired_port_has_the_compute_of_the_port():
 
 
 def test_the_published_denoisers_have_the_published_faults():
-    from hrm_jax.models.diffusion import PUBLISHED as faults
+    from hrm_jax.models.denoisers.networks import PUBLISHED as faults
 
     for name in DENOISED:
         config, condition = _config(name), "published" if name == "diffusion_v2" else "full"

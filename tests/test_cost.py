@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from hrm_jax import cost, models
+from hrm_jax.models import predictors as models
+from hrm_jax.training import cost
 
 
 def _flops(f, *shapes):

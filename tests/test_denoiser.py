@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import export
-from hrm_jax.errors import RequestError
-from hrm_jax.models import diffusion
-from hrm_jax.planning import denoiser
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models.denoisers import networks as diffusion
+from hrm_jax.referee.inference import denoiser
 
 V2 = {"name": "path_unet", **diffusion.PUBLISHED}
 SMALL = {"width": 16, "groups": 4, "heads": 2, "size": 16, "points": 12}
@@ -134,7 +134,9 @@ def _gradients(model, batch=2):
 
 def _dead(params):
     return {
-        name: int((np.asarray(a) == 0).sum()) for name, a in export.flatten(params).items() if (a == 0).any()
+        name: int((np.asarray(a) == 0).sum())
+        for name, a in model_file.flatten(params).items()
+        if (a == 0).any()
     }
 
 
@@ -195,7 +197,7 @@ def test_numpy_equals_jax(case):
     model = diffusion.build(CASES[case])
     params, (maps, ends, x, t) = _params(model), _inputs(model, batch=19)  # more than two blocks
     y, code = (np.asarray(a) for a in _pass(model)(params, maps, ends, x, t))
-    twin = _twin(model, export.flatten(params))
+    twin = _twin(model, model_file.flatten(params))
     ours = twin.encode(maps, ends)
     assert ours.dtype == np.float32 and twin.parameters == _count(model)
     np.testing.assert_allclose(ours, code, atol=1e-5 * np.abs(code).max())
@@ -204,7 +206,7 @@ def test_numpy_equals_jax(case):
 
 def test_the_twin_refuses_what_does_not_fit():
     model = diffusion.build(CASES["v2 full"])
-    params, config = export.flatten(_params(model)), {"model": diffusion.describe(model)}
+    params, config = model_file.flatten(_params(model)), {"model": diffusion.describe(model)}
     whole = denoiser.Denoiser(config, params)
     assert whole.model["width"] == SMALL["width"]
     for name in ("middle1/code_kernel", "time/linear2_bias", "attention2/qkv_kernel", "map/conv1_kernel"):

@@ -8,16 +8,28 @@ import numpy as np
 import pytest
 
 from configs import base
-from hrm_jax import export
-from hrm_jax.backend import JaxSampler
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import raster
-from hrm_jax.models import diffusion as denoisers
-from hrm_jax.planning import conditions, diffusion, drawing, path_episode, refinement, space_time_field
-from hrm_jax.planning.diffusion import DiffusionPlanner, NumpySampler
-from hrm_jax.planning.path_planners import Planned, View, line
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.judging.backend import JaxSampler
+from hrm_jax.models.denoisers import networks as denoisers
+from hrm_jax.referee import conditions, drawing
+from hrm_jax.referee.paths import (
+    denoising as diffusion,
+)
+from hrm_jax.referee.paths import (
+    episode as path_episode,
+)
+from hrm_jax.referee.paths import (
+    field as space_time_field,
+)
+from hrm_jax.referee.paths import (
+    refinement,
+)
+from hrm_jax.referee.paths.denoising import DiffusionPlanner, NumpySampler
+from hrm_jax.referee.paths.planners import Planned, View, line
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.world import WORLDS
 
 SIZE, POINTS, OBSTACLES, HISTORY = 16, 12, 3, 4
 RULES = dataclasses.replace(PATH_PROTOCOLS["paths"], points=POINTS)
@@ -46,7 +58,7 @@ def _params(config, seed=0):
         fan_in = np.prod(shape.shape[:-1]) if len(shape.shape) > 1 else 4
         return (rng.standard_normal(shape.shape) / np.sqrt(fan_in)).astype(np.float32)
 
-    return export.flatten(jax.tree.map(leaf, shapes))
+    return model_file.flatten(jax.tree.map(leaf, shapes))
 
 
 def _view(episodes=5, time=0, seed=0, obstacles=OBSTACLES):

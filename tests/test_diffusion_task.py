@@ -13,13 +13,13 @@ import optax
 import pytest
 
 from configs import base
-from hrm_jax import sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import raster
-from hrm_jax.models import sampling
-from hrm_jax.planning import conditions
+from hrm_jax.models.denoisers import sampling
+from hrm_jax.referee import conditions
 from hrm_jax.tasks import diffusion
 from hrm_jax.tasks.diffusion import Diffusion, Examples
+from hrm_jax.training import sharding
 
 SIZE, POINTS, OBSTACLES = 16, 16, 3
 ALL = ("occupancy", "static", "obstacles", "velocity", "forecast")

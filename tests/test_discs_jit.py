@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import export, on_device
-from hrm_jax.errors import RequestError
+from hrm_jax import export
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
 from hrm_jax.gridworld.types import Obstacles, WorldConfig
-from hrm_jax.planning import drawing as numpy_drawing
-from hrm_jax.planning import dynamics as numpy_dynamics
-from hrm_jax.planning import world as numpy_world
+from hrm_jax.judging import on_device
+from hrm_jax.referee import drawing as numpy_drawing
+from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.referee import world as numpy_world
 
 DISCS = WorldConfig(**benchmark.get_config("discs,lstm").data.world)
 MAPS = 500

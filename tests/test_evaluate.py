@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import evaluate, export, models
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import drawing, networks, world
-from hrm_jax.planning.world import WORLDS, World
+from hrm_jax import evaluate
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import predictors as models
+from hrm_jax.referee import drawing, world
+from hrm_jax.referee.inference import networks
+from hrm_jax.referee.world import WORLDS, World
 from hrm_jax.tasks.forecast import Forecast
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -274,7 +277,7 @@ def test_a_model_plays_alike_on_every_backend(tmp_path):
     context = models.Context(*(np.zeros(s, np.float32) for s in ((1, 12, 10), (1, 10, 2), (1, 20, 20))))
     params = model.init(jax.random.key(0), np.zeros((1, 12, 10, 2), np.float32), None, context)["params"]
     params["head"]["bias"] += 0.05
-    export.write_model(tmp_path / "m.npz", params, {**description, "step": 0, "config": config})
+    model_file.write(tmp_path / "m.npz", params, {**description, "step": 0, "config": config})
     outcomes = {}
     for backend in ("numpy", "jax", "jit"):
         out = tmp_path / f"{backend}.json"

@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 from configs import base, benchmark
-from hrm_jax import evaluate, export, models
-from hrm_jax.errors import RequestError
-from hrm_jax.models import diffusion
-from hrm_jax.planning import drawing, expert, path_episode, statistics, world
-from hrm_jax.planning.path_planners import ALWAYS, PLANNERS
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS
+from hrm_jax import evaluate
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import statistics
+from hrm_jax.models import predictors as models
+from hrm_jax.models.denoisers import networks as diffusion
+from hrm_jax.referee import drawing, world
+from hrm_jax.referee.paths import episode as path_episode
+from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths.planners import ALWAYS, PLANNERS
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.world import WORLDS
 from hrm_jax.reporting import traces
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
@@ -46,7 +51,7 @@ def _denoiser(path, plan=(), **fields):
     c.plan.update({"steps": 2, "samples": 2, "refine": 10, **dict(plan)})
     model = diffusion.build(c.model.to_dict())
     params = _drawn(functools.partial(diffusion.initial, model))
-    export.write_model(path, params, {**Diffusion.describe(c.to_dict()), "config": c.to_dict()})
+    model_file.write(path, params, {**Diffusion.describe(c.to_dict()), "config": c.to_dict()})
 
 
 def _lstm(path, size):
@@ -57,7 +62,7 @@ def _lstm(path, size):
     model = models.build(described["model"])
     context = models.Context(*(np.zeros(s, np.float32) for s in ((1, 6, 4), (1, 4, 2), (1, 20, 20))))
     params = _drawn(lambda key: model.init(key, np.zeros((1, 6, 4, 2), np.float32), None, context)["params"])
-    export.write_model(path, params, {**described, "history": 10, "step": 0, "config": config})
+    model_file.write(path, params, {**described, "history": 10, "step": 0, "config": config})
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import drawing, dynamics, expert, path_episode
-from hrm_jax.planning.path_planners import PLANNERS, published_future
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee.paths import episode as path_episode
+from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths.planners import PLANNERS, published_future
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.world import WORLDS
 
 PUBLISHED = PATH_PROTOCOLS["diffusion/2025-12"]
 

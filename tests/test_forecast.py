@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from configs import base, benchmark
-from hrm_jax import sharding, train
-from hrm_jax.errors import RequestError
-from hrm_jax.planning.world import WORLDS
+from hrm_jax import train
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee.world import WORLDS
 from hrm_jax.tasks.forecast import DISCOUNT, MARGIN, Forecast
+from hrm_jax.training import sharding
 
 
 def _config(**fields):

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from hrm_jax import sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
 from hrm_jax.gridworld.types import Obstacles, WorldConfig
-from hrm_jax.planning import dynamics as numpy_dynamics
+from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.training import sharding
 
 STANDARD = WorldConfig()
 PUBLISHED = WorldConfig(n_static=20, distinct_static=False, connected=False, safe_start=False)

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import baselines, planner
 from hrm_jax.gridworld.types import Seen, WorldConfig
-from hrm_jax.planning import baselines as numpy_baselines
-from hrm_jax.planning import space_time_astar
-from hrm_jax.planning.observation import Observation
-from hrm_jax.planning.world import World
+from hrm_jax.referee import baselines as numpy_baselines
+from hrm_jax.referee.cells import space_time_astar
+from hrm_jax.referee.inference.observation import Observation
+from hrm_jax.referee.world import World
 
 try:
     enable_x64 = jax.enable_x64

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hrm_jax import cost, interop
-from hrm_jax.errors import RequestError
+from hrm_jax import interop
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import hrm_act, losses
 from hrm_jax.models.hrm_act import HRMACTConfig
+from hrm_jax.training import cost
 
 SMALL = dict(
     vocabulary=7, sequence=9, width=16, heads=2, low_layers=2, high_layers=2, puzzle_width=16, expansion=2.6,

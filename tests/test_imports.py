@@ -7,13 +7,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hrm_jax"
-LEAVES = {
-    "errors",
-    "files",
-    "provenance",
-    "allocator",
-}  # anyone may import them; they import none of ours but errors
-WORLDS = {"gridworld", "models", "puzzles", "planning"}
+LEAVES = {"artefacts", "console"}  # anyone may import them
+ROOMS = {"gridworld", "models", "puzzles", "referee"}  # what is trained and judged; none knows another
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 
 
@@ -52,65 +47,43 @@ def _files(part):
 
 
 def test_the_reader_of_imports_reads():
-    assert "planning" in _ours(PACKAGE / "evaluate.py")
+    assert "referee" in _ours(PACKAGE / "evaluate.py")
     assert "models" in _ours(PACKAGE / "tasks" / "prediction.py")
-    assert "scipy.special.erf" in _imports(PACKAGE / "planning" / "networks.py")
-    assert "scipy.special.erf" not in _imports(PACKAGE / "planning" / "networks.py", nested=False)
+    networks = PACKAGE / "referee" / "inference" / "networks.py"
+    assert "scipy.special.erf" in _imports(networks)
+    assert "scipy.special.erf" not in _imports(networks, nested=False)
 
 
 @pytest.mark.parametrize("part", sorted(LEAVES))
-def test_leaves_import_nothing_of_ours_but_errors(part):
-    assert _ours(PACKAGE / f"{part}.py") <= {"errors"} - {part}
+def test_leaves_import_nothing_of_ours_but_one_another(part):
+    for path in _files(part):
+        assert _ours(path) <= LEAVES, path
 
 
-@pytest.mark.parametrize("part", [p for p in sorted(WORLDS) if (PACKAGE / p).is_dir()])
-def test_worlds_never_import_one_another_nor_what_is_above_them(part):
+@pytest.mark.parametrize("part", sorted(ROOMS))
+def test_rooms_never_import_one_another_nor_what_is_above_them(part):
     for path in _files(part):
         assert _ours(path) <= LEAVES | {part}, path
 
 
 def test_tasks_import_only_what_is_below_them():
     for path in _files("tasks"):
-        assert _ours(path) <= LEAVES | {"tasks", "gridworld", "models", "puzzles", "metrics", "sharding"}, (
-            path
-        )
+        assert _ours(path) <= LEAVES | {"tasks", "gridworld", "models", "puzzles", "training"}, path
 
 
-def test_the_training_loop_knows_tasks_only():
-    assert "tasks" in _ours(PACKAGE / "train.py")
-    assert not _ours(PACKAGE / "train.py") & (WORLDS | {"evaluate", "export", "interop", "report"})
-
-
-@pytest.mark.parametrize("part", ["metrics", "optimizer", "sharding", "checkpoint", "cost", "command_line"])
-def test_infrastructure_knows_no_task(part):
-    infrastructure = {"metrics", "optimizer", "sharding", "checkpoint", "cost", "command_line"}
-    assert _ours(PACKAGE / f"{part}.py") <= LEAVES | infrastructure
-
-
-def test_evaluate_reaches_planning_and_jax_only_lazily():
-    at_import = _ours(PACKAGE / "evaluate.py", nested=False)
-    assert at_import <= LEAVES | {"planning", "report", "rivals"}
-    assert _ours(PACKAGE / "rivals.py", nested=False) <= LEAVES | {"planning"}
-    assert _ours(PACKAGE / "rivals.py") <= LEAVES | {"planning", "backend", "on_device"}
-    planning = {name for name in _imports(PACKAGE / "report.py") if name.startswith("hrm_jax.planning")}
-    assert all(name.startswith("hrm_jax.planning.protocols") for name in planning)
-
-
-def test_solve_reaches_jax_only_lazily():
-    at_import = LEAVES | {"planning", "puzzles", "report"}
-    assert _ours(PACKAGE / "solve.py", nested=False) <= at_import
-    assert _ours(PACKAGE / "solve.py") <= at_import | {"models"}
-    assert not _needs_at_import(PACKAGE / "solve.py") & ACCELERATED
+def test_training_knows_no_room():
+    for path in _files("training"):
+        assert _ours(path) <= LEAVES | {"training", "tasks"}, path
 
 
 def _needs_at_import(path):
     return {name.split(".")[0] for name in _imports(path, nested=False)}
 
 
-def test_report_reaches_reporting_and_planning_and_never_jax():
-    assert _ours(PACKAGE / "report.py") <= LEAVES | {"planning", "reporting"}
+def test_report_reaches_reporting_and_referee_and_never_jax():
+    assert _ours(PACKAGE / "report.py") <= LEAVES | {"referee", "reporting"}
     for path in _files("reporting"):
-        assert _ours(path) <= LEAVES | {"planning", "reporting"}, path
+        assert _ours(path) <= LEAVES | {"referee", "reporting"}, path
         assert not _needs(path, set()) & ACCELERATED, path
 
 
@@ -131,9 +104,9 @@ def _needs(path, seen):
     return needed
 
 
-def test_planning_and_puzzles_never_need_jax():
+def test_referee_and_puzzles_never_need_jax():
     assert "jax" in _needs(PACKAGE / "tasks" / "prediction.py", set())
-    for path in (*_files("planning"), *_files("puzzles")):
+    for path in (*_files("referee"), *_files("puzzles")):
         assert not _needs(path, set()) & ACCELERATED, path
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrm_jax import export, interop
-from hrm_jax.errors import RequestError, exit_on_request_error
-from hrm_jax.planning import denoiser, networks
+from hrm_jax import interop
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
+from hrm_jax.referee.inference import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("*.npz"))}
@@ -285,12 +286,12 @@ def test_an_import_predicts_what_the_original_does(name, kind, command, tmp_path
 def test_a_conversion_loses_nothing(name, tmp_path):
     state, config = interop.read_state(GOLDEN[name])
     fields, params = interop.convert(state, config.get("heads", 4), config.get("k_step", 2))
-    leaves = export.flatten(params)
+    leaves = model_file.flatten(params)
     assert sum(a.size for a in leaves.values()) == sum(a.size for a in state.values())
     ours = np.sort(np.concatenate([a.ravel() for a in leaves.values()]))
     np.testing.assert_array_equal(ours, np.sort(np.concatenate([a.ravel() for a in state.values()])))
     interop.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", heads=4, k_step=2, history=20)
-    written, back = networks.read_model(tmp_path / "model.npz")
+    written, back = model_file.read(tmp_path / "model.npz", networks.NETWORKS)
     assert back.keys() == leaves.keys() and fields.items() <= written["model"].items()
     for key, leaf in leaves.items():
         np.testing.assert_array_equal(back[key], leaf)
@@ -303,7 +304,7 @@ def test_what_the_file_does_not_say_is_asked_for(command, tmp_path):
     code, _, _ = command(
         "import", tmp_path / "state.npz", "--out", out, "--heads", 8, "--k_step", 3, "--history", 10
     )
-    config, _ = networks.read_model(out)
+    config, _ = model_file.read(out, networks.NETWORKS)
     assert (code, config["model"]["heads"], config["model"]["k_step"], config["history"]) == (0, 8, 3, 10)
     different = networks.load(out).displacement(arrays["in/x"][:, None])[:, 0]
     assert np.abs(different - arrays["out/y"]).max() > 1e-3 * np.abs(arrays["out/y"]).max()
@@ -428,8 +429,8 @@ def test_an_imported_puzzle_network_is_the_original(name, kind, command, tmp_pat
     assert (config["task"], config["segments"], config["source"]) == ("puzzle", 3, source.name)
     whole, _ = interop.read_state(PUZZLES[name])
     _, expected = interop.convert(whole, heads=4, sequence=arrays["in/inputs"].shape[1])
-    expected = export.flatten(expected)
-    back = export.flatten(params)
+    expected = model_file.flatten(expected)
+    back = model_file.flatten(params)
     assert back.keys() == expected.keys()
     for leaf, value in expected.items():
         np.testing.assert_allclose(back[leaf], value, rtol=0.005 if "bfloat16" in kind else 0, atol=0)

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import models
-from hrm_jax.errors import RequestError
-from hrm_jax.models import hrm, layers
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import layers
+from hrm_jax.models import predictors as models
+from hrm_jax.models.predictors import hrm
 
 # ---------------------------------------------------------------- the specification, in float64
 

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import export, on_device
+from hrm_jax import export
 from hrm_jax.gridworld import closed_loop, drawing, maps, rollout, types
 from hrm_jax.gridworld import dynamics as jax_dynamics
-from hrm_jax.planning import drawing as numpy_drawing
-from hrm_jax.planning import dynamics, episode
-from hrm_jax.planning import world as numpy_world
-from hrm_jax.planning.baselines import BASELINES
-from hrm_jax.planning.observation import fill
-from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.planning.world import KINDS, WORLDS, World
+from hrm_jax.judging import on_device
+from hrm_jax.referee import drawing as numpy_drawing
+from hrm_jax.referee import dynamics
+from hrm_jax.referee import world as numpy_world
+from hrm_jax.referee.baselines import BASELINES
+from hrm_jax.referee.cells import episode
+from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.inference.observation import fill
+from hrm_jax.referee.world import KINDS, WORLDS, World
 
 STANDARD = PROTOCOLS["standard"]
 

@@ -12,10 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from hrm_jax import backend, export, models
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import networks
-from hrm_jax.planning.observation import Observation
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import backend
+from hrm_jax.models import predictors as models
+from hrm_jax.referee.inference import networks
+from hrm_jax.referee.inference.observation import Observation
 
 ROOT = Path(__file__).resolve().parent.parent
 HRM = dict(name="hrm", width=12, heads=3, blocks=2, unroll=1)
@@ -50,14 +52,14 @@ TIME, SIZE, HORIZON = 5, 13, 20
 
 
 def _write(path, model, params, history=TIME):
-    export.write_model(
+    model_file.write(
         path, params, {"model": models.describe(model), "world": {"size": SIZE}, "history": history}
     )
     return path
 
 
 @pytest.fixture
-def model_file(tmp_path, random_params):
+def exported(tmp_path, random_params):
     model = models.build(dict(name="lstm", width=4, layers=1, size=SIZE))
     return _write(tmp_path / "model.npz", model, random_params(model))
 
@@ -168,11 +170,11 @@ def test_a_missing_file(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 0.999])
-def test_a_truncated_file(share, model_file):
-    content = model_file.read_bytes()
-    model_file.write_bytes(content[: int(share * len(content))])
+def test_a_truncated_file(share, exported):
+    content = exported.read_bytes()
+    exported.write_bytes(content[: int(share * len(content))])
     with pytest.raises(RequestError, match="model.npz"):
-        networks.load(model_file)
+        networks.load(exported)
 
 
 def _change(path, config=lambda c: c, arrays=lambda a: a):
@@ -197,10 +199,10 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
         (dict(config=lambda c: {**c, "model": {**c["model"], "features": "motion"}}), "do not fit"),
     ],
 )
-def test_a_file_that_is_something_else(change, told, model_file):
-    _change(model_file, **change)
+def test_a_file_that_is_something_else(change, told, exported):
+    _change(exported, **change)
     with pytest.raises(RequestError, match=told) as error:
-        networks.load(model_file)
+        networks.load(exported)
     assert "\n" not in str(error.value)
 
 
@@ -221,8 +223,9 @@ import sys
 for name in ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections"):
     sys.modules[name] = None  # importing it raises ImportError
 import numpy as np
-from hrm_jax.planning import baselines, episode, networks, protocols, statistics, world
-from hrm_jax.planning.observation import Observation
+import hrm_jax.evaluate
+from hrm_jax.referee.inference import networks
+from hrm_jax.referee.inference.observation import Observation
 with np.load(sys.argv[1]) as file:
     seen = Observation(**file)
 for path in sys.argv[2:]:

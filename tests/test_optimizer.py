@@ -10,9 +10,9 @@ import optax
 import pytest
 
 from configs import base
-from hrm_jax import optimizer
-from hrm_jax.errors import RequestError
-from hrm_jax.optimizer import OptimizerConfig
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.training import optimizer
+from hrm_jax.training.optimizer import OptimizerConfig
 
 STEPS_40 = [0, 3, 10, 11, 12, 25, 38, 39]
 RATES_40 = [

@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from hrm_jax.planning import drawing, geometry, path_episode, space_time_field
-from hrm_jax.planning.path_planners import PLANNERS, Planned, line
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.referee import drawing, geometry
+from hrm_jax.referee.paths import episode as path_episode
+from hrm_jax.referee.paths import field as space_time_field
+from hrm_jax.referee.paths.planners import PLANNERS, Planned, line
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.world import WORLDS
 
 RULES, PUBLISHED = PATH_PROTOCOLS["paths"], PATH_PROTOCOLS["diffusion/2025-12"]
 

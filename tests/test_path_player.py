@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from test_report import COUNTER, PICTURES, browser, in_a_browser  # noqa: F401 (a fixture)
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import recording
-from hrm_jax.planning.path_episode import PathTrace
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import recording
+from hrm_jax.referee.paths.episode import PathTrace
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.world import WORLDS
 from hrm_jax.report import comparison, fault_note, heading, main
 from hrm_jax.reporting import figures, names, path_traces, traces
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from hrm_jax import paths
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import drawing, dynamics, expert
-from hrm_jax.planning.path_planners import stretched
-from hrm_jax.planning.world import WORLDS
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths.planners import stretched
+from hrm_jax.referee.world import WORLDS
 from hrm_jax.tasks import diffusion
 
 ROOT = Path(__file__).resolve().parent.parent

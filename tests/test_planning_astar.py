@@ -5,9 +5,9 @@ import heapq
 import numpy as np
 import pytest
 
-from hrm_jax.planning import space_time_astar
-from hrm_jax.planning.geometry import swept_distance
-from hrm_jax.planning.space_time_astar import plan_sampled, plan_swept
+from hrm_jax.referee.cells import space_time_astar
+from hrm_jax.referee.cells.space_time_astar import plan_sampled, plan_swept
+from hrm_jax.referee.geometry import swept_distance
 
 MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
 

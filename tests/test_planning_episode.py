@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import drawing, dynamics, episode
-from hrm_jax.planning.baselines import BASELINES
-from hrm_jax.planning.observation import Observation
-from hrm_jax.planning.protocols import PROTOCOLS
-from hrm_jax.planning.world import WORLDS, Scenarios, World
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee.baselines import BASELINES
+from hrm_jax.referee.cells import episode
+from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.inference.observation import Observation
+from hrm_jax.referee.world import WORLDS, Scenarios, World
 
 # Published protocols, measured on an independent implementation of the original's planner and
 # world: 1 success, 0 anything else.
@@ -224,8 +225,8 @@ def test_kalman_against_the_textbook_matrices():
 
 def test_planning_never_imports_jax():
     code = (
-        "import sys, pkgutil, importlib, hrm_jax.planning as p\n"
-        "for module in pkgutil.iter_modules(p.__path__, p.__name__ + '.'):\n"
+        "import sys, pkgutil, importlib, hrm_jax.referee as p\n"
+        "for module in pkgutil.walk_packages(p.__path__, p.__name__ + '.'):\n"
         "    importlib.import_module(module.name)\n"
         "import hrm_jax.evaluate, hrm_jax.report\n"
         "sys.exit(any(name.split('.')[0] in ('jax', 'flax', 'scipy') for name in sys.modules))"

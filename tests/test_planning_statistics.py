@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from hrm_jax.planning import statistics
-from hrm_jax.planning.statistics import mcnemar, wilson
+from hrm_jax.judging import statistics
+from hrm_jax.judging.statistics import mcnemar, wilson
+from hrm_jax.referee.prediction_errors import ErrorCounts
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_error_counts_know_the_quantiles():
     error = generator.gamma(2.0, 0.5, (50, 3, 7))
     angle = generator.uniform(0, 2 * np.pi, error.shape)
     predicted = future + error[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
-    counts = statistics.ErrorCounts(3)
+    counts = ErrorCounts(3)
     assert counts.summary() is None
     counts.add(predicted[:20], future[:20])
     counts.add(predicted[20:], future[20:])

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning import drawing, dynamics, geometry, world
-from hrm_jax.planning.geometry import swept_distance
-from hrm_jax.planning.world import WORLDS, World
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import drawing, dynamics, geometry, world
+from hrm_jax.referee.geometry import swept_distance
+from hrm_jax.referee.world import WORLDS, World
 
 STATIC_100 = (
     "1,14 2,2 2,9 2,12 2,14 2,17 3,7 4,1 4,4 4,11 7,15 7,16 8,3 13,19 14,17 16,9 16,10 16,15 17,15 19,2"

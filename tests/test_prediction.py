@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from configs import base
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld.types import Windows
-from hrm_jax.planning import drawing
-from hrm_jax.planning import dynamics as numpy_dynamics
-from hrm_jax.planning import world as numpy_world
+from hrm_jax.referee import drawing
+from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.referee import world as numpy_world
 from hrm_jax.tasks.prediction import Prediction
 
 OBSTACLES, HISTORY, STEPS, EPISODES = 3, 4, 9, 5

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from hrm_jax.errors import RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles import dataset

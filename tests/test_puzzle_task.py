@@ -19,11 +19,12 @@ from jax.sharding import AxisType, PartitionSpec
 from ml_collections import ConfigDict
 
 from configs import base
-from hrm_jax import checkpoint, optimizer, sharding, train
-from hrm_jax.errors import RequestError
+from hrm_jax import train
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import dataset
 from hrm_jax.tasks import puzzle
+from hrm_jax.training import checkpoint, optimizer, sharding
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY, CELLS = 5, 6

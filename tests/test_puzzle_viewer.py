@@ -9,8 +9,8 @@ import pytest
 from test_path_player import unpacked
 from test_report import COUNTER, PICTURES, STEP, Reader, browser, in_a_browser, wilson  # noqa: F401 (a fixture)
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning.statistics import mcnemar
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging.statistics import mcnemar
 from hrm_jax.report import main
 from hrm_jax.reporting import curves, figures, inputs, names, puzzle_traces
 

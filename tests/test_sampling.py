@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import export
-from hrm_jax.models import diffusion, sampling
-from hrm_jax.planning import denoiser
+from hrm_jax.artefacts import model_file
+from hrm_jax.models.denoisers import networks as diffusion
+from hrm_jax.models.denoisers import sampling
+from hrm_jax.referee.inference import denoiser
 
 SCHEDULES, PREDICTS = ("linear", "cosine"), ("noise", "sample", "velocity")
 POINTS, BATCH = 9, 5
@@ -224,7 +225,7 @@ def network():
     rng = np.random.default_rng(2)
     shapes = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
     params = jax.tree.map(lambda a: rng.uniform(-0.3, 0.3, a.shape).astype(np.float32), shapes)
-    twin = denoiser.Denoiser({"model": diffusion.describe(model)}, export.flatten(params))
+    twin = denoiser.Denoiser({"model": diffusion.describe(model)}, model_file.flatten(params))
     code = np.random.default_rng(3).standard_normal((BATCH, 16)).astype(np.float32)
     return jax.jit(functools.partial(model.apply, {"params": params})), twin.denoise, code
 

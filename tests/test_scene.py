@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import models
-from hrm_jax.errors import RequestError
-from hrm_jax.models import scene
-from hrm_jax.planning import scene as planning_scene
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import predictors as models
+from hrm_jax.models.predictors import scene
+from hrm_jax.referee.inference import scene as planning_scene
 
 SMALL = dict(
     hrm=dict(name="hrm", width=12, heads=3, blocks=2, unroll=1, norm="rms", init_std=0.0),

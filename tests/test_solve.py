@@ -10,10 +10,11 @@ import jax
 import numpy as np
 import pytest
 
-from hrm_jax import export, solve
-from hrm_jax.errors import RequestError
+from hrm_jax import solve
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import statistics
 from hrm_jax.models import hrm_act
-from hrm_jax.planning import statistics
 from hrm_jax.puzzles import arc, dataset, maze, voting
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +69,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     for name, more in (("first", {}), ("second", {"q_continue": False, "shared": True})):
         about = {"model": FIELDS | more, "segments": 4, "step": 70, "data": "mazes"}
-        export.write_model(folder / f"{name}.npz", params_of(FIELDS | more, seed=len(name)), about)
+        model_file.write(folder / f"{name}.npz", params_of(FIELDS | more, seed=len(name)), about)
     return folder
 
 
@@ -268,22 +269,22 @@ def test_a_model_that_does_not_fit_is_refused_before_it_thinks(mazes, models, tm
         ("table", {}, 3, "puzzle identifiers 3, but num_puzzle_identifiers 1"),
     ):
         fields, path = FIELDS | change, tmp_path / f"{name}.npz"
-        export.write_model(path, params_of(fields, identifiers), {"model": fields, "segments": 4})
+        model_file.write(path, params_of(fields, identifiers), {"model": fields, "segments": 4})
         with pytest.raises(RequestError, match=message):
             run("--data", mazes, "--model", path)
     params = params_of(FIELDS)
     params["head"]["kernel"] = params["head"]["kernel"][:, :5]
-    export.write_model(tmp_path / "torn.npz", params, {"model": FIELDS, "segments": 4})
+    model_file.write(tmp_path / "torn.npz", params, {"model": FIELDS, "segments": 4})
     with pytest.raises(RequestError, match=r"head/kernel is \(16, 5\), by its config \(16, 6\)"):
         run("--data", mazes, "--model", tmp_path / "torn.npz")
-    export.write_model(tmp_path / "lstm.npz", {"a": {"b": np.ones(2)}}, {"model": {"name": "lstm"}})
+    model_file.write(tmp_path / "lstm.npz", {"a": {"b": np.ones(2)}}, {"model": {"name": "lstm"}})
     with pytest.raises(RequestError, match='holds a "lstm"; wanted is one of hrm_act'):
         run("--data", mazes, "--model", tmp_path / "lstm.npz")
 
 
 def test_no_puzzle_table_fits_any_numbering(mazes, tmp_path):
     fields = FIELDS | {"puzzle_width": 0}
-    export.write_model(tmp_path / "m.npz", params_of(fields), {"model": fields, "segments": 2})
+    model_file.write(tmp_path / "m.npz", params_of(fields), {"model": fields, "segments": 2})
     run("--data", mazes, "--model", tmp_path / "m.npz", "--examples=2")
 
 
@@ -368,7 +369,7 @@ def test_arc_models_have_a_row_for_every_identifier(arc_set, tmp_path):
     small = {"width": 4, "puzzle_width": 4, "heads": 1, "h_cycles": 1, "l_cycles": 1, "positions": "none"}
     fields = FIELDS | {"vocabulary": 12, "sequence": 900, **small}
     params = params_of(fields, identifiers=21)
-    export.write_model(tmp_path / "m.npz", params, {"model": fields, "segments": 1})
+    model_file.write(tmp_path / "m.npz", params, {"model": fields, "segments": 1})
     run("--data", arc_set, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json", "--batch=30")
     report = json.loads((tmp_path / "r.json").read_text())
     assert set(report["models"]["m"]["voting"]) == {"pass@1", "pass@2"}

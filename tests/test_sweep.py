@@ -6,8 +6,10 @@ import jax
 import pytest
 
 from configs import benchmark
-from hrm_jax import density, export, models, sweep
-from hrm_jax.errors import RequestError
+from hrm_jax import density, sweep
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import predictors as models
 from hrm_jax.tasks.forecast import Forecast
 
 
@@ -29,7 +31,7 @@ def calls(monkeypatch):
             context = models.Context(*(jax.numpy.zeros(s) for s in ((1, 6, 10), (1, 10, 2), (1, 20, 20))))
             history = jax.numpy.zeros((1, 6, 10, 2))
             params = model.init(jax.random.key(config["seed"]), history, None, context)["params"]
-            export.write_model(out, params, {**description, "step": 1, "config": config})
+            model_file.write(out, params, {**description, "step": 1, "config": config})
             return True
         else:
             folder = sweep.Path(words["workdir"])

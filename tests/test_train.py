@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax import checkpoint, optimizer, train
+from hrm_jax import train
+from hrm_jax.training import checkpoint, optimizer
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {

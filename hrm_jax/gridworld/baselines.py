@@ -1,4 +1,4 @@
-"""The trivial predictors under jit: the twins of `hrm_jax.planning.baselines`.
+"""The trivial predictors under jit: the twins of `hrm_jax.referee.baselines`.
 
 All have one signature: what was `Seen` in E episodes of N obstacles; the result is [E, horizon, N, 2],
 positions in cells in the dtype of the history, the first entry one step ahead. `config` is their world.

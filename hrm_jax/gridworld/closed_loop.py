@@ -1,7 +1,7 @@
 """The closed loop under jit: simulator, predictor and planner as one function of many episodes.
 
-Observe, predict, plan, act, judge, as in `hrm_jax.planning.episode`, which stays the authority: the rules
-are those of the `standard` protocol. Shapes: E episodes, N obstacles, H history steps, T = horizon.
+Observe, predict, plan, act, judge, as in `hrm_jax.referee.cells.episode`, which stays the authority: the
+rules are those of the `standard` protocol. Shapes: E episodes, N obstacles, H history steps, T = horizon.
 """
 
 import dataclasses

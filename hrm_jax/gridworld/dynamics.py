@@ -1,4 +1,4 @@
-"""How obstacles move and what is seen of them, under jit: the twin of `hrm_jax.planning.dynamics`.
+"""How obstacles move and what is seen of them, under jit: the twin of `hrm_jax.referee.dynamics`.
 
 Written for one world of N obstacles (or for one obstacle, where they do not interact); `vmap` at the edge.
 The arithmetic runs in the dtype of the positions. Every random event is a hash of (the obstacle's seed,

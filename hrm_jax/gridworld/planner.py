@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld.geometry import rounded, swept_distance
 
 MOVES = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)], np.int32)  # the order that breaks ties

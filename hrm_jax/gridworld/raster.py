@@ -1,7 +1,7 @@
 """Maps of a world as a denoiser of paths sees them: images of the static cells and of moving obstacles.
 
 Written for one world of N obstacles; `vmap` at the edge. Cells are unit squares centred at integers.
-`hrm_jax.planning.conditions` is the twin in NumPy.
+`hrm_jax.referee.conditions` is the twin in NumPy.
 """
 
 import jax

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from hrm_jax.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest
 
 # The motions of specs/cloud.md §8, and the published one first. Codes are positions in this tuple.
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax import export
-from hrm_jax.errors import Parser, RequestError
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import Parser, RequestError
 from hrm_jax.interop import denoiser, predictors, puzzles
 from hrm_jax.interop.checks import FAMILIES
 from hrm_jax.interop.states import State, read_npz, read_state
@@ -85,8 +85,8 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> No
     options = _options(module, given, config)
     fields, params = module.convert(state, options)
     description = module.describe(module.build(fields, params), options)
-    export.write_model(out, params, {**description, "source": path.name})
-    count, fields = sum(a.size for a in export.flatten(params).values()), description["model"]
+    model_file.write(out, params, {**description, "source": path.name})
+    count, fields = sum(a.size for a in model_file.flatten(params).values()), description["model"]
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")
 
 

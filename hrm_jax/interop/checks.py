@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from hrm_jax import export
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
 
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
 FAMILIES = (
@@ -37,7 +37,7 @@ def told_in_one_line(convert: Callable) -> Callable:
 
 def check_parameters(expected: Any, params: dict[str, Any], name: str) -> None:
     """Raise a one-line `RequestError` unless `params` have the names and shapes that model `name` expects."""
-    expected, leaves = flatten_dict(expected, sep="/"), export.flatten(params)
+    expected, leaves = flatten_dict(expected, sep="/"), model_file.flatten(params)
     for leaf in sorted(expected.keys() ^ leaves.keys()):
         problem = "lacks" if leaf in expected else "has, beside what is known,"
         raise RequestError(f"the state_dict {problem} {leaf}; known layouts are {FAMILIES}")

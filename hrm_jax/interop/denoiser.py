@@ -36,7 +36,7 @@ def recognises(state: State) -> bool:
 @checks.told_in_one_line
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
-    from hrm_jax.models.diffusion import PUBLISHED
+    from hrm_jax.models.denoisers.networks import PUBLISHED
 
     width = state["down1.conv1.weight"].shape[0]
     reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves
@@ -116,7 +116,7 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
     """The flax model; parameters that do not fit it are a `RequestError`."""
     import jax
 
-    from hrm_jax.models import diffusion
+    from hrm_jax.models.denoisers import networks as diffusion
 
     model = diffusion.build(fields)
     expected = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
@@ -126,7 +126,7 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
 
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`, how the original planned with it, and in what world."""
-    from hrm_jax.models import diffusion
+    from hrm_jax.models.denoisers import networks as diffusion
 
     fields = diffusion.describe(model)
     world = {name: fields[name] for name in ("size", "obstacle_radius")}

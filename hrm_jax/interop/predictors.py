@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax import export
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop import checks
 from hrm_jax.interop.states import State, under
 
@@ -108,7 +108,7 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from hrm_jax import models
+    from hrm_jax.models import predictors as models
 
     model = models.build(fields)
     expected = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 1, 2, 2)))["params"]
@@ -118,7 +118,7 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
 
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`, and of the world that the original trained it in."""
-    from hrm_jax import models
+    from hrm_jax.models import predictors as models
 
     return {"model": models.describe(model), "world": {"size": 20}, "history": options["history"]}
 
@@ -128,7 +128,7 @@ def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any])
     fields, params = convert(state, options)
     fields["unroll"] = 1  # almost all the time here is compilation
     expected = {"out/y": arrays["out/y"], "out/loss": arrays["out/loss"]}
-    gradients = export.flatten(convert(under(arrays, "grad/"), options)[1])
+    gradients = model_file.flatten(convert(under(arrays, "grad/"), options)[1])
     expected |= {f"grad/{name}": leaf for name, leaf in gradients.items()}
     report, failed = checks.compare(_compute(fields, params, arrays["in/x"]), expected)
     if failed and fields["name"] == "hrm":
@@ -145,7 +145,7 @@ def _compute(fields: dict[str, Any], params: dict[str, Any], x: np.ndarray) -> d
 
     with jax.default_matmul_precision("highest"):
         (value, y), gradients = _differentiated(build(fields, params))(params, x[:, None])
-    gradients = {f"grad/{name}": leaf for name, leaf in export.flatten(gradients).items()}
+    gradients = {f"grad/{name}": leaf for name, leaf in model_file.flatten(gradients).items()}
     return {"out/y": np.asarray(y), "out/loss": np.asarray(value), **gradients}
 
 

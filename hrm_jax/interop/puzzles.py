@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax import export
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop import checks
 from hrm_jax.interop.states import State, under, unwrapped
 
@@ -178,7 +178,7 @@ def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any])
     fields, params = convert(state, options)
     untrained = {name: np.zeros_like(state[name]) for name in UNTRAINED if name in state}
     recorded = {unwrapped(key): a for key, a in under(arrays, "grad/").items()}
-    gradients = export.flatten(convert({**untrained, **recorded}, options)[1])
+    gradients = model_file.flatten(convert({**untrained, **recorded}, options)[1])
     gradients.pop("puzzles", None)  # the table's, which has an optimiser of its own, are not recorded
     segments = sum(name.startswith("out/logits_") for name in arrays)
     given = [
@@ -212,7 +212,7 @@ def _compute(
             }
         loss, gradients = _differentiated(model)(params, inputs, puzzle, labels)
     result["out/lm_loss_sum"] = loss * len(inputs)
-    result |= {f"grad/{name}": leaf for name, leaf in export.flatten(gradients).items()}
+    result |= {f"grad/{name}": leaf for name, leaf in model_file.flatten(gradients).items()}
     return {name: np.asarray(value) for name, value in result.items()}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 
 State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layouts
 # Prefixes, in any order and number: of DataParallel / DDP, of torch.compile, and of a puzzle network, which

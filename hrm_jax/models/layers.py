@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest
 
 Norm = Literal["published", "rms"]
 Kinds = Mapping[str, tuple[type[nn.Module], type]]  # modules and their frozen configs, by name

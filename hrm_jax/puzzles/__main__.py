@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hrm_jax.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
 from hrm_jax.puzzles import dataset
 
 BUILDERS = ("maze", "sudoku", "arc")

@@ -34,8 +34,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax import files
-from hrm_jax.errors import RequestError, nearest
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS, write
 

@@ -25,8 +25,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax import files
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles.dataset import SPLITS
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax import files
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
 
 KINDS = ("maze", "sudoku", "arc", "city")
 SPLITS = ("train", "test")

@@ -34,7 +34,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles import flood, routes
 from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, load, write_groups

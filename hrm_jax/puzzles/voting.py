@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import arc
 from hrm_jax.puzzles.dataset import PuzzleSet
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.files import written_whole
+from hrm_jax.artefacts.files import written_whole
 from hrm_jax.reporting import curves, tables
 from hrm_jax.reporting.charts import FEW, spread
 from hrm_jax.reporting.curves import Curve, Panel

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hrm_jax.errors import RequestError
-from hrm_jax.planning.path_protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting.puzzle_traces import PuzzleTraces
 from hrm_jax.reporting.traces import CollisionRule, Traces
 

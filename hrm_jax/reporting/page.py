@@ -4,7 +4,7 @@ import importlib.resources
 import json
 from collections.abc import Sequence
 
-from hrm_jax.planning.protocols import PROTOCOLS
+from hrm_jax.referee.cells.protocols import PROTOCOLS
 from hrm_jax.reporting import charts, curves, puzzle_results, puzzle_traces, summary, tables, traces
 from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run

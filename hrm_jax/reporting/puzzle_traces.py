@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.reporting.arrays import pack, shaped
 
 KINDS = ("maze", "sudoku", "arc")  # what the viewer can draw; any other it shows as numbers

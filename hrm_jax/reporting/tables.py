@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from hrm_jax.planning.path_protocols import PathProtocol
+from hrm_jax.referee.paths.protocols import PathProtocol
 from hrm_jax.reporting import charts, curves
 from hrm_jax.reporting.inputs import FAILURES, Report, Run, finite
 from hrm_jax.reporting.markup import Html, element, number, p_value, percent

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.reporting import path_traces
 from hrm_jax.reporting.arrays import HUNDREDTHS, pack, shaped
 from hrm_jax.reporting.path_traces import PathTrace

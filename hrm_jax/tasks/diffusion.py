@@ -20,10 +20,11 @@ import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from hrm_jax import sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, raster, rollout
-from hrm_jax.models import diffusion, sampling
+from hrm_jax.models.denoisers import networks as diffusion
+from hrm_jax.models.denoisers import sampling
+from hrm_jax.training import sharding
 
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
 OFFSET = 4.0  # cells to the unit, of offsets from the straight line: about their spread

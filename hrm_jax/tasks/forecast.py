@@ -16,11 +16,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from hrm_jax import metrics, models, sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import baselines, closed_loop, maps, rollout
 from hrm_jax.gridworld.types import Scenes, WorldConfig
+from hrm_jax.models import predictors as models
 from hrm_jax.models.layers import Context
+from hrm_jax.training import metrics, sharding
 
 REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds

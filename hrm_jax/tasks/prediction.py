@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from hrm_jax import metrics, models, sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
 from hrm_jax.gridworld.types import Windows, WorldConfig
+from hrm_jax.models import predictors as models
+from hrm_jax.training import metrics, sharding
 
 HORIZONS = (1, 5, 10, 20)  # steps of free running at which the error is reported
 EVAL_OFFSETS = 30  # held-out windows begin anywhere in the first so many steps

@@ -19,13 +19,13 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from hrm_jax import sharding
-from hrm_jax.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
 from hrm_jax.models import hrm_act
 from hrm_jax.models.layers import check_choice
 from hrm_jax.models.losses import softmax_cross_entropy, stablemax_cross_entropy
 from hrm_jax.puzzles import dataset
+from hrm_jax.training import sharding
 
 TRAIN_STREAM = 1
 LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy}

@@ -1,0 +1,74 @@
+"""model.npz: a model's parameters and all that says what they are; its reader and its writer.
+
+`config` is JSON: {"format", "model": {"name", …}, "versions", "commit", …}; what else it holds depends on the
+task that trained the model. Parameters are arrays `params/group/leaf`. NumPy only.
+"""
+
+import json
+import os
+import zipfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import files, provenance
+from hrm_jax.artefacts.errors import RequestError
+
+FORMAT = "hrm_jax/1"
+Weights = dict[str, np.ndarray]
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Weights:
+    """A nested dict of arrays as {"group/leaf": array}."""
+    flat: Weights = {}
+    for name, value in tree.items():
+        path = prefix + name
+        flat |= flatten(value, f"{path}/") if isinstance(value, Mapping) else {path: np.asarray(value)}
+    return flat
+
+
+def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for path, value in flat.items():
+        *groups, leaf = path.split("/")
+        node = tree
+        for name in groups:
+            node = node.setdefault(name, {})
+        node[leaf] = value
+    return tree
+
+
+def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, Any]) -> None:
+    """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file."""
+    config = {"format": FORMAT, **config, "versions": provenance.versions(), "commit": provenance.commit()}
+    arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
+    with files.written_whole(out, "wb") as file:
+        np.savez(file, config=np.array(json.dumps(config)), **arrays)
+
+
+def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any], Weights]:
+    """Config and parameters {"group/leaf": array} of a model file; a bad file is one `RequestError`.
+
+    `known`: the networks that may be in it.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        config = json.loads(str(arrays.pop("config")))
+        name, written = config["model"]["name"], config.get("format", FORMAT)
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file (write one with python -m hrm_jax.export)") from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        detail = f"{type(error).__name__}: {error}"
+        raise RequestError(f"{path}: not a complete model.npz ({detail})") from None
+    if written != FORMAT:
+        raise RequestError(f"{path}: format {written!r}; this version reads {FORMAT}: export the model again")
+    known = tuple(known)
+    if name not in known and config.get("task") == "puzzle":
+        raise RequestError(f"{path}: a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
+    if name not in known:
+        raise RequestError(f'{path}: holds a "{name}"; wanted is one of {", ".join(known)}')
+    params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
+    return config, params

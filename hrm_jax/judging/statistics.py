@@ -1,0 +1,79 @@
+"""Intervals and paired tests."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
+
+
+def wilson(successes: int, n: int) -> tuple[float, float]:
+    """Wilson 95 % interval (low, high) of a success probability."""
+    rate, z2 = successes / n, NORMAL_975**2
+    centre = (rate + z2 / (2 * n)) / (1 + z2 / n)
+    half = NORMAL_975 / (1 + z2 / n) * math.sqrt(rate * (1 - rate) / n + z2 / (4 * n * n))
+    # At 0 and n successes the exact bound is 0 or 1; rounding must not push it past.
+    return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
+
+
+def mcnemar(a_only: int, b_only: int) -> float:
+    """Exact two-sided McNemar p-value for paired episodes that only `a`, or only `b`, solved."""
+    from scipy.stats import binomtest  # half a second to import: only when a report is written
+
+    discordant = a_only + b_only
+    return float(binomtest(a_only, discordant).pvalue) if discordant else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values: they hold over all tests of the family together (Holm, 1979)."""
+    adjusted, worst = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = worst
+    return adjusted
+
+
+def sign_flip(differences: np.ndarray) -> float:
+    """Exact two-sided p-value of the sum of integer `differences` [E], were every sign a fair coin's.
+
+    The paired test of two groups of models: the difference of an episode is how many more models of one
+    group solve it. With one model a group it is McNemar's test.
+    """
+    sizes, counts = np.unique(np.abs(differences), return_counts=True)
+    chance = np.ones(1)  # of every value of the sum, from its smallest to its largest
+    for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
+        coin = np.zeros(2 * size + 1)
+        coin[0] += 0.5
+        coin[-1] += 0.5
+        for _ in range(count if size else 0):
+            chance = np.convolve(chance, coin)
+    reach = len(chance) // 2
+    found = abs(int(differences.sum()))
+    extreme = np.abs(np.arange(-reach, reach + 1)) >= found
+    return float(min(1.0, chance[extreme].sum()))
+
+
+def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Two-sided p-value of Welch's t-test between two groups of training seeds; None: nothing to say."""
+    if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
+        return None
+    from scipy.stats import ttest_ind  # slow to import: only when a report is written
+
+    return float(ttest_ind(a, b, equal_var=False).pvalue)
+
+
+def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """McNemar's test of every two models on the trials [N] of which one solved more than the other.
+
+    `p_value` is that of a pair alone, `p_holm` that of all pairs held together.
+    """
+    tested = []
+    for a, b in itertools.combinations(solved, 2):
+        a_only, b_only = int((solved[a] > solved[b]).sum()), int((solved[a] < solved[b]).sum())
+        p_value = mcnemar(a_only, b_only)
+        tested.append({"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value})
+    adjusted = holm([pair["p_value"] for pair in tested])
+    return [{**pair, "p_holm": p} for pair, p in zip(tested, adjusted, strict=True)]

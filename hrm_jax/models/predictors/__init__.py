@@ -1,0 +1,45 @@
+"""Predictors and their frozen configs: one table, read by the prediction task and by `interop`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+from flax import linen as nn
+
+from hrm_jax.models.layers import Context, build_named, describe_named
+from hrm_jax.models.predictors.gru import GRU, GRUConfig
+from hrm_jax.models.predictors.hrm import HRM, HRMConfig
+from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
+from hrm_jax.models.predictors.lstm import LSTM, LSTMConfig
+from hrm_jax.models.predictors.predictor import roll_out as roll_out
+from hrm_jax.models.predictors.transformer import Transformer, TransformerConfig
+
+PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
+    "hrm": (HRM, HRMConfig),
+    "hrm_8gpu_v2": (HRM8GPUV2, HRM8GPUV2Config),
+    "lstm": (LSTM, LSTMConfig),
+    "gru": (GRU, GRUConfig),
+    "transformer": (Transformer, TransformerConfig),
+}
+
+
+def build(fields: Mapping[str, Any]) -> nn.Module:
+    """The predictor that a config's `model` group describes: `name`, and fields of that model's config."""
+    return build_named(PREDICTORS, fields)
+
+
+def describe(model: nn.Module) -> dict[str, Any]:
+    """The inverse of `build`: the `model` group as plain JSON data."""
+    return describe_named(PREDICTORS, model)
+
+
+def forecast(
+    model: nn.Module,
+    params: Any,
+    history: jax.Array,
+    horizon: int,
+    key: jax.Array | None = None,
+    context: Context | None = None,
+) -> jax.Array:
+    """Free-running positions [horizon, ..., N, 2] over size, the way the model's config says."""
+    return model.apply({"params": params}, history, horizon, key, context, method="forecast")

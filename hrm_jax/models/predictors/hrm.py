@@ -1,0 +1,261 @@
+"""The HRM obstacle predictor: a fast L stream over every time step, a slow H stream over every k-th.
+
+Formulas: specs/cloud.md §1.4; the two-timescale idea: Wang et al. 2025, "Hierarchical Reasoning Model".
+The published networks attend over a sequence of one token, so softmax is 1 and queries and keys are dead:
+they are counted (28,969,474 holds to the unit) and never computed. `attention="obstacles"` uses them.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import layers
+from hrm_jax.models.predictors import scene
+from hrm_jax.models.predictors.predictor import Core, Network, Predictor, Weights
+
+State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
+MIX = 0.7071  # the gated block's scale of message + state, as published
+NOISE = 0.01  # standard deviation of the noisy initial state
+
+
+@dataclasses.dataclass(frozen=True)
+class HRMConfig(scene.InputsConfig):
+    """Every switch that distinguishes the published scripts, and options of ours."""
+
+    width: int = 512  # D
+    heads: int = 8  # used by attention="obstacles" only
+    blocks: int = 4  # in each of the two streams
+    k_step: int = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
+    h_stream: bool = True  # False: no H stream at all, L hears the input alone
+    block: str = "gated"  # gated | recurrent (ungated: its state grows without bound, fault F8)
+    detach: bool = True  # stop the gradient from H into L
+    norm: str = "published"  # published (fault F6) | rms
+    norm_eps: float = 1e-6
+    initial_state: str = "zeros"  # zeros | noise: N(0, 0.01²) in training, its mean in evaluation
+    init_std: float = 0.01  # of Linear weights, biases zero; 0: torch's default
+    attention: str = "single"  # single token, as published | obstacles of one world
+    remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
+    unroll: int = 4  # blocks (and L steps) unrolled in their scans
+
+    def __post_init__(self):
+        super().__post_init__()
+        layers.check_choice("model.block", self.block, ("gated", "recurrent"))
+        layers.check_choice("model.norm", self.norm, ("published", "rms"))
+        layers.check_choice("model.initial_state", self.initial_state, ("zeros", "noise"))
+        layers.check_choice("model.attention", self.attention, ("single", "obstacles"))
+        layers.check_positive(heads=self.heads, blocks=self.blocks, unroll=self.unroll)
+        layers.check_heads(self.width, self.heads)
+        if self.k_step < 0:
+            raise RequestError(
+                f"model.k_step = {self.k_step}: at least 1, or 0 for an H stream that never runs"
+            )
+
+    @property
+    def hidden(self) -> int:
+        """Width of the SwiGLU, int(2.6 D) as published."""
+        return int(2.6 * self.width)
+
+    @property
+    def across(self) -> bool:
+        """Whether the blocks attend across the obstacles of a world."""
+        return self.attention == "obstacles"
+
+    @property
+    def slow(self) -> bool:
+        """Whether the H stream ever runs."""
+        return self.h_stream and self.k_step > 0
+
+
+class HRM(Predictor):
+    """The two streams as a predictor; see `predictor.Predictor`."""
+
+    config: HRMConfig
+
+    @nn.compact
+    def _network(self) -> Network:
+        c = self.config
+        embed = self._declare_embed(
+            layers.weight_init(c.init_std, c.inputs), layers.bias_init(c.init_std, c.inputs)
+        )
+        streams = {name: self._stream(name) for name in ("low", "high")[: 1 + c.h_stream]}
+        head = self._declare_head(
+            layers.weight_init(c.init_std, c.width), layers.bias_init(c.init_std, c.width)
+        )
+        return Network(c, {"embed": embed, **self._declare_neighbours()}, core(c, streams), head)
+
+    def _stream(self, name: str) -> Weights:
+        """Parameters of one stream, its blocks stacked on the leading axis."""
+        c, d, n, f = self.config, self.config.width, self.config.blocks, self.config.hidden
+        weight, bias, ones = layers.weight_init, layers.bias_init, nn.initializers.ones
+        zeros, packed = nn.initializers.zeros, layers.packed_xavier(d)
+        shapes = {
+            "norm1": (ones, (n, d)),
+            "qk_kernel": (packed, (n, d, 2 * d)),
+            "qk_bias": (zeros, (n, 2 * d)),
+            "v_kernel": (packed, (n, d, d)),
+            "v_bias": (zeros, (n, d)),
+            "out_kernel": (weight(c.init_std, d), (n, d, d)),
+            "out_bias": (zeros, (n, d)),
+            "norm2": (ones, (n, d)),
+            "up_kernel": (weight(c.init_std, d), (n, d, 2 * f)),
+            "down_kernel": (weight(c.init_std, f), (n, f, d)),
+        }
+        if c.block == "gated":
+            shapes["gate_kernel"] = (weight(c.init_std, 2 * d), (n, 2 * d, d))
+            shapes["gate_bias"] = (bias(c.init_std, 2 * d), (n, d))
+        return layers.declare(self, name, **shapes)
+
+
+def core(config: HRMConfig, streams: Weights) -> Core:
+    """The recurrence with its parameters ("low", and "high" where there is an H stream) in place."""
+    prepared = {name: prepare(config, stream) for name, stream in streams.items()}
+    return Core(functools.partial(recurrence, config, prepared), functools.partial(advance, config, prepared))
+
+
+def recurrence(
+    config: HRMConfig, streams: Weights, x: jax.Array, key: jax.Array | None, further: int = 0
+) -> tuple[State, jax.Array]:
+    """Both streams through inputs [T, ..., D]: their state, and the L stream's last output [..., D].
+
+    Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
+    turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
+    """
+    states = initial_state(config, x.shape[1:], key)
+
+    def cycle(states, inputs):  # inputs [≤ k, ..., D]
+        low_state, high_state = states
+        if config.slow:
+            high_state = h_step(config, streams, low_state, high_state)
+
+        def body(low_state, x):
+            return l_step(config, streams, low_state, high_state, x), None
+
+        low_state, _ = jax.lax.scan(body, low_state, inputs, unroll=min(len(inputs), config.unroll))
+        return (low_state, high_state), None
+
+    k = config.k_step if config.slow else len(x)
+    whole = len(x) // k
+    if whole > 1:
+        states, _ = jax.lax.scan(cycle, states, x[: whole * k].reshape(whole, k, *x.shape[1:]))
+    elif whole:
+        states, _ = cycle(states, x[:k])
+    if len(x) % k:
+        states, _ = cycle(states, x[whole * k :])
+    return (states, jnp.int32(len(x))), states[0][-1]
+
+
+def advance(
+    config: HRMConfig, streams: Weights, state: State, x: jax.Array, key: jax.Array | None
+) -> tuple[State, jax.Array]:
+    """The recurrence one step further with input [..., D]; the count of k goes on."""
+    (low_state, high_state), step = state
+    if config.slow:
+        run = functools.partial(h_step, config, streams)
+        high_state = jax.lax.cond(step % config.k_step == 0, run, lambda _, high: high, low_state, high_state)
+    low_state = l_step(config, streams, low_state, high_state, x)
+    return ((low_state, high_state), step + 1), low_state[-1]
+
+
+def h_step(config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array) -> jax.Array:
+    """The H stream's next state [blocks, ..., D]."""
+    message = jax.lax.stop_gradient(low_state[-1]) if config.detach else low_state[-1]
+    return run_stream(config, streams["high"], message, high_state)
+
+
+def l_step(
+    config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array | None, x: jax.Array
+) -> jax.Array:
+    """The L stream's next state [blocks, ..., D]."""
+    message = x if high_state is None else x + high_state[-1]
+    return run_stream(config, streams["low"], message, low_state)
+
+
+def initial_state(
+    config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None
+) -> tuple[jax.Array, jax.Array | None]:
+    """States of the L and H streams, [blocks, *shape] each, float32; None without an H stream."""
+    shape = (config.blocks, *shape)
+    if config.initial_state == "zeros" or key is None:
+        low, high = jnp.zeros(shape), jnp.zeros(shape)
+    else:
+        low, high = (NOISE * jax.random.normal(k, shape) for k in jax.random.split(key))
+    return low, high if config.h_stream else None
+
+
+def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
+    """Send `message` [..., D] up the blocks; each block's output is its new state: [blocks, ..., D]."""
+    # Matmul results are kept for the backward pass, all between them is computed again: a third of the
+    # memory and of its traffic for a few per cent of the arithmetic. `remat` keeps the inputs alone.
+    policy = None if config.remat else jax.checkpoint_policies.dots_saveable
+    apply = jax.checkpoint(apply_block, static_argnums=0, policy=policy, prevent_cse=False)
+
+    def body(message, block):
+        weights, state = block
+        out = apply(config, weights, message, state)
+        return out, out
+
+    return jax.lax.scan(body, message, (stream, state), unroll=min(config.blocks, config.unroll))[1]
+
+
+def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
+    """One block (§1.4 items 3 and 4): message and state [..., N, D] float32 to its output."""
+    dtype = jnp.dtype(config.dtype)
+    h = message + state if config.block == "recurrent" else MIX * (message + state)
+    n = layers.direction(h, config.norm, config.norm_eps)
+    if config.attention == "single":
+        h = h + layers.linear(n, w["mix_kernel"], w["mix_bias"], dtype)
+    else:
+        h = h + attend(config, w, n)
+    n = layers.direction(h, config.norm, config.norm_eps)
+    gated, linear = jnp.split(layers.linear(n, w["up_kernel"], None, dtype).astype(dtype), 2, axis=-1)
+    candidate = h + layers.linear(jax.nn.silu(gated) * linear, w["down_kernel"], None, dtype)
+    if config.block == "recurrent":
+        return candidate
+    # One matmul on [candidate, state], as published: two would write and add two results.
+    both = jnp.concatenate([candidate.astype(dtype), state.astype(dtype)], axis=-1)
+    logit = layers.linear(both, w["gate_kernel"], w["gate_bias"], dtype)
+    return state + jax.nn.sigmoid(logit) * (candidate - state)
+
+
+def attend(config: HRMConfig, w: Weights, n: jax.Array) -> jax.Array:
+    """Self-attention across the obstacles of one world: [..., N, D] to [..., N, D]."""
+    dtype = jnp.dtype(config.dtype)
+    q, k = layers.split_heads(layers.linear(n, w["qk_kernel"], w["qk_bias"], dtype), 2, config.heads)
+    (v,) = layers.split_heads(layers.linear(n, w["v_kernel"], w["v_bias"], dtype), 1, config.heads)
+    return layers.linear(layers.attention(q, k, v).reshape(n.shape), w["out_kernel"], w["out_bias"], dtype)
+
+
+def prepare(config: HRMConfig, stream: Weights) -> Weights:
+    """Weights as the recurrence uses them, computed once a call instead of once an application.
+
+    A norm's gain is multiplied into the matrix that reads it: its gradient then is one small sum a call,
+    not a sum over the batch an application. Attention over one token is the linear map V then out: one
+    matrix, folded in float32. The SwiGLU is padded with zeros to a multiple of 128 where accelerators want
+    it (1331 is odd: unaligned rows).
+    """
+    used = {k: v for k, v in stream.items() if not k.startswith(("norm", "qk_", "v_", "out_"))}
+    gain1, gain2 = stream["norm1"][:, :, None], stream["norm2"][:, :, None]
+    if config.attention == "single":
+        used["mix_kernel"] = gain1 * (stream["v_kernel"] @ stream["out_kernel"])
+        folded = jnp.einsum("nd,nde->ne", stream["v_bias"], stream["out_kernel"])
+        used["mix_bias"] = folded + stream["out_bias"]
+    else:
+        used |= {k: v for k, v in stream.items() if k.startswith(("qk_", "v_", "out_"))}
+        used |= {k: gain1 * stream[k] for k in ("qk_kernel", "v_kernel")}
+    used["up_kernel"] = gain2 * stream["up_kernel"]
+    if config.dtype == "bfloat16":
+        used |= _aligned(config, used)
+    return used
+
+
+def _aligned(config: HRMConfig, stream: Weights) -> Weights:
+    f = config.hidden
+    extra = -f % 128
+    up = stream["up_kernel"].reshape(config.blocks, config.width, 2, f)
+    up = jnp.pad(up, ((0, 0), (0, 0), (0, 0), (0, extra)))
+    down = jnp.pad(stream["down_kernel"], ((0, 0), (0, extra), (0, 0)))
+    return {"up_kernel": up.reshape(config.blocks, config.width, -1), "down_kernel": down}

@@ -1,0 +1,202 @@
+"""From a core to a predictor: inputs before it, a head after it, and the three ways to run free.
+
+Shapes: G groups (worlds), N obstacles of a group, T time, D width; positions and displacements over size.
+Inside, obstacles are rows [rows, ...] unless something looks across the obstacles of a world.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import layers
+from hrm_jax.models.predictors import scene
+
+Weights = dict[str, Any]
+
+
+class Core(NamedTuple):
+    """A network over time with its parameters in place. Obstacles are rows unless `config.across`.
+
+    read(x [T, rows, D], key, further) -> (state, top [rows, D]): from the start through T steps; `further`
+    steps may follow. advance(state, x [rows, D], key) -> (state, top): one more step.
+    """
+
+    read: Callable[[jax.Array, jax.Array | None, int], tuple[Any, jax.Array]]
+    advance: Callable[[Any, jax.Array, jax.Array | None], tuple[Any, jax.Array]]
+
+
+class Network(NamedTuple):
+    """A predictor with its parameters in place: what the functions below run."""
+
+    config: scene.InputsConfig
+    inputs: Weights  # "embed" and "neighbours" where the predictor has them
+    core: Core
+    head: Weights
+
+
+class Predictor(nn.Module):
+    """history [..., N, T, 2] (positions over size) -> next displacement [..., N, 2] (over size).
+
+    An architecture adds `_network`, which declares the parameters.
+    """
+
+    config: Any
+
+    def __call__(
+        self, history: jax.Array, key: jax.Array | None = None, context: layers.Context | None = None
+    ) -> jax.Array:
+        """With `key` (training) the call may be random; `context` is needed for features = "scene"."""
+        return next_displacement(self._network(), history, key, context)
+
+    def forecast(
+        self,
+        history: jax.Array,
+        horizon: int,
+        key: jax.Array | None = None,
+        context: layers.Context | None = None,
+    ) -> jax.Array:
+        """Free-running positions [horizon, ..., N, 2] over size, the way `config.rollout` says."""
+        run = {"sliding": run_sliding, "carry": run_carry, "direct": run_direct}[self.config.rollout]
+        return run(self._network(), history, horizon, key, context)
+
+    def _declare_embed(self, weight: Callable, bias: Callable) -> Weights:
+        c = self.config
+        return layers.declare(self, "embed", kernel=(weight, (c.inputs, c.width)), bias=(bias, (c.width,)))
+
+    def _declare_head(self, weight: Callable, bias: Callable) -> Weights:
+        c, zeros = self.config, nn.initializers.zeros
+        if c.features != "positions":  # a correction, which starts at zero: born as constant velocity
+            weight = bias = zeros
+        outputs = 2 * c.horizon if c.rollout == "direct" else 2
+        return layers.declare(self, "head", kernel=(weight, (c.width, outputs)), bias=(bias, (outputs,)))
+
+    def _declare_neighbours(self) -> Weights:
+        c = self.config
+        return {"neighbours": scene.declare_neighbours(self, c)} if c.neighbours else {}
+
+
+def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, horizon: int) -> jax.Array:
+    """Free-running prediction: positions over size [..., N, T, 2] to the next ones [horizon, ..., N, 2].
+
+    The published sliding window: every prediction enters the history and the oldest position leaves.
+    Positions stay float32 whatever the matmuls use (fault F12).
+    """
+    return _slide(lambda window, key, context: predict(window), history, horizon, None, None)
+
+
+def next_displacement(
+    net: Network, history: jax.Array, key: jax.Array | None, context: layers.Context | None
+) -> jax.Array:
+    """[..., N, T, 2] to the displacement [..., N, 2] that follows; the first of a direct head's."""
+    positions, seen = scene.arrange(net.config, history, context)
+    _, top = _read(net, positions, seen, key)
+    return _move(net, top, _last_move(positions)).reshape(*history.shape[:-2], 2)
+
+
+def run_sliding(net: Network, history, horizon: int, key, context) -> jax.Array:
+    """The published free run: the window slides, and every step reads all of it anew."""
+    return _slide(functools.partial(next_displacement, net), history, horizon, key, context)
+
+
+def run_carry(net: Network, history, horizon: int, key, context) -> jax.Array:
+    """The core reads the history once, then goes on from its state, fed with its own predictions."""
+    keys = None if key is None else jax.random.split(key, horizon)
+    positions, seen = scene.arrange(net.config, history, context)
+    state, top = _read(net, positions, seen, None if keys is None else keys[0], horizon - 1)
+    moved = _move(net, top, _last_move(positions))
+    now, seen = positions[-1] + moved, scene.afterwards(seen)
+
+    def step(running, key):
+        state, now, moved = running
+        state, top = net.core.advance(state, _rows(net.config, _embed(net, now, moved, seen)), key)
+        moved = _move(net, top, moved)
+        return (state, now + moved, moved), now + moved
+
+    keys = None if keys is None else keys[1:]
+    _, later = jax.lax.scan(step, (state, now, moved), keys, length=horizon - 1)
+    return jnp.concatenate([now[None], later]).reshape(horizon, *history.shape[:-2], 2)
+
+
+def run_direct(net: Network, history, horizon: int, key, context) -> jax.Array:
+    """All displacements at once from the last state, each a correction to the last one seen."""
+    c = net.config
+    if horizon > c.horizon:
+        raise RequestError(f"a horizon of {horizon} steps: the direct head has model.horizon = {c.horizon}")
+    positions, seen = scene.arrange(c, history, context)
+    _, top = _read(net, positions, seen, key)
+    output = layers.linear(top, net.head["kernel"], net.head["bias"], jnp.float32)
+    output = output.reshape(*positions.shape[1:-1], c.horizon, 2)[..., :horizon, :]
+    output = jnp.moveaxis(output, -2, 0)
+    moved = output if c.features == "positions" else _last_move(positions) + output / c.size
+    return (positions[-1] + jnp.cumsum(moved, axis=0)).reshape(horizon, *history.shape[:-2], 2)
+
+
+def _slide(predict: Callable, history, horizon: int, key, context: layers.Context | None) -> jax.Array:
+    """`predict(history, key, context)` over a window that slides along its own predictions."""
+    chex.assert_axis_dimension(history, -1, 2)
+
+    def step(window, key):
+        history, context = window
+        following = history[..., -1, :] + predict(history, key, context)
+        history = jnp.concatenate([history[..., 1:, :], following[..., None, :]], axis=-2)
+        return (history, _later(context)), following
+
+    keys = None if key is None else jax.random.split(key, horizon)
+    return jax.lax.scan(step, (history, context), keys, length=horizon)[1]
+
+
+def _later(context: layers.Context | None) -> layers.Context | None:
+    """The context of a window one step on: nothing new observed, the agent where it was."""
+    if context is None:
+        return None
+    observed = jnp.concatenate(
+        [context.observed[..., 1:], jnp.zeros_like(context.observed[..., :1])], axis=-1
+    )
+    agent = jnp.concatenate([context.agent[..., 1:, :], context.agent[..., -1:, :]], axis=-2)
+    return context._replace(observed=observed, agent=agent)
+
+
+def _read(net: Network, positions, seen, key, further: int = 0) -> tuple[Any, jax.Array]:
+    """The core through positions [T, ..., 2] from its start: its state and its top."""
+    x = _embed(net, positions, scene.moves(positions), seen)
+    return net.core.read(_rows(net.config, x), key, further)
+
+
+def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: scene.Seen | None) -> jax.Array:
+    """Positions and last displacements [..., 2] as the core's input [..., D]."""
+    x = scene.features(net.config, now, moved, seen)
+    if "embed" in net.inputs:
+        x = layers.linear(x, net.inputs["embed"]["kernel"], net.inputs["embed"]["bias"], jnp.float32)
+    if "neighbours" in net.inputs:
+        # Only the matmuls' results are kept for the backward pass, not the N² pairs between them.
+        policy = jax.checkpoint_policies.dots_saveable
+        attend = jax.checkpoint(scene.attend_neighbours, static_argnums=0, policy=policy, prevent_cse=False)
+        x = attend(net.config, net.inputs["neighbours"], x, now, moved)
+    return x
+
+
+def _rows(config: scene.InputsConfig, x: jax.Array) -> jax.Array:
+    """[..., G, N, D] to [..., rows, D] where worlds are together but the core does not look across them."""
+    if config.across or not config.together:
+        return x
+    return x.reshape(*x.shape[:-3], -1, x.shape[-1])
+
+
+def _move(net: Network, top: jax.Array, moved: jax.Array) -> jax.Array:
+    """The displacement after the last one `moved` [..., 2], from the core's top [rows, D].
+
+    The head's first two outputs: the displacement, or beside motion features its correction in cells.
+    """
+    kernel, bias = net.head["kernel"][:, :2], net.head["bias"][:2]
+    output = layers.linear(top, kernel, bias, jnp.float32).reshape(moved.shape)
+    return output if net.config.features == "positions" else moved + output / net.config.size
+
+
+def _last_move(positions: jax.Array) -> jax.Array:
+    return scene.moves(positions[-2:])[-1]

@@ -1,0 +1,117 @@
+"""Stacked gated cells over time, torch's way: what the LSTM and the GRU share."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models import layers
+from hrm_jax.models.predictors import scene
+from hrm_jax.models.predictors.predictor import Core, Network, Predictor, Weights
+
+State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
+Cell = Callable[[Weights, jnp.dtype, State, jax.Array], State]
+Prepare = Callable[[Weights], Weights]
+
+
+@dataclasses.dataclass(frozen=True)
+class RecurrentConfig(scene.InputsConfig):
+    """Stacked cells and a linear head on the last output."""
+
+    width: int = 256
+    layers: int = 2
+    dropout: float = 0.0  # between layers, in training
+    unroll: int = 1  # time steps unrolled in the scan
+
+    def __post_init__(self):
+        super().__post_init__()
+        layers.check_positive(layers=self.layers, unroll=self.unroll)
+        if not 0 <= self.dropout < 1:
+            raise RequestError(f"model.dropout = {self.dropout}: from 0 to under 1")
+
+
+class Recurrent(Predictor):
+    """A stack of cells as a predictor; with attention to neighbours a linear embedding stands before it."""
+
+    config: RecurrentConfig
+
+    def _declare(self, prepare: Prepare, cell: Cell, gates: int, states: int) -> Network:
+        """A cell of so many gates and arrays of state; `prepare` gives a layer's weights as it uses them."""
+        c, inputs = self.config, {}
+        stack = [prepare(self._layer(i, gates)) for i in range(c.layers)]
+        fan_in = layers.uniform_fan_in(c.width)
+        head = self._declare_head(fan_in, fan_in)
+        if c.neighbours:
+            fan_in = layers.uniform_fan_in(c.inputs)
+            inputs = {"embed": self._declare_embed(fan_in, fan_in), **self._declare_neighbours()}
+        read = functools.partial(run_stack, c, cell, states, stack)
+        return Network(c, inputs, Core(read, functools.partial(advance, c, cell, stack)), head)
+
+    def _layer(self, index: int, gates: int) -> Weights:
+        c, init = self.config, layers.uniform_fan_in(self.config.width)
+        inputs = c.width if index or c.neighbours else c.inputs
+        return layers.declare(
+            self,
+            f"layer{index}",
+            ih_kernel=(init, (inputs, gates * c.width)),
+            hh_kernel=(init, (c.width, gates * c.width)),
+            ih_bias=(init, (gates * c.width,)),
+            hh_bias=(init, (gates * c.width,)),  # (mostly) redundant beside ih_bias, but torch counts it
+        )
+
+
+def run_stack(
+    config: RecurrentConfig,
+    cell: Cell,
+    states: int,
+    stack: list[Weights],
+    x: jax.Array,
+    key: jax.Array | None,
+    further: int = 0,
+) -> tuple[list[State], jax.Array]:
+    """Inputs [T, rows, D_in] through all layers: the layers' states, and the last output [rows, D]."""
+    start, ends = (jnp.zeros((x.shape[1], config.width)),) * states, []
+    for i, w in enumerate(stack):
+
+        def step(state, x, w=w):
+            state = _apply(config, cell, w, state, x)
+            return state, state[-1]
+
+        end, x = jax.lax.scan(step, start, _between(config, i, x, key), unroll=min(len(x), config.unroll))
+        ends.append(end)
+    return ends, x[-1]
+
+
+def advance(
+    config: RecurrentConfig,
+    cell: Cell,
+    stack: list[Weights],
+    state: list[State],
+    x: jax.Array,
+    key: jax.Array | None,
+) -> tuple[list[State], jax.Array]:
+    """All layers one step further with input [rows, D_in]."""
+    following = []
+    for i, (w, before) in enumerate(zip(stack, state, strict=True)):
+        following.append(_apply(config, cell, w, before, _between(config, i, x, key)))
+        x = following[-1][-1]
+    return following, x
+
+
+def _apply(config: RecurrentConfig, cell: Cell, w: Weights, state: State, x: jax.Array) -> State:
+    # The matmuls' results are kept for the backward pass; the gates are computed from them again.
+    policy = jax.checkpoint_policies.dots_saveable
+    return jax.checkpoint(cell, static_argnums=1, prevent_cse=False, policy=policy)(
+        w, jnp.dtype(config.dtype), state, x
+    )
+
+
+def _between(config: RecurrentConfig, index: int, x: jax.Array, key: jax.Array | None) -> jax.Array:
+    """The input of a layer, in training with dropout but for the first."""
+    if not index or key is None or not config.dropout:
+        return x
+    keep = jax.random.bernoulli(jax.random.fold_in(key, index), 1 - config.dropout, x.shape)
+    return jnp.where(keep, x / (1 - config.dropout), 0)

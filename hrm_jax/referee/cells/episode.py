@@ -1,0 +1,267 @@
+"""The closed loop, all episodes in lockstep: observe, predict, plan, act, judge.
+
+Shapes: E episodes of which A are still running, N obstacles, H history steps, T = horizon.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import dynamics
+from hrm_jax.referee.cells import space_time_astar
+from hrm_jax.referee.cells.protocols import Protocol
+from hrm_jax.referee.cells.space_time_astar import Plan
+from hrm_jax.referee.geometry import connected, swept_distance
+from hrm_jax.referee.inference.observation import Observation, fill
+from hrm_jax.referee.prediction_errors import ErrorCounts
+from hrm_jax.referee.world import Scenarios
+
+SUCCESS, COLLISION, TIMEOUT = "1", "0", "T"
+BOUNDS = ("oracle", "blind")  # the true future; no obstacles at all
+FURTHEST = 1e6  # cells; a prediction beyond it has diverged
+BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
+
+# Why an episode failed. A collision where every move would have collided is "boxed_in", any other is
+# the prediction's; a timeout with a way to the goal is the horizon's: the planner did not see far enough.
+FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
+
+Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
+Predictor = Predict | str  # a function, or one of BOUNDS
+
+
+class Step(NamedTuple):
+    """One step of the episodes that were running when it began. Positions in cells."""
+
+    episodes: np.ndarray  # int64 [A], indices into the scenarios
+    agent: np.ndarray  # int64 [A, 2], before the move
+    obstacles: np.ndarray  # float64 [A, N, 2], before the move
+    observed: np.ndarray  # float64 [A, N, 2], what the planner takes them to be
+    predicted: np.ndarray  # float64 [A, T, N, 2]; N = 0 for "blind"
+    future: np.ndarray  # float64 [A, T, N, 2], the truth, should the agent stay where it is
+    plan: Plan
+    succeeded: np.ndarray  # bool [A]
+    collided: np.ndarray  # bool [A]
+    boxed_in: np.ndarray  # bool [A], collided, and so would every other move have
+
+
+class Result(NamedTuple):
+    """What an evaluation keeps of one predictor."""
+
+    outcomes: str  # one of SUCCESS, COLLISION, TIMEOUT per scenario, in order
+    failures: dict[str, int]  # episodes by FAILURES
+    errors: ErrorCounts  # of the predicted positions; empty for BOUNDS
+
+
+def run(
+    scenarios: Scenarios,
+    protocol: Protocol,
+    predictor: Predictor,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Play all scenarios.
+
+    `progress`, if given, is called with (episodes finished, episodes in all) after every step.
+    """
+    total = len(scenarios)
+    outcomes, boxed_in = np.full(total, TIMEOUT), np.zeros(total, bool)
+    errors = ErrorCounts(protocol.horizon)
+    for first in range(0, total, BLOCK):
+        block = scenarios.select(slice(first, first + BLOCK))
+        for step in play(block, protocol, predictor):
+            outcomes[first + step.episodes[step.succeeded]] = SUCCESS
+            outcomes[first + step.episodes[step.collided]] = COLLISION
+            boxed_in[first + step.episodes[step.boxed_in]] = True
+            if predictor not in BOUNDS:
+                errors.add(step.predicted, step.future)
+            if progress:
+                running = len(step.episodes) - (step.succeeded | step.collided).sum()
+                progress(first + len(block) - int(running), total)
+    if progress:
+        progress(total, total)
+    return Result("".join(outcomes), count_failures(scenarios, outcomes, boxed_in), errors)
+
+
+def count_failures(scenarios: Scenarios, outcomes: np.ndarray, boxed_in: np.ndarray) -> dict[str, int]:
+    """Failed episodes by FAILURES; `outcomes` and `boxed_in` are [E]."""
+    failed = outcomes != SUCCESS
+    walled_off = failed.copy()
+    walled_off[failed] = [not connected(static) for static in scenarios.static[failed]]
+    causes = (
+        walled_off,
+        boxed_in & ~walled_off,
+        (outcomes == COLLISION) & ~boxed_in & ~walled_off,
+        (outcomes == TIMEOUT) & ~walled_off,
+    )
+    return {name: int(cause.sum()) for name, cause in zip(FAILURES, causes, strict=True)}
+
+
+# ---------------------------------------------------------------- the loop
+
+
+class _Running(NamedTuple):
+    """Everything of the episodes that still run, its first axis A throughout."""
+
+    episodes: np.ndarray  # int64 [A]
+    agent: np.ndarray  # int64 [A, 2]
+    state: dynamics.State
+    seen: np.ndarray  # float64 [A, H, N, 2]
+    observed: np.ndarray  # bool [A, H, N]
+    agents: np.ndarray  # int64 [A, H, 2]
+
+    def select(self, kept: np.ndarray) -> "_Running":
+        """Those of them that are `kept`, bool [A]."""
+        state = dynamics.State(*(part[kept] for part in self.state))
+        return _Running(*(state if part is self.state else part[kept] for part in self))
+
+
+def play(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Iterator[Step]:
+    """Run all scenarios to their end, a step at a time."""
+    world = scenarios.world
+    running = _wait(scenarios)
+    free = space_time_astar.free_cells(scenarios.static)
+    for now in range(world.history, world.history + protocol.limit(world.size)):
+        following = dynamics.step(scenarios, running.state, running.agent, now)
+        later = dynamics.roll(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
+        future = np.concatenate([following.position[:, None], later], axis=1)
+        observed, predicted = _predict(predictor, scenarios, running, future)
+        plan = _plan(protocol, free, running.agent, scenarios.goal, observed, predicted)
+        step = _act(protocol, free, scenarios.goal, running, observed, predicted, future, plan)
+        yield step
+        kept = ~(step.succeeded | step.collided)
+        if not kept.any():
+            return
+        running = running._replace(agent=plan.cells[:, 1], state=following)
+        running = _look(scenarios, running, now + 1)
+        if not kept.all():
+            scenarios, running, free = scenarios.select(kept), running.select(kept), free[:, kept]
+
+
+def _wait(scenarios: Scenarios) -> _Running:
+    """The history steps: the agent stays at the start and watches."""
+    n, history = len(scenarios), scenarios.world.history
+    running = _Running(
+        episodes=np.arange(n),
+        agent=scenarios.start,
+        state=dynamics.begin(scenarios),
+        seen=np.zeros((n, history, *scenarios.positions.shape[1:])),
+        observed=np.zeros((n, history, scenarios.positions.shape[1]), bool),
+        agents=np.repeat(scenarios.start[:, None], history, axis=1),
+    )
+    for now in range(history):
+        state = dynamics.step(scenarios, running.state, running.agent, now)
+        running = _look(scenarios, running._replace(state=state), now + 1)
+    return running
+
+
+def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
+    """What is seen at time `now` becomes the newest entry of the history."""
+    position, seen = dynamics.observe(scenarios, running.state.position, now)
+    newest = ((running.seen, position), (running.observed, seen), (running.agents, running.agent))
+    moved = (np.concatenate([old[:, 1:], new[:, None]], axis=1) for old, new in newest)
+    return running._replace(**dict(zip(("seen", "observed", "agents"), moved, strict=True)))
+
+
+def _predict(
+    predictor: Predictor, scenarios: Scenarios, running: _Running, future: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions now [A, N, 2] and predicted [A, T, N, 2], by a predictor or one of BOUNDS."""
+    if predictor == "oracle":
+        return running.state.position, future
+    if predictor == "blind":
+        return running.state.position[:, :0], future[:, :, :0]
+    history = fill(running.seen, running.observed)
+    seen = Observation(history, running.observed, running.agents.astype(np.float64), scenarios.static)
+    predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)
+    if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
+        raise RequestError(f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away")
+    return history[:, -1], predicted
+
+
+def _plan(
+    protocol: Protocol,
+    free: np.ndarray,
+    agent: np.ndarray,
+    goal: np.ndarray,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+) -> Plan:
+    if protocol.swept:
+        tracks = np.concatenate([observed[:, None], predicted], axis=1)
+        return space_time_astar.plan_swept(free, agent, goal, tracks, protocol.planning_radius)
+    # The published search ends at plan time horizon - 1, shifted index or not.
+    first = protocol.index_shift
+    tracks = predicted[:, first : first + protocol.horizon - 1]
+    return space_time_astar.plan_sampled(free, agent, goal, tracks, protocol.planning_radius)
+
+
+def _act(
+    protocol: Protocol,
+    free: np.ndarray,
+    goal: np.ndarray,
+    running: _Running,
+    observed: np.ndarray,
+    predicted: np.ndarray,
+    future: np.ndarray,
+    plan: Plan,
+) -> Step:
+    """Make the planned moves, and judge them."""
+    here, there, obstacles = running.agent, plan.cells[:, 1], running.state.position
+    succeeded, collided = _judge(protocol, here, there, goal, obstacles, future[:, 0])
+    boxed_in = collided.copy()
+    if collided.any():
+        hit = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
+        best = space_time_astar.clearances(*hit).max(axis=1)
+        boxed_in[collided] = best < protocol.collision_radius
+    return Step(
+        running.episodes, here, obstacles, observed, predicted, future, plan, succeeded, collided, boxed_in
+    )
+
+
+def _judge(
+    protocol: Protocol,
+    here: np.ndarray,
+    there: np.ndarray,
+    goal: np.ndarray,
+    obstacles: np.ndarray,
+    arrived: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Who succeeds and who collides [A], going from `here` to `there` while obstacles move on."""
+    at_goal = np.linalg.norm(there - goal, axis=1) < protocol.goal_tolerance
+    after = there[:, None] - arrived
+    before = here[:, None] - obstacles if protocol.swept else after
+    hit = (swept_distance(before, after) < protocol.collision_radius).any(axis=1)
+    return (at_goal & ~hit, hit) if protocol.swept else (at_goal, hit & ~at_goal)
+
+
+# ---------------------------------------------------------------- one episode, recorded
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One episode, step by step, for figures and players. S steps were made; positions in cells."""
+
+    outcome: str
+    agent: np.ndarray  # int64 [S + 1, 2]
+    obstacles: np.ndarray  # float64 [S + 1, N, 2]
+    observed: np.ndarray  # float64 [S, N, 2]; N = 0 for "blind"
+    predicted: np.ndarray  # float64 [S, T, N, 2]; [t, k] is the prediction at t for t + k + 1
+    plan: np.ndarray  # int64 [S, T + 1, 2]: the planned cells, the agent's first, the last repeated
+
+
+def trace(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Trace:
+    """Record the episode of `scenarios`, which must hold one scenario."""
+    if len(scenarios) != 1:
+        raise ValueError(f"{len(scenarios)} scenarios; a trace is of one")
+    steps = list(play(scenarios, protocol, predictor))
+    last = steps[-1]
+    return Trace(
+        outcome=SUCCESS if last.succeeded[0] else COLLISION if last.collided[0] else TIMEOUT,
+        agent=np.array([step.agent[0] for step in steps] + [last.plan.cells[0, 1]]),
+        obstacles=np.array([step.obstacles[0] for step in steps] + [last.future[0, 0]]),
+        observed=np.array([step.observed[0] for step in steps]),
+        predicted=np.array([step.predicted[0] for step in steps]),
+        plan=np.array([step.plan.cells[0] for step in steps]),
+    )

@@ -1,0 +1,269 @@
+"""NumPy passes of the networks over time, one step at a time, arranged for speed on a CPU.
+
+Formulas: specs/cloud.md §1.4 and `hrm_jax.models`. Norm gains are folded into the matrix that follows,
+attention over a single token is one folded matrix.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+
+Weights = dict[str, np.ndarray]
+Step = Callable[[np.ndarray], np.ndarray]  # input [rows, D] to top [rows, D]; the state moves on
+Core = Callable[[int, int], Step]  # rows, and how many successive rows are one group -> a fresh start
+MIX = np.float32(0.7071)
+EPS = 1e-6  # of the transformer's norms
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)), in place."""
+    np.negative(x, out=x)
+    np.exp(x, out=x)
+    x += 1
+    return np.reciprocal(x, out=x)
+
+
+def norm_scale(x: np.ndarray, eps: float) -> np.ndarray:
+    """1 / max(|row|, eps) of x [rows, D]: [rows, 1]."""
+    square = np.einsum("ij,ij->i", x, x)
+    return (1 / np.sqrt(np.maximum(square, np.float32(eps) ** 2)))[:, None].astype(np.float32)
+
+
+def group(params: Weights, name: str) -> Weights:
+    """The leaves of one group of parameters."""
+    prefix = name + "/"
+    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
+
+
+def hrm(config: dict[str, Any], params: Weights) -> Core:
+    """The twin of `hrm_jax.models.predictors.hrm`."""
+    low = _hrm_blocks(config, group(params, "low"))
+    high = _hrm_blocks(config, group(params, "high")) if config["h_stream"] else []
+    k = config["k_step"] if config["h_stream"] else 0
+
+    def start(rows: int, members: int) -> Step:
+        low_states, high_states = (
+            [np.zeros((rows, config["width"]), np.float32) for _ in stream] for stream in (low, high)
+        )
+        t = 0
+
+        def step(x: np.ndarray) -> np.ndarray:
+            nonlocal t
+            if k and t % k == 0:
+                _run_stream(high, low_states[-1], high_states, members)
+            t += 1
+            _run_stream(low, x + high_states[-1] if k else x, low_states, members)
+            return low_states[-1]
+
+        return step
+
+    return start
+
+
+def _run_stream(blocks: list[Callable], message: np.ndarray, states: list[np.ndarray], members: int) -> None:
+    """Send `message` [rows, D] up the blocks; each output becomes that block's state, in the list."""
+    for i, block in enumerate(blocks):
+        states[i] = message = block(message, states[i], members)
+
+
+def _hrm_blocks(config: dict[str, Any], stream: Weights) -> list[Callable]:
+    return [_hrm_block(config, {k: v[i] for k, v in stream.items()}) for i in range(config["blocks"])]
+
+
+def _hrm_block(config: dict[str, Any], w: Weights) -> Callable:
+    """One block as a function (message, state [rows, D], members) -> output [rows, D]."""
+    d, eps, gated = config["width"], config["norm_eps"], config["block"] == "gated"
+    scale = np.float32(d**0.5 if config["norm"] == "rms" else d**-0.5)
+    gain1, gain2 = ((scale * w[name])[:, None] for name in ("norm1", "norm2"))
+    mix = _single_attention(w, gain1) if config["attention"] == "single" else _attention(config, w, gain1)
+    up, hidden = gain2 * w["up_kernel"], w["down_kernel"].shape[0]
+
+    def block(message: np.ndarray, state: np.ndarray, members: int) -> np.ndarray:
+        h = message + state
+        if gated:
+            h *= MIX
+        h += mix(h, norm_scale(h, eps), members)
+        wide = h @ up
+        wide *= norm_scale(h, eps)
+        gate = wide[:, :hidden]
+        h += (gate * sigmoid(gate.copy()) * wide[:, hidden:]) @ w["down_kernel"]
+        if not gated:
+            return h
+        logit = h @ w["gate_kernel"][:d]
+        logit += state @ w["gate_kernel"][d:]
+        logit += w["gate_bias"]
+        h -= state
+        h *= sigmoid(logit)
+        h += state
+        return h
+
+    return block
+
+
+def _single_attention(w: Weights, gain: np.ndarray) -> Callable:
+    """Attention over one token: softmax is 1, what remains is a linear map."""
+    kernel = gain * (w["v_kernel"] @ w["out_kernel"])
+    bias = w["v_bias"] @ w["out_kernel"] + w["out_bias"]
+
+    def mix(h: np.ndarray, inverse_norm: np.ndarray, members: int) -> np.ndarray:
+        mixed = h @ kernel
+        mixed *= inverse_norm
+        mixed += bias
+        return mixed
+
+    return mix
+
+
+def _attention(config: dict[str, Any], w: Weights, gain: np.ndarray) -> Callable:
+    """Attention across the members of each group."""
+    kernel = gain * np.concatenate([w["qk_kernel"], w["v_kernel"]], axis=1)
+    bias = np.concatenate([w["qk_bias"], w["v_bias"]])
+
+    def mix(h: np.ndarray, inverse_norm: np.ndarray, members: int) -> np.ndarray:
+        qkv = (h @ kernel) * inverse_norm + bias
+        mixed = attend(qkv.reshape(-1, members, qkv.shape[-1]), config["heads"])
+        return mixed.reshape(h.shape) @ w["out_kernel"] + w["out_bias"]
+
+    return mix
+
+
+def attend(qkv: np.ndarray, heads: int) -> np.ndarray:
+    """Softmax attention over the S axis: packed [B, S, 3D] to [B, S, D]."""
+    batch, length, _ = qkv.shape
+    q, k, v = np.moveaxis(qkv.reshape(batch, length, 3, heads, -1), (2, 3), (0, 2))
+    scores = q @ np.swapaxes(k, -1, -2) / np.float32(q.shape[-1] ** 0.5)
+    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    scores /= scores.sum(axis=-1, keepdims=True)
+    return np.swapaxes(scores @ v, 1, 2).reshape(batch, length, -1)
+
+
+def lstm(config: dict[str, Any], params: Weights) -> Core:
+    """The twin of `hrm_jax.models.predictors.lstm`."""
+    stack = [_doubled_g(group(params, f"layer{i}")) for i in range(config["layers"])]
+
+    def start(rows: int, members: int) -> Step:
+        states = [(np.zeros((rows, config["width"]), np.float32),) * 2 for _ in stack]
+
+        def step(x: np.ndarray) -> np.ndarray:
+            for i, w in enumerate(stack):
+                states[i] = _lstm_cell(w, *states[i], x)
+                x = states[i][1]
+            return x
+
+        return step
+
+    return start
+
+
+def _lstm_cell(
+    w: Weights, memory: np.ndarray, hidden: np.ndarray, x: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """One step of one layer; `w` from `_doubled_g`, gates in torch's order i, f, g, o."""
+    gates = x @ w["ih_kernel"]
+    gates += hidden @ w["hh_kernel"]
+    gates += w["bias"]
+    i, f, g, o = np.split(sigmoid(gates), 4, axis=1)
+    memory = f * memory + i * (2 * g - 1)
+    return memory, o * (2 * sigmoid(2 * memory) - 1)
+
+
+def _doubled_g(w: Weights) -> Weights:
+    """An LSTM layer whose g gate computes 2x, so that one sigmoid serves all gates: tanh(x) = 2 s(2x) - 1."""
+    d = w["hh_kernel"].shape[0]
+    factor = np.repeat(np.float32([1, 1, 2, 1]), d)
+    bias = factor * (w["ih_bias"] + w["hh_bias"])
+    return {"ih_kernel": factor * w["ih_kernel"], "hh_kernel": factor * w["hh_kernel"], "bias": bias}
+
+
+def gru(config: dict[str, Any], params: Weights) -> Core:
+    """The twin of `hrm_jax.models.predictors.gru`."""
+    stack = [group(params, f"layer{i}") for i in range(config["layers"])]
+
+    def start(rows: int, members: int) -> Step:
+        states = [np.zeros((rows, config["width"]), np.float32) for _ in stack]
+
+        def step(x: np.ndarray) -> np.ndarray:
+            for i, w in enumerate(stack):
+                states[i] = x = _gru_cell(w, states[i], x)
+            return x
+
+        return step
+
+    return start
+
+
+def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """One step of one layer, gates in torch's order r, z, n."""
+    own = hidden @ w["hh_kernel"]
+    own += w["hh_bias"]
+    driven = x @ w["ih_kernel"]
+    driven += w["ih_bias"]
+    d = hidden.shape[1]
+    r, z = np.split(sigmoid(driven[:, : 2 * d] + own[:, : 2 * d]), 2, axis=1)
+    n = np.tanh(driven[:, 2 * d :] + r * own[:, 2 * d :])
+    return n + z * (hidden - n)
+
+
+def transformer(config: dict[str, Any], params: Weights) -> Core:
+    """The twin of `hrm_jax.models.predictors.transformer`."""
+    stack = [_transformer_layer(config, group(params, f"layer{i}")) for i in range(config["layers"])]
+    time, gain, scale = params["time/kernel"], params["final/norm"], np.float32(config["width"] ** 0.5)
+
+    def start(rows: int, members: int) -> Step:
+        caches: list[tuple[list, list]] = [([], []) for _ in stack]
+
+        def step(x: np.ndarray) -> np.ndarray:
+            t = len(caches[0][0])
+            if t == len(time):
+                raise RequestError(
+                    f"history and predicted steps are more than the transformer's model.positions = {t}"
+                )
+            x = x + time[t]
+            for layer, cache in zip(stack, caches, strict=True):
+                x = layer(x, *cache)
+            return x * (norm_scale(x, EPS) * scale) * gain
+
+        return step
+
+    return start
+
+
+def _transformer_layer(config: dict[str, Any], w: Weights) -> Callable:
+    """One layer as a function (x [rows, D], keys, values) -> [rows, D] that adds to the two lists."""
+    d, heads, scale = config["width"], config["heads"], np.float32(config["width"] ** 0.5)
+    qkv_kernel, up_kernel = (
+        (scale * w[n])[:, None] * w[k] for n, k in (("norm1", "qkv_kernel"), ("norm2", "up_kernel"))
+    )
+    # Sums over the numbers of a head as one matmul: a key a row makes any other product tiny.
+    of_head = np.repeat(np.eye(heads, dtype=np.float32), d // heads, axis=0)
+    sharp = of_head / np.float32((d // heads) ** 0.5)
+
+    def layer(x: np.ndarray, keys: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
+        q, k, v = np.split((x @ qkv_kernel) * norm_scale(x, EPS) + w["qkv_bias"], 3, axis=1)
+        keys.append(k)
+        values.append(v)
+        scores = np.stack([(key * q) @ sharp for key in keys])  # [S, rows, heads]
+        weights = np.exp(scores - scores.max(axis=0))
+        weights /= weights.sum(axis=0)
+        mixed = sum((share @ of_head.T) * value for share, value in zip(weights, values, strict=True))
+        x = x + mixed @ w["out_kernel"] + w["out_bias"]
+        up = (x @ up_kernel) * norm_scale(x, EPS) + w["up_bias"]
+        return x + _gelu(up) @ w["down_kernel"] + w["down_bias"]
+
+    return layer
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    """Its usual tanh form, which is jax's default."""
+    return x * sigmoid(np.float32(2 * (2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x))
+
+
+CORES: dict[str, Callable[[dict[str, Any], Weights], Core]] = {
+    "hrm": hrm,
+    "lstm": lstm,
+    "gru": gru,
+    "transformer": transformer,
+}

@@ -1,0 +1,352 @@
+"""Exported denoisers of paths in NumPy, and samplers: the twin of `hrm_jax.models.denoisers`.
+
+Formulas: specs/cloud.md §4. Everything is float32. Paths run in cache-sized blocks on all cores.
+Axes: B paths, P points of a path, C channels; paths, their ends and codes as in the twin.
+"""
+
+import concurrent.futures
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee.conditions import OFFSETS
+from hrm_jax.referee.inference.cores import Weights, group
+from hrm_jax.referee.inference.networks import ONE_BLAS_THREAD
+
+Denoise = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Guide = Callable[[np.ndarray, float], np.ndarray]
+BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
+EPS = np.float32(1e-5)
+CLIP = np.float32(8)
+ALPHA_FLOOR = np.float32(1e-2)
+
+
+class Denoiser:
+    """An exported denoiser from the config and the parameters {"group/leaf": array} of its `model.npz`.
+
+    `config`: all of it; `model`: its group `model`; `parameters`: how many it has.
+    """
+
+    def __init__(self, config: dict[str, Any], params: Weights):
+        self.config = config
+        self.parameters = sum(array.size for array in params.values())
+        try:
+            self.model: dict[str, Any] = config["model"]
+            name = self.model["name"]
+            if name not in NETWORKS:
+                raise RequestError(f'"{name}" is no denoiser; known are {", ".join(NETWORKS)}')
+            arrays = {key: np.asarray(array, np.float32) for key, array in params.items()}
+            self._network = NETWORKS[name](self.model, arrays)
+            self._check()  # shapes that do not fit fail here and now
+        except KeyError as error:
+            raise RequestError(f"model file lacks {error} that its config asks for") from None
+        except (ValueError, IndexError, TypeError) as error:
+            raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
+
+    def _check(self) -> None:
+        size, points = self.model["size"], self.model["points"]
+        channels = sum(
+            {"velocity": 2, "forecast": self.model["slices"]}.get(name, 1) for name in self.model["channels"]
+        )
+        code = self.encode(np.zeros((1, size, size, channels)), np.zeros((1, 4)))
+        inputs = 2
+        if self.model["coordinates"] == "line":  # the line, and what is beside it
+            inputs = 4 + len(OFFSETS) * (4 if "velocity" in self.model["channels"] else 2)
+        found = self.denoise(np.zeros((1, points, inputs)), np.zeros(1), code).shape
+        if found != (1, points, 2):
+            raise ValueError(f"output of shape {list(found)}")
+
+    def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Maps [B, size, size, C] and ends [B, 4] (start, goal) to codes [B, 2 D]: the map's half first."""
+        return _in_blocks(self._network.encode, maps, ends)
+
+    def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
+        """Noisy paths x [B, P, inputs] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
+        return _in_blocks(self._network.denoise, x, t, code)
+
+
+def _in_blocks(function: Callable, *arrays: np.ndarray) -> np.ndarray:
+    """`function` of arrays that have equally many rows, in blocks of rows on all cores."""
+    arrays = [np.asarray(a, np.float32) for a in arrays]
+    count = max(-(-len(arrays[0]) // BLOCK_ROWS), min(os.cpu_count() or 1, len(arrays[0])))
+    blocks = zip(*(np.array_split(a, count) for a in arrays), strict=True)
+    # Each core has a block of its own: BLAS threads beside them would fight for the same cores.
+    with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return np.concatenate(list(pool.map(lambda block: function(*block), blocks)))
+
+
+# ---------------------------------------------------------------- networks
+
+
+class PathUNet:
+    """v2."""
+
+    def __init__(self, model: dict[str, Any], params: Weights):
+        self._model, self._encoder = model, _Encoder(params, 3)
+        self._time, self._out = _Layers(group(params, "time"), 3), group(params, "out")
+        self._out["kernel"] = _side_by_side(self._out["kernel"])
+        blocks = ("down1", "down2", "middle1", "middle2", "up1", "up2")
+        self._blocks = {name: _Residual(group(params, name), model["groups"]) for name in blocks}
+        self._attention = [group(params, f"attention{i}") for i in (1, 2, 3)]
+
+    def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        return self._encoder(maps, ends)
+
+    def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
+        model, block = self._model, self._blocks
+        if model["condition"] == "published":
+            code = code[:, : 2 * model["width"]]
+        time, attention = self._time(t[:, None]), self._attention
+        narrow = block["down1"](x, time)
+        wide = _attend(attention[0], model, block["down2"](narrow, time))
+        h = _attend(attention[1], model, block["middle1"](wide, time, code))
+        h = block["middle2"](h, time)
+        h = block["up1"](np.concatenate([h, wide], axis=-1), time)
+        h = block["up2"](np.concatenate([h, narrow], axis=-1), time)
+        return _conv(_attend(attention[2], model, h), self._out["kernel"], self._out["bias"])
+
+
+class PathConvNet:
+    """v1."""
+
+    def __init__(self, model: dict[str, Any], params: Weights):
+        self._encoder, self._time = _Encoder(params, 2), _Layers(group(params, "time"), 2)
+        self._path = group(params, "path")
+        for i in (1, 2, 3):
+            self._path[f"conv{i}_kernel"] = _side_by_side(self._path[f"conv{i}_kernel"])
+
+    def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        return self._encoder(maps, ends)
+
+    def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
+        w = self._path
+        h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
+        _add_code(h, w["code_kernel"], code)
+        h += self._time(t[:, None])[:, None]
+        h = _silu(_conv(_silu(h), w["conv2_kernel"], w["conv2_bias"]))
+        return _conv(h, w["conv3_kernel"], w["conv3_bias"])
+
+
+NETWORKS = {"path_unet": PathUNet, "path_convnet": PathConvNet}
+
+
+class _Encoder:
+    """Maps and ends to codes: `depth` convolutions of stride 2 and a linear layer; a linear layer."""
+
+    def __init__(self, params: Weights, depth: int):
+        self._map, self._ends, self._depth = group(params, "map"), group(params, "ends"), depth
+
+    def __call__(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        w, x = self._map, maps
+        for i in range(self._depth):
+            kernel = w[f"conv{i}_kernel"]
+            x = _silu(_patches(x, len(kernel)) @ kernel.reshape(-1, kernel.shape[-1]) + w[f"conv{i}_bias"])
+        code = x.reshape(len(x), -1) @ w["kernel"] + w["bias"]
+        return np.concatenate([code, ends @ self._ends["kernel"] + self._ends["bias"]], axis=1)
+
+
+def _patches(x: np.ndarray, size: int) -> np.ndarray:
+    """Every second patch of x [B, R, R, C] along both axes: [B, R/2, R/2, size * size * C], zeros around."""
+    around = (size // 2, size // 2)
+    padded = np.pad(x, ((0, 0), around, around, (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))[:, ::2, ::2]
+    return np.moveaxis(windows, 3, -1).reshape(*windows.shape[:3], -1)
+
+
+class _Layers:
+    """`depth` linear layers with SiLU between them: [B, D_in] to [B, D_out]."""
+
+    def __init__(self, w: Weights, depth: int):
+        self._layers = [(w[f"linear{i}_kernel"], w[f"linear{i}_bias"]) for i in range(depth)]
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        for i, (kernel, bias) in enumerate(self._layers):
+            x = (_silu(x) if i else x) @ kernel + bias
+        return x
+
+
+class _Residual:
+    """A residual block: x [B, P, C_in], time [B, D] and perhaps code [B, C] to [B, P, C_out]."""
+
+    def __init__(self, w: Weights, groups: int):
+        self._w, self._groups = dict(w), groups
+        for name in ("conv1_kernel", "conv2_kernel"):
+            self._w[name] = _side_by_side(w[name])
+
+    def __call__(self, x: np.ndarray, time: np.ndarray, code: np.ndarray | None = None) -> np.ndarray:
+        w = self._w
+        h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
+        if code is not None:
+            _add_code(h, w["code_kernel"], code)
+        h = _silu(_group_norm(h, w["norm1"], w["norm1_bias"], self._groups))
+        h += (time @ w["time_kernel"] + w["time_bias"])[:, None]
+        h = _conv(h, w["conv2_kernel"], w["conv2_bias"])
+        h = _silu(_group_norm(h, w["norm2"], w["norm2_bias"], self._groups))
+        if "skip_kernel" in w:
+            h += (x.reshape(-1, x.shape[-1]) @ w["skip_kernel"]).reshape(h.shape)
+            h += w["skip_bias"] if code is None else (code @ w["code_skip"] + w["skip_bias"])[:, None]
+            return h
+        h[..., : x.shape[-1]] += x
+        if code is not None:
+            h[..., x.shape[-1] :] += code[:, None]
+        return h
+
+
+def _side_by_side(kernel: np.ndarray) -> np.ndarray:
+    """A kernel of three taps [3 C, D] as [C, 3 D], for `_conv`."""
+    return kernel.reshape(3, -1, kernel.shape[-1]).swapaxes(0, 1).reshape(-1, 3 * kernel.shape[-1])
+
+
+def _conv(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Three taps over the points of x [B, P, C], zeros around: [B, P, D]. Kernel [C, 3 D]."""
+    parts = (x.reshape(-1, x.shape[-1]) @ kernel).reshape(*x.shape[:2], 3, -1)
+    y = parts[:, :, 1] + bias
+    y[:, 1:] += parts[:, :-1, 0]
+    y[:, :-1] += parts[:, 1:, 2]
+    return y
+
+
+def _add_code(h: np.ndarray, kernel: np.ndarray, code: np.ndarray) -> None:
+    """Add to h [B, P, D] the taps kernel [3, C, D] over channels that are code [B, C] at every point."""
+    before, here, after = code @ kernel
+    h += here[:, None]
+    h[:, 1:] += before[:, None]
+    h[:, :-1] += after[:, None]
+
+
+def _group_norm(x: np.ndarray, gain: np.ndarray, bias: np.ndarray, groups: int) -> np.ndarray:
+    """Normalise x [B, P, C] over the points and the channels of each group, in place."""
+    rows, points, channels = x.shape
+    share = channels // groups
+    x -= np.repeat(x.mean(axis=1).reshape(rows, groups, share).mean(axis=2), share, axis=1)[:, None]
+    square = np.einsum("bpc,bpc->bc", x, x).reshape(rows, groups, share).sum(axis=2) / (points * share)
+    x *= (np.repeat(1 / np.sqrt(square + EPS), share, axis=1) * gain)[:, None]
+    x += bias
+    return x
+
+
+def _silu(x: np.ndarray) -> np.ndarray:
+    """x / (1 + exp(-x)), in place."""
+    with np.errstate(over="ignore"):
+        share = np.exp(-x)
+    share += 1
+    x /= share
+    return x
+
+
+def _attend(w: Weights, model: dict[str, Any], x: np.ndarray) -> np.ndarray:
+    """x [B, P, C] plus attention over its points."""
+    rows, points, channels = x.shape
+    normal = _group_norm(x.copy(), w["norm"], w["norm_bias"], model["groups"])
+    packed = normal.reshape(-1, channels) @ w["qkv_kernel"] + w["qkv_bias"]
+    heads = packed.reshape(rows, points, 3, model["heads"], -1).transpose(2, 0, 3, 1, 4)
+    q, k, v = heads  # [B, heads, P, D_head]
+    scores = (q * np.float32(q.shape[-1] ** -0.5)) @ k.swapaxes(2, 3)
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    mixed = (scores @ v).swapaxes(1, 2).reshape(-1, channels)
+    return x + (mixed @ w["out_kernel"] + w["out_bias"]).reshape(x.shape)
+
+
+# ---------------------------------------------------------------- samplers
+
+
+def mix(schedule: str, t: float) -> tuple[np.float32, np.float32]:
+    """(alpha, sigma) at noise level t: a noisy path is alpha sample + sigma noise."""
+    if schedule == "linear":
+        return np.float32(1 - t), np.float32(t)
+    return np.float32(np.cos(np.pi / 2 * t)), np.float32(np.sin(np.pi / 2 * t))
+
+
+def clean_path(schedule: str, predict: str, output: np.ndarray, x: np.ndarray, t: float) -> np.ndarray:
+    """The clean path behind a network's `output` for x [B, P, 2] at level t.
+
+    A velocity is noise - sample for the linear schedule, alpha noise - sigma sample for the cosine one.
+    """
+    alpha, sigma = mix(schedule, t)
+    if predict == "sample":
+        return output
+    if predict == "noise":
+        return (x - sigma * output) / max(alpha, ALPHA_FLOOR)
+    return (x if schedule == "linear" else alpha * x) - sigma * output
+
+
+def sample(
+    denoise: Denoise,
+    x_init: np.ndarray,
+    noise: np.ndarray,
+    start: np.ndarray,
+    goal: np.ndarray,
+    *,
+    schedule: str,
+    predict: str,
+    steps: int,
+    level: float = 1.0,
+    guide: Guide | None = None,
+) -> np.ndarray:
+    """Deterministic sampling, [B, P, 2]; see `hrm_jax.models.denoisers.sampling.sample`."""
+    start, goal = np.asarray(start, np.float32), np.asarray(goal, np.float32)
+    alpha, sigma = mix(schedule, level)
+    x = _clamped(alpha * np.asarray(x_init, np.float32) + sigma * np.asarray(noise, np.float32), start, goal)
+    for i in range(steps):
+        t = level * (1 - i / steps)
+        output = np.asarray(denoise(x, np.full(len(x), t, np.float32)), np.float32)
+        clean = _clamped(clean_path(schedule, predict, output, x, t).clip(-CLIP, CLIP), start, goal)
+        if guide is not None:
+            clean = _clamped(np.array(guide(clean, (i + 1) / steps), np.float32), start, goal)
+        alpha, sigma = mix(schedule, t)
+        implied = (x - alpha * clean) / sigma
+        alpha, sigma = mix(schedule, level * (1 - (i + 1) / steps))
+        x = _clamped(alpha * clean + sigma * implied, start, goal)
+    return clean
+
+
+def sample_published(
+    denoise: Denoise, noises: np.ndarray, start: np.ndarray, goal: np.ndarray, steps: int = 100
+) -> np.ndarray:
+    """The originals' ancestral steps, [B, P, 2]; see `hrm_jax.models.denoisers.sampling.sample_published`."""
+    betas = published_betas(steps)
+    signal = np.cumprod(1 - betas)
+    x = np.asarray(noises[0], np.float32)
+    for i, noise in zip(range(steps - 1, -1, -1), noises[1:], strict=True):
+        output = np.asarray(denoise(x, np.full(len(x), i / steps, np.float32)), np.float32)
+        share, scale = betas[i] / np.sqrt(1 - signal[i]), 1 / np.sqrt(1 - betas[i])
+        x = np.float32(scale) * (x - np.float32(share) * output)
+        if i > 0:
+            x += np.float32(np.sqrt(betas[i])) * noise
+        x = _clamped(x, start, goal)
+    return x
+
+
+def published_betas(steps: int = 100) -> np.ndarray:
+    """The variances of the cosine schedule, clipped: [steps] float64."""
+    angles = (np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2
+    signal = np.cos(angles) ** 2
+    return np.clip(1 - signal[1:] / signal[:-1], 1e-4, 0.02)
+
+
+def guided(
+    denoise: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], code: np.ndarray, weight: float
+) -> Denoise:
+    """Classifier-free guidance on the map; see `hrm_jax.models.denoisers.sampling.guided`."""
+    blind = code.copy()
+    blind[:, : code.shape[1] // 2] = 0
+    if weight in (0, 1):
+        return lambda x, t: denoise(x, t, code if weight else blind)
+    both = np.concatenate([code, blind])
+
+    def run(x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        seeing, unseeing = np.split(denoise(np.concatenate([x, x]), np.concatenate([t, t]), both), 2)
+        return unseeing + np.float32(weight) * (seeing - unseeing)
+
+    return run
+
+
+def _clamped(x: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """Paths x [B, P, 2] with start and goal as their first and last points, in place."""
+    x[:, 0], x[:, -1] = start, goal
+    return x

@@ -1,0 +1,260 @@
+"""Exported predictors in NumPy: `model.npz` in, predicted positions out, no jax.
+
+Formulas: specs/cloud.md §1.4 and `hrm_jax.models`. Obstacles run in cache-sized blocks on all cores.
+"""
+
+import concurrent.futures
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee.inference import scene
+from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
+from hrm_jax.referee.inference.observation import Observation
+
+ONE_BLAS_THREAD = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
+BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache
+# What older model files do not say.
+DEFAULTS = {
+    "features": "positions",
+    "patch": 0,
+    "neighbours": 0,
+    "agent": False,
+    "rollout": "sliding",
+    "horizon": 20,
+    "attention": "single",
+    "h_stream": True,
+}
+
+
+def load(path: str | os.PathLike) -> "Predictor":
+    """The predictor in a `model.npz` written by `hrm_jax.export` or `hrm_jax.interop`."""
+    config, params = model_file.read(path, NETWORKS)
+    return Predictor(config, params)
+
+
+class Predictor:
+    """An exported predictor. `world`: the world it was trained in; `history`: the steps it looks back;
+    `parameters`: how many it has."""
+
+    def __init__(self, config: dict[str, Any], params: Weights):
+        self.config = config
+        self.parameters = sum(array.size for array in params.values())
+        try:
+            model = DEFAULTS | config["model"]
+            self.world: dict[str, Any] = config["world"]
+            self.history: int = config["history"]
+            self._scene = model["features"] == "scene"
+            self._together = self._scene or model["attention"] == "obstacles"
+            self._network = NETWORKS[model["name"]](model, params)
+            self._network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
+        except KeyError as error:
+            raise RequestError(f"model file lacks {error} that its config asks for") from None
+        except (ValueError, IndexError, TypeError) as error:
+            raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
+
+    def predict(self, observation: Observation, horizon: int) -> np.ndarray:
+        """Free-running prediction: E observed scenes to positions [E, horizon, N, 2] in cells, float64.
+
+        The last `self.history` steps enter. Like the published roll-out it is float32 and not clipped to
+        the world.
+        """
+        size, last = np.float32(self.world["size"]), slice(-self.history, None)
+        seen = np.moveaxis(observation.history[:, last], 1, 2).astype(np.float32) / size  # [E, N, T, 2]
+        groups = seen if self._together else seen.reshape(-1, 1, *seen.shape[2:])
+        context = None
+        if self._scene:
+            context = scene.Context(
+                np.moveaxis(observation.observed[:, last], 1, 2).astype(np.float32),
+                observation.agent[:, last].astype(np.float32) / size,
+                observation.static.astype(np.float32),
+            )
+        tracks = self._tracks(groups, context, horizon).reshape(*seen.shape[:2], horizon, 2)
+        return np.moveaxis(tracks, 1, 2).astype(np.float64) * float(size)
+
+    def _tracks(self, groups: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+        """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
+        # Each core has a block of its own: BLAS threads beside them would fight for the same cores.
+        with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+            parts = pool.map(lambda block: self._network.tracks(*block, horizon), _split(groups, context))
+            return np.concatenate(list(parts))
+
+    def displacement(self, history: np.ndarray, context: scene.Context | None = None) -> np.ndarray:
+        """One step: positions over size [G, N, T, 2] float32 to displacements over size [G, N, 2]."""
+        return self._network.displacement(history, context)
+
+
+def _split(
+    groups: np.ndarray, context: scene.Context | None
+) -> list[tuple[np.ndarray, scene.Context | None]]:
+    """[G, N, T, 2] and context in blocks of about BLOCK_ROWS obstacles, at least one a core."""
+    rows = groups.shape[0] * groups.shape[1]
+    count = min(max(-(-rows // BLOCK_ROWS), os.cpu_count() or 1), groups.shape[0])
+    blocks = np.array_split(groups, count)
+    if context is None:
+        return [(block, None) for block in blocks]
+    parts = zip(*(np.array_split(a, count) for a in context), strict=True)
+    return [(block, scene.Context(*part)) for block, part in zip(blocks, parts, strict=True)]
+
+
+def _nothing(with_scene: bool) -> tuple[np.ndarray, scene.Context | None]:
+    """The smallest input: two obstacles for two steps in a world of one cell."""
+    context = scene.Context(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.zeros((1, 1, 1)))
+    context = scene.Context(*(a.astype(np.float32) for a in context))
+    return np.zeros((1, 2, 2, 2), np.float32), context if with_scene else None
+
+
+class Network:
+    """Inputs, a core over time and a head; the twin of `hrm_jax.models.predictors.predictor`."""
+
+    def __init__(self, config: dict[str, Any], params: Weights):
+        self._config, self._head = config, group(params, "head")
+        self._embedding, self._neighbours = group(params, "embed"), group(params, "neighbours")
+        self._core = CORES[config["name"]](config, params)
+
+    def displacement(self, history: np.ndarray, context: scene.Context | None) -> np.ndarray:
+        """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
+        positions = np.moveaxis(history, 2, 0)
+        _, top = self._read(positions, scene.arrange(context))
+        return self._move(top, scene.moves(positions[-2:])[-1])
+
+    def tracks(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+        """[G, N, T, 2] to free-running positions [G, N, horizon, 2]."""
+        run = {
+            "sliding": functools.partial(slide, self.displacement),
+            "carry": self._carry,
+            "direct": self._direct,
+        }
+        with np.errstate(over="ignore"):
+            return run[self._config["rollout"]](history, context, horizon)
+
+    def _carry(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+        """The core reads the history once and goes on from its state, fed with its own predictions."""
+        positions, seen = np.moveaxis(history, 2, 0), scene.arrange(context)
+        step, top = self._read(positions, seen)
+        moved, seen = self._move(top, scene.moves(positions[-2:])[-1]), scene.afterwards(seen)
+        path = [positions[-1] + moved]
+        while len(path) < horizon:
+            moved = self._move(step(self._embed(path[-1], moved, seen)), moved)
+            path.append(path[-1] + moved)
+        return np.stack(path, axis=2)
+
+    def _direct(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+        """All displacements at once from the last state."""
+        config, positions = self._config, np.moveaxis(history, 2, 0)
+        if horizon > config["horizon"]:
+            raise RequestError(
+                f"a horizon of {horizon} steps: the direct head has model.horizon = {config['horizon']}"
+            )
+        _, top = self._read(positions, scene.arrange(context))
+        output = top @ self._head["kernel"] + self._head["bias"]
+        moved = output.reshape(*history.shape[:2], config["horizon"], 2)[:, :, :horizon]
+        if config["features"] != "positions":
+            moved = scene.moves(positions[-2:])[-1][:, :, None] + moved / np.float32(config["size"])
+        return history[:, :, -1:] + np.cumsum(moved, axis=2)
+
+    def _read(self, positions: np.ndarray, seen: scene.Seen | None) -> tuple[Callable, np.ndarray]:
+        """The core through positions [T, G, N, 2] from its start: its next step, and its top [rows, D]."""
+        _, groups, members, _ = positions.shape
+        step = self._core(groups * members, members)
+        embedded = self._embed(positions, scene.moves(positions), seen)
+        for x in embedded.reshape(len(positions), groups * members, -1):
+            top = step(x)
+        return step, top
+
+    def _embed(self, now: np.ndarray, moved: np.ndarray, seen: scene.Seen | None) -> np.ndarray:
+        """Positions and last displacements [..., G, N, 2] as the core's input: [..., rows, D]."""
+        rows = (*now.shape[:-3], now.shape[-3] * now.shape[-2], -1)
+        x = scene.features(self._config, now, moved, seen)
+        if self._embedding:
+            flat = x.reshape(-1, x.shape[-1]) @ self._embedding["kernel"] + self._embedding["bias"]
+            x = flat.reshape(*x.shape[:-1], -1)
+        if self._neighbours:
+            x = scene.attend_neighbours(self._config, self._neighbours, x, now, moved)
+        return x.reshape(rows)
+
+    def _move(self, top: np.ndarray, moved: np.ndarray) -> np.ndarray:
+        """The displacement [G, N, 2] after the last one `moved`, from the core's top [rows, D]."""
+        output = (top @ self._head["kernel"][:, :2] + self._head["bias"][:2]).reshape(moved.shape)
+        if self._config["features"] == "positions":
+            return output
+        return moved + output / np.float32(self._config["size"])
+
+
+def slide(
+    displacement: Callable, history: np.ndarray, context: scene.Context | None, horizon: int
+) -> np.ndarray:
+    """The published free run [G, N, T, 2] to [G, N, horizon, 2]: every prediction enters the window."""
+    steps = history.shape[2]
+    path = np.empty((*history.shape[:2], steps + horizon, 2), np.float32)
+    path[:, :, :steps] = history
+    if context is not None:
+        observed = np.pad(context.observed, ((0, 0), (0, 0), (0, horizon)))
+        agent = np.pad(context.agent, ((0, 0), (0, horizon), (0, 0)), mode="edge")
+    for t in range(horizon):
+        window = slice(t, t + steps)
+        if context is not None:
+            context = context._replace(observed=observed[:, :, window], agent=agent[:, window])
+        path[:, :, t + steps] = path[:, :, t + steps - 1] + displacement(path[:, :, window], context)
+    return path[:, :, steps:]
+
+
+class HRM8GPUV2:
+    """The twin of `hrm_jax.models.predictors.hrm_8gpu_v2`: no recurrence, so no core and no state."""
+
+    def __init__(self, config: dict[str, Any], params: Weights):
+        self._config = config
+        self._embedding, self._head = group(params, "embed"), group(params, "head")
+        self._stacks = {name: group(params, name) for name in ("low", "high")}
+
+    def displacement(self, history: np.ndarray, context: None = None) -> np.ndarray:
+        """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
+        embed, head, config = self._embedding, self._head, self._config
+        message = (history @ embed["kernel"] + embed["bias"]).reshape(-1, history.shape[2], config["width"])
+        message = self._run("low", message, [np.zeros_like(message)] * config["blocks"])
+        states = [np.zeros_like(message)] * config["blocks"]
+        for _ in range(config["k_step"]):
+            message = self._run("high", message, states)
+        return (message[:, -1] @ head["kernel"] + head["bias"]).reshape(*history.shape[:2], 2)
+
+    def tracks(self, history: np.ndarray, context: None, horizon: int) -> np.ndarray:
+        """[G, N, T, 2] to free-running positions [G, N, horizon, 2]."""
+        with np.errstate(over="ignore"):
+            return slide(self.displacement, history, None, horizon)
+
+    def _run(self, name: str, message: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
+        for i in range(self._config["blocks"]):
+            w = {k: v[i] for k, v in self._stacks[name].items()}
+            message, states[i] = _v2_block(w, message, states[i], self._config)
+        return message
+
+
+def _v2_block(
+    w: Weights, message: np.ndarray, state: np.ndarray, config: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """One block: message and state [B, T, D] to the next message and state."""
+    from scipy.special import erf
+
+    scale = np.float32(config["width"] ** 0.5)
+
+    def normal(x: np.ndarray, gain: np.ndarray) -> np.ndarray:
+        flat = x.reshape(-1, x.shape[-1])
+        return (flat * norm_scale(flat, config["norm_eps"]) * (scale * gain)).reshape(x.shape)
+
+    z = sigmoid(np.concatenate([message, state], axis=-1) @ w["gate_kernel"] + w["gate_bias"])
+    h = MIX * (message + state)
+    qkv = normal(h, w["norm1"]) @ w["qkv_kernel"] + w["qkv_bias"]
+    h = h + attend(qkv, config["heads"]) @ w["out_kernel"] + w["out_bias"]
+    up = normal(h, w["norm2"]) @ w["up_kernel"] + w["up_bias"]
+    up *= np.float32(0.5) * (1 + erf(up * np.float32(0.5**0.5)))
+    h = h + up @ w["down_kernel"] + w["down_bias"]
+    return h, z * h + (1 - z) * state
+
+
+NETWORKS = {**dict.fromkeys(CORES, Network), "hrm_8gpu_v2": HRM8GPUV2}

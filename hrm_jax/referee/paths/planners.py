@@ -1,0 +1,216 @@
+"""Planners of whole paths that learn nothing: what every table of path planners has beside the models.
+
+Shapes: A episodes, P points a path (the first one where the agent is), N obstacles, R rows, C columns.
+Positions are (row, column) in cells.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from hrm_jax.referee import dynamics
+from hrm_jax.referee.paths import expert, refinement
+from hrm_jax.referee.paths import field as space_time_field
+from hrm_jax.referee.paths.protocols import PathProtocol
+
+
+class View(NamedTuple):
+    """What a planner may look at; `velocities` and `future` are for bounds alone."""
+
+    ids: np.ndarray  # int64 [A], of the scenarios
+    time: int  # steps since the agent set off
+    agent: np.ndarray  # float64 [A, 2]
+    goal: np.ndarray  # float64 [A, 2]
+    static: np.ndarray  # bool [A, R, C]
+    history: np.ndarray  # float64 [A, H, N, 2], oldest first, now last
+    velocities: np.ndarray  # float64 [A, N, 2], the truth
+    future: np.ndarray  # float64 [A, P, N, 2], the truth, now first
+
+
+class Planned(NamedTuple):
+    """Paths, and how they came about."""
+
+    path: np.ndarray  # float [A, P, 2], what to follow: a point a step
+    length: np.ndarray | None = None  # int64 [A], moves until the plan ends, where that is not P - 1
+    samples: np.ndarray | None = None  # float [A, S, P, 2], before refinement
+    refined: np.ndarray | None = None  # float [A, S, P, 2], after it
+    chosen: np.ndarray | None = None  # int64 [A], which of them `path` is; -1: an earlier plan, kept
+    believed: np.ndarray | None = None  # float64 [A, P, N, 2], where obstacles were taken to be, now first
+
+
+class Planner(Protocol):
+    """Anything that plans paths."""
+
+    replan: int  # steps between two plans; 0: one plan
+
+    def plan(self, view: View, previous: np.ndarray | None) -> Planned:
+        """Paths from where the agents are; `previous` [A, P, 2] is what is left of the plans in force."""
+
+
+class StraightLine:
+    """Straight to the goal: at the speed limit, or as published over all points."""
+
+    replan = 0
+
+    def __init__(self, rules: PathProtocol, refine: int = 0):
+        self._rules, self._refine = rules, refine
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """Pushed off what the map of now shows `refine` times, as the original does after its sampling."""
+        path = line(
+            view.agent, view.goal, self._rules.points, None if self._rules.published else self._rules.speed
+        )
+        if not self._refine:
+            return Planned(path)
+        now = np.repeat(view.history[:, -1:], self._rules.points, axis=1)
+        distance = refinement.distance_map(view.static, view.history[:, -1])
+        refined = refinement.refine(distance, path[:, None], self._refine)
+        return Planned(refined[:, 0], samples=path[:, None], refined=refined,
+                       chosen=np.zeros(len(path), int), believed=now)  # fmt: skip
+
+
+class StandStill:
+    """Stay at the start and jump to the goal at the last point: 80 % under the published rule (fault F28)."""
+
+    replan = 0
+
+    def __init__(self, rules: PathProtocol):
+        self._points = rules.points
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """The jump."""
+        path = np.repeat(view.agent[:, None], self._points, axis=1)
+        path[:, -1] = view.goal
+        return Planned(path)
+
+
+class Expert:
+    """The published expert, executed: it reads true velocities, and lets obstacles bounce beyond the walls.
+
+    Under the published rule by the original's queue, whose rounding decides among equal plans.
+    """
+
+    replan = 0
+
+    def __init__(self, rules: PathProtocol, stretch: bool = False):
+        self._search, self._stretch = expert.PUBLISHED, stretch
+        self._plan = expert.queue_search if rules.published else expert.plan
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """With its own timing, or stretched over all points as the original's training data are."""
+        points, size = self._search.points, view.static.shape[1]
+        tracks = published_future(view.history[:, -1], view.velocities, size, points)
+        plans = _search(self._search, view, tracks, self._plan)
+        if self._stretch:
+            return Planned(stretched(plans.points, plans.length), believed=tracks)
+        return Planned(plans.points.astype(float), plans.length, believed=tracks)
+
+
+class Oracle:
+    """Our expert with the true future: who fails it, fails for want of a way."""
+
+    replan = 0
+
+    def __init__(self, rules: PathProtocol):
+        self._search = expert.Search(points=rules.points)
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """The plan, from the true future."""
+        plans = _search(self._search, view, view.future)
+        return Planned(plans.points.astype(float), plans.length, believed=view.future)
+
+
+class FrozenAStar:
+    """Our expert on the map of now: it takes every obstacle to stay where it is."""
+
+    replan = 0
+
+    def __init__(self, rules: PathProtocol):
+        self._search = expert.Search(points=rules.points)
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """One plan, never revised."""
+        now = np.repeat(view.history[:, -1:], self._search.points, axis=1)
+        plans = _search(self._search, view, now)
+        return Planned(plans.points.astype(float), plans.length, believed=now)
+
+
+class GuidedLine:
+    """Straight lines, fast and slow, pushed off where obstacles are headed: all of the hybrid but learning.
+
+    `steps` between two plans; obstacles are taken to go straight on.
+    """
+
+    def __init__(self, rules: PathProtocol, steps: int):
+        self._rules, self.replan = rules, steps
+
+    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
+        """The best of the lines, and of what is left of the last plan."""
+        rules, now = self._rules, view.history[:, -1]
+        moved = dynamics.last_moves(view.history, view.static.shape[1])
+        believed = now[:, None] + np.arange(rules.points)[:, None, None] * moved[:, None]
+        field = space_time_field.make(view.static, believed)
+        lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
+        drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
+        refined = space_time_field.refine(field, drawn, refinement.ITERATIONS, rules.speed)
+        left = rules.points - 1 - view.time
+        costs = space_time_field.costs(field, view.static, view.goal, refined, rules, left)
+        chosen = costs.argmin(axis=1)
+        kept = np.where(chosen < len(lines), chosen, -1)
+        worlds = np.arange(len(chosen))
+        return Planned(refined[worlds, chosen], None, drawn[:, :2], refined[:, :2], kept, believed)
+
+
+def _search(search: expert.Search, view: View, tracks: np.ndarray, plan=expert.plan) -> expert.Plans:
+    start, goal = view.agent.astype(np.int64), view.goal.astype(np.int64)
+    expert.check_reach(search, start, goal)
+    return plan(search, view.static, start, goal, tracks)
+
+
+def line(start: np.ndarray, goal: np.ndarray, points: int, speed: float | None) -> np.ndarray:
+    """Straight lines [A, P, 2] between positions [A, 2]: at `speed` cells a step, or over all points."""
+    far = np.linalg.norm(goal - start, axis=-1)[:, None]
+    steps = np.arange(points)
+    share = steps / (points - 1) if speed is None else np.minimum(steps * speed / np.maximum(far, speed), 1.0)
+    share = np.broadcast_to(share, (len(start), points))[..., None]
+    return start[:, None] * (1 - share) + goal[:, None] * share
+
+
+def published_future(positions: np.ndarray, velocities: np.ndarray, size: int, points: int) -> np.ndarray:
+    """Positions [A, P, N, 2] as the published expert foresees them: turned at walls, never clipped (F29)."""
+    track = [positions]
+    for _ in range(points - 1):
+        positions = positions + velocities
+        velocities = np.where((positions < 0) | (positions >= size), -velocities, velocities)
+        track.append(positions)
+    return np.stack(track, axis=1)
+
+
+def stretched(points: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Paths [A, P, 2] whose first `length` [A] moves are spread over all points: the timing is lost (F27)."""
+    last = points.shape[1] - 1
+    at = np.linspace(0, 1, last + 1) * np.maximum(length, 0)[:, None]
+    before = np.minimum(at.astype(np.int64), np.maximum(length - 1, 0)[:, None])
+    after = np.minimum(before + 1, last)
+    worlds = np.arange(len(points))[:, None]
+    share = (at - before)[..., None]
+    return points[worlds, before] * (1 - share) + points[worlds, after] * share
+
+
+PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
+    "straight_line": StraightLine,
+    "straight_line_refined": functools.partial(StraightLine, refine=refinement.ITERATIONS),
+    "straight_line_refined_20": functools.partial(StraightLine, refine=20),  # as v1 and v0 refine
+    "stand_still": StandStill,
+    "frozen_astar": FrozenAStar,
+    "guided_line": functools.partial(GuidedLine, steps=0),
+    "guided_line_replanned": functools.partial(GuidedLine, steps=4),
+    "expert": Expert,
+    "expert_stretched": functools.partial(Expert, stretch=True),
+    "oracle": Oracle,
+}
+
+# What every table has beside the models.
+ALWAYS = ("straight_line", "straight_line_refined", "stand_still", "frozen_astar", "expert", "oracle")

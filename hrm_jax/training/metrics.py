@@ -1,0 +1,146 @@
+"""What a run writes while it runs: `metrics.jsonl`, a line on the terminal, TensorBoard if installed."""
+
+import json
+import math
+import pathlib
+import sys
+import time
+from typing import Any
+
+import jax.numpy as jnp
+
+from hrm_jax.artefacts import files
+
+
+def distance(predicted: jnp.ndarray, actual: jnp.ndarray) -> jnp.ndarray:
+    """Mean Euclidean distance over all but the last axis; [..., 2] and [..., 2] to a scalar."""
+    return jnp.mean(jnp.linalg.norm(predicted - actual, axis=-1))
+
+
+def summary(evaluated: dict[str, float]) -> str:
+    """The held-out metrics of the model itself, in one line."""
+    own = {name.removeprefix("eval/"): v for name, v in evaluated.items() if name.count("/") == 1}
+    ordered = sorted(own, key=lambda name: (len(name), name))  # error_5 before error_10
+    return "held-out " + "  ".join(f"{name} {own[name]:.3g}" for name in ordered)
+
+
+class Pace:
+    """Samples per second since the last restart, so that evaluation and saving do not count."""
+
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Count from `step` and from now."""
+        self._step, self._time = step, time.monotonic()
+
+    def rate(self, step: int) -> float:
+        """Samples per second up to `step`; 0 before the first one is done."""
+        return (step - self._step) * self._batch_size / max(time.monotonic() - self._time, 1e-9)
+
+
+class Patience:
+    """Early stopping: counts the evaluations since the best held-out loss."""
+
+    def __init__(self, limit: int, best: float = math.inf, since: float = 0):
+        self.limit, self.best, self.since = limit, best, int(since)
+
+    def see(self, loss: float) -> None:
+        """Take note of the held-out loss of an evaluation."""
+        self.since = 0 if loss < self.best else self.since + 1
+        self.best = min(self.best, loss)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the limit is reached; a limit of 0 never is."""
+        return 0 < self.limit <= self.since
+
+
+def best_so_far(history: list[dict[str, Any]]) -> tuple[float, int]:
+    """The best held-out loss in the records of a run, and how many evaluations came after it."""
+    patience = Patience(0)
+    for record in history:
+        if "eval/loss" in record:
+            patience.see(math.inf if record["eval/loss"] is None else record["eval/loss"])
+    return patience.best, patience.since
+
+
+class Writer:
+    """Appends to <workdir>/metrics.jsonl. `enabled` False (all processes but the first) writes nothing."""
+
+    def __init__(self, workdir: pathlib.Path, start: int, total: int, enabled: bool = True):
+        self._enabled, self.history = enabled, []
+        if not enabled:
+            return
+        self._total, self._begin, self._start = total, time.monotonic(), start
+        path = workdir / "metrics.jsonl"
+        self.history = _truncate(path, start)
+        self._file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
+        self._board = _tensorboard(workdir)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        """One line: `step` and `values`; a non-finite number becomes null, which JSON can hold."""
+        if not self._enabled:
+            return
+        plain = {name: float(value) for name, value in values.items()}
+        finite = {name: value if math.isfinite(value) else None for name, value in plain.items()}
+        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        if self._board:
+            for name, value in plain.items():
+                self._board.add_scalar(name, value, step)
+
+    def progress(self, step: int, values: dict[str, Any]) -> None:
+        """A line for a person: on a terminal it overwrites itself."""
+        if not self._enabled:
+            return
+        left = (time.monotonic() - self._begin) / max(1, step - self._start) * (self._total - step)
+        text = (
+            f"step {step:,}/{self._total:,}  loss {float(values['loss']):.3e}  "
+            f"{float(values['samples_per_second']):,.0f} samples/s  {_clock(left)} left"
+        )
+        live = sys.stdout.isatty()
+        print(f"\r{text}\x1b[K" if live else text, end="" if live else "\n", flush=True)
+
+    def say(self, text: str) -> None:
+        """A line of its own, below a live progress line."""
+        if self._enabled:
+            print(f"\n{text}" if sys.stdout.isatty() else text, flush=True)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._enabled:
+            self._file.close()
+            if self._board:
+                self._board.close()
+
+
+def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
+    """Drop what a killed run wrote after the step it is resumed from, and a half line; return the rest."""
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text().splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if record["step"] <= start:
+            kept.append(record)
+    with files.written_whole(path) as file:
+        file.writelines(json.dumps(record) + "\n" for record in kept)
+    return kept
+
+
+def _tensorboard(workdir: pathlib.Path):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(workdir / "tensorboard"))
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -1,0 +1,236 @@
+"""Optimizers and learning-rate schedules of the published runs, on optax's parts."""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from hrm_jax.artefacts.errors import RequestError, nearest
+
+NAMES = ("adamw", "lamb", "adam_atan2")
+SCHEDULES = ("constant", "cosine", "onecycle", "hrm_act")
+SCALINGS = {"none": lambda ratio: 1.0, "sqrt": math.sqrt, "linear": lambda ratio: ratio}
+TRUST_NORM_LIMIT = 10.0  # LAMB clamps a parameter's norm here before taking the trust ratio
+B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_momentum 0.95
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """The `optimizer` group; meanings and defaults in configs/base.py."""
+
+    name: str
+    learning_rate: float
+    batch_scaling: str
+    reference_batch_size: int
+    schedule: str
+    warmup_steps: int
+    final_learning_rate: float
+    final_ratio: float
+    schedule_steps: int
+    onecycle_warmup: float
+    onecycle_start: float
+    onecycle_end: float
+    cycle_b1: bool
+    b1: float
+    b2: float
+    eps: float
+    weight_decay: float
+    table_learning_rate: float
+    table_weight_decay: float
+    bias_correction: bool
+    clip: float
+    accumulate: int
+    max_bad_steps: int
+
+    def __post_init__(self):
+        for field, allowed in (("name", NAMES), ("schedule", SCHEDULES), ("batch_scaling", tuple(SCALINGS))):
+            value = getattr(self, field)
+            if value not in allowed:
+                raise RequestError(
+                    f'optimizer.{field} = "{value}": one of {", ".join(allowed)}{nearest(value, allowed)}'
+                )
+        for field in ("learning_rate", "reference_batch_size", "accumulate", "max_bad_steps"):
+            if not getattr(self, field) > 0:
+                raise RequestError(f"optimizer.{field} = {getattr(self, field)}: above 0")
+
+    def peak(self, batch_size: int) -> float:
+        """The learning rate at its highest, scaled to the batch size."""
+        return self.learning_rate * SCALINGS[self.batch_scaling](batch_size / self.reference_batch_size)
+
+
+def make(
+    config: OptimizerConfig, steps: int, batch_size: int
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer, and its learning rate as a function of the step.
+
+    A non-finite gradient skips the whole update; `optax.tree.get(opt_state, "notfinite_count")` counts
+    skips in a row.
+    """
+    schedule = learning_rate(config, steps, batch_size)
+    parts = [optax.clip_by_global_norm(config.clip)] if config.clip else []
+    parts += [moments(config, steps), optax.add_decayed_weights(config.weight_decay)]
+    if config.name == "lamb":
+        parts.append(scale_by_trust_ratio())
+    chain = optax.chain(*parts, optax.scale_by_learning_rate(schedule))
+    # optax lets the update through once the limit is passed; the loop stops long before this one.
+    return optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), schedule
+
+
+def make_table(config: OptimizerConfig, steps: int, batch_size: int):
+    """SignSGD of a table under the same schedule: (table, index, gradients of its rows, step) -> table."""
+    schedule, peak = learning_rate(config, steps, batch_size), config.peak(batch_size)
+
+    def update(table: jax.Array, index: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
+        rate = config.table_learning_rate * schedule(step) / peak
+        return sign_sgd(table, index, gradients, rate, config.table_weight_decay)
+
+    return update
+
+
+def learning_rate(config: OptimizerConfig, steps: int, batch_size: int) -> optax.Schedule:
+    """The schedule over `steps` updates, or over its own number of them."""
+    steps = config.schedule_steps or steps
+    peak = config.peak(batch_size)
+    if config.schedule == "onecycle":
+        start = peak / config.onecycle_start
+        return one_cycle(steps, config.onecycle_warmup, start, peak, start / config.onecycle_end)
+    if config.schedule == "hrm_act":
+        return warmup_cosine(steps, config.warmup_steps, peak, config.final_ratio)
+    if config.schedule == "cosine":
+        decay = max(1, steps - config.warmup_steps)
+        main = optax.cosine_decay_schedule(peak, decay, config.final_learning_rate / peak)
+    else:
+        main = optax.constant_schedule(peak)
+    if not config.warmup_steps:
+        return main
+    warmup = optax.linear_schedule(peak / (config.warmup_steps + 1), peak, config.warmup_steps)
+    return optax.join_schedules([warmup, main], [config.warmup_steps])
+
+
+def one_cycle(steps: int, share: float, start: float, peak: float, end: float) -> optax.Schedule:
+    """Torch's OneCycleLR with cosine annealing: start -> peak at `share * steps - 1` -> end at the last step.
+
+    optax's own reaches its peak and its end one step later, a factor of 3 apart near the end.
+    """
+    top = max(share * steps - 1, 1e-9)
+    rest = max(steps - 1 - top, 1e-9)
+
+    def schedule(step):
+        up = _cosine(start, peak, step / top)
+        return jnp.where(step <= top, up, _cosine(peak, end, (step - top) / rest))
+
+    return schedule
+
+
+def warmup_cosine(steps: int, warmup: int, peak: float, ratio: float) -> optax.Schedule:
+    """HRM-ACT's (§3.3): the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
+
+    def schedule(count):
+        step = count + 1
+        share = (step - warmup) / max(1, steps - warmup)
+        return jnp.where(step < warmup, peak * step / max(1, warmup), _cosine(peak, ratio * peak, share))
+
+    return schedule
+
+
+def _cosine(a: float, b: float, progress: jax.Array) -> jax.Array:
+    return b + (a - b) * (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
+
+
+def moments(config: OptimizerConfig, steps: int) -> optax.GradientTransformation:
+    """Adam's normalised momentum, with b1 cycled where the schedule asks, with or without bias correction."""
+    if config.name == "adam_atan2":
+        return scale_by_adam_atan2(config.b1, config.b2)
+    if not config.bias_correction:
+        return scale_by_raw_moments(config.b1, config.b2, config.eps)
+    if config.schedule == "onecycle" and config.cycle_b1:
+        high, low = B1_CYCLE
+        b1 = one_cycle(steps, config.onecycle_warmup, high, low, high)
+        adam = optax.inject_hyperparams(
+            optax.scale_by_adam, static_args=("b2", "eps", "eps_root", "mu_dtype", "nesterov")
+        )
+        return adam(b1=b1, b2=config.b2, eps=config.eps)
+    return optax.scale_by_adam(config.b1, config.b2, config.eps)
+
+
+def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
+    """AdamATan2 as HRM trains with it: atan2(m, sqrt(v / (1 - b2^t))) / (1 - b1^t), without eps or scale.
+
+    The first correction stands outside the arctangent and the second's root inside (package adam-atan2
+    0.0.3; specs/hrm_act.md §3.1), so that a constant gradient moves a parameter by pi/4 learning rates.
+    Published variants with a = 4/pi take steps 1.27 times as long.
+    """
+
+    def init(params):
+        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
+
+    def update(updates, state, params=None):
+        del params
+        count = optax.safe_increment(state.count)
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+        first, second = 1 - b1**count, 1 - b2**count
+        scaled = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v / second)) / first, mu, nu)
+        return scaled, optax.ScaleByAdamState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def sign_sgd(
+    table: jax.Array, index: jax.Array, gradients: jax.Array, learning_rate: jax.Array, weight_decay: float
+) -> jax.Array:
+    """SignSGD on the rows of table [N, E] that a step read: index [B] and their gradients [B, E] (§3.2).
+
+    Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of B
+    rows, whatever N: no gradient of the table is made.
+    """
+    rows, slot = jnp.unique(index, return_inverse=True, size=len(index), fill_value=len(table))
+    total = jax.ops.segment_sum(gradients, slot, num_segments=len(index))
+    moved = table[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
+    finite = jnp.isfinite(gradients).all()
+    return table.at[rows].set(jnp.where(finite, moved, table[rows]), mode="drop")
+
+
+def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """m / (sqrt(v) + eps) without bias correction: LAMB as the package torch-optimizer has it."""
+
+    def init(params):
+        zeros = optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
+
+    def update(updates, state, params=None):
+        del params
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+        return scaled, optax.ScaleByAdamState(optax.safe_increment(state.count), mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_trust_ratio() -> optax.GradientTransformation:
+    """LAMB's trust ratio: min(|p|, 10) / |update|, 1 where either is zero (You et al. 2020).
+
+    One ratio a tensor of the network: leaves under "low" and "high" stack a stream's blocks on their
+    leading axis, and each block has its own.
+    """
+
+    def ratio(path: tuple, update: jax.Array, param: jax.Array) -> jax.Array:
+        stacked = getattr(path[0], "key", None) in ("low", "high")
+        axes = tuple(range(int(stacked), param.ndim))
+        p = jnp.minimum(_norm(param, axes), TRUST_NORM_LIMIT)
+        u = _norm(update, axes)
+        return update * jnp.where((p == 0) | (u == 0), 1.0, p / jnp.where(u == 0, 1.0, u))
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None):
+        return jax.tree_util.tree_map_with_path(ratio, updates, params), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+
+def _norm(x: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    return jnp.sqrt(jnp.sum(x * x, axis=axes, keepdims=True))

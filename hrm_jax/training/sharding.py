@@ -1,0 +1,80 @@
+"""The one place that knows of devices: a mesh, and the rule that lays arrays out on it.
+
+Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and optimizer state.
+"""
+
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from hrm_jax.artefacts.errors import RequestError
+
+BATCH = ("data", "fsdp")
+SMALLEST_SHARDED = 2**14  # elements; smaller arrays are replicated, sending them costs more than it saves
+
+
+def make_mesh(fsdp: int = 1) -> Mesh:
+    """All devices of all processes as (data, fsdp)."""
+    devices = jax.devices()
+    if fsdp < 1 or len(devices) % fsdp:
+        raise RequestError(f"mesh.fsdp = {fsdp} does not divide the {len(devices)} devices")
+    shape = (len(devices) // fsdp, fsdp)
+    # Auto: an Explicit mesh, the default of newer jax, rejects gathers and gradients of scans.
+    return jax.make_mesh(shape, BATCH, axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """Every device holds a copy."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def over_batch(mesh: Mesh) -> NamedSharding:
+    """The leading axis is split over all devices."""
+    return NamedSharding(mesh, PartitionSpec(BATCH))
+
+
+def place(tree: Any, sharding: NamedSharding) -> Any:
+    """Host arrays that every process has, on the devices; nothing is sent between processes."""
+
+    def one(array: np.ndarray) -> jax.Array:
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: np.asarray(array[index]))
+
+    return jax.tree.map(one, tree)
+
+
+def of_state(mesh: Mesh, state: Any) -> Any:
+    """A sharding for every leaf of a train state: replicated, or with fsdp its largest axis split."""
+    return jax.tree.map(lambda leaf: NamedSharding(mesh, _spec(leaf.shape, mesh.shape["fsdp"])), state)
+
+
+def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
+    size = 1
+    for n in shape:
+        size *= n
+    axes = [axis for axis, n in enumerate(shape) if n % fsdp == 0]
+    if fsdp == 1 or size < SMALLEST_SHARDED or not axes:
+        return PartitionSpec()
+    largest = max(axes, key=lambda axis: shape[axis])
+    return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
+
+
+def check_batch(groups: int, name: str, mesh: Mesh, accumulate: int) -> None:
+    """Raise a one-line `RequestError` unless `groups` split evenly over devices and micro-batches."""
+    parts = mesh.size * accumulate
+    if groups % parts:
+        devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
+        raise RequestError(f"{name} = {groups} is not divisible by {devices}")
+
+
+def count_groups(batch_size: int, members: int, mesh: Mesh, accumulate: int) -> int:
+    """Groups of `members` obstacles in a batch; raises the one-line error of a batch that cannot be cut."""
+    if batch_size % members:
+        raise RequestError(
+            f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
+        )
+    groups = batch_size // members
+    name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
+    check_batch(groups, name, mesh, accumulate)
+    return groups
