@@ -250,13 +250,13 @@ def test_a_killed_build_goes_on(built, tmp_path, monkeypatch):
     source, out = write_tasks(tmp_path / "source"), tmp_path / "out"
     put, filled = arc._put, []
 
-    def killed(parts, number, *rest):
-        if number == 2 and not filled.count("killed"):
+    def killed(work, settings, item):
+        if item[0] == 2 and not filled.count("killed"):
             filled.append("killed")
             raise KeyboardInterrupt
-        before = len(list(parts.glob("*.done")))
-        put(parts, number, *rest)
-        filled.append(len(list(parts.glob("*.done"))) - before)
+        before = len(list(work.glob("*.done")))
+        put(work, settings, item)
+        filled.append(len(list(work.glob("*.done"))) - before)
 
     monkeypatch.setattr(arc, "_put", killed)
     words = ["arc", "--out", str(out), "--source", str(source), "--augment=20", "--jobs=1"]

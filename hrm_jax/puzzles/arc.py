@@ -19,22 +19,20 @@ tasks go by name, and what is random depends on the seed and the task's name alo
 """
 
 import argparse
-import concurrent.futures
-import contextlib
+import functools
 import hashlib
 import json
 import os
 import re
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from tqdm import tqdm
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, parts
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS, write
@@ -411,8 +409,8 @@ def build(options: argparse.Namespace) -> None:
         "seed": options.seed,
     }
 
-    def fill(parts: Path, folder: Path) -> None:
-        _fill(parts, folder, tasks, settings, options.jobs)
+    def fill(work: Path, folder: Path) -> None:
+        _fill(work, folder, tasks, settings, options.jobs)
         asked = {task.name: _as_json(task) for name in sorted(judged) for task in sets[name]}
         with files.written_whole(folder / TEST_PUZZLES) as file:
             json.dump(asked, file)
@@ -439,21 +437,22 @@ def _as_json(task: Task) -> dict[str, list[dict[str, list]]]:
     }
 
 
-def _fill(parts: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int) -> None:
+def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int) -> None:
     """Write both splits. The arrays may be larger than memory: they are filled on disk, task by task."""
-    with _workers(jobs) as each:
-        named = each(_names, tasks, [settings] * len(tasks))
-        names = list(_told("augmentations", named, len(tasks)))
-        counts = np.array([len(of_task) for of_task in names])
-        pairs = {split: np.array([len(getattr(task, split)) for task in tasks]) for split in SPLITS}
-        last = {split: np.cumsum(counts * pairs[split]) for split in SPLITS}
-        for split in SPLITS:
-            _allocate(parts, split, int(last[split][-1]))
-        first = [{split: int((last[split] - counts * pairs[split])[t]) for split in SPLITS}
-                 for t in range(len(tasks))]  # fmt: skip
-        put = each(_put, [parts] * len(tasks), range(len(tasks)), tasks, [settings] * len(tasks), first)
-        for _ in _told("tasks", put, len(tasks)):
-            pass
+    named = parts.ordered(functools.partial(_names, settings=settings), tasks, jobs)
+    names = list(tqdm(named, "augmentations", len(tasks), disable=None))
+    counts = np.array([len(of_task) for of_task in names])
+    pairs = {split: np.array([len(getattr(task, split)) for task in tasks]) for split in SPLITS}
+    last = {split: np.cumsum(counts * pairs[split]) for split in SPLITS}
+    for split in SPLITS:
+        _allocate(work, split, int(last[split][-1]))
+    first = [{split: int((last[split] - counts * pairs[split])[t]) for split in SPLITS}
+             for t in range(len(tasks))]  # fmt: skip
+    put = parts.ordered(
+        functools.partial(_put, work, settings), zip(range(len(tasks)), tasks, first, strict=True), jobs
+    )
+    for _ in tqdm(put, "tasks", len(tasks), disable=None):
+        pass
     everyone = [BLANK, *(name for of_task in names for name in of_task)]
     own = 1 + np.cumsum(counts) - counts  # a task's first identifier
     for split in SPLITS:
@@ -462,7 +461,7 @@ def _fill(parts: Path, folder: Path, tasks: list[Task], settings: dict, jobs: in
             folder,
             split,
             "arc",
-            *(np.load(_array(parts, split, side), mmap_mode="r") for side in SIDES),
+            *(np.load(_array(work, split, side), mmap_mode="r") for side in SIDES),
             identifiers=np.concatenate([own[t] + np.arange(counts[t]) for t in there]),
             puzzle_indices=np.cumsum([0, *np.repeat(pairs[split][there], counts[there])]),
             group_indices=np.cumsum([0, *counts[there]]),
@@ -479,53 +478,30 @@ def _names(task: Task, settings: dict) -> list[str]:
     return [task.name, *(identifier(task.name, variant) for variant in variants[1:])]
 
 
-def _array(parts: Path, split: str, side: str) -> Path:
-    return parts / f"{split}_{side}.npy"
+def _array(work: Path, split: str, side: str) -> Path:
+    return work / f"{split}_{side}.npy"
 
 
-def _allocate(parts: Path, split: str, rows: int) -> None:
+def _allocate(work: Path, split: str, rows: int) -> None:
     """Room for the examples of a split, unless an interrupted request has made it."""
     for side in SIDES:
-        path = _array(parts, split, side)
+        path = _array(work, split, side)
         if not path.exists():
             partial = path.with_suffix(".partial")
             np.lib.format.open_memmap(partial, "w+", np.uint8, (rows, CELLS))
             os.replace(partial, path)
 
 
-def _put(parts: Path, number: int, task: Task, settings: dict, first: dict[str, int]) -> None:
-    """Fill in the rows of one task, unless that was done."""
-    done = parts / f"{number:06d}.done"
+def _put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> None:
+    """Fill in the rows of one task from `first` on, unless that was done."""
+    number, task, first = item
+    done = work / f"{number:06d}.done"
     if done.exists():
         return
     for split, arrays in examples(task, settings)[1].items():
         for side, array in zip(SIDES, arrays, strict=True):
             rows = array.reshape(-1, CELLS)
             if len(rows):
-                room = np.load(_array(parts, split, side), mmap_mode="r+")
+                room = np.load(_array(work, split, side), mmap_mode="r+")
                 room[first[split] : first[split] + len(rows)] = rows
     done.touch()
-
-
-@contextlib.contextmanager
-def _workers(jobs: int) -> Iterator[Callable[..., Iterator]]:
-    """A `map` over so many processes; Ctrl-C is for their parent, and what they are at is finished."""
-    if jobs == 1:
-        yield map
-        return
-    leave_ctrl_c = {"initializer": signal.signal, "initargs": (signal.SIGINT, signal.SIG_IGN)}
-    with concurrent.futures.ProcessPoolExecutor(jobs, **leave_ctrl_c) as pool:
-        try:
-            yield pool.map
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _told(what: str, results: Iterable, total: int) -> Iterator:
-    """The results, with a line of progress."""
-    began = time.monotonic()
-    for done, result in enumerate(results, 1):
-        text = f"\r{what}: {done:,}/{total:,}, {time.monotonic() - began:.0f} s"
-        print(text, end="", file=sys.stderr, flush=True)
-        yield result
-    print(file=sys.stderr)

@@ -9,28 +9,24 @@ not be shared, so that train and test are disjoint however the stream is cut.
 """
 
 import argparse
-import concurrent.futures
+import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
 import shutil
-import signal
-import sys
-import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, parts
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles.dataset import SPLITS
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
-AHEAD = 4  # parts that every process may be ahead of the one that is waited for
 COLUMNS = ("source", "question", "answer", "rating")
 
 
@@ -88,50 +84,29 @@ def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bo
     """Let `fill(parts, folder)` write the data set, which becomes `out` in one step.
 
     False: it was there already. `settings` are remembered in build.json; a folder made with others, or by
-    others, is left alone.
+    other tools, is left alone.
     """
-    settings = json.loads(json.dumps(settings))
     note = out / "build.json"
     if out.exists():
         if not note.exists():
             raise RequestError(f"{out} is there and is not of this builder; remove it, or give another --out")
-        _same(json.loads(note.read_text()), settings, out, "was built")
+        parts.check_same(json.loads(note.read_text()), settings, out, "was built")
         return False
-    files.check_writable(out)
-    parts = out.with_name(out.name + ".parts")
-    request = parts / "request.json"
-    if request.exists():
-        _same(json.loads(request.read_text()), settings, parts, "was begun")
-    else:
-        with files.written_whole(request) as file:
+    with parts.work_folder(out, settings) as folder:
+        whole = folder / "whole"
+        shutil.rmtree(whole, ignore_errors=True)
+        fill(folder, whole)
+        with files.written_whole(whole / "build.json") as file:
             json.dump(settings, file)
-    whole = parts / "whole"
-    shutil.rmtree(whole, ignore_errors=True)
-    try:
-        fill(parts, whole)
-    except RequestError:  # it cannot be had: nothing is left of it to go on with
-        shutil.rmtree(parts)
-        raise
-    with files.written_whole(whole / "build.json") as file:
-        json.dump(settings, file)
-    os.replace(whole, out)
-    shutil.rmtree(parts)
+        os.replace(whole, out)
     return True
-
-
-def _same(there: dict, settings: dict, place: Path, how: str) -> None:
-    """Refuse to mix two requests, naming what differs."""
-    different = [k for k in {**there, **settings} if there.get(k, None) != settings.get(k, None)]
-    if different:
-        told = ", ".join(f"{k} {there.get(k)!r}, now {settings.get(k)!r}" for k in different)
-        raise RequestError(f"{place} {how} with other settings ({told}); remove it, or give another --out")
 
 
 # ---------------------------------------------------------------- the stream
 
 
 def gather(
-    parts: Path, settings: dict, part: Part, wanted: Sequence[int], jobs: int, what: str, patience: int
+    folder: Path, settings: dict, part: Part, wanted: Sequence[int], jobs: int, what: str, patience: int
 ) -> list[dict[str, np.ndarray]]:
     """The first `wanted` (train, test) distinct puzzles of the stream: for each split, arrays by name.
 
@@ -139,25 +114,28 @@ def gather(
     no new puzzle, wanted or not: then there are no more, or hardly any.
     """
     found = [[], []]  # by split: arrays of the puzzles of every part
-    seen, have, idle, began = set(), [0, 0], 0, time.monotonic()
-    for number, arrays in _stream(parts, settings, part, jobs):
-        known = len(seen)
-        for split in (0, 1):
-            rows = _new(arrays, split, seen)[: wanted[split] - have[split]]
-            if rows:
-                found[split].append({name: array[rows] for name, array in arrays.items()})
-                have[split] += len(rows)
-        idle = idle + 1 if len(seen) == known else 0
-        _progress(have, wanted, what, began)
-        if have == list(wanted):
-            break
-        if idle >= patience:
-            print(file=sys.stderr)
-            raise RequestError(
-                f"{have[0]:,} of {wanted[0]:,} train and {have[1]:,} of {wanted[1]:,} test {what} found, "
-                f"and no new one in the last {patience} of {number + 1} parts: ask for fewer, or for less"
+    seen, have, idle = set(), [0, 0], 0
+    stream = parts.stream(folder, functools.partial(part, settings), jobs)
+    with tqdm(total=sum(wanted), desc=what, unit="", disable=None) as progress, contextlib.closing(stream):
+        for number, arrays in enumerate(stream, 1):
+            known = len(seen)
+            for split in (0, 1):
+                rows = _new(arrays, split, seen)[: wanted[split] - have[split]]
+                if rows:
+                    found[split].append({name: array[rows] for name, array in arrays.items()})
+                    have[split] += len(rows)
+            progress.set_postfix_str(
+                ", ".join(f"{n:,} {split}" for n, split in zip(have, SPLITS, strict=True))
             )
-    print(file=sys.stderr)
+            progress.update(sum(have) - progress.n)
+            if have == list(wanted):
+                break
+            idle = idle + 1 if len(seen) == known else 0
+            if idle >= patience:
+                raise RequestError(
+                    f"{have[0]:,} of {wanted[0]:,} train and {have[1]:,} of {wanted[1]:,} test {what} found, "
+                    f"and no new one in the last {patience} of {number} parts: ask for fewer, or for less"
+                )
     return [{name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]} for pieces in found]
 
 
@@ -170,58 +148,6 @@ def _new(arrays: dict[str, np.ndarray], split: int, seen: set[bytes]) -> list[in
             seen.add(key)
             rows.append(row)
     return rows
-
-
-def _stream(
-    parts: Path, settings: dict, part: Part, jobs: int
-) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-    """(number, arrays) of part 0, 1, 2 ... in order, made ahead by `jobs` processes."""
-    if jobs == 1:
-        number = 0
-        while True:
-            yield number, _kept(parts, settings, part, number)
-            number += 1
-    with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
-        waiting, number = deque(), 0
-        try:
-            while True:
-                while len(waiting) < AHEAD * jobs:
-                    task = pool.submit(_kept, parts, settings, part, number + len(waiting))
-                    waiting.append(task)
-                yield number, waiting.popleft().result()
-                number += 1
-        finally:
-            for task in waiting:
-                task.cancel()
-
-
-def _worker(parent: int) -> None:
-    """A process leaves Ctrl-C to its parent (the part at work is finished) and ends when that was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _kept(parts: Path, settings: dict, part: Part, number: int) -> dict[str, np.ndarray]:
-    """Part `number`, read where it was made before."""
-    path = parts / f"{number:06d}.npz"
-    if not path.exists():
-        arrays = part(settings, number)
-        with files.written_whole(path, "wb") as file:
-            np.savez(file, **arrays)
-        return arrays
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
-
-
-def _progress(have: Sequence[int], wanted: Sequence[int], what: str, began: float) -> None:
-    text = ", ".join(f"{h:,}/{w:,} {split}" for h, w, split in zip(have, wanted, SPLITS, strict=True))
-    print(f"\r{what}: {text}, {time.monotonic() - began:.0f} s", end="", file=sys.stderr, flush=True)
 
 
 def split_of(keys: Sequence[bytes], train: int, test: int) -> np.ndarray:

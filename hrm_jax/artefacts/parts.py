@@ -1,0 +1,114 @@
+"""Long work in parts: interrupted, the same request goes on where it was, and the result appears in one step.
+
+The parts of OUT stand in OUT.parts until OUT is complete, beside a note of the request that they belong to.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import itertools
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+Arrays = dict[str, np.ndarray]
+AHEAD = 4  # items that every process may be ahead of the one that is waited for
+
+
+@contextlib.contextmanager
+def work_folder(out: Path, request: dict[str, Any]) -> Iterator[Path]:
+    """The folder of the parts of `out`; the block ends by putting the whole result in the place of `out`.
+
+    It is kept when the block is interrupted or fails, to go on with, and removed when it ends or when it
+    raises a `RequestError`: that request cannot be met. The parts of another request are refused.
+    """
+    files.check_writable(out)
+    folder = out.with_name(out.name + ".parts")
+    note = folder / "request.json"
+    if note.exists():
+        check_same(json.loads(note.read_text()), request, folder, "was begun")
+    else:
+        with files.written_whole(note) as file:
+            json.dump(request, file)
+    try:
+        yield folder
+    except RequestError:
+        shutil.rmtree(folder)
+        raise
+    shutil.rmtree(folder)
+
+
+def check_same(found: dict[str, Any], request: dict[str, Any], place: Path, how: str) -> None:
+    """Refuse to mix two requests, naming what differs."""
+    request = json.loads(json.dumps(request))  # tuples as the file has them
+    different = [key for key in found | request if found.get(key) != request.get(key)]
+    if different:
+        differences = ", ".join(f"{key} {found.get(key)!r}, now {request.get(key)!r}" for key in different)
+        raise RequestError(
+            f"{place} {how} with other settings ({differences}); remove it, or give another --out"
+        )
+
+
+def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Iterator[Arrays]:
+    """The arrays of `make(0)`, `make(1)`, … without end, in order; what `folder` has is not made again.
+
+    `make` is pickled where there are several processes: a function of a module, or a partial of one.
+    """
+    return ordered(functools.partial(_stored, folder, make), itertools.count(), jobs)
+
+
+def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
+    path = folder / f"{number:06d}.npz"
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    arrays = make(number)
+    with files.written_whole(path, "wb") as file:
+        np.savez(file, **arrays)
+    return arrays
+
+
+def ordered(function: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+    """`map` by several processes, which never are more than a few items ahead; one job is this process.
+
+    When it is closed early, items at work are finished and the others are dropped.
+    """
+    if jobs == 1:
+        yield from map(function, items)
+        return
+    items, waiting = iter(items), deque()
+    with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
+        try:
+            waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
+                yield result
+        finally:
+            for task in waiting:
+                task.cancel()
+
+
+def _worker(parent: int) -> None:
+    """A process leaves Ctrl-C to its parent, finishing its item, and ends when the parent was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
