@@ -216,11 +216,11 @@ def step_rate(options: argparse.Namespace) -> dict:
 
 def configured(options: argparse.Namespace, **overrides):
     """The config of a variant."""
-    from hrm_jax.training import command_line
+    from hrm_jax.training import configs
 
     sys.path.insert(0, str(ROOT))
     study = STUDIES[options.config]
-    config = command_line.load(str(ROOT / study.config))
+    config = configs.load(str(ROOT / study.config))
     fields = {**study.variants[options.child], **(study.tiny if options.tiny else {}), **overrides}
     config.update_from_flattened_dict(fields)
     if options.tiny:

@@ -67,12 +67,11 @@ def child() -> None:
 
     from hrm_jax import train
     from hrm_jax.console import memory as allocator
-    from hrm_jax.training import command_line, sharding
+    from hrm_jax.training import sharding
 
     allocator.keep_freed_memory()
     clock.append(time.time())
-    command_line.parse([arg for arg in sys.argv if arg != CHILD])
-    config = train.CONFIG.value
+    _, config = train.parse([*(arg for arg in sys.argv[1:] if arg != CHILD), "--dry_run"])
     train.enable_compile_cache(config.compile_cache)
     mesh = sharding.make_mesh(config.mesh.fsdp)
     task, _, tx, _ = train.build(config, mesh)

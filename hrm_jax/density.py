@@ -15,7 +15,8 @@ from pathlib import Path
 
 from hrm_jax import evaluate
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, program, run_command
 from hrm_jax.judging import entrants as rivals
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells.protocols import PROTOCOLS
@@ -50,12 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.density",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(program("density"), __doc__)
     add = parser.add_argument
     add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE", help="as in evaluate")
     add("--obstacles", type=int, nargs="+", default=[6, 12, 20, 30], metavar="N")
@@ -101,4 +97,4 @@ def table(report: dict) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import files, provenance
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.console import memory as allocator
+from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.judging import recording, statistics
 from hrm_jax.judging.entrants import (
     BACKENDS,
@@ -52,11 +53,8 @@ LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Evaluate as the command line asks; nothing is written unless all of it is done."""
     allocator.keep_freed_memory()
-    try:
+    with interruptible("no report was written"):
         return _evaluate(_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("\ninterrupted: no report was written", file=sys.stderr)
-        return 130
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -82,12 +80,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.evaluate",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(program("evaluate"), __doc__)
     add = parser.add_argument
     add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE",
         help=f"repeatable; a model.npz, or one of {', '.join(PREDICTORS)}; for paths, of "
@@ -379,4 +372,4 @@ def _table(report: dict, protocol: Rules, limit: int) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

@@ -4,8 +4,8 @@ python -m hrm_jax.export --workdir runs/x --out model.npz              (a checkp
 python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds like those it trains in)
 """
 
-import argparse
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +13,8 @@ import numpy as np
 from absl import logging
 
 from hrm_jax.artefacts import files, model_file
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, program, run_command
 
 SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
 
@@ -119,13 +120,9 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     return f"{out}: {episodes:,} scenarios"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    parser = Parser(
-        prog="python -m hrm_jax.export",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(program("export"), __doc__)
     parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
     parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
@@ -135,7 +132,7 @@ def main() -> int:
                         help="for --out of a denoiser: how it plans, if not as its config says")  # fmt: skip
     parser.add_argument("--scenarios", type=pathlib.Path, help="the scenarios.npz to write")
     parser.add_argument("--episodes", type=int, default=1000, help="for --scenarios: how many")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if not (args.out or args.scenarios):
         raise RequestError("nothing to write: give --out model.npz, --scenarios scenarios.npz, or both")
     logging.set_verbosity(logging.ERROR)  # orbax warns that a read-only folder is read-only
@@ -149,4 +146,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

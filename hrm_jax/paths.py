@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import published_future, stretched
@@ -50,22 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     files.check_writable(options.out)
     parts = options.out.with_name(options.out.name + ".parts")
     described = {"published": options.published, "first": options.first}
-    try:
+    with interruptible("the same command goes on"):
         _claim(parts, described)
         _build(options, parts)
         count = _join(parts, options)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
     shutil.rmtree(parts)
     print(f"{options.out}: {count:,} paths")
     return None
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.paths", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(program("paths"), __doc__)
     add = parser.add_argument
     add("--count", type=int, default=5000, help="paths wanted")
     add("--first", type=int, default=FIRST, help="id of the first world")
@@ -169,4 +165,4 @@ def _join(parts: Path, options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

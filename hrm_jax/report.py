@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.referee.cells.protocols import PROTOCOLS
 from hrm_jax.reporting import figures, inputs, page, puzzle_results, puzzle_traces, traces
 from hrm_jax.reporting.inputs import PUZZLES, Report
@@ -26,20 +27,12 @@ from hrm_jax.reporting.inputs import PUZZLES, Report
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Print the table, or write the page and its figures."""
     options = _parser().parse_args(arguments)
-    try:
+    with interruptible("files named above are whole, the others were not written"):
         return _write(options) if options.out else _print(options)
-    except KeyboardInterrupt:
-        print("\ninterrupted: files named above are whole, the others were not written", file=sys.stderr)
-        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.report",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(program("report"), __doc__)
     add = parser.add_argument
     add("--report", action="append", default=[], metavar="FILE", help="report.json; repeatable")
     add("--workdir", action="append", default=[], help="of a training run, for its curves; repeatable")
@@ -59,7 +52,7 @@ def _print(options: argparse.Namespace) -> None:
         if getattr(options, name):
             raise RequestError(f"--{name.replace('_', '-')} needs --out FOLDER, where the page goes")
     if not options.report:
-        raise RequestError("--report FILE is needed (see hrm_jax.report --help)")
+        raise RequestError(f"--report FILE is needed (see {program('report')} --help)")
     reports = [load(path) for path in options.report]
     planned = [report for report in reports if report["protocol"] != PUZZLES]
     parts = [markdown(comparison(planned))] if planned else []
@@ -293,4 +286,4 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

@@ -25,8 +25,9 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import files, model_file, provenance
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory as allocator
+from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.judging import statistics
 from hrm_jax.puzzles import dataset as datasets
 from hrm_jax.puzzles import scoring, voting
@@ -45,11 +46,8 @@ LARGEST_BATCH = 1024
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Solve as the command line asks; no report is written unless all of it is done."""
     allocator.keep_freed_memory()
-    try:
+    with interruptible("no report was written"):
         return _solve(_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("\ninterrupted: no report was written", file=sys.stderr)
-        return 130
 
 
 def _solve(options: argparse.Namespace) -> None:
@@ -79,12 +77,7 @@ def _solve(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.solve",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(program("solve"), __doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of a data set (python -m hrm_jax.puzzles)")
     add("--model", action="append", default=[], metavar="FILE|NAME=FILE", help="model.npz; repeatable")
@@ -557,4 +550,4 @@ def _legend(models: dict[str, dict]) -> str:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

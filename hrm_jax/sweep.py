@@ -9,7 +9,6 @@ again, and a killed sweep goes on where it was. Leaves OUT/world.report.json and
 
 import argparse
 import concurrent.futures
-import importlib
 import json
 import os
 import subprocess
@@ -22,7 +21,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.console.parser import Parser, interruptible, program, run_command
+from hrm_jax.training import configs
 
 BASELINES = ("kalman", "reflection", "constant_velocity", "frozen", "blind", "oracle")
 
@@ -48,11 +49,8 @@ class Run(NamedTuple):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    try:
+    with interruptible("the same command goes on"):
         return _sweep(_parser().parse_args(arguments))
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -82,12 +80,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="hrm_jax.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser(program("sweep"), __doc__)
     add = parser.add_argument
     add("--config", default="benchmark", help="a file of configs/ whose choice is world,rival[,ablation]")
     add("--worlds", nargs="+", required=True)
@@ -112,11 +105,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _config(name: str) -> ModuleType:
     """The module configs/NAME.py, which lists WORLDS, RIVALS and ABLATIONS."""
-    root = Path(__file__).resolve().parent.parent
-    sys.path.insert(0, str(root))
-    if not (root / "configs" / f"{name}.py").exists():
-        raise RequestError(f"--config {name}: no file {root / 'configs' / name}.py")
-    module = importlib.import_module(f"configs.{name}")
+    module = configs.module(name)
     if not all(hasattr(module, table) for table in ("WORLDS", "RIVALS", "ABLATIONS")):
         raise RequestError(f"--config {name}: it lists no WORLDS, RIVALS and ABLATIONS, as benchmark does")
     return module
@@ -240,8 +229,7 @@ def _judge(world: str, runs: Sequence[Run], options: argparse.Namespace) -> Path
     named = [f"{run.rival}/{run.seed}={run.model}" for run in mine]
     models = [word for name in (*named, *BASELINES) for word in ("--model", name)]
     words = [*models, "--world", world, "--seeds", seeds, "--record", str(options.record)]
-    if evaluate.main([*words, "--out", str(out)]):
-        raise KeyboardInterrupt  # it has said so
+    evaluate.main([*words, "--out", str(out)])
     return out
 
 
@@ -256,4 +244,4 @@ def _report(reports: Sequence[Path], runs: Sequence[Run], out: Path) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

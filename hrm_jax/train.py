@@ -1,44 +1,41 @@
-"""The training loop.
+"""Train what a config describes. The same command resumes a run; SIGTERM and Ctrl-C save it and exit.
 
-    python -m hrm_jax.train --config configs/hrm_full.py --workdir runs/hrm_full [--config.batch_size=4096]
-
-The same command resumes a run that was killed. SIGTERM and Ctrl-C save and exit.
+python -m hrm_jax.train --config quickstart --workdir runs/quickstart
+python -m hrm_jax.train --config configs/hrm_full.py --workdir runs/hrm_full --config.batch_size=4096
+python -m hrm_jax.train --config configs/hrm_full.py --dry_run
 """
 
+import argparse
 import functools
 import math
 import os
 import pathlib
 import signal
 import sys
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from absl import flags
 from flax import struct
 from jax.sharding import Mesh
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 
-from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory as allocator
+from hrm_jax.console.parser import Parser, program, run_command
 from hrm_jax.tasks import TASKS
 from hrm_jax.tasks.base import Batch, Task, split
-from hrm_jax.training import checkpoint, command_line, cost, metrics, optimizer, sharding
+from hrm_jax.training import checkpoint, command_line, configs, cost, metrics, optimizer, sharding
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "experiment, e.g. configs/hrm_full.py", lock_config=True
-)
-WORKDIR = flags.DEFINE_string("workdir", None, "where the run lives; the same workdir resumes it")
-DRY_RUN = flags.DEFINE_bool("dry_run", False, "print what the run costs and exit")
-DISTRIBUTED = flags.DEFINE_bool("distributed", False, "several processes, found by Slurm, MPI or the TPU pod")
-COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "host:port of process 0, to name the processes by hand"
-)
-PROCESSES = flags.DEFINE_integer("num_processes", None, "with --coordinator: how many")
-PROCESS = flags.DEFINE_integer("process_id", None, "with --coordinator: which one this is")
+FIELDS = """
+--config.FIELD=VALUE sets any field of the config, such as --config.steps=2000 or --config.model.width=128.
+configs/base.py ({folder}) has all of them with their meanings and defaults. The experiments there:
+{names}.
+""".format(folder=configs.CONFIGS, names=textwrap.fill(", ".join(configs.names()), 110))
 
 INIT_STREAM, LOSS_STREAM = 100, 101  # fold_in numbers; a task's own streams are small
 PROFILE_AFTER = 10  # steps; compilation and warm-up stay out of the trace
@@ -345,13 +342,13 @@ def enable_compile_cache(folder: str) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def join_processes() -> None:
-    """Make this process one of several, when the flags ask for it."""
-    if COORDINATOR.value:
-        if PROCESSES.value is None or PROCESS.value is None:
+def join_processes(options: argparse.Namespace) -> None:
+    """Make this process one of several, when the options ask for it."""
+    if options.coordinator:
+        if options.num_processes is None or options.process_id is None:
             raise RequestError("--coordinator needs --num_processes and --process_id")
-        jax.distributed.initialize(COORDINATOR.value, PROCESSES.value, PROCESS.value)
-    elif DISTRIBUTED.value:
+        jax.distributed.initialize(options.coordinator, options.num_processes, options.process_id)
+    elif options.distributed:
         jax.distributed.initialize()
 
 
@@ -369,20 +366,34 @@ def dry_run(config: ConfigDict) -> str:
     )
 
 
-def main() -> int:
-    """Command line; see the module docstring."""
-    allocator.keep_freed_memory()
-    command_line.parse(sys.argv)
-    config = CONFIG.value
-    if config is None or not (WORKDIR.value or DRY_RUN.value):
+def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, ConfigDict]:
+    """The options of a command line, and its config with the fields that are set there."""
+    parser = Parser(program("train"), __doc__, epilog=FIELDS)
+    add = parser.add_argument
+    add("--config", metavar="NAME|FILE[:VARIANT]", help="the experiment; --config.FIELD=VALUE sets a field")
+    add("--workdir", type=pathlib.Path, help="where the run lives; the same folder resumes it")
+    add("--dry_run", action="store_true", help="print what the run costs, and exit")
+    add("--distributed", action="store_true", help="several processes, found by Slurm, MPI or the TPU pod")
+    add("--coordinator", metavar="HOST:PORT", help="of process 0, to name the processes by hand")
+    add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
+    add("--process_id", type=int, metavar="I", help="with --coordinator: which one this is")
+    options, fields = parser.parse_known_args(arguments)
+    if not (options.config and (options.workdir or options.dry_run)):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
+    return options, command_line.read_config(options.config, fields)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see the module docstring."""
+    options, config = parse(arguments)
+    allocator.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
-    join_processes()
-    if DRY_RUN.value:
+    join_processes(options)
+    if options.dry_run:
         print(dry_run(config))
         return 0
     try:
-        train(config, pathlib.Path(WORKDIR.value))
+        train(config, options.workdir)
     except NonFinite as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
@@ -390,4 +401,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

@@ -13,7 +13,8 @@ import pytest
 
 from hrm_jax import interop
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.referee.inference import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,15 +34,13 @@ def _state(arrays):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
+def command(capsys):
     """Run the command line in this process: (exit code, stdout, stderr)."""
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["interop", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            exit_on_request_error(interop.main)
+        code = run_command(interop.main, [*map(str, arguments)])
         captured = capsys.readouterr()
-        return stop.value.code, captured.out, captured.err
+        return code, captured.out, captured.err
 
     return run
 

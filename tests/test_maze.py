@@ -9,6 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import shortest_path
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import dataset, flood, maze, routes
 
@@ -375,7 +376,7 @@ def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, capfd):
         return part(settings, number)
 
     monkeypatch.setattr(maze, "_part", until_the_second)
-    assert _build(tmp_path / "m", *arguments) == 130 and not (tmp_path / "m").exists()
+    assert run_command(lambda _: _build(tmp_path / "m", *arguments)) == 130 and not (tmp_path / "m").exists()
     assert "the same command goes on" in capfd.readouterr().err
     (tmp_path / "m.parts" / "000001.npz.partial").write_bytes(
         b"PK\x03\x04"

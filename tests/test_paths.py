@@ -14,6 +14,7 @@ import pytest
 
 from hrm_jax import paths
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import stretched
@@ -164,7 +165,7 @@ def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path
         return plan(published, ids)
 
     monkeypatch.setattr(paths, "examples", until_the_third)
-    assert _build(out) == 130 and not out.exists()
+    assert run_command(lambda _: _build(out)) == 130 and not out.exists()
     told = capfd.readouterr().err
     assert "the same command goes on" in told and "Traceback" not in told
     parts = tmp_path / "e.npz.parts"

@@ -7,7 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from hrm_jax.artefacts.errors import RequestError, exit_on_request_error
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles import dataset
@@ -296,8 +297,7 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
         ("statistics", str(tmp_path)): "no data set",
     }
     for arguments, told in wrong.items():
-        with pytest.raises(SystemExit) as end:
-            exit_on_request_error(lambda arguments=arguments: command.main(arguments))
+        code = run_command(command.main, arguments)
         error = capsys.readouterr().err
-        assert end.value.code == 2 and told in error and error.count("\n") == 1, (arguments, error)
+        assert code == 2 and told in error and error.count("\n") == 1, (arguments, error)
     assert not (tmp_path / "x").exists()

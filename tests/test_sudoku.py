@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import dataset, sudoku
 
@@ -266,7 +267,7 @@ def test_an_interrupted_build_goes_on(small, tmp_path, monkeypatch, capfd):
         return part(settings, number)
 
     monkeypatch.setattr(sudoku, "_part", until_the_third)
-    assert _build(out, *SMALL) == 130 and not out.exists()
+    assert run_command(lambda _: _build(out, *SMALL)) == 130 and not out.exists()
     assert "the same command goes on" in capfd.readouterr().err
     with pytest.raises(RequestError, match="s.parts was begun with other settings"):
         _build(out, *SMALL, "--seed", 5)

@@ -85,7 +85,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--record", "-1"], "--record -1: 0 or more"),
         (["--set", "stepps=3"], "steps"),
         (["--set", "model.width"], "FIELD=VALUE"),
-        (["--config", "absent"], "no file"),
+        (["--config", "absent"], "no such file"),
         (["--config", "hrm_full"], "lists no WORLDS"),
     ],
 )

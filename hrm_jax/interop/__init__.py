@@ -9,13 +9,15 @@ flax model, `describe` it in a model.npz, and compare it with a `golden` file.
 
 import json
 import pathlib
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import Parser, RequestError
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, program
 from hrm_jax.interop import denoiser, predictors, puzzles
 from hrm_jax.interop.checks import FAMILIES
 from hrm_jax.interop.states import State, read_npz, read_state
@@ -90,10 +92,10 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> No
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    parser = Parser(prog="python -m hrm_jax.interop", description=__doc__.splitlines()[0])
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
+    parser = Parser(program("interop"), __doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     check = commands.add_parser("golden", help="check outputs and gradients against a golden file")
     check.add_argument("file", type=pathlib.Path)
     imp = commands.add_parser(
@@ -119,7 +121,7 @@ def main() -> int:
     acting.add_argument(
         "--dtype", choices=("bfloat16", "float32"), help="of its matmuls (bfloat16, as theirs)"
     )
-    given = vars(parser.parse_args())
+    given = vars(parser.parse_args(arguments))
     path = given.pop("file")
     if given.pop("command") == "golden":
         return golden(path)

@@ -1,7 +1,9 @@
 """The command line of `hrm_jax.interop`."""
 
-from hrm_jax.artefacts.errors import exit_on_request_error
+import sys
+
+from hrm_jax.console.parser import run_command
 from hrm_jax.interop import main
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

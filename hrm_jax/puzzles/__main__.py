@@ -8,48 +8,38 @@
 Each builder says more with --help. What they write is HRM's own layout (`dataset`).
 """
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hrm_jax.artefacts.errors import Parser, RequestError, exit_on_request_error, nearest
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, choose, interruptible, program, run_command
 from hrm_jax.puzzles import dataset
 
-BUILDERS = ("maze", "sudoku", "arc")
-COMMANDS = (*BUILDERS, "statistics")
+COMMANDS = {
+    "maze": "mazes of loose walls with a long way through",
+    "sudoku": "sudokus of 4x4, 6x6 and 9x9 with one solution",
+    "arc": "ARC tasks and their augmentations, from the public files",
+    "statistics": "what the mazes or sudokus of a data set are like",
+}
 
 
-def main(arguments: Sequence[str] | None = None) -> int | None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module docstring."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__)
-        return None
-    command, rest = arguments[0], arguments[1:]
-    if command not in COMMANDS:
-        raise RequestError(f"{command}: {', '.join(COMMANDS)} are allowed{nearest(command, COMMANDS)}")
+    command, rest = choose(program("puzzles"), __doc__, COMMANDS, arguments)
     if command == "statistics":
         return _statistics(rest)
     module = importlib.import_module(f"hrm_jax.puzzles.{command}")
     parser = _parser(command, module.__doc__)
     module.add_arguments(parser)
     options = parser.parse_args(rest)
-    try:
+    with interruptible("the same command goes on"):
         module.build(options)
-    except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on", file=sys.stderr)
-        return 130
-    return None
 
 
 def _parser(command: str, text: str) -> Parser:
-    return Parser(
-        prog=f"hrm_jax.puzzles {command}",
-        description=text,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    return Parser(f"{program('puzzles')} {command}", text)
 
 
 def _statistics(arguments: Sequence[str]) -> None:
@@ -72,4 +62,4 @@ def _statistics(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    exit_on_request_error(main)
+    sys.exit(run_command(main))

@@ -1,81 +1,41 @@
-"""The command line of `hrm_jax.train`: ml_collections flags, with one-line errors."""
+"""A config with the fields that a command line sets: ml_collections flags, with one-line errors."""
 
-import importlib.util
-import pathlib
 import re
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_flags
 
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.training import configs
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 OVERRIDE = re.compile(r"--(?:no)?config\.([\w.]+)")
 
 
-def parse(argv: Sequence[str]) -> None:
-    """Parse `argv` into absl's FLAGS; a wrong flag, config file, field or value is a `RequestError`."""
-    # Config files import their base: the checkout's root must be importable from every folder.
-    sys.path.insert(0, str(ROOT))
-    argv = _resolve_config(list(argv))
-    path = _config_value(argv)
-    if path is not None:
-        _check_fields(argv, load(path))
+def read_config(name: str, words: Sequence[str] = ()) -> ConfigDict:
+    """The config `name` (see `configs.find`), locked, with fields as the `words` --config.FIELD=VALUE say.
+
+    A wrong name, field, value or word is a `RequestError`. Flags live for this call: it can be made often.
+    """
+    config = configs.load(name)
+    _check_fields(words, config)
+    argv = ["train", *words]
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, "", flag_values=parsed, sys_argv=argv)
     try:
-        rest = flags.FLAGS(argv)[1:]
+        rest = parsed(argv)[1:]
     except (flags.Error, TypeError, ValueError, KeyError, AttributeError) as error:
         raise RequestError(str(error)) from None
     if rest:
         raise RequestError(f"unexpected argument {rest[0]!r}: fields are set as --config.FIELD=VALUE")
+    return parsed.config
 
 
-def load(path: str) -> ConfigDict:
-    """The config of "file.py" or "file.py:variant"."""
-    file, _, variant = path.partition(":")
-    spec = importlib.util.spec_from_file_location("experiment", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        return module.get_config(variant) if variant else module.get_config()
-    except (ValueError, TypeError) as error:
-        raise RequestError(f"--config {path}: {error}") from None
-
-
-def _resolve_config(argv: list[str]) -> list[str]:
-    """Make `--config NAME` a path: as given, in the checkout, or by its bare name in configs/."""
-    for i, word in enumerate(argv):
-        if word in ("--config", "-config") and i + 1 < len(argv):
-            argv[i : i + 2] = [f"--config={_find(argv[i + 1])}"]
-            return argv
-        if word.startswith("--config="):
-            argv[i] = f"--config={_find(word.removeprefix('--config='))}"
-            return argv
-    return argv
-
-
-def _find(name: str) -> str:
-    file, colon, variant = name.partition(":")
-    for candidate in (pathlib.Path(file), ROOT / file, ROOT / "configs" / f"{file}.py"):
-        if candidate.is_file():
-            return f"{candidate}{colon}{variant}"
-    known = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != "base")
-    stem = pathlib.Path(file).stem
-    raise RequestError(
-        f"--config {name}: no such file; configs/ has {', '.join(known)}{nearest(stem, known)}"
-    )
-
-
-def _config_value(argv: list[str]) -> str | None:
-    return next((w.removeprefix("--config=") for w in argv if w.startswith("--config=")), None)
-
-
-def _check_fields(argv: list[str], config: ConfigDict) -> None:
+def _check_fields(words: Sequence[str], config: ConfigDict) -> None:
     """absl's own error for an unknown field is a bare AttributeError."""
     fields = _fields(config)
-    for word in argv:
+    for word in words:
         match = OVERRIDE.match(word)
         if match and match[1] not in fields:
             raise RequestError(

@@ -1,0 +1,38 @@
+"""Hierarchical reasoning models: train them, judge them, and show what came out."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from hrm_jax.console.parser import choose, program, run_command
+
+# What each command does; its module is imported only when it runs.
+COMMANDS = {
+    "train": "train what a config describes; the same command resumes",
+    "export": "write a run's parameters (model.npz) or worlds (scenarios.npz) for the evaluator",
+    "evaluate": "judge obstacle predictors and path planners in closed loop, with NumPy alone",
+    "solve": "judge answers to puzzles",
+    "report": "reports as a table, or as one page with curves and players",
+    "sweep": "train, judge and report many models, worlds and seeds",
+    "density": "success against the number and speed of obstacles",
+    "paths": "the expert's paths, which train planners of paths",
+    "puzzles": "build data sets of mazes, sudokus and ARC tasks",
+    "interop": "import PyTorch checkpoints of the originals; check golden files",
+}
+PACKAGES = ("puzzles", "interop")  # commands that are rooms: their command line is __main__
+
+
+def main(arguments: Sequence[str] | None = None) -> int | None:
+    """List the commands, or run the one that is named."""
+    name, rest = choose(program(), __doc__, COMMANDS, arguments)
+    module = f"hrm_jax.{name}.__main__" if name in PACKAGES else f"hrm_jax.{name}"
+    return importlib.import_module(module).main(rest)
+
+
+def start() -> int:
+    """The console script `hrm-jax`."""
+    return run_command(main)
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,115 @@
+"""What all command lines share: how they are named, described, refused and ended.
+
+A command is a module with `main(arguments)`, which returns its exit code (None: 0) and raises `RequestError`
+where the request is wrong; `run_command` turns that into what a shell sees.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hrm_jax
+from hrm_jax.artefacts.errors import RequestError, nearest
+
+Main = Callable[[Sequence[str] | None], int | None]
+
+PACKAGE = Path(hrm_jax.__file__).resolve().parent
+TRAINING = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections", "absl")  # hrm_jax[train]
+
+
+def program(command: str = "") -> str:
+    """`command` as it can be typed in this process: `hrm-jax X`, `python -m hrm_jax X` or `… hrm_jax.X`."""
+    started = Path(sys.argv[0])
+    if started.stem == "hrm-jax":
+        return f"hrm-jax {command}".rstrip()
+    if not command or started.resolve() == PACKAGE / "__main__.py":
+        return f"python -m hrm_jax {command}".rstrip()
+    return f"python -m hrm_jax.{command}"
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Adds the defaults that are values: a switch that is off and an option that is absent have none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or action.default in (None, False, [], argparse.SUPPRESS):
+            return text
+        if "default" in text:
+            return text
+        return f"{text} (default: {_words(action.default)})".strip()
+
+
+def _words(value: Any) -> str:
+    words = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return words.replace("%", "%%")
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line with --help, --version and defaults, whose errors are `RequestError`s of one line.
+
+    `description` is the command's docstring; the commands in it are shown as they can be typed.
+    """
+
+    def __init__(self, prog: str, description: str | None = None, **settings: Any):
+        typed = re.sub(r"python -m hrm_jax\.(\w+)", lambda m: program(m[1]), description or "")
+        settings = {"allow_abbrev": False, "formatter_class": _HelpFormatter} | settings
+        super().__init__(prog=prog, description=typed, **settings)
+        version = f"hrm_jax {hrm_jax.__version__}"
+        self.add_argument("--version", action="version", version=version, help="print the version and exit")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the request in one line instead of a page of usage."""
+        raise RequestError(f"{message} (see {self.prog} --help)")
+
+
+def choose(
+    prog: str, text: str, commands: Mapping[str, str], arguments: Sequence[str] | None
+) -> tuple[str, list[str]]:
+    """The command that is named first, of {name: what it does}, and the words after it.
+
+    Without a name, or with --help, the commands are listed and the process ends.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if words[0].startswith("-"):
+        lines = "\n".join(f"  {name:<10} {line}" for name, line in commands.items())
+        more = f"{prog} COMMAND --help says more."
+        parser = Parser(prog, text, usage="%(prog)s COMMAND …", epilog=f"commands:\n{lines}\n\n{more}")
+        parser.parse_args(words)
+    name, *rest = words
+    if name not in commands:
+        raise RequestError(
+            f'no command "{name}"{nearest(name, commands)}; commands are {", ".join(commands)}'
+        )
+    return name, rest
+
+
+@contextmanager
+def interruptible(consequence: str) -> Iterator[None]:
+    """Say with Ctrl-C what it leaves behind: "no report was written"."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(consequence) from None
+
+
+def run_command(main: Main, arguments: Sequence[str] | None = None) -> int:
+    """A command's exit code: its own or 0; 2 and one line where the request is wrong; 130 after Ctrl-C."""
+    try:
+        return main(arguments) or 0
+    except RequestError as error:
+        return _say(2, f"error: {' '.join(str(error).split())}")
+    except KeyboardInterrupt as interrupt:
+        return _say(130, "\n" + ": ".join(["interrupted", *map(str, interrupt.args)]))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in TRAINING:
+            raise
+        return _say(2, f"error: this needs jax: pip install 'hrm_jax[train]' ({error})")
+
+
+def _say(code: int, line: str) -> int:
+    print(line, file=sys.stderr)
+    return code

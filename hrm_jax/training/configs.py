@@ -1,0 +1,67 @@
+"""Where configs are and how they load: a checkout's configs/, or the copy that an installation carries.
+
+Config files say `from configs import base`; the package `configs` is made here, so that this works from any
+folder and without touching `sys.path`. Nothing here imports jax.
+"""
+
+import importlib
+import importlib.util
+import pathlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import hrm_jax
+from hrm_jax.artefacts.errors import RequestError, nearest
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+PACKAGE = pathlib.Path(hrm_jax.__file__).resolve().parent
+INSTALLED = PACKAGE / "configs"
+CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
+
+
+def names() -> list[str]:
+    """The experiments of configs/."""
+    return sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "base")
+
+
+def find(name: str) -> str:
+    """The path of a config "file.py", "configs/file.py" or "file", with its ":variant" if it has one."""
+    file, colon, variant = name.partition(":")
+    for candidate in (pathlib.Path(file), CONFIGS.parent / file, CONFIGS / f"{file}.py"):
+        if candidate.is_file():
+            return f"{candidate}{colon}{variant}"
+    close = nearest(pathlib.Path(file).stem, names())
+    raise RequestError(f"--config {name}: no such file; configs/ has {', '.join(names())}{close}")
+
+
+def load(name: str) -> "ConfigDict":
+    """The config that `name` finds; a variant it does not have is a `RequestError`."""
+    path, _, variant = find(name).partition(":")
+    _register()
+    spec = importlib.util.spec_from_file_location("experiment", path)
+    assert spec and spec.loader
+    experiment = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(experiment)
+        return experiment.get_config(variant) if variant else experiment.get_config()
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"--config {name}: {error}") from None
+
+
+def module(name: str) -> ModuleType:
+    """The module of configs/NAME.py, with the tables it declares beside its config."""
+    path = pathlib.Path(find(name))
+    if path.parent != CONFIGS:
+        raise RequestError(f"--config {name}: a file of configs/ is needed")
+    _register()
+    return importlib.import_module(f"configs.{path.stem}")
+
+
+def _register() -> None:
+    if "configs" not in sys.modules:
+        package = ModuleType("configs", "The experiments of hrm_jax.")
+        package.__path__ = [str(CONFIGS)]
+        sys.modules["configs"] = package
