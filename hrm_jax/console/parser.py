@@ -56,8 +56,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None = None, **settings: Any):
         typed = re.sub(r"python -m hrm_jax\.(\w+)", lambda m: program(m[1]), description or "")
-        settings = {"allow_abbrev": False, "formatter_class": _HelpFormatter} | settings
-        super().__init__(prog=prog, description=typed, **settings)
+        super().__init__(
+            prog=prog, description=typed, allow_abbrev=False, formatter_class=_HelpFormatter, **settings
+        )
         version = f"hrm_jax {hrm_jax.__version__}"
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
 
