@@ -1,4 +1,4 @@
-"""The published networks written plainly in PyTorch (cloud.md §1.4, §4.1; hrm_act.md §1, §6.1).
+"""The published networks written plainly in PyTorch (formulas: docs/models.md).
 
 Benchmarks, and tests of functions and gradients, compare with them.
 
@@ -125,7 +125,7 @@ def published_denoiser(
     heads: int = 4,
     groups: int = 8,
 ) -> torch.Tensor:
-    """The path denoiser v2 (cloud.md §4.1) with the parameters `state`, channels first as in the original.
+    """The path denoiser v2 with the parameters `state`, channels first as in the original.
 
     x [B, 2, P], t [B, 1], grid [B, 1, R, R], ends [B, 4]; the noise [B, 2, P].
     """
@@ -326,7 +326,7 @@ def stablemax_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch
 
 
 class AdamATan2(torch.optim.Optimizer):
-    """hrm_act.md §3.1, all tensors in one call, as its fused kernel does."""
+    """AdamATan2 (docs/models.md#optimizers), all tensors in one call, as its fused kernel does."""
 
     def __init__(self, parameters, lr: float, betas: tuple[float, float], weight_decay: float):
         super().__init__(parameters, {"lr": lr, "betas": betas, "weight_decay": weight_decay})
@@ -350,7 +350,7 @@ class AdamATan2(torch.optim.Optimizer):
 
 
 def puzzle_step(model: PuzzleNetwork, inputs, labels, puzzle, compiled: bool, segments: int = 16):
-    """A function that makes one update (hrm_act.md §2.2) and returns the loss before it.
+    """A function that makes one update (docs/models.md#adaptive-computation) and returns the loss before it.
 
     All slots hold the same B puzzles [B, S], again and again; one that halts begins anew. Settings are the
     official ones; exploration is left out.

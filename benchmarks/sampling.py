@@ -2,7 +2,7 @@
 
 python benchmarks/sampling.py [--episodes 50] [--loop 2] [--width 64]
 
-The loop (cloud.md §4.1) draws one sample after another, 100 steps each, and every step encodes the map again:
+The published loop draws one sample after another, 100 steps each, and every step encodes the map again:
 the published network in PyTorch, --loop samples of it, scaled to all. Ours is one jitted scan over all
 samples of all episodes, in 10 steps as configs/diffusion.py plans, and in 100. Same machine, same run;
 the networks are untrained.

@@ -3,7 +3,7 @@
     python benchmarks/world.py [--episodes 256] [--plain 4] [--rounds 5]
 
 Both make every window of 70-step episodes with a history of 20: 50 windows x 6 obstacles. The plain loop is
-written as the documents describe the originals (specs/cloud.md §2.1): an environment object, one Python step
+written as the documents describe the originals (docs/worlds.md): an environment object, one Python step
 per obstacle, a history of copies, a sample per obstacle and step. `standard` is the corrected world (distinct
 static cells, a path, a safe start), `published` checks nothing. Contenders take turns; a line gives median
 windows a second of each and their ratio.

@@ -1,4 +1,7 @@
-"""Every default of every experiment. Config files copy this and change what makes them what they are."""
+"""Every default of every experiment. Config files copy this and change what makes them what they are.
+
+Faults F1 to F40 are known ones of the originals: docs/faults.md. The formulas are in docs/models.md.
+"""
 
 from ml_collections import ConfigDict
 

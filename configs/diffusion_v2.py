@@ -7,7 +7,7 @@ Every update sees the other 5,000: minutes on a GPU. Published: A10G, 60 % by th
 `diffusion/2025-12`. Expect about what a straight line with the same 40 refinements gets, 66 % on the 50
 published worlds: the refinement does the work.
 
-As published, faults included (specs/cloud.md §5): F24 start, goal and half of the map code never enter the
+As published, faults included (docs/faults.md): F24 start, goal and half of the map code never enter the
 network; F25 the sampler's noise levels are not those of training; F26 an average of the parameters that keeps
 13.5 % of the initial ones; F27 paths lose their timing; F30 obstacles are drawn as walls, their centres
 truncated. Ours: every world has a seed of its own (the original draws 50 streams of worlds, one of which

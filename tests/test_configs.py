@@ -24,7 +24,7 @@ NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in 
 PUZZLES = [name for name in NAMES if name.startswith(("act_", "trm_"))]  # their data are a folder
 PATHS = [name for name in NAMES if name.startswith("diffusion")]  # denoisers of paths; their data are a file
 
-# cloud.md §1.1 and §1.2: parameters, updates, batch, peak rate, episodes, history, clip
+# docs/models.md#parameter-counts: parameters, updates, batch, peak rate, episodes, history, clip
 PUBLISHED = {
     "hrm_small_v2": (1_550_082, 52_750, 1024, 3e-4, 3_000, 10, 1.0),
     "hrm_small": (388_226, 263_700, 2048, 1e-3, 30_000, 20, 1.0),
@@ -37,7 +37,7 @@ PUBLISHED = {
     "lstm_256": (793_090, 65_940, 8192, 4e-4, 60_000, 20, 0.0),
     "lstm_512": (3_159_042, 131_850, 4096, 6e-4, 60_000, 20, 0.0),
 }
-# Of the model group, what §1.1 says beyond the sizes.
+# Of the model group, what the published scripts set beyond the sizes.
 SWITCHES = {
     "hrm_small_v2": dict(width=256, blocks=1, heads=4, k_step=3, block="recurrent", detach=False, init_std=0),
     "hrm_small": dict(width=128, blocks=1, heads=4, k_step=2, block="recurrent", detach=True, init_std=0),
@@ -176,7 +176,7 @@ def test_the_quickstart_has_both_models_and_refuses_a_third():
 
 # ---------------------------------------------------------------- denoisers of paths
 
-# cloud.md §4.1 and §4.2: parameters, paths, updates, clip, decay of the average; steps, samples, refinements
+# Published denoisers: parameters, paths, updates, clip, decay of the average; steps, samples, refinements
 DENOISED = {
     "diffusion_v2": (4_128_258, 5_000, 2_000, 1.0, 0.999, (100, 10, 40)),
     "diffusion_v1": (546_402, 2_500, 1_000, 0.0, 0.0, (50, 5, 20)),
@@ -228,7 +228,7 @@ def test_a_denoiser_builds_and_says_when_its_data_are_missing(name, experts, mes
     assert f"{paths:,}" in importlib.import_module(f"configs.{name}").__doc__
 
 
-# hrm_act.md §1.7, §3.4, §5, §6.1: parameters, updates, batch, rate, weight decay, those of the puzzle table
+# Published HRM-ACT, TRM: parameters, updates, batch, rate, weight decay, those of the puzzle table
 ACT = {
     "act_maze": (27_270_146, 26_041, 768, 1e-4, 1.0, 1e-4, 1.0),
     "act_sudoku": (27_275_266, 26_041, 768, 1e-4, 1.0, 1e-4, 1.0),
@@ -280,7 +280,7 @@ def test_a_puzzle_config_builds_and_says_when_its_data_are_missing(name, meshes)
 
 
 def test_the_repaired_port_has_the_compute_of_the_port():
-    """In calls of a module: 16 segments of 6 and their Q targets and one backward pass, against 16 (§5)."""
+    """In calls of a module: 16 segments of 6 and their Q targets and one backward pass, against 16."""
     module = importlib.import_module("configs.act_maze_v2port")
     port, repaired = (module.get_config(choice) for choice in module.CHOICES)
     assert port.steps * (16 * (6 + 6) + 4) == repaired.steps * (6 + 6 + 4)

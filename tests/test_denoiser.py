@@ -59,7 +59,7 @@ def _pass(model):
 
 
 def test_parameter_counts():
-    assert _count(diffusion.build(V2)) == 4_128_258  # cloud.md §1.2
+    assert _count(diffusion.build(V2)) == 4_128_258  # docs/models.md#denoisers
     one_channel = {"channels": ["occupancy"]}
     # The first middle block takes 640 channels: two wider kernels, and a skip that it did not need.
     wider = 384 * 256 * 3 + 640 * 256 + 256
@@ -142,7 +142,7 @@ def _dead(params):
 
 def test_the_published_slice_leaves_exactly_a_quarter_dead():
     params, (maps, ends, x, t) = _gradients(diffusion.build(V2))
-    assert sum(_dead(params).values()) == 1_049_984  # cloud.md §4.1
+    assert sum(_dead(params).values()) == 1_049_984  # docs/faults.md#f25
     assert _dead(params) == {"ends/kernel": 1024, "ends/bias": 256, "map/kernel": 8192 * 128, "map/bias": 128}
     assert not ends.any()
     assert all((np.abs(a).max(axis=tuple(range(1, a.ndim))) > 0).all() for a in (maps, x, t))

@@ -49,7 +49,7 @@ def test_a_map_is_the_union_of_its_discs(drawn):
 def test_the_draw_has_the_published_statistics(drawn):
     static, discs, obstacles, _, _ = drawn
     share = static.mean(axis=(1, 2))
-    # specs/cloud.md §2.3: 9.3 % of the cells of 50 maps. 9.48 % is the mean of 2,000 maps of numpy's draw.
+    # Original: 9.3 % of the cells of 50 maps. 9.48 % is the mean of 2,000 maps of numpy's draw.
     assert abs(share.mean() - 0.0948) < 4 * share.std() / MAPS**0.5
     assert discs[..., :2].min() == 0 and discs[..., :2].max() == 63
     assert set(np.unique(discs[..., 2])) == {2, 3, 4, 5}

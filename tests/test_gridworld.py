@@ -280,7 +280,7 @@ def test_reference_losses_of_the_training_data(episodes):
     assert histories.shape == (1500, 50, 6, 20, 2) and targets.shape == (1500, 50, 6, 2)
     histories, targets = np.asarray(histories, np.float64), np.asarray(targets, np.float64)
     last = histories[..., -1, :] - histories[..., -2, :]
-    # cloud.md §7: 6.01e-4 and 4.73e-5 on 90,000 samples, that is on 300 episodes.
+    # docs/worlds.md#reference-losses: 6.01e-4 and 4.73e-5 on 90,000 samples, that is on 300 episodes.
     for prediction, published in ((0.0, 6.01e-4), (last, 4.73e-5)):
         per_episode = ((prediction - targets) ** 2).mean(axis=(1, 2, 3))
         spread = per_episode.std() * math.hypot(1 / 1500**0.5, 1 / 300**0.5)

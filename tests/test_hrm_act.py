@@ -1,4 +1,4 @@
-"""HRM-ACT and TRM: one segment, against twins of the formulas (specs/hrm_act.md §1, §6.1, §9)."""
+"""HRM-ACT and TRM: one segment, against twins of the formulas of docs/models.md."""
 
 import dataclasses
 import functools

@@ -1,4 +1,4 @@
-"""Arrows between the modules point one way (DESIGN.md §2), and the planning side never meets jax."""
+"""Arrows between the modules point one way (docs/architecture.md), and the planning side never meets jax."""
 
 import ast
 from pathlib import Path

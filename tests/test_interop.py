@@ -106,7 +106,7 @@ def test_where_zeros_are_expected_nothing_else_will_do(ours, fails):
 
 
 def _torch_hrm(torch, state, x, blocks, heads, k_step, detach):
-    """cloud.md §1.4 items 1 to 4, with real attention over a sequence of one token."""
+    """The block of docs/models.md#hrm, with real attention over a sequence of one token."""
     functional = torch.nn.functional
     d = state["embed.weight"].shape[0]
 

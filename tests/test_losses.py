@@ -1,4 +1,4 @@
-"""Cross entropies: specs/hrm_act.md §2.4 and the vectors of §2.6."""
+"""Cross entropies, and the vectors of docs/models.md#adaptive-computation."""
 
 import jax
 import jax.numpy as jnp

@@ -446,7 +446,7 @@ def test_two_thousand_mazes_of_30x30_have_the_published_statistics(tmp_path):
         puzzles = dataset.load(tmp_path / "m", split)
         told = maze.statistics(puzzles)
         assert told["wall maps shared with " + ("test" if split == "train" else "train")] == 0
-        assert 0.370 < told["wall fraction, mean"] < 0.376  # specs/hrm_act.md §4.3: .371, .373, .3725, .3730
+        assert 0.370 < told["wall fraction, mean"] < 0.376  # the published sets: .371, .373, .3725, .3730
         assert 112.2 < told["route cells 'o', mean"] < 113.7  # 113.1, 112.5, 112.7 to 113.2
         assert told["route cells 'o', least"] == 108
         assert 0.26 < told["share with 108 or 109 'o'"] < 0.36  # .298, .294 to .326; standard error .015

@@ -1,4 +1,4 @@
-"""The predictors against a float64 loop written from specs/cloud.md §1.4, and what must be exactly zero."""
+"""The predictors against a float64 loop written from docs/models.md, and what must be exactly zero."""
 
 import functools
 import itertools
@@ -47,7 +47,7 @@ def _softmax_attention(n, wqkv, bqkv, heads):
 
 
 def _block(w, x, s, c):
-    """One block of §1.4 items 3 and 4: message and state [N, D] to the output."""
+    """One block, recurrent or gated: message and state [N, D] to the output."""
     f = int(2.6 * c.width)
     h = x + s if c.block == "recurrent" else 0.7071 * (x + s)
     n = _norm(h, w["norm1"], c.norm, c.norm_eps)
@@ -100,7 +100,7 @@ def _reference_hrm(params, c, history):
 
 
 def _reference_8gpu_v2(params, c, history):
-    """history [T, 2] of one obstacle; §1.4 item 5."""
+    """history [T, 2] of one obstacle; docs/models.md#hrm_8gpu_v2."""
     p = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
 
     def block(w, x, s):
@@ -473,7 +473,7 @@ def _count(fields):
 
 
 def _formula(fields):
-    """cloud.md §1.2."""
+    """docs/models.md#parameter-counts."""
     d = fields["width"]
     if fields["name"] in ("lstm", "gru"):
         gates = {"lstm": 4, "gru": 3}[fields["name"]]

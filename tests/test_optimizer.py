@@ -138,7 +138,7 @@ def test_adamw_equals_live_torch(schedule):
 
 
 def test_lamb_is_the_published_variant():
-    # cloud.md §1.1: no bias correction, m / (sqrt(v) + eps) + wd p, trust = min(|p|, 10) / |update|,
+    # torch-optimizer's LAMB: no bias correction, m / (sqrt(v) + eps) + wd p, trust = min(|p|, 10) / |update|,
     # 1 where either is zero, one ratio a tensor: a stream's blocks are stacked but apart.
     rng = np.random.default_rng(0)
     params = {

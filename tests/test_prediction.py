@@ -176,7 +176,7 @@ def test_held_out_metrics_of_constant_velocity_are_the_measured_ones(meshes, ran
         for prefix in ("eval/", "eval/constant_velocity/")
         for name in ("loss", "error_1", "error_5", "error_10", "error_20")
     }
-    # cloud.md §7. The relative standard errors of 36,000 coordinates are 3 % and 0.6 %.
+    # docs/worlds.md#reference-losses. The relative standard errors of 36,000 coordinates are 3 % and 0.6 %.
     assert found["eval/constant_velocity/loss"] == pytest.approx(4.73e-5, rel=0.1)
     assert found["eval/loss"] == pytest.approx(6.01e-4, rel=0.02)
     errors = np.concatenate([_constant_velocity_by_hand(1000, start, 20) for start in (20, 30, 40)])

@@ -61,7 +61,7 @@ def with_ids(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory):
-    """A folder as §4.1 has it, written without our code, and without the keys that are ours."""
+    """A folder in HRM's layout, written without our code, and without the keys that are ours."""
     folder = tmp_path_factory.mktemp("original")
     rng = np.random.default_rng(2)
     for split, count in (("train", 30), ("test", 9)):

@@ -168,7 +168,7 @@ def test_a_warm_start_stays_near_the_path_it_began_with(paths):
 
 def test_the_published_betas():
     betas = np.array(sampling.published_betas(100))
-    assert round(np.prod(1 - betas), 3) == 0.194 and (betas == 0.02).sum() == 64  # cloud.md §4.1
+    assert round(np.prod(1 - betas), 3) == 0.194 and (betas == 0.02).sum() == 64  # docs/faults.md#f25
     signal = np.cumprod(1 - betas)
     rounded = [round(float(signal[i]) ** 0.5, 3) for i in (99, 75, 50, 25, 5, 0)]
     assert rounded == [0.440, 0.561, 0.722, 0.914, 0.994, 1.000]

@@ -29,7 +29,7 @@ def step(
     """The state at `time` + 1, given that at `time`, the agent's cell [2] then and the map [R, C] bool.
 
     Per axis, who would leave the world, or with `interacting` enter a static cell, is turned back. At
-    the wall the step is cut short, and the next one is a full one (specs/cloud.md §2.1). A simple world
+    the wall the step is cut short, and the next one is a full one (docs/worlds.md). A simple world
     needs neither agent, time nor map.
     """
     position, velocity, motion = obstacles

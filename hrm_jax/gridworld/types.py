@@ -7,7 +7,7 @@ import jax
 
 from hrm_jax.artefacts.errors import RequestError, nearest
 
-# The motions of specs/cloud.md §8, and the published one first. Codes are positions in this tuple.
+# The kinds of motion (docs/worlds.md), the published one first. Codes are positions in this tuple.
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
 BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
 WAYPOINTS = 4  # of a patrol
@@ -21,9 +21,9 @@ class WorldConfig:
     """What the documents and the originals vary. Lengths are cells, times are steps.
 
     The defaults are the corrected world of the standard protocol; `distinct_static`, `connected` and
-    `safe_start` all False with `n_static=20` is the published one (specs/cloud.md §2.1, fault F4).
+    `safe_start` all False with `n_static=20` is the published one (docs/faults.md#f4).
 
-    In the layout "discs" (specs/cloud.md §2.3) static cells come as discs, obstacles start anywhere, each
+    In the layout "discs" (docs/worlds.md#discs) static cells come as discs, obstacles start anywhere, each
     with a velocity of its own, and start and goal are drawn (`rollout.ends`).
     """
 

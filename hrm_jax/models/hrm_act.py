@@ -1,6 +1,6 @@
 """HRM-ACT and TRM: a recurrent network that thinks about a puzzle in segments, and says when it is done.
 
-Formulas: specs/hrm_act.md §1 and §6.1; Wang et al. 2025, "Hierarchical Reasoning Model" (2506.21734);
+Formulas: docs/models.md#hrm-act; Wang et al. 2025, "Hierarchical Reasoning Model" (2506.21734), §2;
 Jolicoeur-Martineau 2025, "Less is More: Recursive Reasoning with Tiny Networks" (2510.04871).
 
 Axes: B puzzles, S cells, P prefix positions before them, T = P + S, D width, V vocabulary, L blocks of a
@@ -23,7 +23,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
-TABLE, FIXED = "puzzles", "initial"  # parameter groups that gradient descent does not train: §3.2, §1.2
+TABLE, FIXED = "puzzles", "initial"  # parameter groups that gradient descent does not train
 Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
 
 
@@ -155,7 +155,7 @@ class HRMACT(nn.Module):
 
 
 def truncated_normal(std: float) -> nn.initializers.Initializer:
-    """N cut at two sigma whose standard deviation after the cut is `std` (§1.2)."""
+    """N cut at two sigma whose standard deviation after the cut is `std`."""
     return nn.initializers.truncated_normal(std / 0.87962566)
 
 
@@ -209,7 +209,7 @@ def think(
 
 
 def encode(config: HRMACTConfig, embed: Weights, inputs: jax.Array, puzzle: jax.Array | None) -> jax.Array:
-    """Tokens [B, S] and the puzzles' rows [B, E] to embeddings [B, T, D] of unit variance (§1.3)."""
+    """Tokens [B, S] and the puzzles' rows [B, E] to embeddings [B, T, D] of unit variance."""
     c, dtype = config, jnp.dtype(config.dtype)
     # A product with one-hot rows in float32, not a gather: the gradient of thousands of cells is then summed
     # in float32, by a matmul, where a scatter would add them up in `dtype`, one after another.
@@ -224,7 +224,7 @@ def encode(config: HRMACTConfig, embed: Weights, inputs: jax.Array, puzzle: jax.
 
 
 def think_once(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array, state: State) -> State:
-    """One segment's cycles (§1.5): L updates hear H and the input x [B, T, D], H updates hear L.
+    """One segment's cycles: L updates hear H and the input x [B, T, D], H updates hear L.
 
     Only the end of the schedule carries a gradient; before it weights and states are constants, so that
     nothing is kept for a backward pass.
@@ -271,7 +271,7 @@ def run(config: HRMACTConfig, module: Weights, h: jax.Array) -> jax.Array:
 
 
 def block(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
-    """Attention or mixing, then SwiGLU, each with its residual and the norm after it (§1.4)."""
+    """Attention or mixing, then SwiGLU, each with its residual and the norm after it."""
     if config.mixer:
         # Residual and norm of this half, too, run along the positions.
         t = jnp.swapaxes(h, 1, 2)

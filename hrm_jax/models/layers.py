@@ -52,7 +52,7 @@ def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Arra
     """RMS norm of the last axis with gain [D], in float32: gain * scale * x / max(|x|, eps).
 
     `rms` scales by sqrt(D). `published` divides by sqrt(D) instead, the originals' fault F6: its output
-    has RMS 1/D (specs/cloud.md §1.4).
+    has RMS 1/D (docs/faults.md#f6).
     """
     return gain * direction(x, kind, eps)
 

@@ -8,7 +8,7 @@
         all__group_indices.npy                 int32 [G + 1], the puzzles of group g likewise
 
 A group is one base puzzle, its puzzles are that and its augmentations, a puzzle has one or more examples
-(specs/hrm_act.md §4.1). Our builders add "kind", "height" and "width" to dataset.json, and TRM's
+(docs/puzzles.md#data-sets). Our builders add "kind", "height" and "width" to dataset.json, and TRM's
 "total_puzzles"; the original tools ignore what they do not know.
 """
 

@@ -8,7 +8,7 @@ Tokens: wall 1, free 2, start 3, goal 4, route 5 (the alphabet "# SGo"), PAD 0 n
 label is the input with the cells of the route between start and goal changed to 5; all cells count. The route
 is the one of the published labels (`routes.canonical`).
 
-The law (that of "maze-hard", specs/hrm_act.md §4.3): the number of walls is uniform over the integers from
+The law (that of "maze-hard", docs/puzzles.md#mazes): the number of walls is uniform over the integers from
 30 % to 50 % of the cells, the walls are so many cells chosen uniformly, start and goal two free cells chosen
 uniformly, and the maze is kept when its shortest route has at least --shortest cells, both ends included
 (110 for 30x30: `rating` in the original's files). At 30x30 that is one of 55,000 draws, so we draw otherwise,
@@ -390,7 +390,7 @@ def _from_csv(options: argparse.Namespace, split: str) -> dict[str, np.ndarray]:
 
 
 def statistics(puzzles: PuzzleSet) -> dict[str, float | int]:
-    """What the mazes of a data set are like: the quantities of the table in specs/hrm_act.md §4.3, and more.
+    """What the mazes of a data set are like: the quantities of the table in docs/puzzles.md, and more.
 
     Of every group the first puzzle counts: augmentations say nothing new.
     """

@@ -44,7 +44,7 @@ def canonical(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarr
 
     Of all shortest routes the first in the order down < left < right < up: from the start, always the first
     of these whose distance to the goal is one smaller. It is the route that a breadth-first search from the
-    start finds with a first-in-first-out queue and neighbours in that order (specs/hrm_act.md §4.3).
+    start finds with a first-in-first-out queue and neighbours in that order (docs/puzzles.md#mazes).
     """
     count, height, width = free.shape
     padded = np.full((count, height + 2, width + 2), NOWHERE, np.int16)

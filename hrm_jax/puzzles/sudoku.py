@@ -5,7 +5,7 @@
     python -m hrm_jax.puzzles sudoku --out data/extreme --csv FOLDER --subsample 1000 --augment 1000
 
 Tokens: blank 1, digit d at d + 1, PAD 0; a vocabulary of size + 2 (11 for 9x9). Labels are the solution, all
-cells of which count (specs/hrm_act.md §4.4).
+cells of which count (docs/puzzles.md#sudoku).
 
 A puzzle: a random full grid, cells emptied in random order as long as the solution stays the only one (the
 solver proves it for each), until every cell has been tried (the puzzle is then minimal), or with --givens A:B

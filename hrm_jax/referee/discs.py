@@ -1,6 +1,6 @@
 """How the scenarios of the 64x64 world are drawn: discs that stand, discs that move, any start and goal.
 
-specs/cloud.md §2.3. Obstacles pass through static cells and one another. One scenario at a time.
+docs/worlds.md#discs. Obstacles pass through static cells and one another. One scenario at a time.
 """
 
 from typing import NamedTuple

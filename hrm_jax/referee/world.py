@@ -14,7 +14,7 @@ import numpy as np
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.files import written_whole
 
-# The motions of specs/cloud.md §8, and the published one first. Codes are positions in this tuple.
+# The kinds of motion (docs/worlds.md), the published one first. Codes are positions in this tuple.
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
 WAYPOINTS = 4  # of a patrol
 LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them

@@ -3,7 +3,7 @@
 The data are a file, `expert.npz` (`python -m hrm_jax.paths` makes it), kept on the devices as a whole. One
 example is a path of P points at integer times, the image of its world, and its two ends; each time that it
 is drawn it may be turned or mirrored, and begin at a later moment: what is left of a shortest path is the
-shortest path from there, with the obstacles where they are by then (specs/cloud.md §4).
+shortest path from there, with the obstacles where they are by then (docs/models.md#path-denoisers).
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Obstacle prediction: from T observed positions to the next displacement (specs/cloud.md §1, §2.1)."""
+"""Obstacle prediction: from T observed positions to the next displacement (docs/models.md#objectives)."""
 
 import dataclasses
 import functools

@@ -1,6 +1,6 @@
 """Puzzles that a network thinks about in segments until its Q head says that it is done (HRM-ACT, TRM).
 
-Formulas: specs/hrm_act.md §2. A slot of the batch holds one puzzle and what the network thinks of it. An
+Rules: docs/models.md. A slot of the batch holds one puzzle and what the network thinks of it. An
 update is one segment of every slot, graded; a slot whose puzzle is done takes a fresh one in the next.
 
 Axes: B slots (the batch), S cells, T segments, V vocabulary, N examples, E width of the puzzle table.
@@ -153,7 +153,7 @@ class Puzzle:
     def loss(
         self, params: Any, carry: Slots | tuple, batch: Examples, key: jax.Array
     ) -> tuple[jax.Array, tuple[Slots | tuple, dict[str, jax.Array]]]:
-        """The graded segment of every slot (§2.2)."""
+        """The graded segment of every slot."""
         if self.act.supervision == "every":
             slots = self._refilled(params, carry, batch)
             loss, slots, metrics = self._graded(params, slots, key)
@@ -182,7 +182,7 @@ class Puzzle:
         )
 
     def _halt(self, out: hrm_act.Output, slots: Slots, key: jax.Array) -> Slots:
-        """Which slots are done: told so by the Q head, but not before a random number of segments (§2.2)."""
+        """Which slots are done: told so by the Q head, but not before a random number of segments."""
         steps, limit = slots.steps + 1, self.act.segments
         halted = steps >= limit
         if limit > 1:
@@ -197,7 +197,7 @@ class Puzzle:
         return out.q_halt > (out.q_continue if self.model.config.q_continue else 0.0)
 
     def _graded(self, params: Any, slots: Slots, key: jax.Array) -> tuple[jax.Array, Slots, dict]:
-        """One segment: its loss (§2.4), the slots after it, metrics."""
+        """One segment: its loss, the slots after it, metrics."""
         a, out = self.act, self._think(params, slots)
         after = self._halt(out, slots, key)
         entropy, correct, share, graded = self._judge(out.logits, slots.examples.labels)
@@ -211,7 +211,7 @@ class Puzzle:
             metrics["q_continue_loss"] = jnp.mean(optax.sigmoid_binary_cross_entropy(out.q_continue, target))
             loss += a.q_continue_weight * metrics["q_continue_loss"]
         # Of the puzzles that end in this update: taken where the Q head believes it is right, so biased
-        # upwards against held-out puzzles, which all get every segment (§2.5). Not a number where none ends,
+        # upwards against held-out puzzles, which all get every segment. Not a number where none ends,
         # in an update or in one of its micro-batches, over which they are averaged.
         counted = after.halted & graded
         ended = {
@@ -243,7 +243,7 @@ class Puzzle:
         return jnp.sum(jnp.where(asked, entropy, 0), axis=-1) / n, correct, share, jnp.any(asked, axis=-1)
 
     def _last_alone(self, params: Any, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
-        """The seed documents' update (§5): all segments of one batch, and a loss for the last one alone.
+        """The seed documents' update (fault F36): all segments of one batch, a loss for the last one alone.
 
         A puzzle that halts early begins again. Nothing outlives the update. The earlier segments' losses and
         Q targets, which the original computes and throws away, are left out: the gradient is the same.
@@ -282,7 +282,7 @@ class Puzzle:
         return splits
 
     def _index(self, key: jax.Array, rows: Rows, step: jax.Array) -> jax.Array:
-        """Examples [B] of `step`: in every epoch all groups in a new order, a random puzzle of each (§4.2).
+        """Examples [B] of `step`: in every epoch all groups in a new order, a random puzzle of each.
 
         An epoch has as many examples of a group as its puzzles have in the mean. The original takes all those
         of one puzzle; here each is that of a puzzle drawn anew.

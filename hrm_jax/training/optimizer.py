@@ -126,7 +126,7 @@ def one_cycle(steps: int, share: float, start: float, peak: float, end: float) -
 
 
 def warmup_cosine(steps: int, warmup: int, peak: float, ratio: float) -> optax.Schedule:
-    """HRM-ACT's (§3.3): the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
+    """HRM-ACT's: the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
 
     def schedule(count):
         step = count + 1
@@ -160,7 +160,7 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
     """AdamATan2 as HRM trains with it: atan2(m, sqrt(v / (1 - b2^t))) / (1 - b1^t), without eps or scale.
 
     The first correction stands outside the arctangent and the second's root inside (package adam-atan2
-    0.0.3; specs/hrm_act.md §3.1), so that a constant gradient moves a parameter by pi/4 learning rates.
+    0.0.3; docs/models.md#optimizers), so that a constant gradient moves a parameter by pi/4 learning rates.
     Published variants with a = 4/pi take steps 1.27 times as long.
     """
 
@@ -183,7 +183,7 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
 def sign_sgd(
     table: jax.Array, index: jax.Array, gradients: jax.Array, learning_rate: jax.Array, weight_decay: float
 ) -> jax.Array:
-    """SignSGD on the rows of table [N, E] that a step read: index [B] and their gradients [B, E] (§3.2).
+    """SignSGD on the rows of table [N, E] that a step read: index [B] and their gradients [B, E].
 
     Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of B
     rows, whatever N: no gradient of the table is made.

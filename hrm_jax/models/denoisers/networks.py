@@ -1,6 +1,6 @@
 """Path denoisers: a map, two end points and a noisy path in, what was mixed into the path out.
 
-Formulas: specs/cloud.md §4. The map is encoded once a plan (`encode`), the path is denoised many times.
+Formulas: docs/models.md. The map is encoded once a plan (`encode`), the path is denoised many times.
 Parameters are float32. Axes: B paths, P points of a path, W width, C channels; channels are last.
 """
 

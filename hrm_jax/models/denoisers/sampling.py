@@ -1,4 +1,4 @@
-"""From noise to paths: the mixes of training, their inverses, and samplers that match them (cloud.md §4.1).
+"""From noise to paths: the mixes of training, their inverses, and samplers that match them.
 
 A mix at noise level t in [0, 1] is x_t = alpha(t) sample + sigma(t) noise; the same function serves training
 and sampling. Axes: B paths, P points. Paths and their ends are in the model's coordinates. `denoise`

@@ -1,6 +1,6 @@
 """The HRM obstacle predictor: a fast L stream over every time step, a slow H stream over every k-th.
 
-Formulas: specs/cloud.md §1.4; the two-timescale idea: Wang et al. 2025, "Hierarchical Reasoning Model".
+Formulas: docs/models.md#hrm; the two-timescale idea: Wang et al. 2025, "Hierarchical Reasoning Model", §2.
 The published networks attend over a sequence of one token, so softmax is 1 and queries and keys are dead:
 they are counted (28,969,474 holds to the unit) and never computed. `attention="obstacles"` uses them.
 """
@@ -202,7 +202,7 @@ def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: ja
 
 
 def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
-    """One block (§1.4 items 3 and 4): message and state [..., N, D] float32 to its output."""
+    """One block: message and state [..., N, D] float32 to its output."""
     dtype = jnp.dtype(config.dtype)
     h = message + state if config.block == "recurrent" else MIX * (message + state)
     n = layers.direction(h, config.norm, config.norm_eps)

@@ -1,6 +1,6 @@
 """The predictor of the published hrm_cloud_8gpu_v2 script: not a recurrence over time at all.
 
-specs/cloud.md §1.4 item 5. Two stacks of bidirectional blocks without position code read the history, so
+docs/models.md#hrm_8gpu_v2. Two stacks of bidirectional blocks without position code read the history, so
 the output does not depend on the order of all but the last step, and the L gates never get a gradient
 (fault F21). It is here to reproduce that run, not to be used.
 """

@@ -1,4 +1,4 @@
-"""The LSTM obstacle predictor, the rival of the published comparison (specs/cloud.md §1.4 item 6)."""
+"""The LSTM obstacle predictor, the rival of the published comparison (docs/models.md#lstm-gru)."""
 
 import dataclasses
 

@@ -1,6 +1,6 @@
 """NumPy passes of the networks over time, one step at a time, arranged for speed on a CPU.
 
-Formulas: specs/cloud.md §1.4 and `hrm_jax.models`. Norm gains are folded into the matrix that follows,
+Formulas: docs/models.md and `hrm_jax.models`. Norm gains are folded into the matrix that follows,
 attention over a single token is one folded matrix.
 """
 

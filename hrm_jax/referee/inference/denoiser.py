@@ -1,6 +1,6 @@
 """Exported denoisers of paths in NumPy, and samplers: the twin of `hrm_jax.models.denoisers`.
 
-Formulas: specs/cloud.md §4. Everything is float32. Paths run in cache-sized blocks on all cores.
+Formulas: docs/models.md#denoisers. Everything is float32. Paths run in cache-sized blocks on all cores.
 Axes: B paths, P points of a path, C channels; paths, their ends and codes as in the twin.
 """
 

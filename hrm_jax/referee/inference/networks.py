@@ -1,6 +1,6 @@
 """Exported predictors in NumPy: `model.npz` in, predicted positions out, no jax.
 
-Formulas: specs/cloud.md §1.4 and `hrm_jax.models`. Obstacles run in cache-sized blocks on all cores.
+Formulas: docs/models.md and `hrm_jax.models`. Obstacles run in cache-sized blocks on all cores.
 """
 
 import concurrent.futures

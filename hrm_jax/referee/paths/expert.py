@@ -1,6 +1,6 @@
 """The expert: space-time A* with eight moves and a wait.
 
-specs/cloud.md §3. A* that takes the node of smallest (f, g, row, column, t) first, and leaves a node
+docs/protocols.md#paths. A* that takes the node of smallest (f, g, row, column, t) first, and leaves a node
 reached again at no smaller cost with its first parent, closes every node (row, column, t) at its smallest
 cost. So its result can be had without a queue, for many worlds at once:
 

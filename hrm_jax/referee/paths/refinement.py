@@ -1,6 +1,6 @@
 """The published repair of sampled paths: pushed off the obstacles of the map of now, and smoothed.
 
-specs/cloud.md §4.1. Shapes: A episodes, S samples, P points, R rows, C columns; positions in cells.
+docs/models.md#planning. Shapes: A episodes, S samples, P points, R rows, C columns; positions in cells.
 Whatever moves stays where it was (fault F30), and nothing limits the distance between two points.
 """
 
