@@ -230,7 +230,7 @@ def moved_average(average: Any, params: Any, decay: float, updates: jax.Array | 
 
     What is stored is corrected for its bias: the weights (1 - decay) * decay^age of the parameters so far,
     divided by their sum. Without `updates` nothing is corrected, and the initial parameters, which the
-    average began with, stay part of it: decay^updates (fault F26 of the published runs).
+    average began with, stay part of it: decay^updates (docs/faults.md#f26).
     """
     share = 1 - decay
     if updates is not None:

@@ -49,7 +49,7 @@ def draw(world: World, generator: np.random.Generator) -> Drawn:
 
 
 def draw_published(world: World, seed: int) -> Drawn:
-    """The published reset, draw by draw, from NumPy's legacy generator; nothing is checked (F31, F33)."""
+    """The published reset, draw by draw, from NumPy's legacy generator: unchecked (docs/faults.md#f33)."""
     generator = np.random.RandomState(seed)
     low, high = RADII
     discs = [

@@ -17,7 +17,7 @@ Guide = Callable[[jax.Array, jax.Array], jax.Array]
 CLIP = 8.0  # no clean path leaves [-CLIP, CLIP] in the model's coordinates
 ALPHA_FLOOR = 1e-2  # where alpha is smaller, a predicted noise says next to nothing of the sample
 SIGMA_FLOOR = 1e-4  # below the last level of any sampler
-BETA_RANGE = (1e-4, 0.02)  # the originals' clip of a cosine schedule's betas (fault F25)
+BETA_RANGE = (1e-4, 0.02)  # the originals' clip of a cosine schedule's betas (docs/faults.md#f25)
 
 
 def mix(name: str, t: jax.Array) -> tuple[jax.Array, jax.Array]:

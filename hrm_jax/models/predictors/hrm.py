@@ -31,9 +31,9 @@ class HRMConfig(scene.InputsConfig):
     blocks: int = 4  # in each of the two streams
     k_step: int = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
     h_stream: bool = True  # False: no H stream at all, L hears the input alone
-    block: str = "gated"  # gated | recurrent (ungated: its state grows without bound, fault F8)
+    block: str = "gated"  # gated | recurrent (ungated: its state grows without bound, docs/faults.md#f8)
     detach: bool = True  # stop the gradient from H into L
-    norm: str = "published"  # published (fault F6) | rms
+    norm: str = "published"  # published (docs/faults.md#f6) | rms
     norm_eps: float = 1e-6
     initial_state: str = "zeros"  # zeros | noise: N(0, 0.01²) in training, its mean in evaluation
     init_std: float = 0.01  # of Linear weights, biases zero; 0: torch's default

@@ -2,7 +2,7 @@
 
 docs/models.md#hrm_8gpu_v2. Two stacks of bidirectional blocks without position code read the history, so
 the output does not depend on the order of all but the last step, and the L gates never get a gradient
-(fault F21). It is here to reproduce that run, not to be used.
+(docs/faults.md#f21). It is here to reproduce that run, not to be used.
 """
 
 import dataclasses

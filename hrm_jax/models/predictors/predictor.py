@@ -85,7 +85,7 @@ def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, hori
     """Free-running prediction: positions over size [..., N, T, 2] to the next ones [horizon, ..., N, 2].
 
     The published sliding window: every prediction enters the history and the oldest position leaves.
-    Positions stay float32 whatever the matmuls use (fault F12).
+    Positions stay float32 whatever the matmuls use (docs/faults.md#f12).
     """
     return _slide(lambda window, key, context: predict(window), history, horizon, None, None)
 

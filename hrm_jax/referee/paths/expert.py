@@ -37,8 +37,8 @@ class Search:
     points: int = 64
     radius: float = 3.0  # cells; a node nearer than this to an obstacle at its time is closed
     tolerance: float = 0.5  # cells; a node nearer than this to the goal ends the search
-    wait_cost: float = 1.0  # 0 in the original: idle plans (fault F34)
-    cut_corners: bool = False  # pass diagonally between two static cells, or beside one (F34)
+    wait_cost: float = 1.0  # 0 in the original: idle plans (docs/faults.md#f34)
+    cut_corners: bool = False  # pass diagonally between two static cells, or beside one (docs/faults.md#f34)
 
 
 PUBLISHED = Search(tolerance=2.0, wait_cost=0.0, cut_corners=True)

@@ -2,7 +2,8 @@
 
 `paths` is this project's. `diffusion/2025-12` repeats the published evaluation, faults included: point k of
 a path is tested at time k + 1, at that instant alone, and nothing limits how far apart two points are, so
-that standing still and jumping to the goal at the end succeeds in 40 of the 50 published worlds (F27, F28).
+that standing still and jumping to the goal at the end succeeds in 40 of the 50 published worlds
+(docs/faults.md#f27, #f28).
 """
 
 import math
