@@ -1,16 +1,15 @@
-"""What the builders share: a stream of parts by several processes, one whole folder at the end.
+"""What the builders share: the options, a folder that appears in one step, the stream of distinct puzzles.
 
 A builder names its `settings` (all that the result depends on) and a function of (settings, number) that
 makes part `number`: arrays of one length, among them `split` (0 train, 1 test), `inputs` and `labels` [K, S].
-Parts are kept beside the data set, in OUT.parts, until the folder stands; the same command goes on where a
-killed one was, with the same result, on any number of processes: a data set is the first distinct puzzles of
-the stream in its order. The function that makes a part decides the split of a puzzle by a hash of what must
+Parts are kept until the folder is complete (`artefacts.parts`): the same command goes on where a killed one
+was, with the same result, on any number of processes, for a data set is the first distinct puzzles of the
+stream. The function that makes a part decides the split of a puzzle by a hash of what must
 not be shared, so that train and test are disjoint however the stream is cut.
 """
 
 import argparse
 import contextlib
-import csv
 import functools
 import hashlib
 import json
@@ -27,15 +26,14 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles.dataset import SPLITS
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
-COLUMNS = ("source", "question", "answer", "rating")
 
 
 def add_arguments(parser: argparse.ArgumentParser, train: int = 1000, test: int = 1000) -> None:
     """Arguments that mazes and sudokus have alike."""
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the data set, not there yet")
-    add("--train", type=int, help=f"training puzzles (groups); {train:,} unless told; not with --csv")
-    add("--test", type=int, help=f"test puzzles; {test:,} unless told; not with --csv")
+    add("--train", type=int, help=f"training puzzles (groups); default: {train:,}; not with --csv")
+    add("--test", type=int, help=f"test puzzles; default: {test:,}; not with --csv")
     add("--seed", type=int, default=0, help="another seed, other puzzles")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     add("--csv", type=Path, help="folder with the hub's train.csv and test.csv, instead of generating")
@@ -158,65 +156,3 @@ def split_of(keys: Sequence[bytes], train: int, test: int) -> np.ndarray:
     limit = int(min(max(test / (train + test), 0.02), 0.98) * 2**64)
     digests = (hashlib.blake2b(key, digest_size=8, person=b"hrm_jax split").digest() for key in keys)
     return np.array([int.from_bytes(d, "little") < limit for d in digests], np.uint8)
-
-
-# ---------------------------------------------------------------- the hub's CSV files
-
-
-def read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tokens of questions and answers uint8 [N, S], ratings int32 [N]. A space is a cell, never stripped."""
-    table = np.zeros(256, np.uint8)
-    for sign, token in alphabet.items():
-        table[ord(sign)] = token
-    texts, ratings = {"question": [], "answer": []}, []
-    try:
-        with open(path, newline="", encoding="ascii") as file:
-            reader = csv.DictReader(file)
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
-            if missing:
-                raise RequestError(
-                    f"{path} lacks the columns {', '.join(missing)}; wanted: {','.join(COLUMNS)}"
-                )
-            for row in reader:
-                for name, rows in texts.items():
-                    if len(row[name] or "") != length:
-                        raise RequestError(
-                            f"{path} line {reader.line_num}: the {name} has {len(row[name] or '')} signs, "
-                            f"not {length}"
-                        )
-                    rows.append(row[name])
-                ratings.append(_rating(row["rating"], path, reader.line_num))
-    except FileNotFoundError:
-        raise RequestError(f"{path} is missing; --csv takes a folder with train.csv and test.csv") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from None
-    if not ratings:
-        raise RequestError(f"{path} has no rows")
-    tokens = []
-    for name, rows in texts.items():
-        signs = np.frombuffer("".join(rows).encode(), np.uint8).reshape(-1, length)
-        tokens.append(table[signs])
-        wrong = np.argwhere(tokens[-1] == 0)
-        if len(wrong):
-            row, column = wrong[0]
-            raise RequestError(
-                f"{path}: the {name} of row {row + 1} has the sign {chr(signs[row, column])!r}; "
-                f"allowed: {''.join(alphabet)!r}"
-            )
-    return tokens[0], tokens[1], np.array(ratings, np.int32)
-
-
-def _rating(text: str | None, path: Path, line: int) -> int:
-    try:
-        return int(text)
-    except (TypeError, ValueError):
-        raise RequestError(f"{path} line {line}: the rating is {text!r}; an integer is expected") from None
-
-
-def subsample(rows: int, count: int | None, seed: int, path: Path) -> np.ndarray:
-    """Indices of the rows to keep, in order: all, or `count` of them drawn without replacement."""
-    if count is None:
-        return np.arange(rows)
-    if count > rows:
-        raise RequestError(f"--subsample {count}: {path} has {rows} rows")
-    return np.sort(np.random.default_rng([seed, 0x5B]).choice(rows, count, replace=False))

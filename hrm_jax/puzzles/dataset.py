@@ -1,54 +1,65 @@
-"""Puzzle data sets in the original's own layout: written by our builders, read from anybody's.
+"""Puzzle data sets in the layout of HRM's own tools: written by our builders, read whoever wrote them.
 
     <folder>/identifiers.json                  names, by identifier; entry 0 is "<blank>"
-    <folder>/{train,test}/dataset.json         the keys of `Meta`
+    <folder>/{train,test}/dataset.json         `Description`
     <folder>/{train,test}/all__inputs.npy      uint8 [N, S] tokens, 0 = PAD; all__labels.npy likewise
         all__puzzle_identifiers.npy            int32 [P]
         all__puzzle_indices.npy                int32 [P + 1], the examples of puzzle p are from [p] to [p + 1]
         all__group_indices.npy                 int32 [G + 1], the puzzles of group g likewise
 
 A group is one base puzzle, its puzzles are that and its augmentations, a puzzle has one or more examples
-(docs/puzzles.md#data-sets). Our builders add "kind", "height" and "width" to dataset.json, and TRM's
-"total_puzzles"; the original tools ignore what they do not know.
+(docs/puzzles.md#data-sets).
 """
 
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
 
-KINDS = ("maze", "sudoku", "arc", "city")
 SPLITS = ("train", "test")
 PAD = 0
 BLANK = "<blank>"
 ARRAYS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Side = Annotated[int, msgspec.Meta(ge=1)]
 
-@dataclass(frozen=True)
-class Meta:
-    """dataset.json. `ignore_label_id`: labels of this value count nowhere; None: all labels count."""
 
-    pad_id: int
-    ignore_label_id: int | None
-    blank_identifier_id: int
-    vocab_size: int
-    seq_len: int
-    num_puzzle_identifiers: int
-    total_groups: int
-    mean_puzzle_examples: float
-    sets: tuple[str, ...]
+class Meta(msgspec.Struct, frozen=True):
+    """The original's keys of dataset.json. Labels that are `ignore_label_id` do not count; None: all do."""
+
+    pad_id: Count
+    ignore_label_id: Count | None
+    blank_identifier_id: Count
+    vocab_size: Annotated[int, msgspec.Meta(ge=2, le=256)]
+    seq_len: Count
+    num_puzzle_identifiers: Count
+    total_groups: Count
+    mean_puzzle_examples: Annotated[float, msgspec.Meta(gt=0)]
+    sets: tuple[str]
+
+
+class Description(Meta, frozen=True):
+    """dataset.json: TRM's further key, and ours, where they are known."""
+
+    total_puzzles: Count | None = None
+    kind: str = ""  # a name of `kinds.KINDS`
+    height: Side | None = None
+    width: Side | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class PuzzleSet:
     """One split of a data set; inputs and labels are memory-mapped."""
 
-    kind: str  # "maze", "sudoku", "arc", "city", or "" where dataset.json does not say and nothing is certain
+    kind: str  # as dataset.json says, "" where it does not: see `kinds.of`
     folder: Path
     split: str
     inputs: np.ndarray  # uint8 [N, S]
@@ -64,6 +75,17 @@ class PuzzleSet:
     def puzzle_of_example(self) -> np.ndarray:
         """int32 [N]: the puzzle identifier of every example."""
         return np.repeat(self.identifiers, np.diff(self.puzzle_indices))
+
+    @property
+    def first_of_group(self) -> np.ndarray:
+        """int [G]: the first example of every group, which is no augmentation."""
+        return self.puzzle_indices[self.group_indices[:-1]]
+
+    @property
+    def group_of_example(self) -> np.ndarray:
+        """int [N]: the group of every example."""
+        of_puzzle = np.repeat(np.arange(len(self.group_indices) - 1), np.diff(self.group_indices))
+        return np.repeat(of_puzzle, np.diff(self.puzzle_indices))
 
 
 # ---------------------------------------------------------------- writing
@@ -108,24 +130,23 @@ def write(
     names = [BLANK] * num_puzzle_identifiers if names is None else names
     with files.written_whole(Path(folder) / "identifiers.json") as file:
         json.dump(names, file)
-    examples, puzzles = len(inputs), len(identifiers)
-    described = {
-        "pad_id": PAD,
-        "ignore_label_id": ignore_label_id,
-        "blank_identifier_id": 0,
-        "vocab_size": int(vocab_size),
-        "seq_len": int(inputs.shape[1]),
-        "num_puzzle_identifiers": int(num_puzzle_identifiers),
-        "total_groups": len(group_indices) - 1,
-        "mean_puzzle_examples": examples / puzzles,
-        "sets": ["all"],
-        "total_puzzles": puzzles,
-        "kind": kind,
-        "height": int(height),
-        "width": int(width),
-    }
+    description = Description(
+        pad_id=PAD,
+        ignore_label_id=ignore_label_id,
+        blank_identifier_id=0,
+        vocab_size=int(vocab_size),
+        seq_len=int(inputs.shape[1]),
+        num_puzzle_identifiers=int(num_puzzle_identifiers),
+        total_groups=len(group_indices) - 1,
+        mean_puzzle_examples=len(inputs) / len(identifiers),
+        sets=("all",),
+        total_puzzles=len(identifiers),
+        kind=kind,
+        height=int(height),
+        width=int(width),
+    )
     with files.written_whole(place / "dataset.json") as file:
-        json.dump(described, file)
+        json.dump(msgspec.to_builtins(description), file)
 
 
 def write_groups(
@@ -169,16 +190,16 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
         there = [name for name in SPLITS if (folder / name).is_dir()]
         allowed = f"it has {' and '.join(there)}" if there else "a data set is a folder with train/ and test/"
         raise RequestError(f"{folder} has no split {split}/: {allowed}")
-    described = _described(place / "dataset.json")
-    meta = _meta(described, place / "dataset.json")
+    meta = _description(place / "dataset.json")
     arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in ARRAYS}
     _check_shapes(arrays, meta, place)
-    used = {name: _tokens(arrays[name], meta.vocab_size, place, name) for name in ("inputs", "labels")}
+    used = {
+        name: tokens_of(arrays[name], meta.vocab_size, f"{place}: {name}") for name in ("inputs", "labels")
+    }
     _check_ignored(meta, used, place)
-    kind = _kind(described, meta, used, place)
-    height, width = _frame(described, meta.seq_len, place)
+    height, width = _frame(meta, place)
     return PuzzleSet(
-        kind,
+        meta.kind,
         folder,
         split,
         _as(arrays["inputs"], np.uint8),
@@ -192,40 +213,10 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     )
 
 
-def _described(path: Path) -> dict:
-    try:
-        described = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise RequestError(f"{path} is missing: no data set, or one whose writing was not finished") from None
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path} cannot be read: {error}") from None
-    if not isinstance(described, dict):
-        raise RequestError(f"{path}: an object of keys is expected")
-    return described
-
-
-def _meta(described: dict, path: Path) -> Meta:
-    """The keys of the original, with their types, checked."""
-    missing = [name for name in Meta.__annotations__ if name not in described]
-    if missing:
-        raise RequestError(f"{path} lacks {', '.join(missing)}")
-    values = {name: described[name] for name in Meta.__annotations__}
-    for name, value in values.items():
-        whole = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-        if name == "sets":
-            fits = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
-            wanted = "one set, a list of one name"
-        elif name == "mean_puzzle_examples":
-            fits, wanted = isinstance(value, int | float) and value > 0, "a number above 0"
-        elif name == "ignore_label_id":
-            fits, wanted = whole or value is None, "a token or null"
-        else:
-            fits, wanted = whole, "an integer from 0 on"
-        if not fits:
-            raise RequestError(f"{path}: {name} is {value!r}; allowed: {wanted}")
-    if not 2 <= values["vocab_size"] <= 256:
-        raise RequestError(f"{path}: vocab_size is {values['vocab_size']}; allowed: 2 to 256")
-    return Meta(**values | {"sets": tuple(values["sets"])})
+def _description(path: Path) -> Description:
+    if not path.exists():
+        raise RequestError(f"{path} is missing: no data set, or one whose writing was not finished")
+    return json_file.load(path, Description, "dataset.json")
 
 
 def _array(path: Path) -> np.ndarray:
@@ -293,15 +284,15 @@ def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(array[first : first + step])
 
 
-def _tokens(array: np.ndarray, vocabulary: int, place: Path, name: str) -> set[int]:
-    """The tokens that occur; refused beyond the vocabulary."""
+def tokens_of(array: np.ndarray, vocabulary: int, where: str) -> set[int]:
+    """The tokens that occur in an array [N, S]; a `RequestError` where one is beyond the vocabulary."""
     missing = set(range(vocabulary))
     for block in _blocks(array):
         low, high = int(block.min()), int(block.max())
         if low < 0 or high >= vocabulary:
             wrong = low if low < 0 else high
             raise RequestError(
-                f"{place}: {name} hold the token {wrong}, outside the vocabulary of 0 to {vocabulary - 1}"
+                f"{where} hold the token {wrong}, outside the vocabulary of 0 to {vocabulary - 1}"
             )
         missing -= {token for token in missing if (block == token).any()}
     return set(range(vocabulary)) - missing
@@ -327,31 +318,20 @@ def _check_ignored(meta: Meta, used: dict[str, set[int]], place: Path) -> None:
             )
     left = used["labels"] - {ignored}
     if len(left) < 2:
-        told = f"the labels that count are all {left.pop()}" if left else "no label counts"
+        found = f"the labels that count are all {left.pop()}" if left else "no label counts"
         raise RequestError(
-            f"{hidden if ignored in used['labels'] else place}: {told}; allowed: two values or more"
+            f"{hidden if ignored in used['labels'] else place}: {found}; allowed: two values or more"
         )
 
 
-def _kind(described: dict, meta: Meta, used: dict[str, set[int]], place: Path) -> str:
-    """What the puzzles are: as dataset.json says, else where vocabulary and length leave no doubt."""
-    kind = described.get("kind")
-    if kind is not None:
-        if kind not in (*KINDS, ""):
-            raise RequestError(f"{place / 'dataset.json'}: kind is {kind!r}; allowed: {', '.join(KINDS)}")
-        return kind
-    shape = (meta.vocab_size, meta.seq_len)
-    if shape == (6, 900) and used["inputs"] <= {1, 2, 3, 4} and used["labels"] <= {1, 2, 3, 4, 5}:
-        return "maze"
-    return {(11, 81): "sudoku", (12, 900): "arc"}.get(shape, "")
-
-
-def _frame(described: dict, length: int, place: Path) -> tuple[int, int]:
+def _frame(meta: Description, place: Path) -> tuple[int, int]:
     """Height and width in cells: as given, else those of a square, else one row."""
-    if "height" in described or "width" in described:
-        frame = described.get("height"), described.get("width")
-        if not all(isinstance(n, int) and n > 0 for n in frame) or frame[0] * frame[1] != length:
-            raise RequestError(f"{place}: height {frame[0]} x width {frame[1]} must be seq_len, {length}")
+    frame = meta.height, meta.width
+    if frame != (None, None):
+        if None in frame or meta.height * meta.width != meta.seq_len:
+            raise RequestError(
+                f"{place}: height {frame[0]} x width {frame[1]} must be seq_len, {meta.seq_len}"
+            )
         return frame
-    side = round(length**0.5)
-    return (side, side) if side * side == length else (1, length)
+    side = round(meta.seq_len**0.5)
+    return (side, side) if side * side == meta.seq_len else (1, meta.seq_len)

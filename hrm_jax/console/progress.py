@@ -1,0 +1,26 @@
+"""Progress of long work: a live bar on stderr where that is a terminal, and a line at the end."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+Progress = Callable[[int, int], None]  # (done, in all)
+
+
+@contextlib.contextmanager
+def watch(name: str, unit: str, total: int, closing: bool = True) -> Iterator[Progress]:
+    """Yield a function to call with (done, in all); `closing` says at the end how long it took."""
+    began = time.perf_counter()
+    with tqdm(desc=name, unit=f" {unit}", total=total, leave=False, disable=None) as bar:
+
+        def show(done: int, in_all: int) -> None:
+            bar.total = in_all
+            bar.update(done - bar.n)
+
+        yield show
+    if closing:
+        seconds = time.perf_counter() - began
+        print(f"{name}: {total:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)

@@ -1,0 +1,1 @@
+"""ARC: `grids`, public `files`, `frames`, `build` and `voting`."""

@@ -1,0 +1,191 @@
+"""ARC from its public JSON files: 30x30 frames, colours and orientations permuted, in HRM's layout.
+
+    python -m hrm_jax.puzzles arc --out data/arc1 --source ARC-AGI/data ConceptARC/corpus
+    python -m hrm_jax.puzzles arc --out data/arc2 --source combined --sets training2 evaluation2 concept
+
+A source is a folder of sets (training/*.json, evaluation/*.json; ConceptARC's AboveBelow/*.json, …), or one
+of combined files (arc-agi_training_challenges.json next to arc-agi_training_solutions.json, …).
+
+Trained are the demonstrations of every task, and the test pairs of tasks that are not judged; judged are the
+test pairs of the evaluation sets. Every task has its augmentations, each with an identifier of its own, the
+same in both splits. A training pair that is, but for turn and colours, the test pair of a judged task of
+another name is left out, and named. With the arrays go `identifiers.json` (names by identifier) and
+`test_puzzles.json` (the judged tasks, for the votes). See docs/puzzles.md.
+"""
+
+import argparse
+import functools
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hrm_jax.artefacts import parts
+from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.files import written_whole
+from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles.arc import files, frames
+from hrm_jax.puzzles.arc.grids import CELLS, SIDE, VOCABULARY, Task, canonical, identifier
+from hrm_jax.puzzles.dataset import BLANK, SPLITS, write
+
+SIDES = ("inputs", "labels")
+
+
+def divide(sets: dict[str, list[Task]], judged: Iterable[str]) -> tuple[list[Task], list[str]]:
+    """Tasks with the pairs that are trained and those that are judged; and which pairs were left out.
+
+    Left out of training are pairs that are a judged pair of another task, but for turn and colours.
+    """
+    judged = set(judged)
+    answers: dict[bytes, set[str]] = {}
+    for name in judged:
+        for task in sets[name]:
+            for pair in task.test:
+                answers.setdefault(canonical(pair), set()).add(task.name)
+    tasks, left_out = [], []
+    for name, members in sets.items():
+        for task in members:
+            of_task = {f"train {i}": pair for i, pair in enumerate(task.train)}
+            if name not in judged:
+                of_task |= {f"test {i}": pair for i, pair in enumerate(task.test)}
+            leaks = [
+                key for key, pair in of_task.items() if answers.get(canonical(pair), set()) - {task.name}
+            ]
+            left_out += [f"{task.name} {key}" for key in leaks]
+            trained = tuple(pair for key, pair in of_task.items() if key not in leaks)
+            tasks.append(Task(task.name, trained, task.test if name in judged else ()))
+    return [task for task in tasks if task.train or task.test], left_out
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m hrm_jax.puzzles arc`."""
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
+    add("--source", type=Path, nargs="+", required=True, metavar="FOLDER", help="with the public JSON files")
+    add("--sets", nargs="+", metavar="NAME", help="sets to read; default: all that have solutions")
+    add("--evaluation", nargs="+", metavar="NAME",
+        help="sets whose test pairs are judged; default: those named evaluation…")  # fmt: skip
+    add("--augment", type=int, default=1000, help="augmentations of a task besides itself")
+    add("--seed", type=int, default=0, help="another seed, other augmentations")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
+
+
+def build(options: argparse.Namespace) -> None:
+    """Write the data set; interrupted, the same request goes on."""
+    if options.jobs < 1 or options.seed < 0 or options.augment < 0:
+        raise RequestError("--jobs: at least 1; --seed and --augment: 0 or more")
+    sets = files.read(options.source, options.sets)
+    judged = options.evaluation or [name for name in sets if name.startswith("evaluation")]
+    for name in judged:
+        if name not in sets:
+            raise RequestError(f"--evaluation {name}: read were {', '.join(sets)}{nearest(name, sets)}")
+    if not judged:
+        raise RequestError(f"no set to judge: --evaluation NAME takes one of {', '.join(sets)}")
+    tasks, left_out = divide(sets, judged)
+    if left_out:
+        print(
+            f"left out of training, being the answer to a judged task: {', '.join(left_out)}", file=sys.stderr
+        )
+    settings = {
+        "builder": "arc",
+        "sets": list(sets),
+        "evaluation": sorted(judged),
+        "tasks": _digest(sets),
+        "augment": options.augment,
+        "seed": options.seed,
+    }
+
+    def fill(work: Path, folder: Path) -> None:
+        _fill(work, folder, tasks, settings, options.jobs)
+        asked = {task.name: files.as_json(task) for name in sorted(judged) for task in sets[name]}
+        with written_whole(folder / files.TEST_PUZZLES) as file:
+            json.dump(asked, file)
+
+    if not building.produce(options.out, settings, fill):
+        print(f"{options.out} is there already")
+        return
+    of_sets = ", ".join(f"{name} {len(members)}" for name, members in sets.items())
+    print(f"{options.out}: tasks {of_sets}; judged: {', '.join(sorted(judged))}")
+
+
+def _digest(sets: dict[str, list[Task]]) -> str:
+    """Of the content of all tasks."""
+    text = json.dumps(
+        {name: {t.name: files.as_json(t) for t in tasks} for name, tasks in sets.items()}, sort_keys=True
+    )
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int) -> None:
+    """Write both splits. The arrays may be larger than memory: they are filled on disk, task by task."""
+    named = parts.ordered(functools.partial(_names, settings=settings), tasks, jobs)
+    names = list(tqdm(named, "augmentations", len(tasks), disable=None))
+    counts = np.array([len(of_task) for of_task in names])
+    pairs = {split: np.array([len(getattr(task, split)) for task in tasks]) for split in SPLITS}
+    last = {split: np.cumsum(counts * pairs[split]) for split in SPLITS}
+    for split in SPLITS:
+        _allocate(work, split, int(last[split][-1]))
+    first = [{split: int((last[split] - counts * pairs[split])[t]) for split in SPLITS}
+             for t in range(len(tasks))]  # fmt: skip
+    filled = parts.ordered(
+        functools.partial(put, work, settings), zip(range(len(tasks)), tasks, first, strict=True), jobs
+    )
+    for _ in tqdm(filled, "tasks", len(tasks), disable=None):
+        pass
+    everyone = [BLANK, *(name for of_task in names for name in of_task)]
+    own = 1 + np.cumsum(counts) - counts  # a task's first identifier
+    for split in SPLITS:
+        there = np.flatnonzero(pairs[split])
+        write(
+            folder,
+            split,
+            "arc",
+            *(np.load(_array(work, split, side), mmap_mode="r") for side in SIDES),
+            identifiers=np.concatenate([own[t] + np.arange(counts[t]) for t in there]),
+            puzzle_indices=np.cumsum([0, *np.repeat(pairs[split][there], counts[there])]),
+            group_indices=np.cumsum([0, *counts[there]]),
+            vocab_size=VOCABULARY,
+            num_puzzle_identifiers=len(everyone),
+            height=SIDE,
+            width=SIDE,
+            names=everyone,
+        )
+
+
+def _names(task: Task, settings: dict) -> list[str]:
+    variants, _ = frames.variants(task, settings)
+    return [task.name, *(identifier(task.name, variant) for variant in variants[1:])]
+
+
+def _array(work: Path, split: str, side: str) -> Path:
+    return work / f"{split}_{side}.npy"
+
+
+def _allocate(work: Path, split: str, rows: int) -> None:
+    """Room for the examples of a split, unless an interrupted request has made it."""
+    for side in SIDES:
+        path = _array(work, split, side)
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            np.lib.format.open_memmap(partial, "w+", np.uint8, (rows, CELLS))
+            os.replace(partial, path)
+
+
+def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> None:
+    """Fill in the rows of one task from `first` on, unless that was done."""
+    number, task, first = item
+    done = work / f"{number:06d}.done"
+    if done.exists():
+        return
+    for split, arrays in frames.examples(task, settings)[1].items():
+        for side, array in zip(SIDES, arrays, strict=True):
+            rows = array.reshape(-1, CELLS)
+            if len(rows):
+                room = np.load(_array(work, split, side), mmap_mode="r+")
+                room[first[split] : first[split] + len(rows)] = rows
+    done.touch()

@@ -1,0 +1,162 @@
+"""ARC's public JSON files: folders of tasks, or combined files of challenges and solutions."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import numpy as np
+
+from hrm_jax.artefacts import json_file
+from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.puzzles.arc.grids import COLOURS, SIDE, Pair, Task
+
+CHALLENGES, SOLUTIONS = "_challenges.json", "_solutions.json"
+TEST_PUZZLES = "test_puzzles.json"
+
+Colour = Annotated[int, msgspec.Meta(ge=0, lt=COLOURS)]
+Row = Annotated[list[Colour], msgspec.Meta(min_length=1, max_length=SIDE)]
+Grid = Annotated[list[Row], msgspec.Meta(min_length=1, max_length=SIDE)]
+
+
+class Question(msgspec.Struct):
+    """A test input without its answer."""
+
+    input: Grid
+
+
+class PairFile(msgspec.Struct):
+    """An input and its output."""
+
+    input: Grid
+    output: Grid
+
+
+class TaskFile(msgspec.Struct):
+    """A task."""
+
+    train: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
+    test: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
+
+
+class Challenge(msgspec.Struct):
+    """A task of a combined file, whose answers are in another."""
+
+    train: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
+    test: Annotated[list[Question], msgspec.Meta(min_length=1)]
+
+
+def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
+    """Sets in a source, by name: the files of its tasks, or (challenges, solutions), or (challenges,)."""
+    if not source.is_dir():
+        raise RequestError(f"--source {source}: no such folder")
+    for place in (source / "data", source / "corpus", source):
+        if not place.is_dir():
+            continue
+        combined = sorted(place.glob(f"*{CHALLENGES}"))
+        if combined:
+            return {_set_name(path): _with_solutions(path) for path in combined}
+        folders = {f.name: tuple(sorted(f.glob("*.json"))) for f in sorted(place.iterdir()) if f.is_dir()}
+        if any(folders.values()):
+            return {name: paths for name, paths in folders.items() if paths}
+    own = tuple(sorted(source.glob("*.json")))
+    if not own:
+        raise RequestError(
+            f"--source {source}: no ARC files; wanted are folders of tasks (training/*.json, …) "
+            f"or combined files (*{CHALLENGES} and *{SOLUTIONS})"
+        )
+    return {source.name: own}
+
+
+def _set_name(path: Path) -> str:
+    """arc-agi_training2_challenges.json: training2."""
+    return path.name.removesuffix(CHALLENGES).rpartition("_")[2]
+
+
+def _with_solutions(path: Path) -> tuple[Path, ...]:
+    solutions = path.with_name(path.name.removesuffix(CHALLENGES) + SOLUTIONS)
+    return (path, solutions) if solutions.exists() else (path,)
+
+
+def _read_set(paths: Sequence[Path]) -> list[Task]:
+    """The tasks of a set, by name."""
+    if not _is_combined(paths):
+        return [_task(path.stem, json_file.load(path, TaskFile, "task of ARC"), str(path)) for path in paths]
+    if len(paths) < 2:
+        raise RequestError(f"{paths[0]}: the solutions (*{SOLUTIONS}) are missing")
+    challenges = json_file.load(paths[0], dict[str, Challenge], "file of ARC's challenges")
+    solutions = json_file.load(paths[1], dict[str, list[Grid]], "file of ARC's solutions")
+    tasks = []
+    for name, task in sorted(challenges.items()):
+        answers = solutions.get(name, ())
+        if len(answers) != len(task.test):
+            raise RequestError(
+                f"{paths[1]}: not one solution for every test input of task {name} in {paths[0]}"
+            )
+        test = [PairFile(asked.input, answer) for asked, answer in zip(task.test, answers, strict=True)]
+        tasks.append(_task(name, TaskFile(task.train, test), str(paths[0])))
+    return tasks
+
+
+def read_tasks(path: Path) -> list[Task]:
+    """The tasks of a file like test_puzzles.json."""
+    content = json_file.load(path, dict[str, TaskFile], "file of ARC's tasks")
+    return [_task(name, task, str(path)) for name, task in content.items()]
+
+
+def _task(name: str, content: TaskFile, where: str) -> Task:
+    def pairs(part: str) -> tuple[Pair, ...]:
+        return tuple(
+            tuple(
+                _grid(getattr(pair, side), f"{where}: task {name}, {part}[{i}].{side}")
+                for side in ("input", "output")
+            )
+            for i, pair in enumerate(getattr(content, part))
+        )
+
+    return Task(name, pairs("train"), pairs("test"))
+
+
+def _grid(rows: list[list[int]], where: str) -> np.ndarray:
+    if len({len(row) for row in rows}) > 1:
+        raise RequestError(f"{where} has rows of different lengths; a grid has one length")
+    return np.array(rows, np.uint8)
+
+
+def as_json(task: Task) -> dict[str, list[dict[str, list]]]:
+    """A task as in its file."""
+    sides = {
+        part: [PairFile(a.tolist(), b.tolist()) for a, b in getattr(task, part)] for part in ("train", "test")
+    }
+    return msgspec.to_builtins(TaskFile(**sides))
+
+
+def read(sources: Sequence[Path], wanted: Sequence[str] | None = None) -> dict[str, list[Task]]:
+    """Tasks by set, of the sets `wanted` or of all that have answers; no task twice."""
+    found: dict[str, list[tuple[Path, ...]]] = {}
+    for source in sources:
+        for name, paths in find_sets(source).items():
+            found.setdefault(name, []).append(paths)
+    for name in wanted or ():
+        if name not in found:
+            raise RequestError(f"--sets {name}: there are {', '.join(sorted(found))}{nearest(name, found)}")
+    hidden = [n for n, places in found.items() if any(len(p) < 2 and _is_combined(p) for p in places)]
+    if not wanted and hidden:
+        print(f"left out, having no solutions: {', '.join(sorted(hidden))}", file=sys.stderr)
+    chosen = sorted(set(wanted)) if wanted else sorted(set(found) - set(hidden))
+    sets = {name: [task for paths in found[name] for task in _read_set(paths)] for name in chosen}
+    home: dict[str, str] = {}
+    for name, tasks in sets.items():
+        for task in tasks:
+            if task.name in home:
+                raise RequestError(
+                    f"task {task.name} is in {home[task.name]} and in {name}; "
+                    f"choose with --sets, of {', '.join(sets)}"
+                )
+            home[task.name] = name
+    return sets
+
+
+def _is_combined(paths: Sequence[Path]) -> bool:
+    return paths[0].name.endswith(CHALLENGES)

@@ -1,0 +1,158 @@
+"""What a kind of puzzle is: one record, which all that builds, judges and draws puzzles reads.
+
+A new kind is a module with its functions, its record in `KINDS`, and a file that draws it (docs/puzzles.md).
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles.arc import build as arc
+from hrm_jax.puzzles.arc import grids, voting
+from hrm_jax.puzzles.dataset import PuzzleSet
+from hrm_jax.puzzles.maze import build as maze
+from hrm_jax.puzzles.maze import scoring as maze_scoring
+from hrm_jax.puzzles.maze import statistics as maze_statistics
+from hrm_jax.puzzles.sudoku import build as sudoku
+from hrm_jax.puzzles.sudoku import statistics as sudoku_statistics
+
+Statistics = dict[str, float | int]
+Answer = Callable[[np.ndarray], np.ndarray]  # inputs [K, S] -> answers [K, S]
+Index = np.ndarray | slice
+
+
+@dataclass(frozen=True)
+class Builder:
+    """A command of `python -m hrm_jax.puzzles`."""
+
+    summary: str  # a line
+    usage: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    build: Callable[[argparse.Namespace], None]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The data sets that others have published, none of which says its kind."""
+
+    vocabulary: int
+    length: int  # cells
+    inputs: frozenset[int] | None = None  # tokens that may occur; None: all
+    labels: frozenset[int] | None = None
+
+
+@dataclass(frozen=True)
+class Lenient:
+    """A score for answers that are right without being the label."""
+
+    right: Callable[[PuzzleSet, Index, np.ndarray], np.ndarray]  # answers [..., K, S] -> bool [..., K]
+    short: str  # below a table in the terminal
+    note: str  # below the page's table
+
+
+class Voting(Protocol):
+    """What several answers to one question are counted by."""
+
+    tries: tuple[int, ...]
+
+    def count(self, answers: np.ndarray, q_halt: np.ndarray) -> dict[int, list[list[bool]]]:
+        """By tries: of each task, which of its questions are solved by answers [N, S] with q_halt [N]."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a kind of puzzle is; with its name alone, a kind of which nothing is known."""
+
+    name: str
+    builder: Builder | None = None
+    statistics: Callable[[PuzzleSet, PuzzleSet | None], Statistics] | None = None  # of a split, and the other
+    published: Published | None = None
+    lenient: Lenient | None = None
+    baselines: dict[str, Callable[[PuzzleSet], Answer]] = field(default_factory=dict)  # besides a copy
+    votes: Callable[[PuzzleSet], Voting | None] | None = None  # None of a data set that has nothing for it
+    one_size: bool = True  # whether the frame's height and width say how large a puzzle is
+    drawing: str | None = None  # the file of reporting/assets that draws it; None: as numbers
+
+
+KINDS = {
+    "maze": Kind(
+        name="maze",
+        builder=Builder(
+            "mazes of loose walls with a long way through", maze.__doc__, maze.add_arguments, maze.build
+        ),
+        statistics=maze_statistics.statistics,
+        published=Published(6, 900, frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4, 5})),
+        lenient=Lenient(
+            maze_scoring.lenient,
+            short="any shortest route",
+            note="the marked cells are a route from start to goal that is as short as any, be it the label's "
+            "or another.",
+        ),
+        baselines={"any shortest route": maze_scoring.any_route},
+        drawing="puzzles/maze.js",
+    ),
+    "sudoku": Kind(
+        name="sudoku",
+        builder=Builder(
+            "sudokus of 4x4, 6x6 and 9x9 with one solution",
+            sudoku.__doc__,
+            sudoku.add_arguments,
+            sudoku.build,
+        ),
+        statistics=sudoku_statistics.statistics,
+        published=Published(11, 81),
+        drawing="puzzles/sudoku.js",
+    ),
+    "arc": Kind(
+        name="arc",
+        builder=Builder(
+            "ARC tasks and their augmentations, from the public files",
+            arc.__doc__,
+            arc.add_arguments,
+            arc.build,
+        ),
+        published=Published(grids.VOCABULARY, grids.CELLS),
+        votes=voting.load,
+        one_size=False,
+        drawing="puzzles/arc.js",
+    ),
+}
+COPY = "copy"  # the baseline of every kind: the input itself
+UNKNOWN = Kind("")
+
+
+def of(puzzles: PuzzleSet) -> Kind:
+    """The kind of a data set: as its dataset.json says, else where vocabulary and cells leave no doubt."""
+    if puzzles.kind and puzzles.kind not in KINDS:
+        raise RequestError(
+            f"{puzzles.folder}: kind is {puzzles.kind!r} in dataset.json; allowed: {', '.join(KINDS)}"
+        )
+    if puzzles.kind:
+        return KINDS[puzzles.kind]
+    return next((kind for kind in KINDS.values() if kind.published and _is(puzzles, kind.published)), UNKNOWN)
+
+
+def _is(puzzles: PuzzleSet, known: Published) -> bool:
+    meta = puzzles.meta
+    if (meta.vocab_size, meta.seq_len) != (known.vocabulary, known.length):
+        return False
+    return all(
+        tokens is None or dataset.tokens_of(array, meta.vocab_size, f"{puzzles.folder}: tokens") <= tokens
+        for array, tokens in ((puzzles.inputs, known.inputs), (puzzles.labels, known.labels))
+    )
+
+
+def baselines(puzzles: PuzzleSet) -> dict[str, Answer]:
+    """Answers to `puzzles` that nothing was trained for, by name."""
+    own = {name: make(puzzles) for name, make in of(puzzles).baselines.items()}
+    return {COPY: lambda inputs: inputs} | own
+
+
+def baseline_names() -> tuple[str, ...]:
+    """The names of all kinds' baselines."""
+    return (COPY, *(name for kind in KINDS.values() for name in kind.baselines))

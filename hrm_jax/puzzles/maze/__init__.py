@@ -1,0 +1,1 @@
+"""Mazes: `grids`, their `law`, `build`, `scoring` and `statistics`."""

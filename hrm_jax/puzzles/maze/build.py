@@ -1,0 +1,123 @@
+"""Mazes of loose walls with a long way through, labelled with the canonical shortest route.
+
+    python -m hrm_jax.puzzles maze --out data/maze30 --size 30 --train 1000 --test 1000
+    python -m hrm_jax.puzzles maze --out data/maze10 --size 10 --shortest 12 --train 10000 --test 1000
+    python -m hrm_jax.puzzles maze --out data/hub --csv FOLDER
+
+Tokens: wall 1, free 2, start 3, goal 4, route 5 (the alphabet "# SGo"); the label is the input with its route
+marked. The law is that of maze-hard (docs/puzzles.md): 30 % to 50 % of the cells are walls, and the shortest
+route has at least --shortest cells, both ends included. Train and test share no wall map, nor any of a map's
+turns and reflections. --augment N (at most 15): after every training maze N further ones, turned or reflected
+or with start and goal exchanged, and solved anew: a turned route is not the canonical one of the turned maze.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles import flood, hub
+from hrm_jax.puzzles.dataset import SPLITS, write_groups
+from hrm_jax.puzzles.maze import grids, law
+from hrm_jax.puzzles.maze.grids import ALPHABET, FREE, GOAL, ROUTE, START
+
+SIZES = range(4, 65)
+PATIENCE = 64  # parts in sequence without a new maze, after which there are none
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m hrm_jax.puzzles maze`."""
+    building.add_arguments(parser)
+    add = parser.add_argument
+    add("--size", type=int, default=30, help="cells a side; default: 30")
+    add(
+        "--shortest",
+        type=int,
+        help="cells of the shortest route, ends included; default: 110 for 30x30, else size + 2",
+    )
+    add(
+        "--augment",
+        type=int,
+        default=0,
+        help="further aspects of every training maze, solved anew; at most 15",
+    )
+    add(
+        "--tries",
+        type=int,
+        help="random pairs tried per map; default: 8 where long routes are rare, else 1",
+    )
+
+
+def build(options: argparse.Namespace) -> None:
+    """Build the data set that the options ask for."""
+    building.check(options)
+    size = options.size
+    if size not in SIZES:
+        raise RequestError(f"--size {size}: {SIZES[0]} to {SIZES[-1]} are allowed")
+    shortest = options.shortest
+    if shortest is None:
+        shortest = 110 if size == 30 else size + 2
+    most = size * size - law.walls(size)[0]
+    if not 3 <= shortest <= most:
+        raise RequestError(f"--shortest {shortest}: 3 to {most} cells are possible at {size}x{size}")
+    if options.csv is not None and (options.shortest, options.tries) != (None, None):
+        raise RequestError("--shortest and --tries: the mazes of --csv are as they are")
+    if options.augment > 15:
+        raise RequestError("--augment: a maze has 15 other aspects at most")
+    if options.tries is not None and options.tries < 1:
+        raise RequestError("--tries: at least 1")
+    names = ("size", "train", "test", "seed", "augment", "subsample")
+    settings = {"kind": "maze"} | {name: getattr(options, name) for name in names}
+    maps, usual = law.effort(size, shortest)
+    settings |= {"shortest": shortest, "tries": options.tries or usual, "maps": maps}
+    settings["csv"] = None if options.csv is None else str(options.csv.resolve())
+
+    def fill(parts: Path, whole: Path) -> None:
+        if options.csv is None:
+            wanted = options.train, options.test
+            what = f"{size}x{size} mazes"
+            found = building.gather(parts, settings, part, wanted, options.jobs, what, PATIENCE)
+        else:
+            found = [_from_csv(options, split) for split in SPLITS]
+        for split, arrays in zip(SPLITS, found, strict=True):
+            copies = options.augment if split == "train" else 0
+            inputs, labels = grids.augmented(arrays["inputs"], arrays["labels"], size, copies, options.seed)
+            extra = {"ratings": arrays["rating"]}
+            write_groups(
+                whole, split, "maze", inputs, labels, grids.VOCABULARY, height=size, width=size, extra=extra
+            )
+
+    made = building.produce(options.out, settings, fill)
+    print(f"{options.out}: {'done' if made else 'there already'}")
+
+
+def _from_csv(options: argparse.Namespace, split: str) -> dict[str, np.ndarray]:
+    """The rows of the hub's file of one split."""
+    path, size = options.csv / f"{split}.csv", options.size
+    inputs, labels, rating = hub.read_csv(path, ALPHABET, size * size)
+    whole = ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)
+    whole &= ((inputs == labels) | ((inputs == FREE) & (labels == ROUTE))).all(axis=1)
+    if not whole.all():
+        row = (~whole).argmax() + 1
+        raise RequestError(
+            f"{path}: row {row} needs one S, one G, and an answer that differs by o for free cells"
+        )
+    kept = np.arange(len(inputs))
+    if split == "train":
+        kept = hub.subsample(len(inputs), options.subsample, options.seed, path)
+    return {"inputs": inputs[kept], "labels": labels[kept], "rating": rating[kept]}
+
+
+def part(settings: dict, number: int) -> dict[str, np.ndarray]:
+    """The mazes of one part of the stream (`build.gather`)."""
+    size = settings["size"]
+    rng = np.random.default_rng([settings["seed"], number])
+    maps = law.draw(size, settings["maps"], rng)
+    which, start, goal = law.sample(maps, settings["shortest"], settings["tries"], rng)
+    free = flood.unpack(maps[:, which], size)
+    inputs, labels = grids.tokens(free, start, goal)
+    split = building.split_of(grids.map_keys(free), settings["train"], settings["test"])
+    rating = (labels >= START).sum(axis=1).astype(np.int32)
+    return {"split": split, "inputs": inputs, "labels": labels, "rating": rating}

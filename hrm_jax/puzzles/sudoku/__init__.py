@@ -1,0 +1,1 @@
+"""Sudokus: `solver`, `generate`, `symmetry`, `build` and `statistics`."""
