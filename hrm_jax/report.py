@@ -16,11 +16,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import answers_file, files
+from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
+from hrm_jax.judging import puzzle_tables
 from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.reporting import figures, inputs, page, puzzle_results, puzzle_traces, traces
+from hrm_jax.reporting import figures, inputs, page, traces
 from hrm_jax.reporting.inputs import PUZZLES, Report
 
 
@@ -57,7 +59,7 @@ def _print(options: argparse.Namespace) -> None:
     planned = [report for report in reports if report["protocol"] != PUZZLES]
     parts = [markdown(comparison(planned))] if planned else []
     parts += filter(None, map(fault_note, planned))
-    parts += [answers(report) for report in reports if report["protocol"] == PUZZLES]
+    parts += [puzzle_tables.text(report) for report in reports if report["protocol"] == PUZZLES]
     print("\n\n".join(parts))
 
 
@@ -92,9 +94,9 @@ def _report(path: str) -> Report:
     return Report(data, heading(data), fault_note(data), recorded)
 
 
-def _answers(path: Path, report: dict) -> puzzle_traces.PuzzleTraces:
+def _answers(path: Path, report: dict) -> Answers:
     """Recorded answers, refused where they are of other models or segments than the report."""
-    found = puzzle_traces.load(path)
+    found = answers_file.load(path)
     if found.segments != report["segments"]:
         raise RequestError(
             f"{path}: answers after {found.segments} segments; the report is of {report['segments']}"
@@ -268,13 +270,6 @@ def groups(report: dict) -> str:
         p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
         tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
     return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
-
-
-def answers(report: dict) -> str:
-    """Tables of a report of answers to puzzles: its models, and their answers after each segment."""
-    tables = (puzzle_results.text_results, puzzle_results.text_votes, puzzle_results.text_segments)
-    rows = [make(report) for make in tables]
-    return "\n\n".join([heading(report), *(markdown(table) for table in rows if len(table) > 1)])
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -9,11 +9,10 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import shortest_path
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
-from hrm_jax.puzzles import dataset, flood, maze, routes
-
-INVERSE = [0, 3, 2, 1, 4, 5, 6, 7]
+from hrm_jax.puzzles import dataset, flood, routes, symmetries
+from hrm_jax.puzzles.maze import build, grids, law
+from hrm_jax.puzzles.maze.statistics import statistics
 
 
 def _maps(size, count, seed=0, walls=(0.3, 0.5)):
@@ -164,10 +163,10 @@ def test_floods_are_breadth_first_searches(size, monkeypatch):
 
 @pytest.mark.parametrize("size,count", [(30, 20000), (5, 40000)])
 def test_the_number_of_walls_is_uniform_and_so_are_their_places(size, count):
-    maps = maze.draw(size, count, np.random.default_rng(0))
+    maps = law.draw(size, count, np.random.default_rng(0))
     free = flood.unpack(maps, size)
     number = (~free).sum(axis=(1, 2))
-    low, high = maze.walls(size)
+    low, high = law.walls(size)
     assert (low, high) == {30: (270, 450), 5: (8, 12)}[size]
     bins = np.bincount(number - low, minlength=high - low + 1)
     expected = len(free) / len(bins)
@@ -189,8 +188,8 @@ def test_every_qualifying_pair_is_counted_and_only_these(size, shortest, count, 
     monkeypatch.setattr(flood, "BLOCK", 64)
     free = _maps(size, count, 2, (0.25, 0.55))
     words = flood.pack(free)
-    found = maze.ends(words, shortest)
-    far = flood.unpack(maze.far_cells(found, np.arange(len(found.map)), shortest), size).reshape(
+    found = law.ends(words, shortest)
+    far = flood.unpack(law.far_cells(found, np.arange(len(found.map)), shortest), size).reshape(
         len(found.map), -1
     )
     ends = flood.unpack(found.cell, size).reshape(len(found.map), -1).argmax(axis=1)
@@ -210,7 +209,7 @@ def test_pairs_of_a_map_are_equally_likely_and_as_many_as_its_weight_says():
     m = int(np.argmax([8 <= len(p) <= 14 for p in pairs]))
     weight = len(pairs[m]) / (free[m].sum() * (free[m].sum() - 1))
     rng, times = np.random.default_rng(0), 20000
-    which, start, goal = maze.sample(np.repeat(flood.pack(free[m : m + 1]), times, axis=1), 14, 3, rng)
+    which, start, goal = law.sample(np.repeat(flood.pack(free[m : m + 1]), times, axis=1), 14, 3, rng)
     mean, sigma = 3 * weight * times, (3 * weight * times) ** 0.5
     assert abs(len(which) - mean) < 5 * sigma
     found = collections.Counter(zip(start.tolist(), goal.tolist(), strict=True))
@@ -224,7 +223,7 @@ def test_pairs_of_a_map_are_equally_likely_and_as_many_as_its_weight_says():
 def test_the_law_is_that_of_rejection_sampling():
     rng = np.random.default_rng(5)
     size, shortest = 7, 12
-    low, high = maze.walls(size)
+    low, high = law.walls(size)
     kept = []  # (walls, cells of the route), plainly by rejection
     for _ in range(40):
         free = np.ones((1000, 49), bool)
@@ -234,8 +233,8 @@ def test_the_law_is_that_of_rejection_sampling():
         steps = routes.distances(free.reshape(-1, 7, 7), pairs[:, 0]).reshape(1000, 49)
         length = steps[np.arange(1000), pairs[:, 1]] + 1
         kept += [((~free[i]).sum(), length[i]) for i in np.flatnonzero(length >= shortest)]
-    maps = maze.draw(size, 150_000, rng)
-    which, start, goal = maze.sample(maps, shortest, 1, rng)
+    maps = law.draw(size, 150_000, rng)
+    which, start, goal = law.sample(maps, shortest, 1, rng)
     assert len(set(which.tolist())) == len(which)
     free = flood.unpack(maps[:, which], size)
     length = routes.distances(free, start).reshape(len(free), 49)[np.arange(len(free)), goal] + 1
@@ -252,7 +251,7 @@ def test_maps_without_a_long_route_bring_no_maze():
     free = np.zeros((5, 6, 6), bool)
     free[:, 2] = True
     for shortest, found in ((7, 0), (6, 5)):
-        which, start, goal = maze.sample(flood.pack(free), shortest, 500, np.random.default_rng(0))
+        which, start, goal = law.sample(flood.pack(free), shortest, 500, np.random.default_rng(0))
         assert len(start) == len(goal) == len(which)
         ends = set(zip(which.tolist(), start.tolist(), goal.tolist(), strict=True))
         assert ends == {(m, *pair) for m in range(found) for pair in ((12, 17), (17, 12))}
@@ -261,28 +260,11 @@ def test_maps_without_a_long_route_bring_no_maze():
 # ---------------------------------------------------------------- augmentation
 
 
-def test_the_eight_symmetries_have_the_originals_numbers():
-    grid = np.array([[[1, 2], [3, 4]]])
-    expected = [
-        [[1, 2], [3, 4]],
-        [[2, 4], [1, 3]],
-        [[4, 3], [2, 1]],
-        [[3, 1], [4, 2]],
-        [[2, 1], [4, 3]],
-        [[3, 4], [1, 2]],
-        [[1, 3], [2, 4]],
-        [[4, 2], [3, 1]],
-    ]
-    for which in range(8):
-        assert maze.turned(grid, which)[0].tolist() == expected[which]
-        np.testing.assert_array_equal(maze.turned(maze.turned(grid, which), INVERSE[which]), grid)
-
-
 def test_a_key_is_common_to_the_turns_of_a_map_and_to_nothing_else():
     free = _maps(6, 50)
-    keys = maze.map_keys(free)
+    keys = grids.map_keys(free)
     assert len(set(keys)) == 50
-    assert all(maze.map_keys(np.ascontiguousarray(maze.turned(free, t))) == keys for t in range(8))
+    assert all(grids.map_keys(np.ascontiguousarray(symmetries.apply(free, t))) == keys for t in range(8))
 
 
 def _solved(inputs, labels, size):
@@ -298,26 +280,26 @@ def _solved(inputs, labels, size):
 
 def test_augmented_mazes_are_turned_and_solved_anew():
     free, start, goal = _connected(_maps(8, 30, 4, (0.2, 0.35)))
-    inputs, labels = maze.tokens(free, start, goal)
-    found = maze.augmented(inputs, labels, 8, 15, 0)
+    inputs, labels = grids.tokens(free, start, goal)
+    found = grids.augmented(inputs, labels, 8, 15, 0)
     assert found.shape == (2, len(free), 16, 64)
     assert _solved(found[0].reshape(-1, 64), found[1].reshape(-1, 64), 8)
     turned_labels = 0
     for g in range(len(free)):
         aspects = set()
         for which in range(8):
-            grid = maze.turned(inputs[g].reshape(1, 8, 8), which).ravel()
+            grid = symmetries.apply(inputs[g].reshape(1, 8, 8), which).ravel()
             aspects |= {grid.tobytes(), np.array([0, 1, 2, 4, 3], np.uint8)[grid].tobytes()}
         assert {row.tobytes() for row in found[0, g]} == aspects  # each once, the maze itself first
         np.testing.assert_array_equal(found[:, g, 0], [inputs[g], labels[g]])
         turned_labels += sum(
-            any((maze.turned(labels[g].reshape(1, 8, 8), t).ravel() == row).all() for t in range(8))
+            any((symmetries.apply(labels[g].reshape(1, 8, 8), t).ravel() == row).all() for t in range(8))
             for row in found[1, g]
         )
     assert turned_labels < 16 * len(free)  # the reason for solving anew
-    few = maze.augmented(inputs, labels, 8, 4, 0)
+    few = grids.augmented(inputs, labels, 8, 4, 0)
     assert all(len({r.tobytes() for r in few[0, g]}) == 5 for g in range(len(free)))
-    np.testing.assert_array_equal(maze.augmented(inputs[:3], labels[:3], 8, 4, 0), few[:, :3])
+    np.testing.assert_array_equal(grids.augmented(inputs[:3], labels[:3], 8, 4, 0), few[:, :3])
 
 
 # ---------------------------------------------------------------- data sets
@@ -353,41 +335,12 @@ def test_a_data_set_is_what_was_asked_for(small):
     assert ratings.min() >= 14
     walls = (base == 1).sum(axis=1)
     assert walls.min() >= 20 and walls.max() <= 32
-    sides = [set(maze.map_keys((np.asarray(p.inputs) != 1).reshape(-1, 8, 8))) for p in (train, test)]
+    sides = [set(grids.map_keys((np.asarray(p.inputs) != 1).reshape(-1, 8, 8))) for p in (train, test)]
     assert not sides[0] & sides[1] and len(sides[0]) == 150  # also of the augmented mazes
 
 
-def test_the_same_command_makes_the_same_bytes_also_with_more_processes(small, tmp_path):
-    _build(tmp_path / "again", *SMALL, "--jobs", 2)
-    assert _bytes(tmp_path / "again") == _bytes(small)
-    _build(tmp_path / "other", *SMALL, "--seed", 3)
-    assert _bytes(tmp_path / "other")["train/all__inputs.npy"] != _bytes(small)["train/all__inputs.npy"]
-
-
-def test_an_interrupted_build_goes_on(tmp_path, monkeypatch, capfd):
-    arguments = ("--size", 8, "--shortest", 20, "--train", 60, "--test", 20)
-    part, asked = maze._part, []
-    _build(tmp_path / "whole", *arguments)
-
-    def until_the_second(settings, number):
-        asked.append(number)
-        if len(asked) == 2:
-            raise KeyboardInterrupt
-        return part(settings, number)
-
-    monkeypatch.setattr(maze, "_part", until_the_second)
-    assert run_command(lambda _: _build(tmp_path / "m", *arguments)) == 130 and not (tmp_path / "m").exists()
-    assert "the same command goes on" in capfd.readouterr().err
-    (tmp_path / "m.parts" / "000001.npz.partial").write_bytes(
-        b"PK\x03\x04"
-    )  # as of a process that was killed
-    assert _build(tmp_path / "m", *arguments) is None
-    assert asked[:3] == [0, 1, 1]
-    assert _bytes(tmp_path / "m") == _bytes(tmp_path / "whole")
-
-
-def test_mazes_that_hardly_exist_are_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(maze, "PATIENCE", 2)
+def test_mazes_that_hardly_exist_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "PATIENCE", 2)
     with pytest.raises(RequestError, match="0 of 9 train and 0 of 3 test 5x5 mazes found, and no new one"):
         _build(tmp_path / "m", "--size", 5, "--shortest", 17, "--train", 9, "--test", 3)
     assert not list(tmp_path.iterdir())
@@ -425,33 +378,33 @@ def test_the_hubs_files_are_converted_and_no_space_is_lost(small, tmp_path):
 def test_statistics_are_those_of_mazes_that_can_be_counted_by_hand(tmp_path):
     free = np.ones((2, 3, 3), bool)
     free[1, 1, 1] = False
-    inputs, labels = maze.tokens(free, np.array([0, 0]), np.array([8, 8]))
+    inputs, labels = grids.tokens(free, np.array([0, 0]), np.array([8, 8]))
     labels[1] = np.array([3, 5, 5, 2, 1, 5, 2, 2, 4], np.uint8)  # as short, not canonical
     dataset.write_groups(tmp_path, "test", "maze", inputs[:, None], labels[:, None], 6, height=3, width=3)
-    told = maze.statistics(dataset.load(tmp_path, "test"))
-    assert told["mazes (groups)"] == 2 and told["wall maps"] == 2
-    assert told["wall fraction, mean"] == pytest.approx(1 / 18) and told["free cells, mean"] == 8.5
-    assert told["route cells 'o', mean"] == 3 and told["share with 3 or 4 'o'"] == 1
-    assert (told["shortest routes, least"], told["shortest routes, most"]) == (2, 6)
-    assert told["distance as the crow walks, median"] == 4
-    assert told["labels that are the canonical route, %"] == 50
-    assert told["labels that are as short as can be, %"] == 100
-    assert told["tokens right by copying the input, %"] == pytest.approx(100 * 6 / 9)
+    found = statistics(dataset.load(tmp_path, "test"), None)
+    assert found["mazes (groups)"] == 2 and found["wall maps"] == 2
+    assert found["wall fraction, mean"] == pytest.approx(1 / 18) and found["free cells, mean"] == 8.5
+    assert found["route cells 'o', mean"] == 3 and found["share with 3 or 4 'o'"] == 1
+    assert (found["shortest routes, least"], found["shortest routes, most"]) == (2, 6)
+    assert found["Manhattan distance, median"] == 4
+    assert found["labels that are the canonical route, %"] == 50
+    assert found["labels that are as short as can be, %"] == 100
+    assert found["tokens right by copying the input, %"] == pytest.approx(100 * 6 / 9)
 
 
 @pytest.mark.slow
 def test_two_thousand_mazes_of_30x30_have_the_published_statistics(tmp_path):
     command.main(["maze", "--out", str(tmp_path / "m")])
-    for split in ("train", "test"):
-        puzzles = dataset.load(tmp_path / "m", split)
-        told = maze.statistics(puzzles)
-        assert told["wall maps shared with " + ("test" if split == "train" else "train")] == 0
-        assert 0.370 < told["wall fraction, mean"] < 0.376  # the published sets: .371, .373, .3725, .3730
-        assert 112.2 < told["route cells 'o', mean"] < 113.7  # 113.1, 112.5, 112.7 to 113.2
-        assert told["route cells 'o', least"] == 108
-        assert 0.26 < told["share with 108 or 109 'o'"] < 0.36  # .298, .294 to .326; standard error .015
-        assert 558 < told["free cells, mean"] < 567  # 564, 563, 562.5
-        assert 2e6 < told["shortest routes, median"] < 9e6  # 3.8e6, 4.7e6
-        assert 15 < told["distance as the crow walks, median"] < 21  # 18
-        assert told["labels that are the canonical route, %"] == 100
-        assert _solved(puzzles.inputs, puzzles.labels, 30)
+    train, test = (dataset.load(tmp_path / "m", split) for split in dataset.SPLITS)
+    for splits in ((train, test), (test, train)):
+        found = statistics(*splits)
+        assert found[f"wall maps shared with {splits[1].split}"] == 0
+        assert 0.370 < found["wall fraction, mean"] < 0.376  # docs/puzzles.md: .371, .373, .3725, .3730
+        assert 112.2 < found["route cells 'o', mean"] < 113.7  # 113.1, 112.5, 112.7 to 113.2
+        assert found["route cells 'o', least"] == 108
+        assert 0.26 < found["share with 108 or 109 'o'"] < 0.36  # .298, .294 to .326; standard error .015
+        assert 558 < found["free cells, mean"] < 567  # 564, 563, 562.5
+        assert 2e6 < found["shortest routes, median"] < 9e6  # 3.8e6, 4.7e6
+        assert 15 < found["Manhattan distance, median"] < 21  # 18
+        assert found["labels that are the canonical route, %"] == 100
+        assert _solved(splits[0].inputs, splits[0].labels, 30)

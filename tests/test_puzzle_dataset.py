@@ -11,7 +11,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles import dataset, kinds
 
 KEYS = [
     "pad_id",
@@ -122,7 +122,7 @@ def test_a_directory_of_the_original_tools_is_read(tmp_path):
     assert found.puzzle_of_example.tolist() == [1, 1, 2, 3]
     assert found.puzzle_of_example.dtype == np.int32
     assert found.kind == "" and (found.height, found.width) == (2, 2)
-    assert found.meta == dataset.Meta(0, 0, 0, 4, 4, 4, 2, 4 / 3, ("all",))
+    assert found.meta == dataset.Description(0, 0, 0, 4, 4, 4, 2, 4 / 3, ("all",))
 
 
 def test_trms_further_key_null_to_ignore_and_other_integers_are_fine(tmp_path):
@@ -142,10 +142,10 @@ def test_trms_further_key_null_to_ignore_and_other_integers_are_fine(tmp_path):
         (8, 36, [1, 2, 7], ""),
     ],
 )
-def test_the_kind_is_told_only_where_it_is_certain(tmp_path, vocabulary, length, tokens, kind):
+def test_the_kind_is_recognised_only_where_it_is_certain(tmp_path, vocabulary, length, tokens, kind):
     cells = np.resize(np.array(tokens, np.uint8), (4, length))
     changed = {"inputs": cells, "labels": cells, "vocab_size": vocabulary, "seq_len": length}
-    assert dataset.load(_by_hand(tmp_path, **changed), "train").kind == kind
+    assert kinds.load(_by_hand(tmp_path, **changed), "train").kind == kind
 
 
 # ---------------------------------------------------------------- refusals
@@ -154,9 +154,9 @@ LABELS = np.array([[1, 2, 3, 0], [1, 3, 2, 0], [2, 1, 3, 0], [3, 2, 1, 0]], np.u
 REFUSED = {
     "no inputs": ({"inputs": None}, "all__inputs.npy is missing"),
     "no offsets": ({"group_indices": None}, "all__group_indices.npy is missing"),
-    "a key": ({"vocab_size": "gone"}, "dataset.json lacks vocab_size"),
-    "a type": ({"seq_len": 4.5}, "seq_len is 4.5; allowed: an integer"),
-    "two sets": ({"sets": ["a", "b"]}, "sets is .*allowed: one set"),
+    "a key": ({"vocab_size": "gone"}, "dataset.json: .*missing required field vocab_size"),
+    "a type": ({"seq_len": 4.5}, "seq_len is 4.5; expected int"),
+    "two sets": ({"sets": ["a", "b"]}, r"sets is \[.*; expected array of length 1"),
     "label": ({"labels": LABELS + np.uint8(1)}, "labels hold the token 4, outside the vocabulary of 0 to 3"),
     "input": ({"inputs": LABELS * np.uint8(9)}, "inputs hold the token 27, outside"),
     "negative": ({"inputs": LABELS.astype(int) - 1}, "inputs hold the token -1, outside"),
@@ -184,7 +184,7 @@ REFUSED = {
 def test_data_that_would_mislead_are_refused_in_one_line(tmp_path, name):
     changed, told = REFUSED[name]
     with pytest.raises(RequestError, match=told) as error:
-        dataset.load(_by_hand(tmp_path, **changed), "train")
+        kinds.load(_by_hand(tmp_path, **changed), "train")
     assert "\n" not in str(error.value)
 
 
@@ -198,7 +198,7 @@ def test_missing_folders_and_broken_files_are_refused(tmp_path):
     with pytest.raises(RequestError, match="all__labels.npy is no .npy array"):
         dataset.load(tmp_path / "a", "train")
     (tmp_path / "a/train/dataset.json").write_text('{"pad_id": 0,')
-    with pytest.raises(RequestError, match="dataset.json cannot be read"):
+    with pytest.raises(RequestError, match="dataset.json: not a readable dataset.json"):
         dataset.load(tmp_path / "a", "train")
     (tmp_path / "a/train/dataset.json").unlink()
     with pytest.raises(RequestError, match="dataset.json is missing"):

@@ -9,6 +9,7 @@ import pytest
 from test_path_player import unpacked
 from test_report import COUNTER, PICTURES, STEP, Reader, browser, in_a_browser, wilson  # noqa: F401 (a fixture)
 
+from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging.statistics import mcnemar
 from hrm_jax.report import main
@@ -222,12 +223,14 @@ def test_the_printed_tables(folder, monkeypatch, capsys):
     main(["--report", "maze10.json", "--report", "sudoku9.json"])
     printed = capsys.readouterr().out
     for line in (
-        "maze 10x10 (data/maze10, test), examples 0:200",
+        "maze 10x10 (data/maze10, test), examples 0:200, 16 segments (trained with 8)",
         "| hrm                | 148/200  74.0 % [67.5, 79.6] | 163/200  81.5 % [75.5, 86.3]   | 97.65 % |",
         "| any shortest route | 31/200  15.5 % [11.1, 21.2]  | 200/200  100.0 % [98.1, 100.0] | 94.00 % |",
         "| model | exact                        | tokens  |",  # of the sudoku, without a lenient score
-        "| 8 (trained) | 63.0         | 51.5         |",
-        "| 16          | 74.0         | 60.5         |",
+        "Exact % / lenient % after so many segments:",
+        "| model | 1           | 2           | 4           | 8           | 16          |",
+        "| hrm   | 15.0 / 20.0 | 27.5 / 32.5 | 45.0 / 50.0 | 63.0 / 68.0 | 74.0 / 79.0 |",
+        "| trm   | 12.5 | 22.5 | 36.5 | 51.5 | 60.5 |",
     ):
         assert line in printed.splitlines()
 
@@ -288,7 +291,10 @@ def test_votes_and_augmentations_have_their_own_numbers(tmp_path, monkeypatch, c
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     main(["--report", "arc.json"])
-    assert "| a     | 8/20  40.0 % [22.0, 61.0] | 8/20  40.0 % [22.0, 61.0] |" in capsys.readouterr().out
+    assert (
+        "| a     | 8/20  40.0 % [22.0, 61.0] | 45.0           | 8/20  40.0 % [22.0, 61.0] | 45.0           |"
+        in capsys.readouterr().out
+    )
     main(["--report", "arc.json", "--out", "out"])
     page = Reader((tmp_path / "out/index.html").read_text(encoding="utf-8"))
     assert page.row("votes-0", model="b", tries="pass@2")["share"] == "0.45"
@@ -351,7 +357,7 @@ def test_figures_for_papers(tmp_path, monkeypatch):
 @pytest.mark.parametrize("world", PUZZLES)
 def test_traces_survive_reading_and_packing(tmp_path, world):
     given = write(tmp_path, world)
-    found = puzzle_traces.load(tmp_path / f"{world}.traces.npz")
+    found = answers_file.load(tmp_path / f"{world}.traces.npz")
     assert (found.kind, found.models, found.segments) == (given["kind"], MODELS, SEGMENTS)
     packed = puzzle_traces.packed(found, 0, {"hrm": 8})
     assert packed["trained"] == [8, None] and packed["size"] == [given["height"], given["width"]]
@@ -371,7 +377,7 @@ def test_traces_survive_reading_and_packing(tmp_path, world):
 
 def test_labels_count_unless_they_are_ignored(tmp_path):
     write(tmp_path, "arc")
-    found = puzzle_traces.load(tmp_path / "arc.traces.npz")
+    found = answers_file.load(tmp_path / "arc.traces.npz")
     assert found.exact(0)[0, 0].any() and not found.exact(None).any()
 
 

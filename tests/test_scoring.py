@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from hrm_jax.puzzles import dataset, scoring
+from hrm_jax.puzzles import dataset, kinds, scoring
+from hrm_jax.puzzles.maze.scoring import random_routes, route_edges, shortest_routes
 
 SIGNS = {"#": 1, " ": 2, "S": 3, "G": 4, "o": 5}
 
@@ -22,7 +23,7 @@ def the_set(folder, kind, inputs, labels, vocabulary, ignored=None, height=1):
         '"ignore_label_id": 0', f'"ignore_label_id": {"null" if ignored is None else ignored}'
     )
     (folder / "test" / "dataset.json").write_text(replaced)
-    return dataset.load(folder, "test")
+    return kinds.load(folder, "test")
 
 
 def shortest_by_search(grid):
@@ -66,7 +67,7 @@ def test_every_marking_of_small_mazes_is_judged_as_by_search():
             for answer, marks in zip(answers, marked, strict=True):
                 answer[tuple(free[list(marks)].T)] = 5
             wanted = set(shortest_by_search(grid))
-            found = scoring.shortest_routes(grid[None], answers[:, None])[:, 0]
+            found = shortest_routes(grid[None], answers[:, None])[:, 0]
             right = [frozenset(map(tuple, free[list(marks)])) in wanted for marks in marked]
             np.testing.assert_array_equal(found, right)
             accepted += sum(right)
@@ -76,29 +77,29 @@ def test_every_marking_of_small_mazes_is_judged_as_by_search():
 def test_a_route_is_no_excuse_for_changed_cells():
     grid = maze("S #", "  G")
     good = maze("S #", "ooG")
-    assert scoring.shortest_routes(grid[None], good[None]).tolist() == [True]
+    assert shortest_routes(grid[None], good[None]).tolist() == [True]
     for cell, token in itertools.product(np.ndindex(2, 3), range(6)):
         changed = good.copy()
         changed[cell] = token
-        found = scoring.shortest_routes(grid[None], changed[None]).tolist()
+        found = shortest_routes(grid[None], changed[None]).tolist()
         assert found == [bool((changed == good).all())], (cell, token)
 
 
 def test_two_pieces_with_as_many_marks_as_a_route_are_no_route():
     grid = maze("S    G", "      ", "      ")
-    assert not scoring.shortest_routes(grid[None], maze("So  oG", "   o  ", "  o   ")[None])[0]
-    assert scoring.shortest_routes(grid[None], maze("SooooG", "      ", "      ")[None])[0]
+    assert not shortest_routes(grid[None], maze("So  oG", "   o  ", "  o   ")[None])[0]
+    assert shortest_routes(grid[None], maze("SooooG", "      ", "      ")[None])[0]
     detour = maze("S    G", "oooooo", "      ")
-    assert not scoring.shortest_routes(grid[None], detour[None])[0]  # joined, and longer than the shortest
+    assert not shortest_routes(grid[None], detour[None])[0]  # joined, and longer than the shortest
     beside = maze("SG", "  ")
-    assert scoring.shortest_routes(beside[None], beside[None])[0]  # nothing lies between
+    assert shortest_routes(beside[None], beside[None])[0]  # nothing lies between
 
 
 def test_grids_of_a_stack_do_not_join():
     """A broken route is not mended by marks of the grid before or after it."""
     grid, broken = maze("S  G"), maze("So G")
     stack = np.stack([maze("SooG"), broken, maze("SooG")])
-    found = scoring.shortest_routes(np.repeat(grid[None], 3, axis=0), stack)
+    found = shortest_routes(np.repeat(grid[None], 3, axis=0), stack)
     assert found.tolist() == [True, False, True]
 
 
@@ -136,16 +137,16 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
     labels[grids != 2] = grids[grids != 2]
     puzzles = the_set(tmp_path, "maze", grids.reshape(60, -1), labels.reshape(60, -1), 6, height=9)
     everything = slice(0, 60)
-    copy, any_route = (answer(puzzles.inputs[everything]) for answer in scoring.baselines(puzzles).values())
+    copy, any_route = (answer(puzzles.inputs[everything]) for answer in kinds.baselines(puzzles).values())
     scores = scoring.score(puzzles, everything, np.stack([copy, any_route, puzzles.labels[everything]]))
     assert not scores.exact[:2].any() and scores.exact[2].all()
     assert not scores.lenient[0].any() and scores.lenient[1:].all()
     np.testing.assert_allclose(scores.tokens[0], 1 - 15 / 81)
     assert len({row.tobytes() for row in any_route}) > 50
     mixed = random_mazes(300, 6, 7, seed=5)
-    routes = scoring.random_routes(mixed, rng)
-    solvable = scoring.route_edges(mixed) > 0
-    np.testing.assert_array_equal(scoring.shortest_routes(mixed, routes), solvable)
+    routes = random_routes(mixed, rng)
+    solvable = route_edges(mixed) > 0
+    np.testing.assert_array_equal(shortest_routes(mixed, routes), solvable)
     np.testing.assert_array_equal(routes[~solvable], mixed[~solvable])
     assert 100 < solvable.sum() < 300
 
@@ -153,4 +154,4 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
 def test_only_mazes_have_a_route_to_compare_with(tmp_path):
     grid = np.array([[1, 2, 3, 4]] * 2, np.uint8)
     puzzles = the_set(tmp_path, "sudoku", grid, grid, 5, height=2)
-    assert list(scoring.baselines(puzzles)) == ["copy"]
+    assert list(kinds.baselines(puzzles)) == ["copy"]

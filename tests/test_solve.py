@@ -13,9 +13,13 @@ import pytest
 from hrm_jax import solve
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import statistics
+from hrm_jax.judging import answers as judging
+from hrm_jax.judging import puzzle_report, puzzle_tables, solvers, statistics
 from hrm_jax.models import hrm_act
-from hrm_jax.puzzles import arc, dataset, maze, voting
+from hrm_jax.puzzles import __main__ as builders
+from hrm_jax.puzzles import dataset, kinds
+from hrm_jax.puzzles.arc import grids, voting
+from hrm_jax.puzzles.maze import grids as maze
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, COUNT = 5, 23
@@ -109,7 +113,7 @@ def script(mazes):
 @pytest.mark.parametrize("batch, count", [(4, COUNT), (COUNT, COUNT), (100, COUNT), (5, 9), (7, 14)])
 def test_every_example_is_asked_once_in_calls_of_one_size(script, batch, count):
     puzzles, think = script
-    result = solve.judge(solve.Solver(think, batch), puzzles, count, keep=True)
+    result = judging.judge(solvers.Solver(think, batch), puzzles, count, keep=True)
     assert [i for _, asked, _ in think.calls for i in asked] == list(range(count))
     assert {size for size, _, _ in think.calls} == {min(batch, count)}
     np.testing.assert_array_equal(result.answers, think.answers[2, :count])
@@ -119,7 +123,7 @@ def test_every_example_is_asked_once_in_calls_of_one_size(script, batch, count):
 
 def test_segments_are_means_over_examples(script):
     puzzles, think = script
-    result = solve.judge(solve.Solver(think, 4), puzzles, COUNT)
+    result = judging.judge(solvers.Solver(think, 4), puzzles, COUNT)
     assert result.answers is None
     right = (think.answers == puzzles.labels).all(axis=2)
     stop = np.cumsum(think.q[..., 0] > think.q[..., 1], axis=0) > 0
@@ -132,7 +136,7 @@ def test_segments_are_means_over_examples(script):
         assert segment["q_accuracy"] == pytest.approx(((think.q[t, :, 0] >= 0) == right[t]).mean())
     assert stop[0].mean() < stop[1].mean() < stop[2].mean()
     think.q[..., 1] = np.nan  # a model without that output stops where q_halt is above 0
-    alone = solve.judge(solve.Solver(think, 4), puzzles, COUNT)
+    alone = judging.judge(solvers.Solver(think, 4), puzzles, COUNT)
     stop = np.cumsum(think.q[..., 0] > 0, axis=0) > 0
     np.testing.assert_allclose([s["halted"] for s in alone.segments], stop.mean(axis=1))
 
@@ -140,10 +144,10 @@ def test_segments_are_means_over_examples(script):
 def test_the_report_says_what_was_counted(script):
     puzzles, think = script
     results = {
-        "mine": solve.judge(solve.Solver(think, 4), puzzles, COUNT),
-        "copy": solve.judge(solve.of_baseline(lambda inputs: inputs), puzzles, COUNT),
+        "mine": judging.judge(solvers.Solver(think, 4), puzzles, COUNT),
+        "copy": judging.judge(solvers.of_baseline(lambda inputs: inputs), puzzles, COUNT),
     }
-    report = solve.build_report(puzzles, COUNT, 3, results, {}, None)
+    report = puzzle_report.build(puzzles, COUNT, 3, results, {}, None)
     mine, copy = report["models"]["mine"], report["models"]["copy"]
     assert (mine["n"], mine["success"], mine["puzzles"]) == (COUNT, 17, COUNT)
     assert mine["outcomes"] == "1" * 17 + "0" * 6 and copy["outcomes"] == "0" * COUNT
@@ -156,8 +160,8 @@ def test_the_report_says_what_was_counted(script):
     ]  # fmt: skip
     assert report["world"].startswith("maze 5x5 (") and report["seeds"] == [0, COUNT]
     json.dumps(report, allow_nan=False)
-    text = solve.table(report)
-    assert "| mine  | 23 | 73.9    |" in text and "0.0 / 0.0 | 52.2 / 52.2 | 73.9 / 73.9" in text
+    text = puzzle_tables.text(report)
+    assert "| mine  | 17/23  73.9 % [" in text and "0.0 / 0.0 | 52.2 / 52.2 | 73.9 / 73.9" in text
 
 
 def test_augmentations_of_a_puzzle_count_as_one_in_intervals(tmp_path):
@@ -172,24 +176,24 @@ def test_augmentations_of_a_puzzle_count_as_one_in_intervals(tmp_path):
     other[0, [0, 5, 10, 15]] = 0
     q = np.zeros((1, 20, 2))
     results = {
-        name: solve.judge(solve.Solver(Scripted(puzzles, table, q), 8), puzzles, 20)
+        name: judging.judge(solvers.Solver(Scripted(puzzles, table, q), 8), puzzles, 20)
         for name, table in (("a", answers), ("b", other))
     }
-    report = solve.build_report(puzzles, 20, 1, results, {}, None)
+    report = puzzle_report.build(puzzles, 20, 1, results, {}, None)
     found = report["models"]["a"]
     assert (found["n"], found["success"], found["puzzles"]) == (20, 17, 4) and "lenient" not in found
     np.testing.assert_allclose(found["interval"], statistics.wilson(17 / 5, 4))
     pair = report["pairs"][0]  # group 0 alike, 1 better by b, 2 and 3 better by a
     assert (pair["a_only"], pair["b_only"]) == (2, 1)
-    assert "augmentations of 4 puzzles" in solve.table(report)
+    assert "augmentations of 4 puzzles" in puzzle_tables.text(report)
 
 
 def test_recorded_are_examples_that_tell_models_apart():
     one = np.array([[1, 1, 1, 1, 0, 0, 1]], bool)
-    assert solve.choose(one, 4).tolist() == [0, 1, 4, 5]
+    assert judging.choose(one, 4).tolist() == [0, 1, 4, 5]
     two = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 1]], bool)
-    assert solve.choose(two, 1).tolist() == [2] and solve.choose(two, 3).tolist() == [0, 2, 3]
-    assert solve.choose(two, 99).tolist() == [0, 1, 2, 3, 4]
+    assert judging.choose(two, 1).tolist() == [2] and judging.choose(two, 3).tolist() == [0, 2, 3]
+    assert judging.choose(two, 99).tolist() == [0, 1, 2, 3, 4]
 
 
 # ---------------------------------------------------------------- the command line with real models
@@ -234,7 +238,7 @@ def test_a_model_is_judged_on_what_it_answers(mazes, models, tmp_path, capsys):
         fixed = params.pop("initial")
         count = sum(leaf.size for group in params.values() for leaf in group.values())
         assert (fields["parameters"], fields["puzzle_parameters"], len(fixed)) == (count, table.size, 2)
-    assert f"maze 5x5 ({mazes}, test), 4 segments (trained with 4)" in printed
+    assert f"maze 5x5 ({mazes}, test), examples 0:{COUNT}, 4 segments (trained with 4)" in printed
     assert "after so many segments" in printed and "any shortest route" in printed
 
 
@@ -248,7 +252,11 @@ def test_thinking_longer_than_in_training(mazes, models, tmp_path):
     run(*words, "--out", out)
     usual = json.loads(out.read_text())["models"]["first"]["segments"]
     assert len(longer) == 9 and [s["tokens"] for s in longer[:4]] == [s["tokens"] for s in usual]
-    assert solve.shown(9) == [1, 2, 4, 8, 9] and solve.shown(16) == [1, 2, 4, 8, 16] and solve.shown(1) == [1]
+    assert (
+        puzzle_tables.shown(9) == [1, 2, 4, 8, 9]
+        and puzzle_tables.shown(16) == [1, 2, 4, 8, 16]
+        and puzzle_tables.shown(1) == [1]
+    )
 
 
 def test_baselines_alone_do_not_need_jax(mazes):
@@ -328,26 +336,25 @@ def arc_set(tmp_path_factory):
     for name, task in tasks.items():
         (folder / "evaluation" / f"{name}.json").write_text(json.dumps(task))
     words = ["--out", str(folder / "out"), "--source", str(folder), "--augment=9", "--jobs=1"]
-    parser = solve.Parser()
-    arc.add_arguments(parser)
-    arc.build(parser.parse_args(words))
+    builders.main(["arc", *words])
     return folder / "out"
 
 
 def test_arc_is_judged_by_its_votes(arc_set, capsys):
     """x: one of its two inputs; y: right by a bare majority of its ten augmentations."""
-    puzzles, tasks = dataset.load(arc_set, "test"), voting.load(arc_set)
+    puzzles = kinds.load(arc_set, "test")
+    tasks = voting.load(puzzles)
     answers = np.array(puzzles.labels)[None]
-    name_of = [arc.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
+    name_of = [grids.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
     of_x, of_y = ([i for i, name in enumerate(name_of) if name == wanted] for wanted in "xy")
     answers[0, of_x[0::2]] = puzzles.inputs[of_x[0::2]]
     answers[0, of_y[:4]] = puzzles.inputs[of_y[:4]]
     think = Scripted(puzzles, answers, np.zeros((1, len(name_of), 2)))
     results = {
-        "half": solve.judge(solve.Solver(think, 7), puzzles, len(name_of), keep=True),
-        "copy": solve.judge(solve.of_baseline(lambda inputs: inputs), puzzles, len(name_of), keep=True),
+        "half": judging.judge(solvers.Solver(think, 7), puzzles, len(name_of), keep=True),
+        "copy": judging.judge(solvers.of_baseline(lambda inputs: inputs), puzzles, len(name_of), keep=True),
     }
-    report = solve.build_report(puzzles, len(name_of), 1, results, {}, tasks)
+    report = puzzle_report.build(puzzles, len(name_of), 1, results, {}, tasks)
     half, copy = (report["models"][name]["voting"] for name in results)
     assert half["pass@1"] == half["pass@2"] and half["pass@1"]["outcomes"] == "01"
     assert half["pass@2"]["rate"] == 0.5 and half["pass@2"]["share"] == 0.75
@@ -355,7 +362,7 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
     assert copy["pass@2"]["success"] == 0 and copy["pass@2"]["share"] == 0
     assert report["models"]["half"]["puzzles"] == 2
     assert report["pairs"][0]["a_only"] == 1  # by task, not by augmentation
-    assert "pass@2 %" in solve.table(report)
+    assert "| pass@2 " in puzzle_tables.text(report)
     run("--data", arc_set)  # the whole way, with baselines only
     printed = capsys.readouterr()
     assert "Votes of all augmentations" in printed.out and "no votes" not in printed.err

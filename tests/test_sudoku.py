@@ -14,7 +14,9 @@ import pytest
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
-from hrm_jax.puzzles import dataset, sudoku
+from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles.sudoku import build, solver, symmetry
+from hrm_jax.puzzles.sudoku.generate import generate
 
 ROOT = Path(__file__).resolve().parent.parent
 BOX = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
@@ -66,8 +68,8 @@ def _brute(puzzle, size):
 
 
 def test_there_are_288_grids_of_4x4():
-    rule = sudoku.rules(4)
-    grids = {tuple(sudoku._grid(rule, s).tolist()) for s in sudoku._solutions(rule, rule.full, [0])}
+    rule = solver.rules(4)
+    grids = {tuple(solver.grid(rule, s).tolist()) for s in solver.solutions(rule, rule.full, [0])}
     assert len(grids) == 288 and grids == set(_brute(np.zeros(16, np.uint8), 4))
     assert all(_right(grid, 4) for grid in grids)
 
@@ -75,19 +77,19 @@ def test_there_are_288_grids_of_4x4():
 @pytest.mark.parametrize("size,clues", [(4, 5), (6, 14)])
 def test_the_solver_finds_what_brute_force_finds(size, clues):
     rng = np.random.default_rng(0)
-    rule = sudoku.rules(size)
+    rule = solver.rules(size)
     kinds = set()
     for _ in range(40):
-        full = sudoku._grid(rule, next(sudoku._solutions(rule, rule.full, [0], rng)))
+        full = solver.grid(rule, next(solver.solutions(rule, rule.full, [0], rng)))
         puzzle = np.where(rng.permutation(size * size) < clues, full, 0).astype(np.uint8)
         if rng.random() < 0.3:  # a clue that may be wrong
             cell = rng.integers(size * size)
             puzzle[cell] = rng.integers(1, size + 1)
         expected = _brute(puzzle, size) if _consistent(puzzle, size) else []
-        solutions = sudoku._solutions(rule, sudoku._candidates(rule, puzzle), [0])
-        found = [tuple(sudoku._grid(rule, s).tolist()) for s in itertools.islice(solutions, 5000)]
+        solutions = solver.solutions(rule, solver.candidates(rule, puzzle), [0])
+        found = [tuple(solver.grid(rule, s).tolist()) for s in itertools.islice(solutions, 5000)]
         assert len(found) == len(set(found)) and set(found) == set(expected)
-        solution, _, only = sudoku.solve(puzzle, size)
+        solution, _, only = solver.solve(puzzle, size)
         assert only == (len(expected) == 1) and (solution is None) == (not expected)
         kinds.add(min(len(expected), 2))
     assert kinds == {0, 1, 2}
@@ -105,42 +107,42 @@ def _consistent(puzzle, size):
 
 
 def test_known_puzzles_are_solved_and_rated():
-    solution, rating, only = sudoku.solve(_digits(HARD[0]), 9)
+    solution, rating, only = solver.solve(_digits(HARD[0]), 9)
     assert "".join(map(str, solution)) == HARD[1] and only
     assert rating > 10
-    again = sudoku.solve(_digits(HARD[0]), 9)
+    again = solver.solve(_digits(HARD[0]), 9)
     assert again[1] == rating  # a rating is a property of the puzzle
     easy = _digits(HARD[1])
     easy[::4] = 0
-    assert sudoku.solve(easy, 9)[1:] == (0, True)
-    assert sudoku.solve(np.zeros(81, np.uint8), 9)[2] is False
+    assert solver.solve(easy, 9)[1:] == (0, True)
+    assert solver.solve(np.zeros(81, np.uint8), 9)[2] is False
 
 
 # ---------------------------------------------------------------- puzzles
 
 
 @pytest.mark.parametrize("size,count", [(4, 60), (6, 20), (9, 2)])
-def test_puzzles_have_one_solution_and_no_clue_too_many(size, count):
+def test_generated_sudokus_are_minimal(size, count):
     rng = np.random.default_rng(size)
     for _ in range(count):
-        puzzle, full, rating = sudoku.generate(size, rng, None)
+        puzzle, full, rating = generate(size, rng, None)
         assert _right(full, size) and (puzzle[puzzle > 0] == full[puzzle > 0]).all() and rating >= 0
         if size < 9:
             assert _brute(puzzle, size) == [tuple(full.tolist())]
         for cell in np.flatnonzero(puzzle):
             fewer = puzzle.copy()
             fewer[cell] = 0
-            assert not sudoku.solve(fewer, size)[2]
+            assert not solver.solve(fewer, size)[2]
 
 
 def test_the_number_of_clues_is_as_asked():
     rng = np.random.default_rng(0)
-    made = [sudoku.generate(6, rng, (11, 14)) for _ in range(60)]
+    made = [generate(6, rng, (11, 14)) for _ in range(60)]
     clues = [int((m[0] > 0).sum()) for m in made if m]
     assert set(clues) == {11, 12, 13, 14} and len(clues) > 50
-    assert all(sudoku.solve(m[0], 6)[2] for m in made if m)
+    assert all(solver.solve(m[0], 6)[2] for m in made if m)
     # 8 clues are rarely reached: such a puzzle is dropped, never delivered with more.
-    assert {int((m[0] > 0).sum()) for m in (sudoku.generate(6, rng, (8, 9)) for _ in range(60)) if m} <= {
+    assert {int((m[0] > 0).sum()) for m in (generate(6, rng, (8, 9)) for _ in range(60)) if m} <= {
         8,
         9,
     }
@@ -152,31 +154,31 @@ def test_the_number_of_clues_is_as_asked():
 @pytest.mark.parametrize("size", [4, 6, 9])
 def test_copies_are_the_puzzle_under_one_symmetry(size):
     rng = np.random.default_rng(1)
-    puzzle, full, _ = sudoku.generate(size, rng, None)
-    pairs = sudoku.shuffled(np.stack([puzzle, full]), size, rng, 200)
+    puzzle, full, _ = generate(size, rng, None)
+    pairs = symmetry.shuffled(np.stack([puzzle, full]), size, rng, 200)
     assert pairs.shape == (200, 2, size * size)
     assert len({pair.tobytes() for pair in pairs}) > 190 // (1 + (size == 4))
     for copy, answer in pairs[:20]:
         assert _right(answer, size) and (copy[copy > 0] == answer[copy > 0]).all()
-        solution, _, only = sudoku.solve(copy, size)
+        solution, _, only = solver.solve(copy, size)
         assert only and (solution == answer).all()
-    assert len(set(sudoku.invariant(pairs[:, 0], pairs[:, 1], size).tolist())) == 1
+    assert len(set(symmetry.invariant(pairs[:, 0], pairs[:, 1], size).tolist())) == 1
     # Two cells of one row: transposed with probability 1/2, never where boxes are not square.
     marks = np.eye(2, size * size, dtype=np.uint8)
-    places = (sudoku.shuffled(marks, size, rng, 1000) > 0).argmax(axis=2) // size
+    places = (symmetry.shuffled(marks, size, rng, 1000) > 0).argmax(axis=2) // size
     straight = (places[:, 0] == places[:, 1]).mean()
     assert straight == 1 if size == 6 else 0.43 < straight < 0.57
 
 
 def test_the_invariant_tells_different_puzzles_apart():
     rng = np.random.default_rng(3)
-    made = [sudoku.generate(6, rng, (12, 16)) for _ in range(150)]
-    values = sudoku.invariant(np.array([m[0] for m in made]), np.array([m[1] for m in made]), 6)
+    made = [generate(6, rng, (12, 16)) for _ in range(150)]
+    values = symmetry.invariant(np.array([m[0] for m in made]), np.array([m[1] for m in made]), 6)
     assert len(set(values.tolist())) == 150
     puzzle, full, _ = made[0]
     less = puzzle.copy()
     less[np.flatnonzero(puzzle)[0]] = 0
-    a, b = sudoku.invariant(np.stack([puzzle, less]), np.stack([full, full]), 6)
+    a, b = symmetry.invariant(np.stack([puzzle, less]), np.stack([full, full]), 6)
     assert a != b
 
 
@@ -184,7 +186,7 @@ def test_digits_rows_columns_and_bands_are_all_permuted():
     grid = np.arange(81) // 9 * 10 + np.arange(81) % 9  # not a sudoku: tells where cells come from
     rng = np.random.default_rng(0)
     marks = [np.where(grid == g, 1, 0).astype(np.uint8) for g in (0, 1, 3, 10, 30)]
-    moved = sudoku.shuffled(np.stack(marks), 9, rng, 3000)
+    moved = symmetry.shuffled(np.stack(marks), 9, rng, 3000)
     places = (moved > 0).argmax(axis=2)  # [copies, mark]
     assert len(set(places[:, 0].tolist())) == 81
     row, column = np.divmod(places, 9)
@@ -231,11 +233,11 @@ def test_a_data_set_is_what_was_asked_for(small, capsys):
     clues = (base > 1).sum(axis=1)
     assert clues.min() >= 4 and clues.max() <= 8 and len(set(clues.tolist())) > 2
     sides = [
-        set(sudoku.invariant(p.inputs - np.uint8(1), p.labels - np.uint8(1), 4).tolist())
+        set(symmetry.invariant(p.inputs - np.uint8(1), p.labels - np.uint8(1), 4).tolist())
         for p in (train, test)
     ]
     assert not sides[0] & sides[1]
-    groups = sudoku.invariant(train.inputs - np.uint8(1), train.labels - np.uint8(1), 4).reshape(60, 4)
+    groups = symmetry.invariant(train.inputs - np.uint8(1), train.labels - np.uint8(1), 4).reshape(60, 4)
     assert (groups == groups[:, :1]).all()
     assert len(np.load(small / "train/all__ratings.npy")) == 60
     command.main(["statistics", str(small)])
@@ -256,8 +258,8 @@ def test_the_same_command_makes_the_same_bytes_also_with_more_processes(small, t
 
 
 def test_an_interrupted_build_goes_on(small, tmp_path, monkeypatch, capfd):
-    out, part, asked = tmp_path / "s", sudoku._part, []
-    monkeypatch.setitem(sudoku.PART, 4, 16)
+    out, part, asked = tmp_path / "s", build.part, []
+    monkeypatch.setitem(build.PART, 4, 16)
     _build(tmp_path / "whole", *SMALL)
 
     def until_the_third(settings, number):
@@ -266,9 +268,10 @@ def test_an_interrupted_build_goes_on(small, tmp_path, monkeypatch, capfd):
             raise KeyboardInterrupt
         return part(settings, number)
 
-    monkeypatch.setattr(sudoku, "_part", until_the_third)
+    monkeypatch.setattr(build, "part", until_the_third)
     assert run_command(lambda _: _build(out, *SMALL)) == 130 and not out.exists()
     assert "the same command goes on" in capfd.readouterr().err
+    (tmp_path / "s.parts" / "000002.npz.partial").write_bytes(b"PK\x03\x04")  # as of a killed process
     with pytest.raises(RequestError, match="s.parts was begun with other settings"):
         _build(out, *SMALL, "--seed", 5)
     assert _build(out, *SMALL) is None
@@ -306,8 +309,8 @@ def test_a_build_that_was_killed_goes_on_and_leaves_no_process_behind(tmp_path):
     assert _bytes(tmp_path / "s") == _bytes(tmp_path / "whole")
 
 
-def test_more_puzzles_than_there_are_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr(sudoku, "PATIENCE", 3)
+def test_more_puzzles_than_there_are_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "PATIENCE", 3)
     with pytest.raises(RequestError, match="0 of 5 train and 0 of 5 test 4x4 sudokus found, and no new one"):
         _build(tmp_path / "s", "--size", 4, "--train", 5, "--test", 5, "--rating", "50:")
 
@@ -319,7 +322,7 @@ def _csv(folder, rows, split="train", header="source,question,answer,rating"):
 
 def test_the_hubs_files_are_converted(tmp_path):
     rng = np.random.default_rng(0)
-    made = sudoku.shuffled(np.stack([_digits(HARD[0]), _digits(HARD[1])]), 9, rng, 12)
+    made = symmetry.shuffled(np.stack([_digits(HARD[0]), _digits(HARD[1])]), 9, rng, 12)
     texts = [["".join(map(str, grid)).replace("0", ".") for grid in pair] for pair in made]
     rows = [f"puzzles5_forum,{q},{a},{10 * i}" for i, (q, a) in enumerate(texts)]
     _csv(tmp_path / "hub", rows[:10])

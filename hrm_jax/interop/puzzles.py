@@ -10,6 +10,7 @@ from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop import checks
 from hrm_jax.interop.states import State, under, unwrapped
+from hrm_jax.puzzles.kinds import KINDS
 
 TITLE = "HRM-ACT and TRM"
 _REQUIRED = (
@@ -21,7 +22,7 @@ _REQUIRED = (
     "out/lm_loss_sum",
 )
 GOLDEN = {"hrm-act": (*_REQUIRED, "out/q_continue_0", "out/halted_0"), "trm": _REQUIRED}
-OPTIONS = {  # None: told by the rules below
+OPTIONS = {  # None: by the rules below
     "heads": 8,
     "h_cycles": None,
     "l_cycles": None,
@@ -39,7 +40,6 @@ RECORDED = {
     "prefix": "prefix",
     "halt_max_steps": "segments",
 }
-SEQUENCES = {6: 900, 11: 81, 12: 900}  # cells by vocabulary: mazes, sudoku, ARC
 SUDOKU = 11
 TRM_PREFIX = 16
 UNTRAINED = ("H_init", "L_init", "puzzle_emb.weights")  # buffers: files of gradients lack them
@@ -126,12 +126,13 @@ def _lengths(
 ) -> tuple[int, int]:
     """Positions before the cells, and cells; `length` is their sum where shapes tell it."""
     prefix, sequence = options["prefix"], options["sequence"]
+    published = {k.published.vocabulary: k.published.length for k in KINDS.values() if k.published}
     if prefix is None:
         prefix = length - sequence if length and sequence else usual_prefix
     if sequence is None:
-        sequence = length - prefix if length else SEQUENCES.get(vocabulary)
+        sequence = length - prefix if length else published.get(vocabulary)
     if sequence is None:
-        known = ", ".join(f"{v}: {s}" for v, s in SEQUENCES.items())
+        known = ", ".join(f"{v}: {s}" for v, s in published.items())
         raise RequestError(
             f"weights do not tell the cells of a puzzle: give --sequence (known by vocabulary are {known}; "
             f"this one is {vocabulary})"

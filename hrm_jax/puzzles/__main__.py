@@ -44,7 +44,7 @@ def _statistics(arguments: Sequence[str]) -> None:
     parser = _parser("statistics", f"What the puzzles of a data set are like ({', '.join(known)}).")
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
-    sets = [dataset.load(options.folder, s) for s in dataset.SPLITS if (options.folder / s).is_dir()]
+    sets = [kinds.load(options.folder, s) for s in dataset.SPLITS if (options.folder / s).is_dir()]
     if not sets:
         raise RequestError(f"{options.folder}: no data set, which is a folder with train/ and test/")
     for puzzles in sets:

@@ -59,7 +59,7 @@ class Description(Meta, frozen=True):
 class PuzzleSet:
     """One split of a data set; inputs and labels are memory-mapped."""
 
-    kind: str  # as dataset.json says, "" where it does not: see `kinds.of`
+    kind: str  # as dataset.json says, "" where it does not: see `kinds.load`
     folder: Path
     split: str
     inputs: np.ndarray  # uint8 [N, S]

@@ -5,7 +5,8 @@ A new kind is a module with its functions, its record in `KINDS`, and a file tha
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -94,7 +95,7 @@ KINDS = {
             "or another.",
         ),
         baselines={"any shortest route": maze_scoring.any_route},
-        drawing="puzzles/maze.js",
+        drawing="puzzle_maze.js",
     ),
     "sudoku": Kind(
         name="sudoku",
@@ -106,7 +107,7 @@ KINDS = {
         ),
         statistics=sudoku_statistics.statistics,
         published=Published(11, 81),
-        drawing="puzzles/sudoku.js",
+        drawing="puzzle_sudoku.js",
     ),
     "arc": Kind(
         name="arc",
@@ -119,22 +120,28 @@ KINDS = {
         published=Published(grids.VOCABULARY, grids.CELLS),
         votes=voting.load,
         one_size=False,
-        drawing="puzzles/arc.js",
+        drawing="puzzle_arc.js",
     ),
 }
 COPY = "copy"  # the baseline of every kind: the input itself
 UNKNOWN = Kind("")
 
 
+def load(folder: Path | str, split: str) -> PuzzleSet:
+    """`dataset.load`, with the kind that dataset.json says or that vocabulary and cells leave no doubt of."""
+    puzzles = dataset.load(folder, split)
+    if not puzzles.kind:
+        fitting = (name for name, kind in KINDS.items() if kind.published and _is(puzzles, kind.published))
+        return replace(puzzles, kind=next(fitting, ""))
+    if puzzles.kind not in KINDS:
+        path = puzzles.folder / split / "dataset.json"
+        raise RequestError(f"{path}: kind is {puzzles.kind!r}; allowed: {', '.join(KINDS)}")
+    return puzzles
+
+
 def of(puzzles: PuzzleSet) -> Kind:
-    """The kind of a data set: as its dataset.json says, else where vocabulary and cells leave no doubt."""
-    if puzzles.kind and puzzles.kind not in KINDS:
-        raise RequestError(
-            f"{puzzles.folder}: kind is {puzzles.kind!r} in dataset.json; allowed: {', '.join(KINDS)}"
-        )
-    if puzzles.kind:
-        return KINDS[puzzles.kind]
-    return next((kind for kind in KINDS.values() if kind.published and _is(puzzles, kind.published)), UNKNOWN)
+    """The kind of a data set that `load` has read."""
+    return KINDS.get(puzzles.kind, UNKNOWN)
 
 
 def _is(puzzles: PuzzleSet, known: Published) -> bool:

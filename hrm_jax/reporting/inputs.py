@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.cells.protocols import PROTOCOLS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.reporting.puzzle_traces import PuzzleTraces
 from hrm_jax.reporting.traces import CollisionRule, Traces
 
 FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
@@ -30,7 +30,7 @@ class Report:
     data: dict
     heading: str  # protocol, world and seeds in a line
     note: str  # what the protocol's own fault does to the numbers, or empty
-    traces: Traces | PuzzleTraces | None
+    traces: Traces | Answers | None
 
     @property
     def puzzles(self) -> bool:

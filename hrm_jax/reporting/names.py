@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hrm_jax.puzzles.kinds import baseline_names
 from hrm_jax.referee.baselines import BASELINES
 from hrm_jax.referee.cells.episode import BOUNDS
 from hrm_jax.referee.paths.planners import PLANNERS
@@ -11,9 +12,7 @@ from hrm_jax.referee.paths.planners import PLANNERS
 PATH_BOUNDS = ("expert", "expert_stretched", "oracle")
 PATH_BASELINES = tuple(name for name in PLANNERS if name not in PATH_BOUNDS)
 
-# Answers to puzzles that nothing was trained for: the input itself, and what a solver finds that does not
-# know which of several right answers is meant.
-PUZZLE_BASELINES = ("copy", "any shortest route")
+PUZZLE_BASELINES = baseline_names()
 BUILT_IN = {
     "baseline": (tuple(BASELINES), PATH_BASELINES, PUZZLE_BASELINES),
     "bound": (BOUNDS, PATH_BOUNDS),

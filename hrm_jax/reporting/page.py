@@ -13,7 +13,8 @@ from hrm_jax.reporting.names import Style, reference
 
 SHORT_COMMIT = 10  # characters
 PLAYER = ("drawing.js", "cells.js", "paths.js", "player.js")  # each may use those before it
-PUZZLE_PLAYER = ("puzzles.js",)  # after those, where answers to puzzles were recorded
+# After those, where answers to puzzles were recorded, with the drawings of their kinds in between.
+PUZZLE_PLAYER = (("puzzle_grid.js",), ("puzzle_strip.js", "puzzle_viewer.js"))
 
 FAILURE_NOTE = (
     "Causes of failure: no path, the static map itself cuts the goal off; boxed in, a collision where every "
@@ -66,8 +67,17 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: dict | None) 
     links = [element("a", title, href=f"#{name}") for name, (title, _) in shown.items()]
     nav = element("nav", *links, aria_label="Sections") if len(links) > 1 else None
     main = element("main", *content)
-    script = _script((*PLAYER, *PUZZLE_PLAYER) if answers else PLAYER) if recorded else None
+    script = _script((*PLAYER, *_puzzle_player(answers))) if recorded else None
     return _document(_title(reports), [_header(reports), nav, main, _footer()], script)
+
+
+def _puzzle_player(recorded: Sequence[tuple[int, Report]]) -> list[str]:
+    """The files of the viewer of answers, and of the drawings that it needs."""
+    if not recorded:
+        return []
+    drawings = dict.fromkeys(puzzle_traces.drawing(report.traces.kind) for _, report in recorded)
+    first, last = PUZZLE_PLAYER
+    return [*first, *filter(None, drawings), *last]
 
 
 def _title(reports: Sequence[Report]) -> str:
@@ -259,7 +269,7 @@ def _player(report: Report, index: int) -> Html:
 
 
 def _viewer(report: Report, index: int) -> Html:
-    """The place of a viewer of answers; puzzles.js fills it."""
+    """The place of a viewer of answers; puzzle_viewer.js fills it."""
     ignored = (report.data.get("data") or {}).get("ignore_label_id")
     most = report.data.get("trained_segments")
     trained = {name: known.get("trained_segments", most) for name, known in report.data["models"].items()}

@@ -1,5 +1,6 @@
-"""Tables of a report of answers to puzzles, as HTML and as rows of text."""
+"""Tables of a report of answers to puzzles, as HTML."""
 
+from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.reporting import charts
 from hrm_jax.reporting.curves import SEGMENT_KEYS
 from hrm_jax.reporting.inputs import Report
@@ -12,10 +13,6 @@ NOTE = (
     "examples. Full discs are learned models, open ones baselines."
 )
 AUGMENTED_NOTE = "The {n:,} examples are augmentations of {puzzles:,} puzzles, and intervals count these."
-LENIENT_NOTES = {
-    "maze": "Lenient: the marked cells are a route from start to goal that is as short as any, be it the "
-    "label's or another.",
-}
 LENIENT_NOTE = "Lenient: any right answer counts, be it the label's or another."
 TOKENS_NOTE = "Tokens: the mean share of cells that are right; a copy of the input shows what it is worth."
 VOTES_NOTE = (
@@ -23,7 +20,7 @@ VOTES_NOTE = (
     "is right, averaged over tasks."
 )
 SEGMENTS_NOTE = (
-    "The model thinks for {segments} segments whatever its Q-head says; stopped counts the examples for "
+    "The model runs {segments} segments whatever its Q-head says; stopped counts the examples for "
     "which it would have said stop in this segment or before."
 )
 TRAINED_NOTE = "It was trained with at most {trained} (dashed line)."
@@ -39,7 +36,8 @@ def note(report: Report) -> str:
     if first.get("puzzles", first["n"]) < first["n"]:
         parts.append(AUGMENTED_NOTE.format(**first))
     if any(result.get("lenient") for result in models):
-        parts.append(LENIENT_NOTES.get(report.data["kind"], LENIENT_NOTE))
+        kind = KINDS.get(report.data["kind"])
+        parts.append(f"Lenient: {kind.lenient.note}" if kind and kind.lenient else LENIENT_NOTE)
     if any(result.get("tokens") is not None for result in models):
         parts.append(TOKENS_NOTE)
     return " ".join(parts)
@@ -173,49 +171,3 @@ def votes(report: Report, index: int) -> Html | None:
         table([head], [element("tbody", *rows)], "Votes of all augmentations", id=f"votes-{index}")
         + element("p", VOTES_NOTE, class_="note")
     )
-
-
-# ---------------------------------------------------------------- rows of text
-
-
-def text_results(report: dict) -> list[list[str]]:
-    """A row per model, the heading first."""
-    models = report["models"]
-    lenient = any(result.get("lenient") for result in models.values())
-    rows = [["model", "exact", *(["lenient"] if lenient else []), "tokens"]]
-    for name, result in models.items():
-        n = result["n"]
-        shown = [_said(result, n), *([_said(result.get("lenient"), n)] if lenient else [])]
-        tokens = result.get("tokens")
-        rows.append([name, *shown, "-" if tokens is None else f"{100 * tokens:.2f} %"])
-    return rows
-
-
-def _said(result: dict | None, n: int) -> str:
-    """`740/1000  74.0 % [71.2, 76.6]`: how many of n, their share, and its Wilson 95 % interval."""
-    if not result:
-        return "-"
-    low, high = (f"{100 * end:.1f}" for end in result["interval"])
-    return f"{result['success']}/{n}  {100 * result['rate']:.1f} % [{low}, {high}]"
-
-
-def text_votes(report: dict) -> list[list[str]]:
-    """A row per model, a column per number of tries: tasks that are right. Only the heading without votes."""
-    known = {name: result["voting"] for name, result in report["models"].items() if result.get("voting")}
-    tries = list(dict.fromkeys(key for by_tries in known.values() for key in by_tries))
-    rows = [["votes", *tries]]
-    for name, by_tries in known.items():
-        found = [by_tries.get(key) for key in tries]
-        rows.append([name, *(_said(votes, votes["tasks"]) if votes else "-" for votes in found)])
-    return rows
-
-
-def text_segments(report: dict) -> list[list[str]]:
-    """A row per segment, a column per model: exact answers, %. Only the heading where none are known."""
-    known = {name: result["segments"] for name, result in report["models"].items() if result.get("segments")}
-    rows = [["segment", *(f"{name}, exact %" for name in known)]]
-    for number in range(1, report["segments"] + 1 if known else 1):
-        trained = " (trained)" if number == report.get("trained_segments") else ""
-        shares = [percent(found[number - 1]["exact"]) for found in known.values()]
-        rows.append([f"{number}{trained}", *shares])
-    return rows

@@ -1,4 +1,4 @@
-/* The episode player, and what it shares with the viewer of puzzles.js. Data: traces.packed of
+/* The episode player, and what it shares with the viewer of puzzle_viewer.js. Data: traces.packed of
    hrm_jax/reporting/traces.py. A player is one element .player; what it shows is a plain `state`, and drawing
    is a function of it. */
 

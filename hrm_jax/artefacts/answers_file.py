@@ -1,0 +1,116 @@
+"""report.traces.npz of `hrm_jax.solve --record`: answers to puzzles after every segment; writer and reader.
+
+Shapes: M models, K examples, T segments, S cells of a puzzle, which is height x width of them in rows. Tokens
+are those of the data set: its inputs, its labels, and a model's answers.
+"""
+
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """The contents of the file: an array for every field, with its name."""
+
+    models: list[str]
+    index: np.ndarray  # [K], the examples' places in the data set
+    inputs: np.ndarray  # [K, S]
+    labels: np.ndarray  # [K, S]
+    predictions: np.ndarray  # [M, K, T, S]
+    q_halt: np.ndarray  # float [M, K, T]; NaN where a model has no Q head
+    q_continue: np.ndarray  # float [M, K, T]; NaN where a model has no such head
+    kind: str  # of puzzles.kinds.KINDS, or empty
+    height: int
+    width: int
+
+    @property
+    def segments(self) -> int:
+        """After how many segments answers were recorded."""
+        return self.predictions.shape[2]
+
+    def exact(self, ignored: int | None) -> np.ndarray:
+        """Whether all cells that count are right, bool [M, K, T]; labels `ignored` do not count."""
+        free = np.zeros(self.labels.shape, bool) if ignored is None else self.labels == ignored
+        return ((self.predictions == self.labels[:, None]) | free[:, None]).all(axis=-1)
+
+    def halts(self) -> np.ndarray:
+        """Where a model would stop by itself, bool [M, K, T]; nowhere without a Q head."""
+        threshold = np.where(np.isnan(self.q_continue), 0.0, self.q_continue)
+        return self.q_halt > threshold  # never of a NaN
+
+
+def write(path: Path, answers: Answers) -> None:
+    """Write the file, whole or not at all."""
+    with files.written_whole(path, "wb") as file:
+        np.savez_compressed(file, **{field.name: getattr(answers, field.name) for field in fields(Answers)})
+
+
+def load(path: Path) -> Answers:
+    """Read the file; one that is anything else is a `RequestError`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return _read({field.name: file[field.name] for field in fields(Answers)})
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file; the report names it as its traces") from None
+    except KeyError as error:
+        name = str(error.args[0]).partition(" ")[0]
+        raise RequestError(f"{path}: incomplete, {name} is missing") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not the traces of hrm_jax.solve ({error})") from None
+
+
+def _read(arrays: dict[str, np.ndarray]) -> Answers:
+    """The arrays, checked against each other; what does not fit is a ValueError."""
+    models = [str(name) for name in np.atleast_1d(arrays["models"])]
+    if len(set(models)) < len(models):
+        raise ValueError(f"models names one twice: {', '.join(models)}")
+    inputs = _shaped(arrays, "inputs", (None, None))
+    examples, cells = inputs.shape
+    predictions = _shaped(arrays, "predictions", (len(models), examples, None, cells))
+    if 0 in predictions.shape:
+        raise ValueError(f"predictions is {list(predictions.shape)}; 1 of each is needed")
+    height, width = (int(_shaped(arrays, side, ())) for side in ("height", "width"))
+    if min(height, width) < 1 or height * width != cells:
+        raise ValueError(f"{height} x {width} cells; inputs are of {cells}")
+    return Answers(
+        kind=str(arrays["kind"]),
+        height=height,
+        width=width,
+        models=models,
+        index=_shaped(arrays, "index", (examples,)),
+        inputs=inputs,
+        labels=_shaped(arrays, "labels", (examples, cells)),
+        predictions=predictions,
+        q_halt=_opinion(arrays, "q_halt", predictions.shape[:3], models),
+        q_continue=_opinion(arrays, "q_continue", predictions.shape[:3], models),
+    )
+
+
+def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """The array `name`, refused unless it is of whole numbers and this shape; None stands for any size."""
+    array = arrays[name]
+    fits = array.ndim == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
+    if not fits or array.dtype.kind not in "biu":
+        wanted = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
+    return array
+
+
+def _opinion(
+    arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], models: list[str]
+) -> np.ndarray:
+    """Logits of the Q head: numbers throughout, or none at all of a model."""
+    array = arrays[name]
+    if array.shape != shape or array.dtype.kind != "f":
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are needed")
+    gaps = np.isnan(array).mean(axis=(1, 2))
+    for model, share in zip(models, gaps, strict=True):
+        if 0 < share < 1:
+            raise ValueError(f"{name} of {model} is NaN in places; throughout, or nowhere")
+    return array

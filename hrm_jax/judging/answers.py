@@ -1,0 +1,126 @@
+"""Answers to puzzles, asked for once each and judged after every segment."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hrm_jax.artefacts import answers_file
+from hrm_jax.artefacts.answers_file import Answers
+from hrm_jax.judging.solvers import Solver
+from hrm_jax.puzzles import scoring
+from hrm_jax.puzzles.dataset import PuzzleSet
+
+
+@dataclass(frozen=True)
+class Result:
+    """How N examples were answered."""
+
+    exact: np.ndarray  # bool [N]
+    lenient: np.ndarray | None  # bool [N]
+    tokens: np.ndarray  # float64 [N]
+    segments: list[dict[str, float]]  # means after each segment; empty without a Q head
+    answers: np.ndarray | None  # uint8 [N, S], if kept
+    q_halt: np.ndarray  # float32 [N] at the end
+
+
+def batches(
+    solver: Solver, puzzles: PuzzleSet, index: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pieces [K] of `index` with their answers [T, K, S] and Q values [T, K, 2]; always calls of one size."""
+    identifiers, size = puzzles.puzzle_of_example, min(solver.batch, len(index))
+    for first in range(0, len(index), size):
+        piece = index[first : first + size]
+        padding = size - len(piece)
+        inputs = np.pad(puzzles.inputs[piece], ((0, padding), (0, 0)), constant_values=puzzles.meta.pad_id)
+        blank = puzzles.meta.blank_identifier_id
+        names = np.pad(identifiers[piece], (0, padding), constant_values=blank)
+        answers, q = solver.answer(inputs, names)
+        yield piece, answers[:, : len(piece)], q[:, : len(piece)]
+
+
+def judge(
+    solver: Solver,
+    puzzles: PuzzleSet,
+    count: int,
+    keep: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Result:
+    """Ask for the first `count` examples, each once; `keep` the answers."""
+    pieces, sums = [], {}
+    kept = np.empty((count, puzzles.inputs.shape[1]), np.uint8) if keep else None
+    for piece, answers, q in batches(solver, puzzles, np.arange(count)):
+        scores = scoring.score(puzzles, piece, answers)
+        for name, values in _measures(scores, q).items():
+            sums[name] = sums.get(name, 0) + values.sum(axis=1, dtype=np.float64)  # over examples: [T]
+        last = (scores.exact[-1], scores.lenient if scores.lenient is None else scores.lenient[-1])
+        pieces.append((*last, scores.tokens[-1], q[-1, :, 0].astype(np.float32)))
+        if keep:
+            kept[piece] = answers[-1]
+        if progress:
+            progress(int(piece[-1]) + 1, count)
+    exact, lenient, tokens, q_halt = zip(*pieces, strict=True)
+    means = {name: (total / count).tolist() for name, total in sums.items()}
+    by_segment = [dict(zip(means, row, strict=True)) for row in zip(*means.values(), strict=True)]
+    return Result(
+        np.concatenate(exact),
+        None if lenient[0] is None else np.concatenate(lenient),
+        np.concatenate(tokens),
+        [] if np.isnan(q_halt[0]).any() else by_segment,
+        kept,
+        np.nan_to_num(np.concatenate(q_halt)),
+    )
+
+
+def _measures(scores: scoring.Scores, q: np.ndarray) -> dict[str, np.ndarray]:
+    """What is averaged over examples after each segment: [T, K] each, from Q values [T, K, 2]."""
+    halt, go_on = q[..., 0], np.nan_to_num(q[..., 1])  # without a Q value for continuing, above 0 is enough
+    lenient = {} if scores.lenient is None else {"lenient": scores.lenient}
+    return {
+        "exact": scores.exact,
+        **lenient,
+        "tokens": scores.tokens,
+        "halted": np.logical_or.accumulate(halt > go_on, axis=0),
+        "q_accuracy": (halt >= 0) == scores.exact,
+    }
+
+
+# ---------------------------------------------------------------- recording
+
+
+def choose(solved: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` telling examples of solved [M, N], in order.
+
+    Those on which the models differ most come first; of those alike, solved and unsolved ones by turns.
+    """
+    share = solved.mean(axis=0)
+    turn = np.where(share > 0.5, np.cumsum(share > 0.5), np.cumsum(share < 0.5))
+    return np.sort(np.lexsort((turn, np.abs(share - 0.5)))[:count])
+
+
+def record(path: Path, puzzles: PuzzleSet, solvers: Mapping[str, Solver], index: np.ndarray) -> None:
+    """Write what the solvers answer to the examples `index` [K] after every segment.
+
+    The last answer of a solver that has fewer segments than others stays.
+    """
+    recorded = []
+    for solver in solvers.values():
+        _, *columns = zip(*batches(solver, puzzles, index), strict=True)
+        recorded.append([np.concatenate(pieces, axis=1) for pieces in columns])
+    segments = range(max(len(answers) for answers, _ in recorded))
+    longest = [[array[np.minimum(segments, len(array) - 1)] for array in pair] for pair in recorded]
+    predictions, q = (np.stack(column).swapaxes(1, 2) for column in zip(*longest, strict=True))
+    answers = Answers(
+        kind=puzzles.kind,
+        height=puzzles.height,
+        width=puzzles.width,
+        models=list(solvers),
+        index=index,
+        inputs=puzzles.inputs[index],
+        labels=puzzles.labels[index],
+        predictions=predictions.astype(np.uint8),
+        q_halt=q[..., 0].astype(np.float32),
+        q_continue=q[..., 1].astype(np.float32),
+    )
+    answers_file.write(path, answers)

@@ -1,0 +1,107 @@
+"""report.json of answers to puzzles: what solvers got right, by example, by segment and by vote."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import provenance
+from hrm_jax.judging import statistics
+from hrm_jax.judging.answers import Result
+from hrm_jax.judging.solvers import Model
+from hrm_jax.puzzles import kinds
+from hrm_jax.puzzles.dataset import Meta, PuzzleSet
+from hrm_jax.puzzles.kinds import Voting
+
+
+def find_voting(puzzles: PuzzleSet, count: int) -> tuple[Voting | None, str]:
+    """What the votes on `count` examples are counted by; else None, and why where one could expect it."""
+    votes = kinds.of(puzzles).votes
+    if votes is None or puzzles.split != "test":
+        return None, ""
+    if count < len(puzzles.inputs):
+        return None, "no votes: they need every example"
+    voting = votes(puzzles)
+    return voting, "" if voting else f"no votes: {puzzles.folder} has no tasks to count them against"
+
+
+def build(
+    puzzles: PuzzleSet,
+    count: int,
+    segments: int,
+    results: Mapping[str, Result],
+    models: Mapping[str, Model],
+    voting: Voting | None,
+) -> dict[str, Any]:
+    """The contents of report.json. Intervals and tests count groups of examples, or tasks that were voted on.
+
+    `models` are those of the solvers that are models.
+    """
+    groups = puzzles.group_of_example[:count]
+    solved = {name: np.bincount(groups, result.exact) for name, result in results.items()}
+    parts = {name: _summary(result, groups) for name, result in results.items()}
+    for name, model in models.items():
+        parts[name] |= model.about
+    if voting:  # then the answer to a puzzle is what its augmentations agree on
+        for name, result in results.items():
+            votes = voting.count(result.answers, result.q_halt)
+            parts[name]["voting"] = {f"pass@{tries}": _votes(tasks) for tries, tasks in votes.items()}
+            solved[name] = _all_right(votes[max(votes)])
+    size = f"{puzzles.height}x{puzzles.width} " if kinds.of(puzzles).one_size else ""
+    return {
+        "protocol": "puzzles",
+        "world": f"{puzzles.kind or 'puzzles'} {size}({puzzles.folder}, {puzzles.split})",
+        "kind": puzzles.kind,
+        "seeds": [0, count],
+        "segments": segments,
+        "trained_segments": max((model.trained_segments for model in models.values()), default=None),
+        "versions": provenance.versions(),
+        "commit": provenance.commit(),
+        "data": {name: getattr(puzzles.meta, name) for name in Meta.__struct_fields__},
+        "models": parts,
+        "pairs": statistics.pairs(solved),
+    }
+
+
+def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:
+    """One solver's part; intervals are those of as many puzzles as there are groups."""
+    units = len(np.unique(groups))
+
+    def counted(right: np.ndarray) -> dict[str, Any]:
+        rate = float(right.mean())
+        return {
+            "success": int(right.sum()),
+            "rate": rate,
+            "interval": list(statistics.wilson(units if right.all() else rate * units, units)),
+        }
+
+    return {
+        "n": len(result.exact),
+        "puzzles": units,
+        **counted(result.exact),
+        **({} if result.lenient is None else {"lenient": counted(result.lenient)}),
+        "tokens": float(result.tokens.mean()),
+        **({"segments": result.segments} if result.segments else {}),
+        "outcomes": _letters(result.exact),
+    }
+
+
+def _votes(tasks: list[list[bool]]) -> dict[str, Any]:
+    """Scores of tasks, their questions solved or not: HRM's (all of a task) and TRM's (`share`)."""
+    right = _all_right(tasks)
+    return {
+        "tasks": len(right),
+        "success": int(right.sum()),
+        "rate": int(right.sum()) / len(right),
+        "interval": list(statistics.wilson(int(right.sum()), len(right))),
+        "share": float(np.mean([np.mean(questions) for questions in tasks])),
+        "outcomes": _letters(right),
+    }
+
+
+def _all_right(tasks: list[list[bool]]) -> np.ndarray:
+    return np.array([all(questions) for questions in tasks])
+
+
+def _letters(right: np.ndarray) -> str:
+    return "".join(np.where(right, "1", "0"))

@@ -1,0 +1,160 @@
+"""What solves puzzles, all by one interface: models by the name of their network, and baselines.
+
+A new family is a function that makes a `Model` of a file's config and parameters, entered in `FAMILIES`. A
+policy that walks a maze step by step is one: it answers after one segment with the maze, its walk marked.
+"""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.model_file import Weights
+from hrm_jax.puzzles import kinds
+from hrm_jax.puzzles.dataset import PuzzleSet
+
+LARGEST_BATCH = 1024
+TOKENS = {"cpu": 2**14, "gpu": 2**17, "tpu": 2**17}  # in a default batch
+UNKNOWN_SEGMENTS = 16  # of model files that do not say with how many they were trained
+
+# From inputs [B, S] of puzzles with identifiers [B]: tokens [T, B, S] after each segment, and Q values
+# [T, B, 2] (halt, continue), NaN where there are none.
+Answer = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """What gives answers, always asked in batches of one size."""
+
+    answer: Answer
+    batch: int = LARGEST_BATCH
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model file that fits the data."""
+
+    solver: Callable[[int, int | None], Solver]  # of so many segments and examples a batch; None: the default
+    trained_segments: int = 1
+    about: Mapping[str, Any] = field(default_factory=dict)  # what the report says of it besides its answers
+
+
+def solvers(
+    models: Mapping[str, Model], puzzles: PuzzleSet, segments: int, batch: int | None
+) -> dict[str, Solver]:
+    """The models and the baselines of these puzzles, by name."""
+    found = {name: model.solver(segments, batch) for name, model in models.items()}
+    return found | {name: of_baseline(answer) for name, answer in kinds.baselines(puzzles).items()}
+
+
+def of_baseline(answer: Callable[[np.ndarray], np.ndarray]) -> Solver:
+    """A baseline, from inputs [B, S] to answers [B, S], as a solver of one segment without Q values."""
+    return Solver(lambda inputs, identifiers: (answer(inputs)[None], np.full((1, len(inputs), 2), np.nan)))
+
+
+def model_files(requests: Sequence[str]) -> dict[str, Path]:
+    """Files of the models by name, in order, of requests FILE or NAME=FILE."""
+    named: dict[str, Path] = {}
+    for request in requests:
+        name, separator, path = request.partition("=")
+        if not separator or Path(request).exists():
+            path = Path(request)
+            name = path.stem if path.stem != "model" else path.resolve().parent.name
+        if not name or name in kinds.baseline_names():
+            raise RequestError(f'--model {request}: "{name}" cannot name a model; choose another')
+        if name in named:
+            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
+        named[name] = Path(path)
+    return named
+
+
+def load(path: Path, puzzles: PuzzleSet) -> Model:
+    """A model file; a `RequestError` says why it cannot be asked about these puzzles."""
+    config, params = model_file.read(path, known=tuple(FAMILIES))
+    return FAMILIES[config["model"]["name"]](path, config, params, puzzles)
+
+
+# ---------------------------------------------------------------- HRM-ACT and TRM
+
+
+def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
+    table = params.get("puzzles")
+    _check_data(path, config["model"], table, puzzles)
+    apart = {"puzzles", "initial/high", "initial/low"}  # not trained by gradient descent
+    trained = int(config.get("segments") or UNKNOWN_SEGMENTS)
+    about = {
+        "parameters": int(sum(array.size for name, array in params.items() if name not in apart)),
+        "puzzle_parameters": 0 if table is None else int(table.size),
+        "step": config.get("step"),
+        "trained_segments": trained,
+    }
+    return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
+
+
+def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
+    """Refuse data of another alphabet, length or numbering."""
+    meta = puzzles.meta
+    facts = [
+        ("vocabulary", fields.get("vocabulary"), "vocab_size", meta.vocab_size),
+        ("sequence", fields.get("sequence"), "seq_len", meta.seq_len),
+    ]
+    if table is not None:
+        facts.append(
+            ("puzzle identifiers", len(table), "num_puzzle_identifiers", meta.num_puzzle_identifiers)
+        )
+    for name, own, key, wanted in facts:
+        if own != wanted:
+            raise RequestError(
+                f"{path} does not fit {puzzles.folder}: {name} {own}, but {key} {wanted}; "
+                "a model solves puzzles like those it was trained on"
+            )
+
+
+def _hrm_act_solver(
+    path: Path, fields: dict[str, Any], params: Weights, segments: int, batch: int | None
+) -> Solver:
+    """All segments of a batch by one jitted function."""
+    import jax
+
+    from hrm_jax.models import hrm_act
+
+    if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
+        fields = fields | {"attention": "matmul"}
+    network = hrm_act.build(fields)
+    identifiers = len(params.get("puzzles", ()))
+    shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
+    _check_shapes(path, params, {name: leaf.shape for name, leaf in _leaves(shapes).items()})
+    tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
+    jitted = jax.jit(functools.partial(hrm_act.think, network, segments=segments))
+
+    def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
+        if not network.config.q_continue:  # nothing taught that output
+            q = np.where([False, True], np.float32(np.nan), q)
+        return answers, q
+
+    tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
+    return Solver(answer, batch or max(1, min(tokens // network.config.sequence, LARGEST_BATCH)))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested dict as {"group/leaf": leaf}."""
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _leaves(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def _check_shapes(path: Path, params: Weights, wanted: dict[str, tuple[int, ...]]) -> None:
+    for name in wanted.keys() | params.keys():
+        found = params[name].shape if name in params else None
+        if found != wanted.get(name):
+            raise RequestError(f"{path}: {name} is {found}, by its config {wanted.get(name)}")
+
+
+FAMILIES: dict[str, Callable[[Path, dict[str, Any], Weights, PuzzleSet], Model]] = {"hrm_act": _hrm_act}
