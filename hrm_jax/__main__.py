@@ -1,4 +1,9 @@
-"""Hierarchical reasoning models: train them, judge them, and show what came out."""
+"""Hierarchical reasoning models: train them, judge them, and show what came out.
+
+{program} train --config quickstart --workdir runs/quickstart
+{program} export --workdir runs/quickstart --out model.npz
+{program} evaluate --model model.npz --model reflection --model oracle --out report.json
+"""
 
 import importlib
 import sys
@@ -24,7 +29,7 @@ PACKAGES = ("puzzles", "interop")  # commands that are rooms: their command line
 
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """List the commands, or run the one that is named."""
-    name, rest = choose(program(), __doc__, COMMANDS, arguments)
+    name, rest = choose(program(), (__doc__ or "").format(program=program()), COMMANDS, arguments)
     module = f"hrm_jax.{name}.__main__" if name in PACKAGES else f"hrm_jax.{name}"
     return importlib.import_module(module).main(rest)
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("solve"), __doc__)
     add = parser.add_argument
-    add("--data", type=Path, required=True, help="folder of a data set (python -m hrm_jax.puzzles)")
+    add("--data", type=Path, required=True, help=f"folder of a data set, as {program('puzzles')} writes")
     add("--model", action="append", default=[], metavar="FILE|NAME=FILE", help="model.npz; repeatable")
     add("--split", default="test", choices=SPLITS, help="which half of the data set")
     add("--segments", type=int, help="how many each answer gets; default: as many as in training")

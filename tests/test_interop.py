@@ -15,6 +15,7 @@ from hrm_jax import interop
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
+from hrm_jax.interop import __main__ as interop_command
 from hrm_jax.referee.inference import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,7 +39,7 @@ def command(capsys):
     """Run the command line in this process: (exit code, stdout, stderr)."""
 
     def run(*arguments):
-        code = run_command(interop.main, [*map(str, arguments)])
+        code = run_command(interop_command.main, [*map(str, arguments)])
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -1,15 +1,11 @@
 """PyTorch checkpoints of the originals become our parameters; golden files prove the functions equal.
 
-python -m hrm_jax.interop golden FILE.npz
-python -m hrm_jax.interop import FILE.pt|.safetensors|.npz --out model.npz
-
 A module a family of originals, all with the same names: `recognises` a state_dict, `convert` it, `build` the
 flax model, `describe` it in a model.npz, and compare it with a `golden` file.
 """
 
 import json
 import pathlib
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -17,7 +13,6 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import Parser, program
 from hrm_jax.interop import denoiser, predictors, puzzles
 from hrm_jax.interop.checks import FAMILIES
 from hrm_jax.interop.states import State, read_npz, read_state
@@ -90,40 +85,3 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> No
     model_file.write(out, params, {**description, "source": path.name})
     count, fields = sum(a.size for a in model_file.flatten(params).values()), description["model"]
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Command line; see the module docstring."""
-    parser = Parser(program("interop"), __doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    check = commands.add_parser("golden", help="check outputs and gradients against a golden file")
-    check.add_argument("file", type=pathlib.Path)
-    imp = commands.add_parser(
-        "import",
-        help="convert a PyTorch checkpoint into model.npz",
-        description="Convert a PyTorch checkpoint into model.npz. The options say what its shapes do not.",
-    )
-    imp.add_argument("file", type=pathlib.Path)
-    imp.add_argument("--out", type=pathlib.Path, required=True)
-    imp.add_argument("--heads", type=int, help="attention heads (default: 4; HRM-ACT and TRM: 8)")
-    imp.add_argument("--k_step", type=int, help="steps between two H updates (2)")
-    imp.add_argument("--history", type=int, help="steps of history (20)")
-    acting = imp.add_argument_group("HRM-ACT and TRM")
-    acting.add_argument("--sequence", type=int, help="cells of a puzzle (vocabulary 6, 12: 900; 11: 81)")
-    acting.add_argument(
-        "--prefix", type=int, help="positions before the cells (HRM: what the table needs; TRM: 16)"
-    )
-    acting.add_argument("--h_cycles", type=int, help="H updates a segment (HRM 2, TRM 3)")
-    acting.add_argument("--l_cycles", type=int, help="L updates before each (HRM 2; TRM 4, sudoku 6)")
-    acting.add_argument("--positions", choices=("rope", "learned", "none"),
-                        help="(learned where the file has them, none for the mixer, else rope)")  # fmt: skip
-    acting.add_argument("--segments", type=int, help="segments that it was trained to think (16)")
-    acting.add_argument(
-        "--dtype", choices=("bfloat16", "float32"), help="of its matmuls (bfloat16, as theirs)"
-    )
-    given = vars(parser.parse_args(arguments))
-    path = given.pop("file")
-    if given.pop("command") == "golden":
-        return golden(path)
-    import_checkpoint(path, given.pop("out"), **given)
-    return 0

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from flax.traverse_util import flatten_dict
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
@@ -37,6 +36,8 @@ def told_in_one_line(convert: Callable) -> Callable:
 
 def check_parameters(expected: Any, params: dict[str, Any], name: str) -> None:
     """Raise a one-line `RequestError` unless `params` have the names and shapes that model `name` expects."""
+    from flax.traverse_util import flatten_dict  # the door's listing and --help do without flax
+
     expected, leaves = flatten_dict(expected, sep="/"), model_file.flatten(params)
     for leaf in sorted(expected.keys() ^ leaves.keys()):
         problem = "lacks" if leaf in expected else "has, beside what is known,"

@@ -17,6 +17,11 @@ from hrm_jax.console.parser import Parser, choose, interruptible, program, run_c
 from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.puzzles.kinds import KINDS
 
+STATISTICS = """What the puzzles of a data set are like ({kinds}).
+
+    python -m hrm_jax.puzzles statistics data/maze30
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module docstring."""
@@ -41,7 +46,7 @@ def _parser(command: str, text: str) -> Parser:
 def _statistics(arguments: Sequence[str]) -> None:
     """Print what the puzzles of a data set are like."""
     known = [name for name, kind in KINDS.items() if kind.statistics]
-    parser = _parser("statistics", f"What the puzzles of a data set are like ({', '.join(known)}).")
+    parser = _parser("statistics", STATISTICS.format(kinds=", ".join(known)))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     sets = [kinds.load(options.folder, s) for s in dataset.SPLITS if (options.folder / s).is_dir()]
