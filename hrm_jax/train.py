@@ -378,9 +378,10 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, C
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
     add("--process_id", type=int, metavar="I", help="with --coordinator: which one this is")
     options, fields = parser.parse_known_args(arguments)
-    if not (options.config and (options.workdir or options.dry_run)):
+    config = command_line.read_config(options.config, fields) if options.config else None
+    if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
-    return options, command_line.read_config(options.config, fields)
+    return options, config
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
