@@ -18,7 +18,7 @@ from hrm_jax.judging import on_device  # noqa: E402
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode  # noqa: E402
 from hrm_jax.referee.cells.protocols import PROTOCOLS  # noqa: E402
-from hrm_jax.referee.world import WORLDS  # noqa: E402
+from hrm_jax.worlds.world import WORLDS  # noqa: E402
 
 STANDARD = PROTOCOLS["standard"]
 

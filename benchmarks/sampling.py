@@ -31,7 +31,7 @@ from hrm_jax.referee import drawing  # noqa: E402
 from hrm_jax.referee.paths import episode as path_episode  # noqa: E402
 from hrm_jax.referee.paths.denoising import BLOCK, DiffusionPlanner  # noqa: E402
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS  # noqa: E402
-from hrm_jax.referee.world import WORLDS  # noqa: E402
+from hrm_jax.worlds.world import WORLDS  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "diffusion_v2.npz"
 STEPS, SAMPLES = 100, 10  # of the published sampler

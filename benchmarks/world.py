@@ -3,7 +3,7 @@
     python benchmarks/world.py [--episodes 256] [--plain 4] [--rounds 5]
 
 Both make every window of 70-step episodes with a history of 20: 50 windows x 6 obstacles. The plain loop is
-written as the documents describe the originals (docs/worlds.md): an environment object, one Python step
+written as the originals are described (docs/worlds.md): an environment object, one Python step
 per obstacle, a history of copies, a sample per obstacle and step. `standard` is the corrected world (distinct
 static cells, a path, a safe start), `published` checks nothing. Contenders take turns; a line gives median
 windows a second of each and their ratio.
@@ -67,9 +67,9 @@ def jitted_world(fields: dict, episodes: int):
     import jax.numpy as jnp
 
     from hrm_jax.gridworld import rollout
-    from hrm_jax.gridworld.types import WorldConfig
+    from hrm_jax.worlds.world import World
 
-    config = WorldConfig(history=HISTORY, **fields)
+    config = World("measured", history=HISTORY, generator="jax", **fields)
 
     @jax.jit
     def windows(seed):

@@ -5,6 +5,8 @@ Faults F1 to F40 are known ones of the originals: docs/faults.md. The formulas a
 
 from ml_collections import ConfigDict
 
+from hrm_jax.worlds.world import WORLDS, to_config
+
 
 def get_config() -> ConfigDict:
     """A complete config: the corrected world, streamed, and an HRM predictor."""
@@ -67,23 +69,9 @@ def get_config() -> ConfigDict:
     return c
 
 
-def world() -> ConfigDict:
-    """The world `standard`."""
-    w = ConfigDict()
-    w.size = 20
-    w.n_static = 12
-    w.n_obstacles = 6
-    w.speed = 0.7  # cells a step
-    w.history = 20  # steps that pass before the agent may move
-    w.distinct_static = True
-    w.connected = True
-    w.safe_start = True
-    w.kinds = ("bounce",)  # of bounce, circular, oscillating, patrol, turning, pursuit; each as likely
-    w.interacting = False  # obstacles turn back at static cells, and from each other
-    w.noise = 0.0  # cells; standard deviation of an observed position
-    w.drop = 0.0  # chance that an obstacle is not observed in a step
-    w.layout = "cells"  # cells | discs (64x64 in the published form)
-    return w
+def world(name: str = "standard") -> ConfigDict:
+    """The group `data.world`: a world of hrm_jax/worlds/world.py, which says what its fields mean."""
+    return ConfigDict(to_config(WORLDS[name]))
 
 
 def forecast(c: ConfigDict) -> None:
@@ -390,11 +378,8 @@ def published_data(c: ConfigDict, episodes: int, history: int = 20) -> None:
     c.data.source = "fixed"
     c.data.episodes = episodes
     c.data.history = history
+    c.data.world = world("hrm-cloud")
     c.data.world.history = history
-    c.data.world.n_static = 20
-    c.data.world.distinct_static = False
-    c.data.world.connected = False
-    c.data.world.safe_start = False
 
 
 def published_onecycle(c: ConfigDict, learning_rate: float) -> None:

@@ -13,33 +13,10 @@ About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the lear
 """
 
 from configs import base
+from hrm_jax.worlds import world as worlds
 
-# The worlds of hrm_jax.referee.world.WORLDS, as they differ from `standard`.
-WORLDS = {
-    "standard": {},
-    "dense": dict(n_obstacles=20, speed=1.2),
-    "swarm": dict(n_obstacles=30, speed=1.2),
-    "mixed": dict(
-        n_obstacles=20,
-        speed=1.0,
-        kinds=("bounce", *3 * ("circular", "oscillating"), "patrol", "turning", "pursuit"),
-    ),
-    "interacting": dict(n_static=40, n_obstacles=16, speed=0.9, interacting=True),
-    "noisy": dict(n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
-    "large": dict(size=64, n_static=120, n_obstacles=100, speed=1.2),
-    # Where the diffusion planners move, not a world of the tables: its walls are met rarely.
-    "discs": dict(
-        size=64,
-        n_static=10,
-        n_obstacles=8,
-        speed=0.75,
-        history=10,
-        layout="discs",
-        connected=False,
-        distinct_static=False,
-        safe_start=False,
-    ),
-}
+# Those of hrm_jax/worlds/world.py that are not published ones.
+WORLDS = tuple(name for name, world in worlds.WORLDS.items() if "mt19937" not in world.generator)
 
 # What a predictor looks at beyond the motion, where the world asks for it.
 INPUTS = {"mixed": dict(agent=True), "interacting": dict(patch=5, neighbours=2)}
@@ -78,7 +55,7 @@ def get_config(choice: str = "swarm,hrm"):
     _check("rival", model, RIVALS)
     c = base.get_config()
     base.forecast(c)
-    c.data.world.update(WORLDS[world])
+    c.data.world = base.world(world)
     n = c.data.world.n_obstacles
     c.batch_size = n * max(8, 8 * round(SAMPLES / n / 8))
     c.steps = STEPS.get(world, 800)

@@ -20,9 +20,9 @@ from hrm_jax.console.parser import Parser, program, run_command
 from hrm_jax.judging import entrants as rivals
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.referee.world import WORLDS, World
 from hrm_jax.report import main as write_page
 from hrm_jax.report import markdown, rate
+from hrm_jax.worlds.world import WORLDS, World
 
 STANDARD = PROTOCOLS["standard"]
 

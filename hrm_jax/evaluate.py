@@ -22,6 +22,8 @@ import numpy as np
 
 from hrm_jax.artefacts import files, provenance
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.scenarios import Scenarios
+from hrm_jax.artefacts.scenarios import load as load_scenarios
 from hrm_jax.console import memory as allocator
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.judging import recording, statistics
@@ -35,14 +37,14 @@ from hrm_jax.judging.entrants import (
     make_rival,
     referee,
 )
-from hrm_jax.referee import drawing, world
+from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import PROTOCOLS, Protocol
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.referee.world import WORLDS, Scenarios, World
 from hrm_jax.report import fault_note, groups, interval, markdown
+from hrm_jax.worlds.world import WORLDS, World
 
 ALL_PROTOCOLS = PROTOCOLS | PATH_PROTOCOLS
 BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)
@@ -164,7 +166,7 @@ def _rivals(
 def _scenarios(options: argparse.Namespace, protocol: Rules) -> Scenarios:
     """The scenarios asked for, drawn or read."""
     name = options.world or protocol.world
-    stored = world.load(name) if name not in WORLDS and _is_file(name) else None
+    stored = load_scenarios(name) if name not in WORLDS and _is_file(name) else None
     chosen = stored.world if stored else WORLDS[_known("world", name, (*WORLDS, "FILE.npz"))]
     own = WORLDS[protocol.world]
     if chosen.layout != own.layout:

@@ -7,6 +7,7 @@ python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds l
 import pathlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -66,10 +67,10 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     """Write `episodes` held-out worlds, drawn by the simulator of the run, as `scenarios.npz`."""
     import jax
 
+    from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays, save
     from hrm_jax.gridworld import maps, rollout
-    from hrm_jax.gridworld.types import WorldConfig
-    from hrm_jax.referee import drawing, world
     from hrm_jax.training import checkpoint
+    from hrm_jax.worlds.world import of_config
 
     if episodes < 1:
         raise RequestError(f"--episodes {episodes}: at least 1")
@@ -78,45 +79,28 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         raise RequestError(
             f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw"
         )
-    drawn_from = WorldConfig(**config["data"]["world"])
+    name = f"{workdir.resolve().name}, seed {config['seed']}"
+    world = replace(of_config(config["data"]["world"]), name=name)
     key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
 
     @jax.jit
     @jax.vmap
     def draw(index):
         of_episode = rollout.episode_key(key, index)
-        static, obstacles = rollout.reset(drawn_from, of_episode)
-        cells = maps.occupancy(drawn_from, static)
-        return cells, obstacles, rollout.ends(drawn_from, cells, of_episode)
+        static, obstacles = rollout.reset(world, of_episode)
+        cells = maps.occupancy(world, static)
+        return cells, obstacles, rollout.ends(world, cells, of_episode)
 
     static, obstacles, (start, goal) = draw(np.arange(episodes))
-    described = world.World(
-        f"{workdir.resolve().name}, seed {config['seed']}",
-        size=drawn_from.size,
-        n_static=drawn_from.n_static,
-        n_obstacles=drawn_from.n_obstacles,
-        speed=drawn_from.speed,
-        history=drawn_from.history,
-        generator="jax",
-        layout=drawn_from.layout,
-        kinds=drawn_from.kinds,
-        interacting=drawn_from.interacting,
-        noise=drawn_from.noise,
-        drop=drawn_from.drop,
-    )
-    arrays = drawing.empty(described, episodes)
-    drawn = {"positions": obstacles.position, "velocities": obstacles.velocity}
-    if obstacles.motion is not None:
-        drawn |= {name: getattr(obstacles.motion, name) for name in ("kind", "anchors", "turn", "seed")}
-    scenarios = world.Scenarios(
-        world=described,
+    scenarios = Scenarios(
+        world=world,
         ids=np.arange(episodes),
         static=np.asarray(static),
-        **{name: np.asarray(drawn.get(name, array), array.dtype) for name, array in arrays.items()},
+        **obstacle_arrays(obstacles),
         start=np.asarray(start, np.int64),
         goal=np.asarray(goal, np.int64),
     )
-    world.save(out, scenarios)
+    save(out, scenarios)
     return f"{out}: {episodes:,} scenarios"
 
 

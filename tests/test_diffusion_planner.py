@@ -29,7 +29,7 @@ from hrm_jax.referee.paths import (
 from hrm_jax.referee.paths.denoising import DiffusionPlanner, NumpySampler
 from hrm_jax.referee.paths.planners import Planned, View, line
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
-from hrm_jax.referee.world import WORLDS
+from hrm_jax.worlds.world import WORLDS
 
 SIZE, POINTS, OBSTACLES, HISTORY = 16, 12, 3, 4
 RULES = dataclasses.replace(PATH_PROTOCOLS["paths"], points=POINTS)

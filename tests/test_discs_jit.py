@@ -11,15 +11,15 @@ import pytest
 
 from configs import benchmark
 from hrm_jax import export
+from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
-from hrm_jax.gridworld.types import Obstacles, WorldConfig
 from hrm_jax.judging import on_device
-from hrm_jax.referee import drawing as numpy_drawing
 from hrm_jax.referee import dynamics as numpy_dynamics
-from hrm_jax.referee import world as numpy_world
+from hrm_jax.worlds.motion import Obstacles
+from hrm_jax.worlds.world import of_config
 
-DISCS = WorldConfig(**benchmark.get_config("discs,lstm").data.world)
+DISCS = of_config(benchmark.get_config("discs,lstm").data.world)
 MAPS = 500
 
 
@@ -49,7 +49,7 @@ def test_a_map_is_the_union_of_its_discs(drawn):
 def test_the_draw_has_the_published_statistics(drawn):
     static, discs, obstacles, _, _ = drawn
     share = static.mean(axis=(1, 2))
-    # Original: 9.3 % of the cells of 50 maps. 9.48 % is the mean of 2,000 maps of numpy's draw.
+    # 9.3 % of the cells of 50 published maps (docs/worlds.md); 9.48 % of 2,000 maps of NumPy's draw.
     assert abs(share.mean() - 0.0948) < 4 * share.std() / MAPS**0.5
     assert discs[..., :2].min() == 0 and discs[..., :2].max() == 63
     assert set(np.unique(discs[..., 2])) == {2, 3, 4, 5}
@@ -84,14 +84,12 @@ def test_every_pair_of_free_cells_is_drawn_as_often():
 
 
 def test_obstacles_move_as_the_referee_says(drawn):
-    world = numpy_world.World("test", size=64, n_static=10, n_obstacles=8, speed=0.75, history=10)
     position, velocity = (a[:40].astype(np.float64) for a in drawn[2][:2])
-    empty = numpy_drawing.empty(world, 40)
-    scenarios = numpy_world.Scenarios(
-        world=world,
+    scenarios = scenario_file.Scenarios(
+        world=DISCS,
         ids=np.arange(40),
         static=drawn[0][:40],
-        **{**empty, "positions": position, "velocities": velocity},
+        **scenario_file.obstacle_arrays(Obstacles(position, velocity)),
         start=drawn[3][:40].astype(np.int64),
         goal=drawn[4][:40].astype(np.int64),
     )
@@ -110,19 +108,19 @@ def test_scenarios_of_a_run_have_drawn_ends(tmp_path):
     config = benchmark.get_config("discs,lstm").to_dict()
     (tmp_path / "config.json").write_text(json.dumps(config))
     export.export_scenarios(tmp_path, 6, tmp_path / "scenarios.npz")
-    scenarios = numpy_world.load(tmp_path / "scenarios.npz")  # refuses ends that are not free
+    scenarios = scenario_file.load(tmp_path / "scenarios.npz")  # refuses ends that are not free
     assert scenarios.world.generator == "jax" and scenarios.world.size == 64
     assert len({tuple(cells) for cells in scenarios.start.tolist() + scenarios.goal.tolist()}) == 12
     assert np.abs(scenarios.velocities).max() <= 0.75 and scenarios.static.any(axis=(1, 2)).all()
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "complaint"),
     [
-        ({"layout": "disks"}, 'data.world.layout: "disks"'),
-        ({"connected": True}, "data.world.connected = True"),
-        ({"safe_start": True}, "data.world.safe_start = True"),
-        ({"distinct_static": True}, "data.world.distinct_static = True"),
+        ({"layout": "disks"}, 'layout: "disks"'),
+        ({"connected": True}, "connected = True"),
+        ({"safe_start": True}, "safe_start = True"),
+        ({"distinct_static": True}, "distinct_static = True"),
         ({"kinds": ("bounce", "patrol")}, "obstacles bounce"),
         ({"interacting": True}, "interacting = False"),
         ({"noise": 0.1}, "noise = drop = 0"),
@@ -130,7 +128,7 @@ def test_scenarios_of_a_run_have_drawn_ends(tmp_path):
         ({"n_static": -1}, "n_static = -1"),
     ],
 )
-def test_an_impossible_world_is_refused_in_one_line(changes, told):
+def test_an_impossible_world_is_refused_in_one_line(changes, complaint):
     with pytest.raises(RequestError) as error:
         dataclasses.replace(DISCS, **changes)
-    assert told in str(error.value) and "\n" not in str(error.value)
+    assert complaint in str(error.value) and "\n" not in str(error.value)

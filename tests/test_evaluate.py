@@ -14,12 +14,13 @@ import pytest
 from configs import benchmark
 from hrm_jax import evaluate
 from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
-from hrm_jax.referee import drawing, world
+from hrm_jax.referee import drawing
 from hrm_jax.referee.inference import networks
-from hrm_jax.referee.world import WORLDS, World
 from hrm_jax.tasks.forecast import Forecast
+from hrm_jax.worlds.world import WORLDS, World
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -75,7 +76,7 @@ def test_seeds_are_half_open_and_the_same_scenarios_again(tmp_path):
     seeds, first_20 = outcomes("--episodes", 20)
     assert seeds == [0, 20] and len(first_20) == 20
     assert outcomes("--seeds", "5:12") == ([5, 12], first_20[5:12])
-    world.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(5, 12)))
+    scenario_file.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(5, 12)))
     assert outcomes("--world", "scenarios.npz") == ([5, 12], first_20[5:12])
     assert outcomes("--world", "scenarios.npz", "--seeds", "6:9") == ([6, 9], first_20[6:9])
     assert outcomes("--world", "scenarios.npz", "--episodes", 2) == ([5, 7], first_20[5:7])
@@ -121,7 +122,7 @@ REFUSED = {
 def test_bad_requests_are_one_line_and_exit_2(tmp_path, case):
     arguments, complaint = REFUSED[case]
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
-    world.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(3)))
+    scenario_file.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(3)))
     before = sorted(os.listdir(tmp_path))
     done = _evaluate(*arguments, "--out", "report.json", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
@@ -194,7 +195,7 @@ def test_it_runs_where_jax_is_not_installed(tmp_path):
 
 def test_interrupting_leaves_no_report(tmp_path):
     slow = World("slow", n_obstacles=60)
-    world.save(tmp_path / "scenarios.npz", drawing.draw(slow, range(300)))
+    scenario_file.save(tmp_path / "scenarios.npz", drawing.draw(slow, range(300)))
     process = subprocess.Popen(
         [sys.executable, "-m", "hrm_jax.evaluate", "--model", "frozen", "--model", "reflection",
          "--model", "kalman", "--model", "constant_velocity", "--model", "oracle",

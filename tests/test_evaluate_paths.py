@@ -15,19 +15,20 @@ import pytest
 from configs import base, benchmark
 from hrm_jax import evaluate
 from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import statistics
 from hrm_jax.models import predictors as models
 from hrm_jax.models.denoisers import networks as diffusion
-from hrm_jax.referee import drawing, world
+from hrm_jax.referee import drawing
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import ALWAYS, PLANNERS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
-from hrm_jax.referee.world import WORLDS
 from hrm_jax.reporting import traces
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
+from hrm_jax.worlds.world import WORLDS
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,17 +92,17 @@ def folder(tmp_path_factory):
             del config["model"]["points"]
         np.savez(folder / name, **{**arrays, "config": json.dumps(config)})
     drawn = drawing.draw(WORLDS["discs"], range(7, 10))
-    world.save(folder / "discs.npz", drawn)
-    world.save(folder / "cells.npz", drawing.draw(WORLDS["standard"], range(3)))
+    scenario_file.save(folder / "discs.npz", drawn)
+    scenario_file.save(folder / "cells.npz", drawing.draw(WORLDS["standard"], range(3)))
     for end in ("start", "goal"):
         cell = np.argwhere(drawn.static[1])[0]
         ends = getattr(drawn, end).copy()
         ends[1] = cell
-        world.save(folder / f"{end}.npz", dataclasses.replace(drawn, **{end: ends}))
+        scenario_file.save(folder / f"{end}.npz", dataclasses.replace(drawn, **{end: ends}))
     corners = dict(start=np.zeros((3, 2), np.int64), goal=np.full((3, 2), 63))
     aside = dict(positions=np.full_like(drawn.positions, (60.0, 5.0)), velocities=0 * drawn.velocities)
     empty = np.zeros_like(drawn.static)
-    world.save(folder / "far.npz", dataclasses.replace(drawn, static=empty, **aside, **corners))
+    scenario_file.save(folder / "far.npz", dataclasses.replace(drawn, static=empty, **aside, **corners))
     return folder
 
 
@@ -214,7 +215,7 @@ def test_jax_draws_the_paths_that_numpy_draws(run):
 
 def test_ends_as_far_apart_as_the_map_allows_are_in_reach(run):
     report = run("--model", "oracle", "--model", "straight_line", "--world", "far.npz")
-    drawn = world.load("far.npz")
+    drawn = scenario_file.load("far.npz")
     assert np.abs(drawn.start - drawn.goal).max() == 63
     assert _outcomes(report)["oracle"] == _outcomes(report)["straight_line"] == "111"
     with pytest.raises(RequestError, match="makes 40 moves; start and goal are 63 apart"):

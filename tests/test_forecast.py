@@ -12,9 +12,9 @@ import pytest
 from configs import base, benchmark
 from hrm_jax import train
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.world import WORLDS
 from hrm_jax.tasks.forecast import DISCOUNT, MARGIN, Forecast
 from hrm_jax.training import sharding
+from hrm_jax.worlds.world import WORLDS
 
 
 def _config(**fields):

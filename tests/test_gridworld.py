@@ -13,13 +13,19 @@ from scipy import ndimage, stats
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
-from hrm_jax.gridworld.types import Obstacles, WorldConfig
-from hrm_jax.referee import dynamics as numpy_dynamics
 from hrm_jax.training import sharding
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.motion import Obstacles
+from hrm_jax.worlds.world import World, of_config
 
-STANDARD = WorldConfig()
-PUBLISHED = WorldConfig(n_static=20, distinct_static=False, connected=False, safe_start=False)
-SMALL = WorldConfig(size=9, n_static=5, n_obstacles=3, speed=0.6, history=4)
+
+def _world(**fields):
+    return World("test", generator="jax", **fields)
+
+
+STANDARD = _world()
+PUBLISHED = _world(n_static=20, distinct_static=False, connected=False, safe_start=False)
+SMALL = _world(size=9, n_static=5, n_obstacles=3, speed=0.6, history=4)
 LOOSE = dataclasses.replace(SMALL, connected=False, safe_start=False)  # nothing is redrawn: compiles fast
 
 
@@ -72,7 +78,7 @@ def test_static_cells_are_uniform(standard):
 
 @pytest.mark.parametrize("connected", [False, True])
 def test_every_subset_of_cells_is_equally_likely(connected):
-    config = WorldConfig(size=4, n_static=3, connected=connected)
+    config = _world(size=4, n_static=3, connected=connected)
     subsets = np.array(list(itertools.combinations(range(1, 15), 3)))
     walkable = np.array([_has_path(m) for m in _maps(config, subsets)])
     assert 0 < (~walkable).sum() < len(subsets)
@@ -89,7 +95,7 @@ def test_every_subset_of_cells_is_equally_likely(connected):
 
 @pytest.mark.parametrize("size, n", [(4, 6), (6, 14), (9, 34)])
 def test_connectivity_against_flood_fill(size, n):
-    config = WorldConfig(size=size, n_static=1)
+    config = _world(size=size, n_static=1)
     rng = np.random.default_rng(size)
     cells = np.sort(rng.integers(0, size**2 - 1, (5000, n)))  # 0: a lost draw, no wall
     cells[rng.random(5000) < 0.5, : n // 3] = 0
@@ -172,10 +178,10 @@ def test_the_wall_cuts_a_step_short_and_turns_the_velocity():
         (19.99, -0.5, 19.49, -0.5),  # the first step after a bounce is a full one
     ]
     p, v, p1, v1 = np.array(cases, np.float32).T
-    after = dynamics.step(STANDARD, Obstacles(jnp.stack([p, p[::-1]], -1), jnp.stack([v, v[::-1]], -1)))
+    after = motion.step(STANDARD, Obstacles(jnp.stack([p, p[::-1]], -1), jnp.stack([v, v[::-1]], -1)))
     np.testing.assert_allclose(after.position, np.stack([p1, p1[::-1]], -1), rtol=1e-6)
     np.testing.assert_array_equal(after.velocity, np.stack([v1, v1[::-1]], -1))
-    near = dynamics.step(STANDARD, Obstacles(jnp.array([19.745, 5.0]), jnp.array([0.25, 0.5])))
+    near = motion.step(STANDARD, Obstacles(jnp.array([19.745, 5.0]), jnp.array([0.25, 0.5])))
     assert near.velocity.tolist() == [0.25, 0.5]  # 19.995 is still inside
 
 
@@ -184,11 +190,11 @@ def test_motion_equals_the_numpy_world(size):
     rng = np.random.default_rng(0)
     position = rng.integers(0, size, (200, 2)).astype(np.float64)
     velocity = rng.integers(-64, 65, (200, 2)) / 64  # exact in float32: both sides see the same bounces
-    config = WorldConfig(size=size, n_static=0)
+    config = _world(size=size, n_static=0)
     state = Obstacles(jnp.asarray(position, jnp.float32), jnp.asarray(velocity, jnp.float32))
     end, path = jax.jit(functools.partial(dynamics.roll, config, steps=120))(state)
     for t in range(120):
-        position, velocity = numpy_dynamics.bounce(position, velocity, size)
+        position, velocity = motion.bounce(position, velocity, size)
         np.testing.assert_allclose(path[t], position, atol=1e-4)
     np.testing.assert_array_equal(end.velocity, velocity)
     np.testing.assert_array_equal(end.position, path[-1])
@@ -199,7 +205,7 @@ def _smallest_distance_to_start(position, velocity, history, size):
     path = [position.astype(np.float64)]
     velocity = velocity.astype(np.float64)
     for _ in range(history + 2):
-        moved, velocity = numpy_dynamics.bounce(path[-1], velocity, size)
+        moved, velocity = motion.bounce(path[-1], velocity, size)
         path.append(moved)
     along = np.linspace(0, 1, 51)[:, None, None, None]
     ends = np.stack(path[history - 1 :])
@@ -232,9 +238,7 @@ def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(config
 @pytest.mark.parametrize("switches", list(itertools.product([False, True], repeat=3)))
 def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
     distinct, connected, safe = switches
-    config = WorldConfig(
-        n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe
-    )
+    config = _world(n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe)
     static, obstacles = jax.eval_shape(functools.partial(rollout.reset, config), jax.random.key(0))
     assert static.shape == (0,) and obstacles.position.shape == (1, 2)
 
@@ -252,7 +256,7 @@ def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
 )
 def test_an_impossible_world_is_refused_in_one_line(field, value, told):
     with pytest.raises(RequestError) as error:
-        WorldConfig(**{field: value})
+        of_config({field: value})
     assert f"{field} = {told}" in str(error.value) and "\n" not in str(error.value)
 
 

@@ -1,13 +1,14 @@
 """Arrows between the modules point one way (docs/architecture.md), and the planning side never meets jax."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hrm_jax"
-LEAVES = {"artefacts", "console"}  # anyone may import them
+LEAVES = {"artefacts", "console", "worlds"}  # every module may import them
 ROOMS = {"gridworld", "models", "puzzles", "referee"}  # what is trained and judged; none knows another
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 
@@ -104,16 +105,20 @@ def _needs(path, seen):
     return needed
 
 
-def test_referee_and_puzzles_never_need_jax():
+def test_what_runs_without_jax_never_needs_it():
     assert "jax" in _needs(PACKAGE / "tasks" / "prediction.py", set())
-    for path in (*_files("referee"), *_files("puzzles")):
+    for path in (*_files("referee"), *_files("puzzles"), *_files("worlds"), *_files("artefacts")):
         assert not _needs(path, set()) & ACCELERATED, path
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
-def test_configs_import_ml_collections_and_their_base_only(path):
-    allowed = {"ml_collections.ConfigDict"} if path.stem == "base" else {"configs.base"}
-    assert _imports(path) <= allowed | {"ml_collections.config_dict"}
+def test_configs_import_ml_collections_one_another_and_the_worlds_only(path):
+    for name in _imports(path):
+        assert name.startswith(("configs.", "ml_collections.", "hrm_jax.worlds.world")), name
+
+
+def test_the_worlds_are_declared_without_third_party_imports():
+    assert _needs(PACKAGE / "worlds" / "world.py", set()) <= sys.stdlib_module_names
 
 
 def test_torch_is_needed_nowhere():

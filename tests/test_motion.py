@@ -1,4 +1,4 @@
-"""The richer worlds: motions, interaction and observation in NumPy, and their twin under jit, bit for bit."""
+"""The richer worlds: motions, interaction and observation in NumPy, and under optimised jit bit for bit."""
 
 import dataclasses
 import functools
@@ -11,23 +11,24 @@ import pytest
 
 from configs import benchmark
 from hrm_jax import export
-from hrm_jax.gridworld import closed_loop, drawing, maps, rollout, types
+from hrm_jax.artefacts import scenarios as scenario_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.gridworld import dynamics as jax_dynamics
+from hrm_jax.gridworld import maps, rollout
 from hrm_jax.judging import on_device
-from hrm_jax.referee import drawing as numpy_drawing
-from hrm_jax.referee import dynamics
-from hrm_jax.referee import world as numpy_world
-from hrm_jax.referee.baselines import BASELINES
+from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.referee.inference.observation import fill
-from hrm_jax.referee.world import KINDS, WORLDS, World
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.world import KINDS, PURSUIT_RADIUS, PURSUIT_SPEED, TURN_CHANCE, WORLDS, World, of_config
 
 STANDARD = PROTOCOLS["standard"]
 
 
 def _scenarios(name, n=40, **changes):
-    return numpy_drawing.draw(dataclasses.replace(WORLDS[name], name="test", **changes), range(n))
+    return drawing.draw(dataclasses.replace(WORLDS[name], name="test", **changes), range(n))
 
 
 def _of_kind(kind, n=20):
@@ -79,30 +80,30 @@ def test_patrols_go_round_their_waypoints_at_their_speed():
 
 def test_turns_come_by_chance_and_do_not_depend_on_the_agent():
     scenarios = _scenarios("mixed", 30, kinds=("turning",))
-    state, turned, steps = dynamics.begin(scenarios), 0, 40
+    state, turned, steps = scenarios.obstacles, 0, 40
     for time in range(steps):
         after = dynamics.step(scenarios, state, np.full((30, 2), time), time)
         turned += (~np.isclose(np.abs(after.velocity), np.abs(state.velocity))).any(-1).mean()
         state = after
-    assert abs(turned / steps - dynamics.TURN_CHANCE) < 0.01
+    assert abs(turned / steps - TURN_CHANCE) < 0.01
     np.testing.assert_array_equal(state.position, dynamics.tracks(scenarios, steps)[:, -1])
 
 
 def test_pursuers_come_for_the_agent_within_their_radius_only():
     scenarios = _scenarios("mixed", 30, kinds=("pursuit",))
-    state, agent = dynamics.begin(scenarios), np.full((30, 2), 10)
+    state, agent = scenarios.obstacles, np.full((30, 2), 10)
     distance = np.linalg.norm(state.position - agent[:, None], axis=-1)
-    near = distance < dynamics.PURSUIT_RADIUS
+    near = distance < PURSUIT_RADIUS
     after = dynamics.step(scenarios, state, agent, 0)
     gained = distance - np.linalg.norm(after.position - agent[:, None], axis=-1)
-    np.testing.assert_allclose(gained[near & (distance > 1)], 1.0 * dynamics.PURSUIT_SPEED, rtol=1e-6)
+    np.testing.assert_allclose(gained[near & (distance > 1)], 1.0 * PURSUIT_SPEED, rtol=1e-6)
     np.testing.assert_array_equal(np.abs(after.velocity[~near]), np.abs(state.velocity[~near]))
     assert near.any() and (~near).any()
 
 
 def test_interacting_obstacles_never_enter_static_cells_and_keep_their_speed():
     scenarios = _scenarios("interacting", 30)
-    state, turned = dynamics.begin(scenarios), 0
+    state, turned = scenarios.obstacles, 0
     for time in range(60):
         after = dynamics.step(scenarios, state, scenarios.start, time)
         cells = np.clip(np.floor(after.position + 0.5), 0, 19).astype(int)
@@ -118,10 +119,10 @@ def test_interacting_obstacles_never_enter_static_cells_and_keep_their_speed():
 
 def test_two_obstacles_that_meet_turn_back():
     world = World("pair", size=9, n_static=0, n_obstacles=2, speed=0.5, interacting=True)
-    drawn = numpy_drawing.empty(world, 1)
+    drawn = drawing.empty(world, 1)
     drawn |= {"positions": np.array([[[4.0, 2], [4, 5.25]]]), "velocities": np.array([[[0, 0.5], [0, -0.5]]])}
     zero = np.zeros((1, 2), np.int64)
-    scenarios = numpy_world.Scenarios(world, np.zeros(1), np.zeros((1, 9, 9), bool), **drawn, start=zero,
+    scenarios = Scenarios(world, np.zeros(1), np.zeros((1, 9, 9), bool), **drawn, start=zero,
                                       goal=zero + 8)  # fmt: skip
     columns = dynamics.tracks(scenarios, 6)[0, :, :, 1]
     np.testing.assert_array_equal(columns[:, 0], [2, 2.5, 3, 3.5, 3, 2.5, 2])
@@ -130,69 +131,73 @@ def test_two_obstacles_that_meet_turn_back():
 
 def test_observations_are_noisy_and_gaps_go_straight_on():
     scenarios = _scenarios("noisy", 60)
-    state = dynamics.begin(scenarios)
-    noted = [dynamics.observe(scenarios, state.position, time) for time in range(40)]
+    state = scenarios.obstacles
+    noted = [motion.observe(scenarios.world, state, time) for time in range(40)]
     error = np.stack([position - state.position for position, _ in noted])
     assert abs(error.mean()) < 0.005 and abs(error.std() - 0.15) < 0.003
     assert abs(np.mean([seen for _, seen in noted]) - 0.8) < 0.01
     history = np.array([0.0, 1, 2, 9, 9, 5])[None, :, None, None] * np.ones(2)
     seen = np.array([False, True, True, False, False, True])[None, :, None]
-    np.testing.assert_array_equal(fill(history, seen)[0, :, 0, 0], [1, 1, 2, 3, 4, 5])
+    np.testing.assert_array_equal(dynamics.fill(history, seen)[0, :, 0, 0], [1, 1, 2, 3, 4, 5])
 
 
 def test_a_scenario_of_any_world_does_not_depend_on_the_others(tmp_path):
     for name in ("mixed", "interacting", "noisy"):
-        many, few = _scenarios(name, 12), numpy_drawing.draw(_scenarios(name, 1).world, range(7, 9))
-        for array in numpy_world.ARRAYS:
+        many, few = _scenarios(name, 12), drawing.draw(_scenarios(name, 1).world, range(7, 9))
+        for array in scenario_file.ARRAYS:
             np.testing.assert_array_equal(getattr(many, array)[7:9], getattr(few, array), err_msg=array)
-        numpy_world.save(tmp_path / "s.npz", few)
-        read = numpy_world.load(tmp_path / "s.npz")
+        scenario_file.save(tmp_path / "s.npz", few)
+        read = scenario_file.load(tmp_path / "s.npz")
         assert read.world == few.world and (read.seed == few.seed).all()
 
 
 def test_the_oracle_survives_every_world():
     """World by world: of 60 fresh scenarios the true future solves 57 or more."""
     for name in ("dense", "swarm", "mixed", "interacting", "noisy"):
-        scenarios = numpy_drawing.draw(WORLDS[name], range(2000, 2060))
+        scenarios = drawing.draw(WORLDS[name], range(2000, 2060))
         assert episode.run(scenarios, STANDARD, "oracle").outcomes.count("1") >= 57, name
 
 
-# ---------------------------------------------------------------- the twin under jit
+# ---------------------------------------------------------------- under jit
 
 
-def test_the_twins_share_their_constants():
-    for name in ("TURN_CHANCE", "PURSUIT_RADIUS", "PURSUIT_SPEED", "CONTACT"):
-        assert getattr(dynamics, name) == getattr(jax_dynamics, name)
-    for name in ("SAFE_DISTANCE", "MARGIN", "CIRCLE_RADIUS", "SWING", "UNIFORMS"):
-        theirs = getattr(numpy_drawing, "SAFE_START" if name == "SAFE_DISTANCE" else name)
-        assert getattr(drawing, name) == theirs
-    assert types.KINDS == KINDS and types.WAYPOINTS == numpy_world.WAYPOINTS
-    rules = closed_loop.Rules()
-    for name in ("horizon", "planning_radius", "collision_radius"):
-        assert getattr(rules, name) == getattr(STANDARD, name)
-    assert rules.steps_per_side * 20 == STANDARD.limit(20)
+@pytest.fixture
+def optimised():
+    """XLA as a user has it: conftest.py turns off what fuses a * b + c into one rounding."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+def _watched(scenarios, agent):
+    """What `rollout.watch` says under jit in float64: positions, noisy ones and whether seen, [E, S, ...]."""
+    with on_device.enable_x64(True):
+        watch = jax.jit(jax.vmap(functools.partial(rollout.watch, scenarios.world)))
+        return jax.tree.map(
+            np.asarray,
+            watch(
+                jax.tree.map(jnp.asarray, scenarios.obstacles),
+                jnp.asarray(agent, float),
+                jnp.asarray(scenarios.static),
+            ),
+        )
 
 
 @pytest.mark.parametrize("name", ["mixed", "interacting", "noisy"])
-def test_motion_and_observation_equal_numpy(name):
-    scenarios, steps = _scenarios(name, 12), 50
-    agent = np.minimum(np.arange(steps)[:, None] // 2, 19) * np.ones((12, 1, 2), np.int64)
-    config = on_device.lift_world(scenarios.world)
-    with on_device.enable_x64(True):
-        obstacles = on_device.lift(scenarios, config)
-        record = jax.jit(jax.vmap(functools.partial(rollout.watch, config)))(
-            obstacles, jnp.asarray(agent, float), jnp.asarray(scenarios.static)
-        )
-        truth, noted, seen = map(np.asarray, record)
-        filled = jax.vmap(jax_dynamics.fill)(jnp.asarray(noted), jnp.asarray(seen))
-    state = dynamics.begin(scenarios)
+def test_motion_and_observation_equal_numpy(optimised, name):
+    scenarios, steps = _scenarios(name, 60), 100
+    agent = np.minimum(np.arange(steps)[:, None] // 2, 19) * np.ones((60, 1, 2), np.int64)
+    truth, noted, seen = _watched(scenarios, agent)
+    state = scenarios.obstacles
     for time in range(steps):
         state = dynamics.step(scenarios, state, agent[:, time], time)
-        position, visible = dynamics.observe(scenarios, state.position, time + 1)
-        np.testing.assert_allclose(truth[:, time], state.position, atol=1e-12)
-        np.testing.assert_allclose(noted[:, time], position, atol=1e-12)
+        position, visible = motion.observe(scenarios.world, state, time + 1)
+        np.testing.assert_array_equal(truth[:, time], state.position)
+        np.testing.assert_array_equal(noted[:, time], position)
         np.testing.assert_array_equal(seen[:, time], visible)
-    np.testing.assert_allclose(filled, fill(noted, seen), atol=1e-12)
+    with on_device.enable_x64(True):
+        filled = jax.jit(jax.vmap(jax_dynamics.fill))(jnp.asarray(noted), jnp.asarray(seen))
+    np.testing.assert_array_equal(filled, dynamics.fill(noted, seen))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +205,7 @@ def test_motion_and_observation_equal_numpy(name):
     [("mixed", "oracle"), ("interacting", "constant_velocity"), ("noisy", "reflection")],
 )
 def test_the_jitted_loop_gives_the_referees_outcomes(name, predictor):
-    scenarios = numpy_drawing.draw(WORLDS[name], range(40))
+    scenarios = drawing.draw(WORLDS[name], range(40))
     play = predictor
     if predictor in BASELINES:
         play = functools.partial(BASELINES[predictor], world=scenarios.world)
@@ -208,16 +213,20 @@ def test_the_jitted_loop_gives_the_referees_outcomes(name, predictor):
     assert on_device.run(scenarios, STANDARD, predictor).outcomes == wanted
 
 
+def _simulated(name):
+    return dataclasses.replace(WORLDS[name], generator="jax")
+
+
 def test_worlds_drawn_by_jax_are_those_of_numpy():
     """Kinds as likely, places inside, starts safe: the same distribution, drawn by other generators."""
-    config = on_device.lift_world(WORLDS["mixed"])
-    reset = jax.jit(jax.vmap(functools.partial(rollout.reset, config)))
+    world = _simulated("mixed")
+    reset = jax.jit(jax.vmap(functools.partial(rollout.reset, world)))
     static, obstacles = reset(jax.random.split(jax.random.key(0), 300))
-    theirs = numpy_drawing.draw(WORLDS["mixed"], range(300))
+    theirs = drawing.draw(WORLDS["mixed"], range(300))
     mine = np.bincount(np.asarray(obstacles.motion.kind).ravel(), minlength=6)
     assert np.abs(mine - np.bincount(theirs.kind.ravel(), minlength=6)).max() < 200  # of 600 or 1,800
     walk = jax.jit(
-        jax.vmap(lambda s, o: jax_dynamics.roll(config, o, 60, jnp.zeros(2), 0, maps.occupancy(config, s))[1])
+        jax.vmap(lambda s, o: jax_dynamics.roll(world, o, 60, jnp.zeros(2), 0, maps.occupancy(world, s))[1])
     )
     path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.tracks(theirs, 60)[:, 1:]
     assert path.min() >= 0 and path.max() < 20
@@ -226,21 +235,21 @@ def test_worlds_drawn_by_jax_are_those_of_numpy():
 
 
 def test_interacting_worlds_drawn_by_jax_leave_the_start_alone():
-    config = on_device.lift_world(WORLDS["interacting"])
+    world = _simulated("interacting")
 
     @jax.jit
     @jax.vmap
     def draw(key):
-        static, obstacles = rollout.reset(config, key)
-        return drawing.endangers_start(config, obstacles, maps.occupancy(config, static))
+        static, obstacles = rollout.reset(world, key)
+        return jax_dynamics.threatens_start(world, obstacles, maps.occupancy(world, static))
 
     assert not np.asarray(draw(jax.random.split(jax.random.key(1), 100))).any()
 
 
 def test_scenes_hold_what_was_seen_and_what_comes():
-    config = on_device.lift_world(WORLDS["noisy"])
+    world = _simulated("noisy")
     make = jax.jit(
-        functools.partial(rollout.fresh_scenes, config, count=64, per_episode=4, history=10, horizon=20)
+        functools.partial(rollout.fresh_scenes, world, count=64, per_episode=4, history=10, horizon=20)
     )
     scenes = jax.tree.map(np.asarray, make(jax.random.key(0)))
     assert scenes.history.shape == (64, 12, 10, 2) and scenes.future.shape == (64, 12, 20, 2)
@@ -267,8 +276,8 @@ def test_scenes_hold_what_was_seen_and_what_comes():
     ],
 )
 def test_wrong_worlds_are_refused(field, complaint):
-    with pytest.raises(types.RequestError, match=complaint):
-        types.WorldConfig(**field)
+    with pytest.raises(RequestError, match=complaint):
+        of_config(field)
 
 
 def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):
@@ -277,7 +286,7 @@ def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):
     config = benchmark.get_config("mixed,hrm").to_dict()
     (run / "config.json").write_text(json.dumps(config))
     export.export_scenarios(run, 6, tmp_path / "s.npz")
-    scenarios = numpy_world.load(tmp_path / "s.npz")
+    scenarios = scenario_file.load(tmp_path / "s.npz")
     assert scenarios.world.kinds == WORLDS["mixed"].kinds and len(np.unique(scenarios.kind)) > 3
     outcomes = episode.run(scenarios, STANDARD, "oracle").outcomes
     assert len(outcomes) == 6 and outcomes.count("1") >= 5

@@ -14,9 +14,9 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import recording
 from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
-from hrm_jax.referee.world import WORLDS
 from hrm_jax.report import comparison, fault_note, heading, main
 from hrm_jax.reporting import figures, names, path_traces, traces
+from hrm_jax.worlds.world import WORLDS
 
 POINTS, OBSTACLES, SIZE = 64, 8, 64
 MODELS = ["diffusion_hybrid", "straight_line_refined", "oracle", "expert"]

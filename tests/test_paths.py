@@ -15,11 +15,12 @@ import pytest
 from hrm_jax import paths
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
-from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee import drawing
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import stretched
-from hrm_jax.referee.world import WORLDS
 from hrm_jax.tasks import diffusion
+from hrm_jax.worlds.motion import bounce
+from hrm_jax.worlds.world import WORLDS
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT = 14  # more than two chunks of six
@@ -102,7 +103,7 @@ def test_our_paths_keep_their_timing_and_their_distance(built):
     for t in range(64):  # the obstacles as the referee moves them from time 0 of the path on
         gap = np.linalg.norm(points[:, t, None] - position, axis=2).min(axis=1)
         assert (gap[t <= length] >= expert.Search().radius - 1e-4).all() or t == 0
-        position, velocity = dynamics.bounce(position, velocity, 64)
+        position, velocity = bounce(position, velocity, 64)
 
 
 @pytest.mark.parametrize("published", [False, True])

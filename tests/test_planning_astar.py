@@ -7,7 +7,7 @@ import pytest
 
 from hrm_jax.referee.cells import space_time_astar
 from hrm_jax.referee.cells.space_time_astar import plan_sampled, plan_swept
-from hrm_jax.referee.geometry import swept_distance
+from hrm_jax.worlds.geometry import swept_distance
 
 MOVES = ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))
 

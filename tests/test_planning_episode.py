@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import drawing, dynamics
-from hrm_jax.referee.baselines import BASELINES
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.referee.inference.observation import Observation
-from hrm_jax.referee.world import WORLDS, Scenarios, World
+from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.world import WORLDS, World
 
 # Published protocols, measured on an independent implementation of the original's planner and
 # world: 1 success, 0 anything else.

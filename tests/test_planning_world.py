@@ -1,14 +1,17 @@
 """Scenarios: the published draws number by number, and what the standard draw promises."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 
+from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee import drawing, dynamics, geometry, world
-from hrm_jax.referee.geometry import swept_distance
-from hrm_jax.referee.world import WORLDS, World
+from hrm_jax.referee import drawing, dynamics, geometry
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.world import WORLDS, World
 
 STATIC_100 = (
     "1,14 2,2 2,9 2,12 2,14 2,17 3,7 4,1 4,4 4,11 7,15 7,16 8,3 13,19 14,17 16,9 16,10 16,15 17,15 19,2"
@@ -56,8 +59,8 @@ def test_published_world_of_seed_5000():
 
 def test_a_wall_cuts_the_step_short_and_turns_it_back():
     position, velocity = np.array([[0.3, 19.9]]), np.array([[-0.5, 0.4]])
-    once, turned = dynamics.bounce(position, velocity, 20)
-    twice, _ = dynamics.bounce(once, turned, 20)
+    once, turned = motion.bounce(position, velocity, 20)
+    twice, _ = motion.bounce(once, turned, 20)
     np.testing.assert_allclose(once, [[0.0, 19.99]])
     np.testing.assert_allclose(twice, [[0.5, 19.59]])
 
@@ -102,7 +105,7 @@ def test_connected_agrees_with_flood_fill():
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_scenario_depends_on_its_world_and_id_only(name):
     every, some = drawing.draw(WORLDS[name], range(40)), drawing.draw(WORLDS[name], range(31, 34))
-    for field in world.ARRAYS:
+    for field in scenario_file.ARRAYS:
         np.testing.assert_array_equal(getattr(every, field)[31:34], getattr(some, field))
     other = drawing.draw(replace(WORLDS[name], name="other"), range(31, 34))
     same = (other.velocities == some.velocities).all()
@@ -121,33 +124,33 @@ def test_a_standard_scenario_stays_what_it_is():
 
 
 def test_impossible_worlds_are_refused():
-    with pytest.raises(RequestError, match="399 static cells; it has room for 398"):
+    with pytest.raises(RequestError, match="n_static = 399: 0 to 398"):
         drawing.draw(World("full", n_static=399), [0])
     with pytest.raises(RequestError, match="no static path in 1000 maps of 14 static cells"):
         drawing.draw(World("walled", size=4, n_static=14), [0])
-    with pytest.raises(RequestError, match="size 65"):
+    with pytest.raises(RequestError, match="size = 65"):
         drawing.draw(World("wide", size=65), [0])
 
 
 def test_scenarios_survive_a_file(tmp_path):
     drawn = drawing.draw(World("small", size=9, n_static=3, n_obstacles=2), range(5, 9))
-    world.save(tmp_path / "scenarios.npz", drawn)
-    loaded = world.load(tmp_path / "scenarios.npz")
+    scenario_file.save(tmp_path / "scenarios.npz", drawn)
+    loaded = scenario_file.load(tmp_path / "scenarios.npz")
     assert loaded.world == drawn.world
-    for field in world.ARRAYS:
+    for field in scenario_file.ARRAYS:
         np.testing.assert_array_equal(getattr(loaded, field), getattr(drawn, field))
 
 
 def test_damaged_scenario_files_are_refused(tmp_path):
     path = tmp_path / "scenarios.npz"
-    world.save(path, drawing.draw(WORLDS["standard"], range(3)))
+    scenario_file.save(path, drawing.draw(WORLDS["standard"], range(3)))
     whole = path.read_bytes()
     for damaged in (b"", whole[:100], whole[: len(whole) // 2], whole[:-30], b"text\n"):
         path.write_bytes(damaged)
         with pytest.raises(RequestError, match="scenarios.npz"):
-            world.load(path)
+            scenario_file.load(path)
     with pytest.raises(RequestError, match="no such"):
-        world.load(tmp_path / "absent.npz")
+        scenario_file.load(tmp_path / "absent.npz")
 
 
 @pytest.mark.parametrize(
@@ -156,11 +159,29 @@ def test_damaged_scenario_files_are_refused(tmp_path):
         ("ids", np.array([0, 2, 3]), "consecutive"),
         ("positions", np.zeros((3, 5, 2)), "positions has shape"),
         ("goal", np.full((3, 2), 20), "goal must be a free cell"),
+        ("kind", np.full((3, 6), 6, np.int8), "kind holds codes outside 0 to 5"),
+        ("seed", np.zeros((3, 6)), "seed is of float64; uint32 is needed"),
+        ("anchors", np.full((3, 6, 4, 2), np.nan), "anchors holds values that are not finite"),
+        ("positions", np.full((3, 6, 2), 20.5), "positions must lie in the world"),
     ],
 )
 def test_inconsistent_scenario_files_are_refused(tmp_path, field, value, complaint):
     drawn = drawing.draw(WORLDS["standard"], range(3))
     object.__setattr__(drawn, field, value)
-    world.save(tmp_path / "scenarios.npz", drawn)
+    scenario_file.save(tmp_path / "scenarios.npz", drawn)
     with pytest.raises(RequestError, match=complaint):
-        world.load(tmp_path / "scenarios.npz")
+        scenario_file.load(tmp_path / "scenarios.npz")
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_files_of_before_the_flags_load_with_the_same_meaning(tmp_path, name):
+    """Until 2026 the world in a file did not say how static cells were drawn."""
+    drawn, path = drawing.draw(WORLDS[name], [3]), tmp_path / "scenarios.npz"
+    said = asdict(WORLDS[name])
+    for flag in ("distinct_static", "connected", "safe_start"):
+        del said[flag]
+    arrays = {field: getattr(drawn, field) for field in scenario_file.ARRAYS}
+    np.savez(path, world=json.dumps(said), **arrays)
+    assert scenario_file.load(path).world == WORLDS[name]
+    np.savez(path, world=json.dumps(said | {"name": "a run's", "generator": "jax"}), **arrays)
+    assert scenario_file.load(path).world.layout == WORLDS[name].layout

@@ -14,8 +14,8 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld.types import Windows
 from hrm_jax.referee import drawing
 from hrm_jax.referee import dynamics as numpy_dynamics
-from hrm_jax.referee import world as numpy_world
 from hrm_jax.tasks.prediction import Prediction
+from hrm_jax.worlds.world import WORLDS
 
 OBSTACLES, HISTORY, STEPS, EPISODES = 3, 4, 9, 5
 SAMPLES = EPISODES * (STEPS - HISTORY) * OBSTACLES
@@ -154,7 +154,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_samples_that_weigh(meshes, ra
 
 def _constant_velocity_by_hand(worlds, start, horizon):
     """Its errors in the published NumPy world, `start` steps in: [E, horizon, N, 2] cells."""
-    drawn = drawing.draw(numpy_world.WORLDS["hrm-cloud"], range(worlds))
+    drawn = drawing.draw(WORLDS["hrm-cloud"], range(worlds))
     path = numpy_dynamics.tracks(drawn, start + horizon)
     last, step = path[:, start], path[:, start] - path[:, start - 1]
     ahead = np.arange(1, horizon + 1)[:, None, None]

@@ -4,7 +4,6 @@ Observe, predict, plan, act, judge, as in `hrm_jax.referee.cells.episode`, which
 rules are those of the `standard` protocol. Shapes: E episodes, N obstacles, H history steps, T = horizon.
 """
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -12,24 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from hrm_jax.gridworld import dynamics, planner
-from hrm_jax.gridworld.geometry import swept_distance
-from hrm_jax.gridworld.types import Obstacles, Seen, WorldConfig
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.motion import Obstacles
+from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.rules import OUTCOMES, Rules
+from hrm_jax.worlds.world import World
 
-COLLISION, SUCCESS, TIMEOUT = range(3)
-BOUNDS = ("oracle", "blind")  # the true future; no obstacles at all
+COLLISION, SUCCESS, TIMEOUT = range(len(OUTCOMES))  # codes of `rules.OUTCOMES`
 
-
-@dataclasses.dataclass(frozen=True)
-class Rules:
-    """The `standard` protocol. Lengths are cells, times are steps."""
-
-    horizon: int = 20  # predicted steps
-    planning_radius: float = 1.0
-    collision_radius: float = 0.8
-    steps_per_side: int = 4  # an episode is a timeout after so many times the world's side
-
-
-Predict = Callable[[Seen, int], jax.Array]  # (seen, T) -> [E, T, N, 2]
+Predict = Callable[[Observation, int], jax.Array]  # (seen, T) -> [E, T, N, 2]
 
 
 class _State(NamedTuple):
@@ -44,7 +35,7 @@ class _State(NamedTuple):
 
 
 def play(
-    config: WorldConfig,
+    world: World,
     rules: Rules,
     static: jax.Array,
     obstacles: Obstacles,
@@ -55,17 +46,17 @@ def play(
     `predict` is a function or one of BOUNDS. To be jitted by the caller; the arithmetic is in the dtype
     of the obstacles' positions.
     """
-    last = config.history + rules.steps_per_side * config.size
+    last = world.history + rules.limit(world.size)
     free = planner.free_cells(static)
-    goal = jnp.full((len(static), 2), config.size - 1)
+    goal = jnp.full((len(static), 2), world.size - 1)
 
     def busy(state):
         return jnp.any(state.running) & (state.time < last)
 
     def body(state):
-        following = _step(config, state.obstacles, state.agent, state.time, static)
-        future = _future(config, rules, following, state.agent, state.time, static)
-        now, predicted = _predict(config, predict, state, future, static, rules.horizon)
+        following = _step(world, state.obstacles, state.agent, state.time, static)
+        future = _future(world, rules, following, state.agent, state.time, static)
+        now, predicted = _predict(world, predict, state, future, static, rules.horizon)
         tracks = jnp.concatenate([now[:, None], predicted], axis=1)
         there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius).cells[:, 1]
         hit = _hit(rules, state.agent, there, state.obstacles.position, following.position)
@@ -74,19 +65,19 @@ def play(
         state = state._replace(
             running=state.running & (outcome == TIMEOUT), outcome=outcome, agent=there, obstacles=following
         )
-        return _look(config, state)
+        return _look(world, state)
 
-    return jax.lax.while_loop(busy, body, _wait(config, static, obstacles)).outcome
+    return jax.lax.while_loop(busy, body, _wait(world, static, obstacles)).outcome
 
 
 def _step(
-    config: WorldConfig, obstacles: Obstacles, agent: jax.Array, time: jax.Array, static: jax.Array
+    world: World, obstacles: Obstacles, agent: jax.Array, time: jax.Array, static: jax.Array
 ) -> Obstacles:
-    return jax.vmap(lambda o, a, s: dynamics.step(config, o, a, time, s))(obstacles, agent, static)
+    return jax.vmap(lambda o, a, s: motion.step(world, o, a, time, s))(obstacles, agent, static)
 
 
 def _future(
-    config: WorldConfig,
+    world: World,
     rules: Rules,
     following: Obstacles,
     agent: jax.Array,
@@ -96,15 +87,15 @@ def _future(
     """True positions [E, T, N, 2] at `time` + 1 (`following`) and on, should the agent stay where it is."""
 
     def one(obstacles, at, cells):
-        return dynamics.roll(config, obstacles, rules.horizon - 1, at, time + 1, cells)[1]
+        return dynamics.roll(world, obstacles, rules.horizon - 1, at, time + 1, cells)[1]
 
     later = jax.vmap(one)(following, agent, static)
     return jnp.concatenate([following.position[:, None], later], axis=1)
 
 
-def _wait(config: WorldConfig, static: jax.Array, obstacles: Obstacles) -> _State:
+def _wait(world: World, static: jax.Array, obstacles: Obstacles) -> _State:
     """The state after the history steps, in which the agent watches from the start."""
-    n, history = len(static), config.history
+    n, history = len(static), world.history
     shape = obstacles.position.shape
     state = _State(
         time=jnp.zeros((), jnp.int32),
@@ -118,16 +109,16 @@ def _wait(config: WorldConfig, static: jax.Array, obstacles: Obstacles) -> _Stat
     )
 
     def watch(_, state):
-        moved = _step(config, state.obstacles, state.agent, state.time, static)
-        return _look(config, state._replace(obstacles=moved))
+        moved = _step(world, state.obstacles, state.agent, state.time, static)
+        return _look(world, state._replace(obstacles=moved))
 
     return jax.lax.fori_loop(0, history, watch, state)
 
 
-def _look(config: WorldConfig, state: _State) -> _State:
+def _look(world: World, state: _State) -> _State:
     """A step later: what is seen now becomes the newest entry of the history."""
     time = state.time + 1
-    position, seen = dynamics.observe(config, state.obstacles, time)
+    position, seen = motion.observe(world, state.obstacles, time)
 
     def push(old, new):
         return jnp.concatenate([old[:, 1:], new[:, None]], axis=1)
@@ -141,7 +132,7 @@ def _look(config: WorldConfig, state: _State) -> _State:
 
 
 def _predict(
-    config: WorldConfig,
+    world: World,
     predict: Predict | str,
     state: _State,
     future: jax.Array,
@@ -153,8 +144,8 @@ def _predict(
         return state.obstacles.position, future
     if predict == "blind":
         return state.obstacles.position[:, :0], future[:, :, :0]
-    history = jax.vmap(dynamics.fill)(state.noted, state.observed) if config.drop else state.noted
-    seen = Seen(history, state.observed, state.agents.astype(history.dtype), static)
+    history = jax.vmap(dynamics.fill)(state.noted, state.observed) if world.drop else state.noted
+    seen = Observation(history, state.observed, state.agents.astype(history.dtype), static)
     return history[:, -1], predict(seen, horizon).astype(history.dtype)
 
 

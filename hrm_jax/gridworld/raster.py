@@ -7,7 +7,7 @@ Written for one world of N obstacles; `vmap` at the edge. Cells are unit squares
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.gridworld.geometry import dot
+from hrm_jax.worlds.geometry import dot
 
 OFFSETS = tuple(1.4 * (i - 8) for i in range(17))  # cells across a line at which its corridor is looked at
 

@@ -9,38 +9,41 @@ import jax
 import jax.numpy as jnp
 
 from hrm_jax.gridworld import drawing, dynamics, maps
-from hrm_jax.gridworld.types import Obstacles, Scenes, Windows, WorldConfig
+from hrm_jax.gridworld.types import Scenes, Windows
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.motion import Obstacles
+from hrm_jax.worlds.world import World
 
 WALK = (0.45, 0.9)  # a training agent goes right below the first, down below the second, else it waits
 
-ENDS_STREAM = 2  # a fold_in number beside the two keys that `reset` makes of an episode's
+ENDS_STREAM = 2  # a fold_in number; `reset` makes two other keys of an episode's
 
 
-def reset(config: WorldConfig, key: jax.Array) -> tuple[jax.Array, Obstacles]:
+def reset(world: World, key: jax.Array) -> tuple[jax.Array, Obstacles]:
     """One world before its history: static layout (see `maps`) and obstacles [N]."""
     static_key, obstacle_key = jax.random.split(key)
-    static = maps.draw_static(config, static_key)
-    return static, drawing.draw_obstacles(config, static, obstacle_key)
+    static = maps.draw_static(world, static_key)
+    return static, drawing.draw_obstacles(world, static, obstacle_key)
 
 
-def ends(config: WorldConfig, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+def ends(world: World, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Start and goal [2] int32 of the world that `reset` draws from `key`; `occupancy` [R, C] is its map."""
-    if config.layout == "discs":
-        return maps.draw_ends(config, occupancy, jax.random.fold_in(key, ENDS_STREAM))
-    return jnp.zeros((2,), jnp.int32), jnp.full((2,), config.size - 1, jnp.int32)
+    if world.layout == "discs":
+        return maps.draw_ends(world, occupancy, jax.random.fold_in(key, ENDS_STREAM))
+    return jnp.zeros((2,), jnp.int32), jnp.full((2,), world.size - 1, jnp.int32)
 
 
-def episode(config: WorldConfig, key: jax.Array, steps: int) -> jax.Array:
+def episode(world: World, key: jax.Array, steps: int) -> jax.Array:
     """Positions after each of `steps` steps of one simple world: [steps, N, 2] cells."""
-    return dynamics.roll(config, reset(config, key)[1], steps)[1]
+    return dynamics.roll(world, reset(world, key)[1], steps)[1]
 
 
-def track(config: WorldConfig, key: jax.Array, obstacle: jax.Array, steps: int) -> jax.Array:
+def track(world: World, key: jax.Array, obstacle: jax.Array, steps: int) -> jax.Array:
     """Column `obstacle` of `episode`, [steps, 2], without drawing the others."""
     static_key, obstacle_key = jax.random.split(key)
-    static = maps.draw_static(config, static_key)
-    state = drawing.draw_obstacle(config, static, jax.random.fold_in(obstacle_key, obstacle))
-    return dynamics.roll(config, state, steps)[1]
+    static = maps.draw_static(world, static_key)
+    state = drawing.draw_obstacle(world, static, jax.random.fold_in(obstacle_key, obstacle))
+    return dynamics.roll(world, state, steps)[1]
 
 
 def window(positions: jax.Array, offset: jax.Array, history: int, size: int) -> tuple[jax.Array, jax.Array]:
@@ -64,7 +67,7 @@ def episode_key(key: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def fresh_windows(
-    config: WorldConfig,
+    world: World,
     key: jax.Array,
     count: int,
     per_episode: int,
@@ -76,24 +79,24 @@ def fresh_windows(
 
     A group is one obstacle, or with `together` a world's N; `count` counts groups.
     """
-    groups = per_episode * (1 if together else config.n_obstacles)
+    groups = per_episode * (1 if together else world.n_obstacles)
     n_episodes = -(-count // groups)
 
     def one(index):
         world_key, offset_key = jax.random.split(episode_key(key, index))
-        tracks = jnp.moveaxis(episode(config, world_key, steps), 0, 1)  # [N, steps, 2]
+        tracks = jnp.moveaxis(episode(world, world_key, steps), 0, 1)  # [N, steps, 2]
         offsets = jax.random.randint(offset_key, (per_episode,), 0, steps - history)
-        cut = functools.partial(window, history=history, size=config.size)
+        cut = functools.partial(window, history=history, size=world.size)
         return jax.vmap(jax.vmap(cut, (0, None)), (None, 0))(tracks, offsets)  # [W, N, ...]
 
     histories, targets = jax.vmap(one)(jnp.arange(n_episodes))
-    members = config.n_obstacles if together else 1
+    members = world.n_obstacles if together else 1
     histories = histories.reshape(-1, members, history, 2)[:count]
     return Windows(histories, targets.reshape(-1, members, 2)[:count], jnp.ones((count,)))
 
 
 def fixed_windows(
-    config: WorldConfig, key: jax.Array, ids: jax.Array, history: int, steps: int, together: bool
+    world: World, key: jax.Array, ids: jax.Array, history: int, steps: int, together: bool
 ) -> tuple[jax.Array, jax.Array]:
     """The windows `ids` [G] of a fixed data set: histories [G, N, T, 2] and targets [G, N, 2].
 
@@ -102,35 +105,35 @@ def fixed_windows(
     offsets = steps - history
 
     def alone(index):
-        index, obstacle = index // config.n_obstacles, index % config.n_obstacles
-        positions = track(config, episode_key(key, index // offsets), obstacle, steps)
-        return jax.tree.map(lambda a: a[None], window(positions, index % offsets, history, config.size))
+        index, obstacle = index // world.n_obstacles, index % world.n_obstacles
+        positions = track(world, episode_key(key, index // offsets), obstacle, steps)
+        return jax.tree.map(lambda a: a[None], window(positions, index % offsets, history, world.size))
 
-    def world(index):
-        positions = episode(config, episode_key(key, index // offsets), steps)
+    def whole(index):
+        positions = episode(world, episode_key(key, index // offsets), steps)
         tracks = jnp.moveaxis(positions, 0, 1)
-        return jax.vmap(lambda t: window(t, index % offsets, history, config.size))(tracks)
+        return jax.vmap(lambda t: window(t, index % offsets, history, world.size))(tracks)
 
-    return jax.vmap(world if together else alone)(ids)
+    return jax.vmap(whole if together else alone)(ids)
 
 
 def fresh_scenes(
-    config: WorldConfig, key: jax.Array, count: int, per_episode: int, history: int, horizon: int
+    world: World, key: jax.Array, count: int, per_episode: int, history: int, horizon: int
 ) -> Scenes:
     """`count` examples of whole worlds, `per_episode` moments each of fresh episodes.
 
-    The moments lie in the time in which an agent would cross the world; here one strolls to the goal.
+    The moments lie in the time in which an agent would cross the world; here it walks to the goal at random.
     """
-    first = max(history, config.history)
-    steps = first + 2 * config.size + horizon
+    first = max(history, world.history)
+    steps = first + 2 * world.size + horizon
 
     def one(index):
         world_key, walk_key, moment_key = jax.random.split(episode_key(key, index), 3)
-        static, obstacles = reset(config, world_key)
-        cells, agent = maps.occupancy(config, static), stroll(config, walk_key, steps)
-        record = watch(config, obstacles, agent, cells)
+        static, obstacles = reset(world, world_key)
+        cells, agent = maps.occupancy(world, static), stroll(world, walk_key, steps)
+        record = watch(world, obstacles, agent, cells)
         moments = jax.random.randint(moment_key, (per_episode,), first, steps - horizon)
-        cut = functools.partial(_scene, config, *record, agent, history=history, horizon=horizon)
+        cut = functools.partial(_scene, world, *record, agent, history=history, horizon=horizon)
         scenes = jax.vmap(cut)(moments)
         return scenes._replace(
             static=jnp.broadcast_to(cells, (per_episode, *cells.shape)).astype(jnp.float32)
@@ -140,17 +143,17 @@ def fresh_scenes(
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], scenes)
 
 
-def stroll(config: WorldConfig, key: jax.Array, steps: int) -> jax.Array:
+def stroll(world: World, key: jax.Array, steps: int) -> jax.Array:
     """Cells [steps, 2] at times 0, 1, … of an agent that waits, then drifts from start to goal."""
     u = jax.random.uniform(key, (steps,))
     moves = jnp.stack([(u >= WALK[0]) & (u < WALK[1]), u < WALK[0]], axis=-1)
-    moves &= jnp.arange(steps)[:, None] >= config.history
+    moves &= jnp.arange(steps)[:, None] >= world.history
     walked = jnp.cumsum(moves, axis=0) - moves
-    return jnp.minimum(walked, config.size - 1).astype(jnp.float32)
+    return jnp.minimum(walked, world.size - 1).astype(jnp.float32)
 
 
 def watch(
-    config: WorldConfig, obstacles: Obstacles, agent: jax.Array, static: jax.Array
+    world: World, obstacles: Obstacles, agent: jax.Array, static: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Positions and noisy positions [S, N, 2] and whether seen [S, N], at times 1 to S, the agent on its way.
 
@@ -159,14 +162,14 @@ def watch(
 
     def body(state, inputs):
         time, at = inputs
-        state = dynamics.step(config, state, at, time, static)
-        return state, (state.position, *dynamics.observe(config, state, time + 1))
+        state = motion.step(world, state, at, time, static)
+        return state, (state.position, *motion.observe(world, state, time + 1))
 
     return jax.lax.scan(body, obstacles, (jnp.arange(len(agent)), agent))[1]
 
 
 def _scene(
-    config: WorldConfig,
+    world: World,
     truth: jax.Array,
     noted: jax.Array,
     seen: jax.Array,
@@ -181,15 +184,15 @@ def _scene(
         return jax.lax.dynamic_slice_in_dim(a, now - history, history)
 
     past, observed = back(noted), back(seen)
-    if config.drop:
+    if world.drop:
         past = dynamics.fill(past, observed)
     future = jax.lax.dynamic_slice_in_dim(truth, now, horizon)
     return Scenes(
-        history=jnp.moveaxis(past, 0, 1) / config.size,
+        history=jnp.moveaxis(past, 0, 1) / world.size,
         observed=observed.T.astype(jnp.float32),
-        agent=jax.lax.dynamic_slice_in_dim(agent, now - history + 1, history) / config.size,
+        agent=jax.lax.dynamic_slice_in_dim(agent, now - history + 1, history) / world.size,
         static=None,
-        future=jnp.moveaxis(future, 0, 1) / config.size,
+        future=jnp.moveaxis(future, 0, 1) / world.size,
     )
 
 
@@ -206,7 +209,7 @@ def shuffled(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
     def permute(x):
         left, right = x >> half, x & mask
         for i in range(4):
-            left, right = right, left ^ (_mix(right ^ round_keys[i]) & mask)
+            left, right = right, left ^ (motion.mix(right ^ round_keys[i]) & mask)
         return (left << half) | right
 
     def walk(x):
@@ -214,10 +217,3 @@ def shuffled(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
 
     first = permute(position.astype(jnp.uint32))
     return jax.lax.while_loop(lambda x: jnp.any(x >= n), walk, first).astype(jnp.int32)
-
-
-def _mix(x: jax.Array) -> jax.Array:
-    """An invertible 32-bit mixer: every input bit reaches every output bit."""
-    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
-    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
-    return x ^ (x >> 16)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.baselines import BASELINES
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.inference import networks
@@ -15,7 +15,8 @@ from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS, Planner
 from hrm_jax.referee.paths.protocols import PathProtocol
-from hrm_jax.referee.world import Scenarios, World
+from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.world import World
 
 PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
 PATH_PLANNERS = tuple(PLANNERS)  # and under the protocols of paths

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from hrm_jax.artefacts.files import written_whole
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.protocols import PathProtocol
-from hrm_jax.referee.world import Scenarios
 
 PER_CELL = 100  # positions are kept in hundredths of a cell
 COUNTED = ("planned_at", "chosen")  # of a PathTrace: whole numbers, not positions

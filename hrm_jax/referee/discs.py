@@ -1,6 +1,6 @@
 """How the scenarios of the 64x64 world are drawn: discs that stand, discs that move, any start and goal.
 
-docs/worlds.md#discs. Obstacles pass through static cells and one another. One scenario at a time.
+docs/worlds.md describes them. Obstacles pass through static cells and one another. One scenario at a time.
 """
 
 from typing import NamedTuple
@@ -8,14 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee import dynamics
-from hrm_jax.referee.geometry import swept_distance
-from hrm_jax.referee.world import World
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.world import DISC_RADII, SAFE_STEPS, World
 
-RADII = (2, 6)  # cells, half open: of static discs
 NEAREST, FURTHEST = 16, 56  # cells between start and goal along the longer axis
 SAFE_START = 4.0  # cells between the waiting agent and an obstacle's centre
-SAFE_STEPS = 2  # after the history, during which they are kept
 MAX_DRAWS = 1000
 
 
@@ -30,11 +28,11 @@ class Drawn(NamedTuple):
 
 
 def draw(world: World, generator: np.random.Generator) -> Drawn:
-    """Start and goal apart and connected, and obstacles that leave the start alone for a while."""
+    """Start and goal apart and connected, and obstacles that keep away from the start for a while."""
+    low, high = DISC_RADII
     for _ in range(MAX_DRAWS):
-        low, high = RADII
         centres = generator.integers(world.size, size=(world.n_static, 2))
-        static = occupancy(world.size, centres, generator.integers(low, high, size=world.n_static))
+        static = occupancy(world.size, centres, generator.integers(low, high + 1, size=world.n_static))
         free = np.argwhere(~static)
         if len(free) < 2:
             continue
@@ -49,11 +47,15 @@ def draw(world: World, generator: np.random.Generator) -> Drawn:
 
 
 def draw_published(world: World, seed: int) -> Drawn:
-    """The published reset, draw by draw, from NumPy's legacy generator: unchecked (docs/faults.md#f33)."""
+    """The published reset, draw by draw, from NumPy's legacy generator.
+
+    Nothing is checked: docs/faults.md, F31 and F33.
+    """
     generator = np.random.RandomState(seed)
-    low, high = RADII
+    low, high = DISC_RADII
     discs = [
-        (*generator.randint(0, world.size, 2), generator.randint(low, high)) for _ in range(world.n_static)
+        (*generator.randint(0, world.size, 2), generator.randint(low, high + 1))
+        for _ in range(world.n_static)
     ]
     static = occupancy(
         world.size, np.array([disc[:2] for disc in discs]), np.array([disc[2] for disc in discs])
@@ -90,7 +92,7 @@ def _joined(static: np.ndarray, start: np.ndarray, goal: np.ndarray) -> bool:
 def _obstacles(
     world: World, generator: np.random.Generator, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positions and velocities [N, 2]; who threatens the start is drawn again."""
+    """Positions and velocities [N, 2]; an obstacle that threatens the start is drawn again."""
     positions, velocities = np.empty((2, world.n_obstacles, 2))
     pending = np.ones(world.n_obstacles, bool)
     while pending.any():
@@ -106,7 +108,7 @@ def _threaten(world: World, positions: np.ndarray, velocities: np.ndarray, start
     near = np.zeros(len(positions), bool)
     for time in range(world.history + SAFE_STEPS):
         before = positions
-        positions, velocities = dynamics.bounce(positions, velocities, world.size)
+        positions, velocities = motion.bounce(positions, velocities, world.size)
         if time >= world.history - 1:
             near |= swept_distance(before - start, positions - start) < SAFE_START
     return near

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hrm_jax.puzzles.kinds import baseline_names
-from hrm_jax.referee.baselines import BASELINES
 from hrm_jax.referee.cells.episode import BOUNDS
 from hrm_jax.referee.paths.planners import PLANNERS
+from hrm_jax.worlds.baselines import BASELINES
 
 # Planners of whole paths that learn nothing; the bounds are told the truth.
 PATH_BOUNDS = ("expert", "expert_stretched", "oracle")

@@ -21,10 +21,11 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import dynamics, raster, rollout
+from hrm_jax.gridworld import raster, rollout
 from hrm_jax.models.denoisers import networks as diffusion
 from hrm_jax.models.denoisers import sampling
 from hrm_jax.training import sharding
+from hrm_jax.worlds.motion import bounce
 
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
 OFFSET = 4.0  # cells to the unit, of offsets from the straight line: about their spread
@@ -288,7 +289,7 @@ def course(position: jax.Array, velocity: jax.Array, size: int, steps: int) -> t
     """Positions and velocities [steps + 1, N, 2] of bouncing obstacles [N, 2], now and after each step."""
 
     def body(state, _):
-        return dynamics.bounce(*state, size), state
+        return bounce(*state, size), state
 
     return jax.lax.scan(body, (position, velocity), length=steps + 1)[1]
 

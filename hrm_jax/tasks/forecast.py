@@ -17,11 +17,15 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import baselines, closed_loop, maps, rollout
-from hrm_jax.gridworld.types import Scenes, WorldConfig
+from hrm_jax.gridworld import closed_loop, maps, rollout
+from hrm_jax.gridworld.dynamics import BASELINES
+from hrm_jax.gridworld.types import Scenes
 from hrm_jax.models import predictors as models
 from hrm_jax.models.layers import Context
 from hrm_jax.training import metrics, sharding
+from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.rules import Rules
+from hrm_jax.worlds.world import World, of_config, to_config
 
 REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
@@ -49,10 +53,10 @@ class DataConfig:
             raise RequestError(f"data.closed_loop_episodes = {self.closed_loop_episodes}: 0 (none) or more")
 
 
-def parts(config: Mapping[str, Any]) -> tuple[WorldConfig, DataConfig, nn.Module]:
+def parts(config: Mapping[str, Any]) -> tuple[World, DataConfig, nn.Module]:
     """World, data and model of a config."""
     data = dict(config["data"])
-    world, data = WorldConfig(**data.pop("world")), DataConfig(**data)
+    world, data = of_config(data.pop("world")), DataConfig(**data)
     if data.history > world.history:
         raise RequestError(
             f"data.history = {data.history}: at most the {world.history} steps that the agent waits "
@@ -89,7 +93,7 @@ class Forecast:
         world, data, model = parts(config)
         return {
             "model": models.describe(model),
-            "world": dataclasses.asdict(world),
+            "world": to_config(world),
             "history": data.history,
         }
 
@@ -165,19 +169,19 @@ class Forecast:
             return maps.occupancy(self.world, static), obstacles
 
         static, obstacles = jax.vmap(one)(jnp.arange(self.data.closed_loop_episodes))
-        rules = closed_loop.Rules(horizon=self.data.horizon)
+        rules = Rules(horizon=self.data.horizon)
         predict = predictor(self.model, params, self.data.history) if name is None else name
-        if name in baselines.BASELINES:
-            predict = functools.partial(baselines.BASELINES[name], config=self.world)
+        if name in BASELINES:
+            predict = functools.partial(BASELINES[name], world=self.world)
         outcomes = closed_loop.play(self.world, rules, static, obstacles, predict)
         return jnp.mean(outcomes == closed_loop.SUCCESS)
 
 
-def predictor(model: nn.Module, params: Any, history: int) -> Callable[[closed_loop.Seen, int], jax.Array]:
+def predictor(model: nn.Module, params: Any, history: int) -> Callable[[Observation, int], jax.Array]:
     """A model that looks `history` steps back, as `closed_loop.play` wants it: cells in, cells out."""
     size = model.config.size
 
-    def predict(seen: closed_loop.Seen, horizon: int) -> jax.Array:
+    def predict(seen: Observation, horizon: int) -> jax.Array:
         positions = jnp.moveaxis(seen.history[:, -history:], 1, 2).astype(jnp.float32) / size
         context = Context(
             observed=jnp.moveaxis(seen.observed[:, -history:], 1, 2).astype(jnp.float32),

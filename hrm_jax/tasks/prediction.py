@@ -13,9 +13,10 @@ from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
-from hrm_jax.gridworld.types import Windows, WorldConfig
+from hrm_jax.gridworld.types import Windows
 from hrm_jax.models import predictors as models
 from hrm_jax.training import metrics, sharding
+from hrm_jax.worlds.world import World, of_config, to_config
 
 HORIZONS = (1, 5, 10, 20)  # steps of free running at which the error is reported
 EVAL_OFFSETS = 30  # held-out windows begin anywhere in the first so many steps
@@ -48,10 +49,10 @@ class DataConfig:
                 raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
 
 
-def parts(config: Mapping[str, Any]) -> tuple[WorldConfig, DataConfig, nn.Module]:
+def parts(config: Mapping[str, Any]) -> tuple[World, DataConfig, nn.Module]:
     """World, data and model of a config."""
     data = dict(config["data"])
-    world = WorldConfig(**data.pop("world"))
+    world = of_config(data.pop("world"))
     model = models.build({**config["model"], "size": world.size})
     if getattr(model.config, "features", "positions") == "scene":
         raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
@@ -86,7 +87,7 @@ class Prediction:
         world, data, model = parts(config)
         return {
             "model": models.describe(model),
-            "world": dataclasses.asdict(world),
+            "world": to_config(world),
             "history": data.history,
         }
 

@@ -10,23 +10,21 @@ from typing import NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.cells import space_time_astar
 from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.cells.space_time_astar import Plan
-from hrm_jax.referee.geometry import connected, swept_distance
-from hrm_jax.referee.inference.observation import Observation, fill
+from hrm_jax.referee.geometry import connected
 from hrm_jax.referee.prediction_errors import ErrorCounts
-from hrm_jax.referee.world import Scenarios
+from hrm_jax.worlds import motion
+from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.motion import Obstacles
+from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, SUCCESS, TIMEOUT
 
-SUCCESS, COLLISION, TIMEOUT = "1", "0", "T"
-BOUNDS = ("oracle", "blind")  # the true future; no obstacles at all
 FURTHEST = 1e6  # cells; a prediction beyond it has diverged
 BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
-
-# Why an episode failed. A collision where every move would have collided is "boxed_in", any other is
-# the prediction's; a timeout with a way to the goal is the horizon's: the planner did not see far enough.
-FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
 
 Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
 Predictor = Predict | str  # a function, or one of BOUNDS
@@ -106,14 +104,14 @@ class _Running(NamedTuple):
 
     episodes: np.ndarray  # int64 [A]
     agent: np.ndarray  # int64 [A, 2]
-    state: dynamics.State
+    state: Obstacles
     seen: np.ndarray  # float64 [A, H, N, 2]
     observed: np.ndarray  # bool [A, H, N]
     agents: np.ndarray  # int64 [A, H, 2]
 
     def select(self, kept: np.ndarray) -> "_Running":
         """Those of them that are `kept`, bool [A]."""
-        state = dynamics.State(*(part[kept] for part in self.state))
+        state = dynamics.select(self.state, kept)
         return _Running(*(state if part is self.state else part[kept] for part in self))
 
 
@@ -124,8 +122,7 @@ def play(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Iter
     free = space_time_astar.free_cells(scenarios.static)
     for now in range(world.history, world.history + protocol.limit(world.size)):
         following = dynamics.step(scenarios, running.state, running.agent, now)
-        later = dynamics.roll(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
-        future = np.concatenate([following.position[:, None], later], axis=1)
+        future = dynamics.course(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
         observed, predicted = _predict(predictor, scenarios, running, future)
         plan = _plan(protocol, free, running.agent, scenarios.goal, observed, predicted)
         step = _act(protocol, free, scenarios.goal, running, observed, predicted, future, plan)
@@ -145,7 +142,7 @@ def _wait(scenarios: Scenarios) -> _Running:
     running = _Running(
         episodes=np.arange(n),
         agent=scenarios.start,
-        state=dynamics.begin(scenarios),
+        state=scenarios.obstacles,
         seen=np.zeros((n, history, *scenarios.positions.shape[1:])),
         observed=np.zeros((n, history, scenarios.positions.shape[1]), bool),
         agents=np.repeat(scenarios.start[:, None], history, axis=1),
@@ -158,7 +155,7 @@ def _wait(scenarios: Scenarios) -> _Running:
 
 def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
     """What is seen at time `now` becomes the newest entry of the history."""
-    position, seen = dynamics.observe(scenarios, running.state.position, now)
+    position, seen = motion.observe(scenarios.world, running.state, now)
     newest = ((running.seen, position), (running.observed, seen), (running.agents, running.agent))
     moved = (np.concatenate([old[:, 1:], new[:, None]], axis=1) for old, new in newest)
     return running._replace(**dict(zip(("seen", "observed", "agents"), moved, strict=True)))
@@ -172,7 +169,7 @@ def _predict(
         return running.state.position, future
     if predictor == "blind":
         return running.state.position[:, :0], future[:, :, :0]
-    history = fill(running.seen, running.observed)
+    history = dynamics.fill(running.seen, running.observed)
     seen = Observation(history, running.observed, running.agents.astype(np.float64), scenarios.static)
     predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
@@ -228,7 +225,7 @@ def _judge(
     obstacles: np.ndarray,
     arrived: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Who succeeds and who collides [A], going from `here` to `there` while obstacles move on."""
+    """Which agents succeed and which collide [A], going from `here` to `there` while obstacles move on."""
     at_goal = np.linalg.norm(there - goal, axis=1) < protocol.goal_tolerance
     after = there[:, None] - arrived
     before = here[:, None] - obstacles if protocol.swept else after

@@ -3,13 +3,16 @@
 `standard` is this project's; everything it compares is judged by it, and it changes only under a
 new name. The `hrm-cloud` ones repeat published evaluations, faults included, so that a published
 number can be reproduced and understood; none of them is fit to compare predictors.
+docs/protocols.md describes them all.
 """
 
 from dataclasses import dataclass
 
+from hrm_jax.worlds.rules import Rules
+
 
 @dataclass(frozen=True)
-class Protocol:
+class Protocol(Rules):
     """How episodes are planned and judged.
 
     `swept` rules test the whole of every step: moves are planned against segments, and a collision
@@ -18,20 +21,12 @@ class Protocol:
     """
 
     name: str
-    world: str  # key of world.WORLDS; scenarios of other worlds only where `any_world`
+    world: str  # key of `worlds.world.WORLDS`; scenarios of other worlds only where `any_world`
     seeds: tuple[int, int]  # default scenario ids, half open
     any_world: bool = False
     swept: bool = False
-    steps: int = 80  # after which an episode is a timeout, in a world of 20x20
-    horizon: int = 20  # predicted steps
-    planning_radius: float = 1.0  # cells
-    collision_radius: float = 0.8  # cells
     goal_tolerance: float = 0.5  # cells, exclusive
     index_shift: int = 0  # steps by which the planner reads the prediction too late
-
-    def limit(self, size: int) -> int:
-        """Steps after which an episode is a timeout: they grow with the side of the world."""
-        return self.steps * size // 20
 
 
 _PROTOCOLS = (
@@ -40,8 +35,8 @@ _PROTOCOLS = (
     # The published evaluation of the Mid and the 8-GPU models ("60 to 68 %"): a node at plan time t
     # is tested against the prediction for t + 1, so that even an exact future fails a third.
     Protocol("hrm-cloud/2025-12", world="hrm-cloud", seeds=(100, 150), index_shift=1),
-    # The same with only that index put right: what the fault costs, and how little is left to tell
-    # predictors apart.
+    # The same with only that index corrected: what the fault costs, and how little then separates
+    # predictors.
     Protocol("hrm-cloud/2025-12-index-fixed", world="hrm-cloud", seeds=(100, 150)),
     # The published evaluation of the small model ("52 %", what a blind planner reaches): shorter
     # history, more steps, other seeds.

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.referee.geometry import swept_distance
+from hrm_jax.worlds.geometry import swept_distance
 
 MOVES = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)])  # the order that breaks ties
 RIGHT, LEFT, DOWN, UP, WAIT = range(5)

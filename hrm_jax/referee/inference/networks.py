@@ -16,7 +16,7 @@ from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference import scene
 from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
-from hrm_jax.referee.inference.observation import Observation
+from hrm_jax.worlds.observation import Observation
 
 ONE_BLAS_THREAD = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
 BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache

@@ -13,12 +13,12 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee import conditions, dynamics
 from hrm_jax.referee.inference import denoiser
 from hrm_jax.referee.inference.cores import Weights
-from hrm_jax.referee.inference.observation import Observation
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths import refinement
 from hrm_jax.referee.paths.field import Field
 from hrm_jax.referee.paths.planners import Planned, View
 from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.worlds.observation import Observation
 
 NETWORKS = tuple(denoiser.NETWORKS)
 OFFSET = 4.0  # cells to the unit, of offsets from the straight line; as in training

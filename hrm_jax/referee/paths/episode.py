@@ -9,13 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import dynamics
-from hrm_jax.referee.cells.episode import COLLISION, SUCCESS, TIMEOUT, Result
-from hrm_jax.referee.geometry import crosses, step_toward, swept_distance
+from hrm_jax.referee.cells.episode import Result
+from hrm_jax.referee.geometry import crosses, step_toward
 from hrm_jax.referee.paths.planners import Planned, Planner, View
 from hrm_jax.referee.paths.protocols import PathProtocol
 from hrm_jax.referee.prediction_errors import ErrorCounts
-from hrm_jax.referee.world import Scenarios
+from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 BLOCK = 250  # episodes at a time: bounds memory
 
@@ -94,7 +96,7 @@ def play(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
         path = np.concatenate([path[:, 1:], path[:, -1:]], axis=1)
         scenarios, episodes, goal = scenarios.select(kept), episodes[kept], goal[kept]
         agent, path, history = arrived[kept], path[kept], history[kept]
-        state = dynamics.State(*(part[kept] for part in following))
+        state = dynamics.select(following, kept)
 
 
 def _view(scenarios, protocol, state, history, agent, goal, time) -> View:
@@ -124,7 +126,7 @@ def judge(
 
 
 def _play_published(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
-    """Point k is tested at time k + 1, where it is; who passes to the last point is said to have arrived."""
+    """Point k is tested at time k + 1, where it is; an agent that passes on to the last point has arrived."""
     episodes = np.arange(len(scenarios))
     state, history = dynamics.wait(scenarios)
     agent, goal = scenarios.start.astype(float), scenarios.goal.astype(float)
@@ -141,7 +143,7 @@ def _play_published(scenarios: Scenarios, protocol: PathProtocol, planner: Plann
         if not kept.any():
             return
         scenarios, episodes, path, length = scenarios.select(kept), episodes[kept], path[kept], length[kept]
-        state = dynamics.State(*(part[kept] for part in following))
+        state = dynamics.select(following, kept)
 
 
 def _clear(

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.referee.geometry import crosses, step_toward, swept_distance
+from hrm_jax.referee.geometry import crosses, step_toward
 from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.worlds.geometry import swept_distance
 
 Array = Any  # of NumPy or of jax
 

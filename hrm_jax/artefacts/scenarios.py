@@ -1,0 +1,140 @@
+"""scenarios.npz: scenarios of one world as drawn. Its schema, its reader and its writer; NumPy only."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.worlds.motion import Motion, Obstacles
+from hrm_jax.worlds.world import KINDS, LARGEST, WAYPOINTS, World, from_json
+
+# Dtype and axes of every array: E scenarios, R = C cells a side, N obstacles, W way-points.
+SCHEMA = {
+    "ids": (np.int64, "E"),
+    "static": (np.bool_, "ERC"),
+    "positions": (np.float64, "EN2"),
+    "velocities": (np.float64, "EN2"),
+    "kind": (np.int8, "EN"),
+    "anchors": (np.float64, "ENW2"),
+    "turn": (np.float64, "EN2"),
+    "seed": (np.uint32, "EN"),
+    "start": (np.int64, "E2"),
+    "goal": (np.int64, "E2"),
+}
+ARRAYS = tuple(SCHEMA)
+OF_OBSTACLES = ("positions", "velocities", "kind", "anchors", "turn", "seed")
+
+
+@dataclass(frozen=True)
+class Scenarios:
+    """E scenarios of one world, as drawn: before the history steps. Lengths in cells, velocities a step."""
+
+    world: World
+    ids: np.ndarray  # int64 [E], consecutive
+    static: np.ndarray  # bool [E, R, C]
+    positions: np.ndarray  # float64 [E, N, 2]
+    velocities: np.ndarray  # float64 [E, N, 2]
+    kind: np.ndarray  # int8 [E, N]; this and the next three: see `motion.Motion`
+    anchors: np.ndarray  # float64 [E, N, WAYPOINTS, 2]
+    turn: np.ndarray  # float64 [E, N, 2]
+    seed: np.ndarray  # uint32 [E, N]
+    start: np.ndarray  # int64 [E, 2]
+    goal: np.ndarray  # int64 [E, 2]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def obstacles(self) -> Obstacles:
+        """The obstacles at time 0; in a simple world a position and a velocity are all of them."""
+        motion = None
+        if not self.world.simple:
+            motion = Motion(
+                self.kind, self.anchors, self.turn, self.seed, waypoint=np.ones(self.kind.shape, np.int32)
+            )
+        return Obstacles(self.positions, self.velocities, motion)
+
+    def select(self, index: slice | np.ndarray) -> "Scenarios":
+        """The scenarios at `index`."""
+        return replace(self, **{name: getattr(self, name)[index] for name in ARRAYS})
+
+
+def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
+    """`obstacles`, of NumPy or of jax, as the arrays OF_OBSTACLES; in a simple world the motion is zeros."""
+    shape = obstacles.position.shape[:-1]
+    sizes = {"2": 2, "W": WAYPOINTS}
+    found = {"positions": obstacles.position, "velocities": obstacles.velocity}
+    if obstacles.motion is not None:
+        found |= obstacles.motion._asdict()
+    arrays = {}
+    for name in OF_OBSTACLES:
+        dtype, axes = SCHEMA[name]
+        zeros = np.zeros((*shape, *(sizes[axis] for axis in axes.removeprefix("EN"))), dtype)
+        arrays[name] = np.asarray(found.get(name, zeros), dtype)
+    return arrays
+
+
+def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
+    """Write the arrays of SCHEMA, and the world as JSON."""
+    arrays = {name: getattr(scenarios, name) for name in ARRAYS}
+    with files.written_whole(path, "wb") as file:
+        np.savez_compressed(file, world=json.dumps(asdict(scenarios.world)), **arrays)
+
+
+def load(path: str | os.PathLike) -> Scenarios:
+    """Read what `save` wrote; a file that is anything else is a `RequestError`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            world = from_json(json.loads(str(file["world"])))
+            arrays = {name: file[name] for name in ARRAYS}
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such scenario file") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not a complete scenarios.npz ({error})") from None
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+    complaint = _misfit(world, arrays) or _wrong_values(world, arrays)
+    if complaint:
+        raise RequestError(f"{path}: {complaint}")
+    return Scenarios(world, **{name: array.astype(SCHEMA[name][0]) for name, array in arrays.items()})
+
+
+def _misfit(world: World, arrays: Mapping[str, np.ndarray]) -> str | None:
+    """The first array whose dtype or shape is not what the schema says of this world."""
+    if world.size > LARGEST:
+        return f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}"
+    sizes = {"E": arrays["ids"].size, "N": world.n_obstacles, "W": WAYPOINTS, "2": 2}
+    sizes |= {"R": world.size, "C": world.size}
+    for name, (dtype, axes) in SCHEMA.items():
+        found, shape = arrays[name], tuple(sizes[axis] for axis in axes)
+        if not np.can_cast(found.dtype, dtype, "same_kind"):
+            return f"{name} is of {found.dtype}; {np.dtype(dtype)} is needed"
+        if found.shape != shape:
+            return f"{name} has shape {list(found.shape)}; its world wants {list(shape)}"
+    return None
+
+
+def _wrong_values(world: World, arrays: Mapping[str, Any]) -> str | None:
+    """The first array with values that no scenario of this world has."""
+    ids, static, kind = (arrays[name] for name in ("ids", "static", "kind"))
+    if not len(ids) or (np.diff(ids) != 1).any():
+        return "scenario ids must be consecutive, and at least one"
+    for name in ("start", "goal"):
+        cells = arrays[name]
+        inside = (cells >= 0).all() and (cells < world.size).all()
+        if not inside or static[np.arange(len(ids)), *cells.T].any():
+            return f"every {name} must be a free cell of the grid"
+    if not ((kind >= 0) & (kind < len(KINDS))).all():
+        return f"kind holds codes outside 0 to {len(KINDS) - 1}"
+    for name in ("positions", "velocities", "anchors", "turn"):
+        if not np.isfinite(arrays[name]).all():
+            return f"{name} holds values that are not finite"
+    if not ((arrays["positions"] >= 0) & (arrays["positions"] <= world.size)).all():
+        return f"positions must lie in the world, from 0 to {world.size}"
+    return None

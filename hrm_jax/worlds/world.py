@@ -1,0 +1,185 @@
+"""What a world is, and every world, declared once. No third-party import: configs read this, too.
+
+Positions are (row, column) in cells. Static cells are points at integer coordinates, obstacles points with
+continuous ones. docs/worlds.md describes the worlds and their motions. Adding a world is one entry in WORLDS.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from hrm_jax.artefacts.errors import RequestError, nearest
+
+# How obstacles move. A code is a position in this tuple; the published motion comes first.
+KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
+BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
+LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
+LARGEST = 64  # rows and columns that the planner handles
+
+# Motion.
+WALL_GAP = 0.01  # cells; the world ends this far inside its upper walls
+WAYPOINTS = 4  # of a patrol
+TURN_CHANCE = 0.1  # a step, of a turning obstacle's new direction
+PURSUIT_RADIUS = 6.0  # cells; from here on a pursuer heads for the agent
+PURSUIT_SPEED = 0.5  # of the world's speed, so that the agent can escape
+CONTACT = 1.0  # cells; interacting obstacles nearer than this turn away from each other
+
+# Where obstacles start.
+MARGIN = 0.05  # cells that circles, swings and patrols keep from the walls
+CIRCLE_RADIUS = (1.5, 4.0)  # cells
+SWING = (2.0, 5.0)  # cells, to either side of the centre
+SAFE_START = 2.0  # cells kept clear around the start while the agent begins to move
+SAFE_STEPS = 2  # steps after the history during which they are
+
+DISC_RADII = (2, 5)  # cells, both included: of static discs
+DISC_CELLS = 81  # cells of the widest disc
+
+# What a config and a model file say of a world: all but its name and its generator.
+CONFIGURED = (
+    "size", "n_static", "n_obstacles", "speed", "history", "distinct_static", "connected", "safe_start",
+    "kinds", "interacting", "noise", "drop", "layout",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class World:
+    """What scenarios are drawn from. Lengths are cells, times are steps.
+
+    A generator says how scenarios are drawn: "jax" by the simulator (`hrm_jax.gridworld`), any other by the
+    referee (`hrm_jax.referee.drawing`). The flags `distinct_static`, `connected` and `safe_start` direct the
+    simulator; scenarios of "philox" have all three, those of "mt19937" none. Worlds of discs have none: discs
+    overlap, start and goal are drawn, and what is checked is the generator's affair.
+    """
+
+    name: str
+    size: int = 20  # rows and columns; start (0, 0) and goal (size - 1, size - 1), but among discs
+    n_static: int = 12  # static cells or discs; where they are not distinct, the tries
+    n_obstacles: int = 6
+    speed: float = 0.7  # cells a step; among discs: the most along each axis
+    history: int = 20  # steps that pass before the agent may move
+    distinct_static: bool = True  # False: with replacement, and a draw on start or goal is lost (F4)
+    connected: bool = True  # static cells are drawn again until a 4-connected path joins start and goal
+    safe_start: bool = True  # obstacles that come within SAFE_START of the waiting agent are drawn again
+    kinds: tuple[str, ...] = ("bounce",)  # motions, of KINDS; each entry as likely for every obstacle
+    interacting: bool = False  # obstacles turn back at static cells, and from each other
+    noise: float = 0.0  # cells; standard deviation of an observed position, per axis
+    drop: float = 0.0  # chance that an obstacle is not observed in a step
+    layout: str = "cells"  # of LAYOUTS
+    generator: str = "philox"
+
+    @property
+    def simple(self) -> bool:
+        """Whether obstacles only bounce, and are observed exactly: they are a position and a velocity."""
+        return self.kinds == ("bounce",) and not (self.interacting or self.noise or self.drop)
+
+    def __post_init__(self):
+        object.__setattr__(self, "kinds", tuple(self.kinds))  # JSON has a list
+        if complaint := self._complaint():
+            raise RequestError(f'world "{self.name}": {complaint}')
+
+    def _complaint(self) -> str | None:
+        """What is wrong with the world, in one line."""
+        for kind in self.kinds:
+            if kind not in KINDS:
+                return f'kinds: "{kind}"{nearest(kind, KINDS)}; of {", ".join(KINDS)}'
+        if not self.kinds:
+            return f"kinds is empty: at least one of {', '.join(KINDS)}"
+        if not (self.noise >= 0 and 0 <= self.drop < 1):
+            return f"noise = {self.noise}, drop = {self.drop}: noise from 0, drop from 0 to under 1"
+        if self.size < 3:
+            return f"size = {self.size}: at least 3"
+        if self.size > LARGEST and self.generator != "jax":
+            return f"size = {self.size}: the planner handles up to {LARGEST}"
+        if self.n_obstacles < 1:
+            return f"n_obstacles = {self.n_obstacles}: at least 1"
+        if not 0 < self.speed < self.size / 2:
+            return f"speed = {self.speed}: above 0, under {self.size / 2}"
+        if self.history < 0:
+            return f"history = {self.history}: 0 or more"
+        if self.layout not in LAYOUTS:
+            return f'layout: "{self.layout}"{nearest(self.layout, LAYOUTS)}; of {", ".join(LAYOUTS)}'
+        return self._complaint_of_discs() if self.layout == "discs" else self._complaint_of_cells()
+
+    def _complaint_of_cells(self) -> str | None:
+        room = self.size**2 - 2  # all but start and goal
+        most, share = room, "of"
+        if self.generator == "jax":  # which draws again until there is a path
+            most, share = room // 4, "a quarter of"
+        if not 0 <= self.n_static <= most:
+            return (
+                f"n_static = {self.n_static}: 0 to {most}, {share} the {room} cells of a "
+                f"{self.size}x{self.size} world other than start and goal"
+            )
+        return None
+
+    def _complaint_of_discs(self) -> str | None:
+        for name in ("distinct_static", "connected", "safe_start"):
+            if getattr(self, name):
+                return f'{name} = True: False where layout = "discs"'
+        if not self.simple:
+            return (
+                'layout = "discs": obstacles bounce and are observed exactly '
+                '(kinds = ("bounce",), interacting = False, noise = drop = 0)'
+            )
+        most = (self.size**2 - 2) // DISC_CELLS  # then start and goal find room wherever the discs fall
+        if not 0 <= self.n_static <= most:
+            return (
+                f"n_static = {self.n_static}: 0 to {most} discs of up to {DISC_CELLS} cells, "
+                f"which leave two of a {self.size}x{self.size} world free"
+            )
+        return None
+
+
+_UNCHECKED = {"distinct_static": False, "connected": False, "safe_start": False}
+_DISCS = {"size": 64, "n_static": 10, "n_obstacles": 8, "speed": 0.75, "layout": "discs", **_UNCHECKED}
+
+# Oracle and reflection: successes in the first 1,000 scenarios (`large`: 100) under `standard`, in per cent.
+WORLDS = {
+    world.name: world
+    for world in (
+        # Oracle 100.0, reflection 93.5.
+        World("standard"),
+        # Fast and crowded: a predictor of the obstacles decides. 99.9, 77.7.
+        World("dense", n_obstacles=20, speed=1.2),
+        # 99.5, 70.6.
+        World("swarm", n_obstacles=30, speed=1.2),
+        # Every motion, circles and swings three times as likely as what cannot be predicted. 97.5, 61.6.
+        World(
+            "mixed",
+            n_obstacles=20,
+            speed=1.0,
+            kinds=("bounce", *3 * ("circular", "oscillating"), "patrol", "turning", "pursuit"),
+        ),
+        # The map and the other obstacles matter. 99.4, 49.7.
+        World("interacting", n_static=40, n_obstacles=16, speed=0.9, interacting=True),
+        # Observed with noise, a fifth of it missing. 100.0, 47.3.
+        World("noisy", n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
+        # 100.0, 62.0.
+        World("large", size=64, n_static=120, n_obstacles=100, speed=1.2),
+        # The published environment: 20 tries at placing a static cell.
+        World("hrm-cloud", n_static=20, generator="mt19937", **_UNCHECKED),
+        World("hrm-cloud/small", n_static=20, history=10, generator="mt19937", **_UNCHECKED),
+        # For paths: static discs, and moving ones of radius 2; start and goal anywhere.
+        World("discs", history=10, generator="discs", **_DISCS),
+        # The same as published: nothing is checked, and the agent leaves at once.
+        World("diffusion", history=0, generator="discs/mt19937", **_DISCS),
+    )
+}
+
+
+def of_config(fields: Mapping[str, Any]) -> World:
+    """The world of a config's group `data.world`, or of a model file; the simulator draws it."""
+    return World("data.world", generator="jax", **fields)
+
+
+def to_config(world: World) -> dict[str, Any]:
+    """The group `data.world` of a config that trains in `world`: the fields CONFIGURED."""
+    fields = asdict(world)
+    return {name: fields[name] for name in CONFIGURED}
+
+
+def from_json(fields: Mapping[str, Any]) -> World:
+    """The world that a file describes; what an older file does not say is as in the world of its name."""
+    layout = "discs" if fields.get("layout") == "discs" else "standard"
+    known = WORLDS.get(fields["name"], WORLDS[layout])
+    return World(**{**asdict(known), **fields})
