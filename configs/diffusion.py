@@ -10,7 +10,7 @@ receding   once, and every 4 steps a new plan, from what is seen by then and the
 forecast   once, and where a predictor says that the obstacles will be, which also guides the denoising
 hybrid     all of these: configs/diffusion_hybrid.py
 
-Every path is an offset from the timed straight line; the network also sees what stands beside its points
+Every path is an offset from the timed straight line; the network also sees what stands next to its points
 when it is passed. Successes of the small size in 500 worlds (protocol `paths`): once 72 %, velocity 72,
 receding 80, forecast 98, hybrid 99; the hybrid's guidance without a network 88 to 95 (RESULTS.md).
 

@@ -1,4 +1,4 @@
-"""hrm-cloud's LSTM beside the second small HRM (script hrm_cloudv3): 199,938 parameters.
+"""hrm-cloud's LSTM, compared with its second small HRM (script hrm_cloudv3): 199,938 parameters.
 
     python -m hrm_jax.train --config configs/lstm_128.py --workdir runs/lstm_128
 

@@ -1,4 +1,4 @@
-"""hrm-cloud's LSTM beside the mid HRM (script hrm_cloudMid): 793,090 parameters.
+"""hrm-cloud's LSTM, compared with its mid HRM (script hrm_cloudMid): 793,090 parameters.
 
     python -m hrm_jax.train --config configs/lstm_256.py --workdir runs/lstm_256
 

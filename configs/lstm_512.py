@@ -1,4 +1,4 @@
-"""hrm-cloud's LSTM beside the headline HRM (script hrm_cloud_8gpu): 3,159,042 parameters.
+"""hrm-cloud's LSTM, compared with its headline HRM (script hrm_cloud_8gpu): 3,159,042 parameters.
 
     python -m hrm_jax.train --config configs/lstm_512.py --workdir runs/lstm_512
 

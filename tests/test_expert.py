@@ -63,9 +63,9 @@ def test_a_plan_keeps_its_promises():
 def test_waiting_is_free_for_the_original_alone():
     static = np.zeros((1, 9, 9), bool)
     static[0, 3:6, 1] = static[0, 3, :] = True  # a wall, and the goal beyond its end
-    nobody = np.zeros((1, 30, 0, 2))
+    none = np.zeros((1, 30, 0, 2))
     ends = np.array([[5, 3]]), np.array([[5, 8]])
-    ours = expert.plan(expert.Search(points=30), static, *ends, nobody)
+    ours = expert.plan(expert.Search(points=30), static, *ends, none)
     assert ours.length[0] == 5
     assert (ours.points[0, :6] == [[5, c] for c in range(3, 9)]).all()
 

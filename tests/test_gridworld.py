@@ -244,7 +244,7 @@ def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
 
 
 @pytest.mark.parametrize(
-    "field, value, told",
+    "field, value, shown",
     [
         ("size", 2, "2"),
         ("n_obstacles", 0, "0"),
@@ -254,10 +254,10 @@ def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
         ("speed", 10.0, "10.0"),
     ],
 )
-def test_an_impossible_world_is_refused_in_one_line(field, value, told):
+def test_an_impossible_world_is_refused_in_one_line(field, value, shown):
     with pytest.raises(RequestError) as error:
         of_config({field: value})
-    assert f"{field} = {told}" in str(error.value) and "\n" not in str(error.value)
+    assert f"{field} = {shown}" in str(error.value) and "\n" not in str(error.value)
 
 
 # ---------------------------------------------------------------- windows

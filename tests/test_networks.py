@@ -185,7 +185,7 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, complaint",
     [
         (dict(config=lambda c: {**c, "model": {**c["model"], "name": "elman"}}), "elman"),
         (dict(config=lambda c: {**c, "model": {**c["model"], "layers": 2}}), "layer1|hh_kernel"),
@@ -199,9 +199,9 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
         (dict(config=lambda c: {**c, "model": {**c["model"], "features": "motion"}}), "do not fit"),
     ],
 )
-def test_a_file_that_is_something_else(change, told, exported):
+def test_a_file_that_is_something_else(change, complaint, exported):
     _change(exported, **change)
-    with pytest.raises(RequestError, match=told) as error:
+    with pytest.raises(RequestError, match=complaint) as error:
         networks.load(exported)
     assert "\n" not in str(error.value)
 

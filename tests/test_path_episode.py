@@ -51,7 +51,7 @@ def test_who_follows_a_free_path_arrives():
     assert _outcome(_world(), _straight()) == "1"
 
 
-def test_nobody_goes_faster_than_the_limit():
+def test_no_agent_goes_faster_than_the_limit():
     jump = np.repeat(np.array([[10.0, 10.0], [10.0, 30.0]]), (63, 1), axis=0)
     assert _outcome(_world(), jump) == "T"
     moments = list(path_episode.play(_world(), RULES, Fixed(jump)))

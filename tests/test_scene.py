@@ -48,7 +48,7 @@ def _random(model, context=None, seed=0):
 
 
 def test_the_features_of_a_small_world():
-    """A 5 x 5 world with a wall cell at (0, 1); one obstacle in a corner, one that nobody has observed."""
+    """A 5 x 5 world with a wall cell at (0, 1); one obstacle in a corner, one that was never observed."""
     static = np.zeros((1, 5, 5), np.float32)
     static[0, 0, 1] = 1
     cells = np.array([[[[0.5, 0.0], [0.25, 0.25]], [[3.0, 2.0], [3.5, 2.5]]]], np.float32)  # [1, N, T, 2]

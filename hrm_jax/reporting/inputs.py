@@ -12,8 +12,8 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.cells.protocols import PROTOCOLS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting.traces import CollisionRule, Traces
+from hrm_jax.worlds.rules import FAILURES
 
-FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
 REPORT_KEYS = ("protocol", "world", "seeds", "models")
 RESULT_KEYS = ("n", "success", "rate", "interval", "collisions", "timeouts", "outcomes")

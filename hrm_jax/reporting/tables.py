@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from hrm_jax.referee.paths.protocols import PathProtocol
 from hrm_jax.reporting import charts, curves
-from hrm_jax.reporting.inputs import FAILURES, Report, Run, finite
+from hrm_jax.reporting.inputs import Report, Run, finite
 from hrm_jax.reporting.markup import Html, element, number, p_value, percent
 from hrm_jax.reporting.names import HEADINGS, KINDS, PATH_HEADINGS, Style, kind, reference
+from hrm_jax.worlds.rules import FAILURES
 
 SIGNIFICANT = 0.05
 SHOWN_PAIRS = 15  # a longer table keeps the pairs without a learned model folded away

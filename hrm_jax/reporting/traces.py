@@ -18,6 +18,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.reporting import path_traces
 from hrm_jax.reporting.arrays import HUNDREDTHS, pack, shaped
 from hrm_jax.reporting.path_traces import PathTrace
+from hrm_jax.worlds.geometry import nearest_moment
 
 KINDS = ("cells", "paths")
 ROUNDING = 0.02  # cells, by which a distance between positions in hundredths may be off
@@ -186,12 +187,9 @@ def time_axis(ndim: int) -> int:
 def contact(trace: Trace | PathTrace, swept: bool) -> tuple[int, np.ndarray, np.ndarray, float]:
     """Obstacle, agent [2] and obstacle [2] at their nearest in the last step, and the distance; cells."""
     agent, obstacles = trace.last_step
-    gap = agent[:, None] - obstacles  # [2, N, 2]
-    travel = gap[1] - gap[0]
-    along = (travel**2).sum(axis=-1)
-    nearest = np.clip(-(gap[0] * travel).sum(axis=-1) / np.where(along > 0, along, 1.0), 0.0, 1.0)
-    fraction = nearest if swept else np.ones(len(nearest))
-    distance = np.linalg.norm(gap[0] + fraction[:, None] * travel, axis=-1)
+    before, after = agent[:, None] - obstacles  # each [N, 2]
+    fraction = nearest_moment(before, after) if swept else np.ones(len(before))
+    distance = np.linalg.norm(before + fraction[:, None] * (after - before), axis=-1)
     hit = int(distance.argmin())
     f = fraction[hit]
     return (

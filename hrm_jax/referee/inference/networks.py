@@ -80,7 +80,7 @@ class Predictor:
 
     def _tracks(self, groups: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
-        # Each core has a block of its own: BLAS threads beside them would fight for the same cores.
+        # Each core has a block of its own: additional BLAS threads would compete for the same cores.
         with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = pool.map(lambda block: self._network.tracks(*block, horizon), _split(groups, context))
             return np.concatenate(list(parts))

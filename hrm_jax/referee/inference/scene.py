@@ -13,7 +13,7 @@ NEAR_WALL, BEYOND, FAR = np.float32(3), np.float32(0.01), np.float32(10)  # cell
 
 
 class Context(NamedTuple):
-    """What a predictor sees beside the positions [G, N, T, 2]."""
+    """What a predictor sees in addition to the positions [G, N, T, 2]."""
 
     observed: np.ndarray  # [G, N, T] float32: 1 observed, 0 filled in
     agent: np.ndarray  # [G, T, 2] float32 over size

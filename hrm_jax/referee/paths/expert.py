@@ -38,7 +38,7 @@ class Search:
     radius: float = 3.0  # cells; a node nearer than this to an obstacle at its time is closed
     tolerance: float = 0.5  # cells; a node nearer than this to the goal ends the search
     wait_cost: float = 1.0  # 0 in the original: idle plans (docs/faults.md#f34)
-    cut_corners: bool = False  # pass diagonally between two static cells, or beside one (docs/faults.md#f34)
+    cut_corners: bool = False  # pass diagonally between or next to static cells (docs/faults.md#f34)
 
 
 PUBLISHED = Search(tolerance=2.0, wait_cost=0.0, cut_corners=True)

@@ -1,4 +1,4 @@
-"""Planners of whole paths that learn nothing: what every table of path planners has beside the models.
+"""Planners of whole paths that learn nothing: the references in every table of path planners.
 
 Shapes: A episodes, P points a path (the first one where the agent is), N obstacles, R rows, C columns.
 Positions are (row, column) in cells.
@@ -20,7 +20,7 @@ class View(NamedTuple):
     """What a planner may look at; `velocities` and `future` are for bounds alone."""
 
     ids: np.ndarray  # int64 [A], of the scenarios
-    time: int  # steps since the agent set off
+    time: int  # steps since the agent left the start
     agent: np.ndarray  # float64 [A, 2]
     goal: np.ndarray  # float64 [A, 2]
     static: np.ndarray  # bool [A, R, C]
@@ -58,7 +58,7 @@ class StraightLine:
         self._rules, self._refine = rules, refine
 
     def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """Pushed off what the map of now shows `refine` times, as the original does after its sampling."""
+        """Pushed `refine` times away from what the present map shows, as the original does after its sampling."""
         path = line(
             view.agent, view.goal, self._rules.points, None if self._rules.published else self._rules.speed
         )
@@ -109,7 +109,7 @@ class Expert:
 
 
 class Oracle:
-    """Our expert with the true future: who fails it, fails for want of a way."""
+    """Our expert with the true future: where it fails, there is no safe path."""
 
     replan = 0
 
@@ -212,5 +212,5 @@ PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
     "oracle": Oracle,
 }
 
-# What every table has beside the models.
+# In every table, as references.
 ALWAYS = ("straight_line", "straight_line_refined", "stand_still", "frozen_astar", "expert", "oracle")

@@ -1,7 +1,7 @@
-"""The published repair of sampled paths: pushed off the obstacles of the map of now, and smoothed.
+"""The published repair of sampled paths: pushed away from what the map shows now, and smoothed.
 
 docs/models.md#planning. Shapes: A episodes, S samples, P points, R rows, C columns; positions in cells.
-Whatever moves stays where it was (docs/faults.md#f30), and nothing limits the distance between two points.
+Obstacles stay where they were (docs/faults.md#f30), and nothing limits the distance between two points.
 """
 
 import numpy as np
