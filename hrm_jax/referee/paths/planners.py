@@ -58,7 +58,7 @@ class StraightLine:
         self._rules, self._refine = rules, refine
 
     def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """Pushed `refine` times away from what the present map shows, as the original does after its sampling."""
+        """Pushed `refine` times away from what the map shows now, as the original does after sampling."""
         path = line(
             view.agent, view.goal, self._rules.points, None if self._rules.published else self._rules.speed
         )
