@@ -52,7 +52,8 @@ def kalman(seen: Observation, horizon: int, *, world: World, scan: loops.Scan = 
     def correct(state, now):
         (position, velocity, pp, pv, vv), (noted, known) = state, now
         position = position + velocity
-        pp, pv, vv = pp + 2 * pv + vv + q_pp, pv + vv + q_pv, vv + q_vv
+        # Rounded as well: a compiler that may add the constants first, here and below, does.
+        pp, pv, vv = rounded(pp + 2 * pv + vv + q_pp), pv + vv + q_pv, vv + q_vv
         gain_p, gain_v = (xp.where(known, p / (pp + variance), 0.0) for p in (pp, pv))
         innovation = noted - position
         position = position + rounded(gain_p[..., None] * innovation)

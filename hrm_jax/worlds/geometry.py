@@ -7,21 +7,21 @@ import numpy as np
 Array = Any  # of NumPy or of jax
 
 
-def rounded(product: Array) -> Array:
-    """`product`, never fused without rounding into the sum that it is a term of.
+def rounded(value: Array) -> Array:
+    """`value`, a product mostly, rounded before it becomes a term of a sum.
 
-    Compilers turn a * b + c into one instruction that rounds once, which NumPy does not: a contact that
-    is exact there would here be missed by a rounding, and worlds whose obstacles interact are chaotic. A
-    compiler cannot know that this minimum changes nothing.
+    Compilers turn a * b + c into one instruction that rounds once, and a + 1 + 2 into a + 3, which NumPy does
+    not: a contact that is exact there would here be missed by a rounding, and worlds whose obstacles interact
+    are chaotic. A compiler cannot know that this minimum changes nothing.
     """
-    if isinstance(product, np.ndarray | np.generic):
-        return product
-    xp = product.__array_namespace__()
-    return xp.minimum(product, xp.finfo(product.dtype).max)
+    if isinstance(value, np.ndarray | np.generic):
+        return value
+    xp = value.__array_namespace__()
+    return xp.minimum(value, xp.finfo(value.dtype).max)
 
 
 def dot(a: Array, b: Array) -> Array:
-    """Inner products [...] of vectors [..., 2]."""
+    """Inner values [...] of vectors [..., 2]."""
     return rounded(a[..., 0] * b[..., 0]) + rounded(a[..., 1] * b[..., 1])
 
 
