@@ -57,7 +57,7 @@ class World:
     n_obstacles: int = 6
     speed: float = 0.7  # cells a step; among discs: the most along each axis
     history: int = 20  # steps that pass before the agent may move
-    distinct_static: bool = True  # False: with replacement, and a draw on start or goal is lost (F4)
+    distinct_static: bool = True  # False: with replacement, and a draw on start or goal is lost
     connected: bool = True  # static cells are drawn again until a 4-connected path joins start and goal
     safe_start: bool = True  # obstacles that come within SAFE_START of the waiting agent are drawn again
     kinds: tuple[str, ...] = ("bounce",)  # motions, of KINDS; each entry as likely for every obstacle
