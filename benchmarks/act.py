@@ -5,7 +5,7 @@
 An update is what `hrm_jax.train` makes of one segment of a batch of 9x9 sudokus of random digits: a forward
 pass, for HRM the second one that its Q target needs, stablemax and Q losses, the gradient, AdamATan2, SignSGD
 for the puzzle's row, slots that halt refilled. float32; published depths and cycles, heads of 64. How the
-contenders take turns, and what the columns say, is told in benchmarks/training.py.
+contenders take turns, and what the columns say: see benchmarks/training.py.
 """
 
 import argparse
@@ -53,13 +53,13 @@ def fields(name: str, width: int) -> dict:
 
 def peer(name: str, width: int):
     """The PyTorch network of random weights all contenders start from; its Q head starts as published."""
-    import peers
+    import puzzle_peers
     import torch
 
     from hrm_jax.models.hrm_act import HRMACTConfig
 
     torch.manual_seed(0)
-    model = peers.PuzzleNetwork(HRMACTConfig(**fields(name, width)))
+    model = puzzle_peers.PuzzleNetwork(HRMACTConfig(**fields(name, width)))
     with torch.no_grad():
         model.q_head.weight.zero_()
         model.q_head.bias.fill_(-5)
@@ -76,11 +76,12 @@ def data(batch: int):
 
 def peer_step(model, options: argparse.Namespace, compiled: bool):
     """A function that makes one PyTorch update of `model` and returns the loss before it."""
-    import peers
+    import puzzle_peers
     import torch
 
     inputs, labels = (torch.from_numpy(a).long() for a in data(options.batch))
-    step = peers.puzzle_step(model, inputs, labels, torch.zeros(options.batch, dtype=torch.long), compiled)
+    puzzle = torch.zeros(options.batch, dtype=torch.long)
+    step = puzzle_peers.puzzle_step(model, inputs, labels, puzzle, compiled)
     return lambda: float(step())
 
 
@@ -90,11 +91,11 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     import numpy as np
 
     from configs import base
-    from hrm_jax import interop, train
+    from hrm_jax import interop, tasks
     from hrm_jax.puzzles import dataset
-    from hrm_jax.training import sharding
+    from hrm_jax.training import sharding, state, step
 
-    mesh, config = sharding.make_mesh(), base.get_config()
+    config = base.get_config()
     with tempfile.TemporaryDirectory() as folder:
         inputs, labels = data(options.batch)[:, :, None]
         for split in ("train", "test"):
@@ -104,22 +105,22 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
         config.update({"steps": 10**6, "batch_size": options.batch})
         config.model.update({**fields(name, width), "unroll": options.unroll})
         config.act.exploration = 0.0
-        task, _, tx, _ = train.build(config, mesh)
-    init, layout = train.state_maker(config, task, tx, mesh)
-    update = train.make_step(config, task, tx, layout, mesh)
-    told = {field: config.model[field] for field in ("heads", "l_cycles", "prefix", "sequence")}
-    _, params = interop.convert({k: v.detach().numpy() for k, v in model.state_dict().items()}, **told)
+        experiment = tasks.build(config, sharding.make_mesh())
+    init, layout = state.initializer(experiment)
+    update = step.make_update(experiment, layout)
+    known = {field: config.model[field] for field in ("heads", "l_cycles", "prefix", "sequence")}
+    _, params = interop.convert({k: v.detach().numpy() for k, v in model.state_dict().items()}, **known)
     # A copy: the step gives its input's memory away, and these arrays are PyTorch's.
     place = lambda a, s: jax.device_put(np.array(a), s.sharding)  # noqa: E731
-    state = init().replace(params=jax.tree.map(place, params, layout.params))
-    batch = task.batch(0)
+    current = init().replace(params=jax.tree.map(place, params, layout.params))
+    batch = experiment.task.batch(0)
 
-    def step() -> float:
-        nonlocal state
-        state, scalars = update(state, batch)
+    def advance() -> float:
+        nonlocal current
+        current, scalars = update(current, batch)
         return float(scalars["loss"])
 
-    return step
+    return advance
 
 
 if __name__ == "__main__":

@@ -177,24 +177,24 @@ def step_rate(options: argparse.Namespace) -> dict:
     """The training step of one variant, as `hrm_jax.train` runs it: batch made on the device, then update."""
     import jax
 
-    from hrm_jax import train
-    from hrm_jax.training import cost, sharding
+    from hrm_jax import tasks
+    from hrm_jax.training import cost, sharding, state, step
 
     config = configured(options)
-    mesh = sharding.make_mesh()
-    task, _, tx, _ = train.build(config, mesh)
-    init, layout = train.state_maker(config, task, tx, mesh)
+    experiment = tasks.build(config, sharding.make_mesh())
+    task = experiment.task
+    init, layout = state.initializer(experiment)
     batch = jax.block_until_ready(task.batch(0))
     began = time.perf_counter()
-    step = train.make_step(config, task, tx, layout, mesh).lower(layout, batch).compile()
-    compiled = time.perf_counter() - began
+    compiled = step.make_update(experiment, layout).lower(layout, batch).compile()
+    compile_seconds = time.perf_counter() - began
     rounds = 2 if options.tiny else 5
-    state, count = init(), 0
+    current, count = init(), 0
 
     def update(data=None):
-        nonlocal state, count
+        nonlocal current, count
         count += 1
-        state, scalars = step(state, task.batch(count) if data is None else data)
+        current, scalars = compiled(current, task.batch(count) if data is None else data)
         return scalars
 
     both = median_seconds(update, groups=5, rounds=rounds)
@@ -207,7 +207,7 @@ def step_rate(options: argparse.Namespace) -> dict:
         "step_seconds": alone,
         "batch_seconds": drawing,
         "peak_gib": memory / 2**30,
-        "compile_seconds": compiled,
+        "compile_seconds": compile_seconds,
         "parameters": cost.count(layout.params),
         "model_flops_per_sample": useful_flops(options) / config.batch_size,
         "loss": float(update()["loss"]),
@@ -253,18 +253,17 @@ def useful_flops(options: argparse.Namespace) -> int:
     """Matmul FLOPs of a step without what padding and recomputation add to them."""
     import jax
 
-    from hrm_jax import train
-    from hrm_jax.training import cost, sharding
+    from hrm_jax import tasks
+    from hrm_jax.training import cost, sharding, state, step
 
     plain = {"model.dtype": "float32", "model.remat": False}
     if options.config == "act_maze":
         plain["model.attention"] = "xla"  # whose matmuls can be counted
     config = configured(options, **plain)
-    mesh = sharding.make_mesh()
-    task, _, tx, _ = train.build(config, mesh)
-    _, layout = train.state_maker(config, task, tx, mesh)
-    step = train.make_step(config, task, tx, layout, mesh)
-    return cost.matmul_cost(jax.make_jaxpr(step)(layout, jax.eval_shape(task.batch, 0)).jaxpr)[0]
+    experiment = tasks.build(config, sharding.make_mesh())
+    _, layout = state.initializer(experiment)
+    update, batch = step.make_update(experiment, layout), jax.eval_shape(experiment.task.batch, 0)
+    return cost.matmul_cost(jax.make_jaxpr(update)(layout, batch).jaxpr)[0]
 
 
 def median_seconds(function, groups: int, rounds: int) -> float:

@@ -67,20 +67,20 @@ def child() -> None:
 
     from hrm_jax import train
     from hrm_jax.console import memory as allocator
-    from hrm_jax.training import sharding
+    from hrm_jax.tasks import build
+    from hrm_jax.training import sharding, state, step
 
     allocator.keep_freed_memory()
     clock.append(time.time())
     _, config = train.parse([*(arg for arg in sys.argv[1:] if arg != CHILD), "--dry_run"])
     train.enable_compile_cache(config.compile_cache)
-    mesh = sharding.make_mesh(config.mesh.fsdp)
-    task, _, tx, _ = train.build(config, mesh)
-    init, layout = train.state_maker(config, task, tx, mesh)
+    experiment = build(config, sharding.make_mesh(config.mesh.fsdp))
+    init, layout = state.initializer(experiment)
     clock.append(time.time())
-    state = jax.block_until_ready(init())
+    first = jax.block_until_ready(init())
     clock.append(time.time())
-    step = train.make_step(config, task, tx, layout, mesh)
-    jax.block_until_ready(step(state, task.batch(0)))
+    update = step.make_update(experiment, layout)
+    jax.block_until_ready(update(first, experiment.task.batch(0)))
     clock.append(time.time())
     spent = dict(zip(STAGES, (b - a for a, b in zip(clock, clock[1:], strict=False)), strict=True))
     print(json.dumps({**spent, "end": clock[-1]}))

@@ -173,28 +173,27 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     """The same with the loop's own jitted step."""
     import jax
 
-    from hrm_jax import interop, train
+    from hrm_jax import interop, tasks
     from hrm_jax.gridworld.types import Windows
-    from hrm_jax.training import sharding
+    from hrm_jax.training import sharding, state, step
 
     fields, params = interop.convert({k: v.numpy() for k, v in model.state_dict().items()}, HEADS, K_STEP)
     config = configured(fields, options)
-    mesh = sharding.make_mesh()
-    task, _, tx, _ = train.build(config, mesh)
-    init, layout = train.state_maker(config, task, tx, mesh)
-    update = train.make_step(config, task, tx, layout, mesh)
+    experiment = tasks.build(config, sharding.make_mesh())
+    init, layout = state.initializer(experiment)
+    update = step.make_update(experiment, layout)
     history, target = data(options.batch)
     batch = jax.device_put(Windows(history[:, None], target[:, None], jax.numpy.ones(options.batch)))
     # A copy: the step gives its input's memory away, and these arrays are PyTorch's.
     params = jax.tree.map(lambda a, s: jax.device_put(a.copy(), s.sharding), params, layout.params)
-    state = init().replace(params=params)
+    current = init().replace(params=params)
 
-    def step() -> float:
-        nonlocal state
-        state, scalars = update(state, batch)
+    def advance() -> float:
+        nonlocal current
+        current, scalars = update(current, batch)
         return float(scalars["loss"])
 
-    return step
+    return advance
 
 
 def configured(fields: dict, options: argparse.Namespace):

@@ -9,18 +9,17 @@ import jax
 import numpy as np
 import pytest
 
-from hrm_jax import train
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
 from hrm_jax.models.denoisers.networks import DENOISERS
-from hrm_jax.tasks import TASKS, diffusion, forecast, prediction
-from hrm_jax.training import cost, optimizer
+from hrm_jax.tasks import TASKS, build, diffusion, forecast, prediction
+from hrm_jax.training import cost, experiment, optimizer
 from hrm_jax.training.optimizer import OptimizerConfig
 from hrm_jax.worlds.world import World, of_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem not in ("base", "__init__"))
+NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("base"))
 PUZZLES = [name for name in NAMES if name.startswith(("act_", "trm_"))]  # their data are a folder
 PATHS = [name for name in NAMES if name.startswith("diffusion")]  # denoisers of paths; their data are a file
 
@@ -77,7 +76,7 @@ def test_a_config_builds(name, meshes):
     assert batch.history.shape[0] * batch.history.shape[1] == config.batch_size
     assert batch.history.shape[2:] == (config.data.history, 2)
     assert all(leaf.dtype == "float32" for leaf in jax.tree.leaves(params)) and carry == ()
-    steps = train.count_steps(config, task)
+    steps = experiment.count_steps(config, task)
     OptimizerConfig(**config.optimizer)
     if name not in PUBLISHED:
         assert steps > 0
@@ -206,9 +205,10 @@ def experts(tmp_path_factory):
 def test_a_denoiser_builds_and_says_when_its_data_are_missing(name, experts, meshes):
     config = _config(name)
     with pytest.raises(RequestError, match="data.path is empty"):
-        train.build(config, meshes[1])
+        build(config, meshes[1])
     config.data.path = experts[name in DENOISED]
-    task, steps, _, _ = train.build(config, meshes[1])
+    built = build(config, meshes[1])
+    task, steps = built.task, built.steps
     batch = jax.eval_shape(task.batch, 0)
     params, _ = jax.eval_shape(task.init, jax.random.key(0), batch)
     assert batch.map.shape == (config.batch_size, 64, 64, task.fields.map_channels)
@@ -248,10 +248,11 @@ def test_a_puzzle_config_builds_and_says_when_its_data_are_missing(name, meshes)
     config = _config(name)
     config.data.path = "nowhere"
     with pytest.raises(RequestError, match="no such folder; python -m hrm_jax.puzzles"):
-        train.build(config, meshes[1])
-    task, steps, _, _ = train.build(config, meshes[1], dry=True)
+        build(config, meshes[1])
+    built = build(config, meshes[1], dry=True)
+    task, steps = built.task, built.steps
     params, carry = jax.eval_shape(task.init, jax.random.key(0), jax.eval_shape(task.batch, 0))
-    trained, _ = train.split(task, params)
+    trained, _ = task.groups.split(params)
     if name not in ACT:
         assert cost.count(trained) < 300_000 and steps <= 3_000
         return

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import export
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
 from hrm_jax.judging import on_device
 from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.tasks import exporting
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import of_config
 
@@ -107,7 +107,7 @@ def test_obstacles_move_as_the_referee_says(drawn):
 def test_scenarios_of_a_run_have_drawn_ends(tmp_path):
     config = benchmark.get_config("discs,lstm").to_dict()
     (tmp_path / "config.json").write_text(json.dumps(config))
-    export.export_scenarios(tmp_path, 6, tmp_path / "scenarios.npz")
+    exporting.export_scenarios(tmp_path, 6, tmp_path / "scenarios.npz")
     scenarios = scenario_file.load(tmp_path / "scenarios.npz")  # refuses ends that are not free
     assert scenarios.world.generator == "jax" and scenarios.world.size == 64
     assert len({tuple(cells) for cells in scenarios.start.tolist() + scenarios.goal.tolist()}) == 12

@@ -10,10 +10,10 @@ import optax
 import pytest
 
 from configs import base, benchmark
-from hrm_jax import train
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.tasks import build
 from hrm_jax.tasks.forecast import DISCOUNT, MARGIN, Forecast
-from hrm_jax.training import sharding
+from hrm_jax.training import sharding, state, step
 from hrm_jax.worlds.world import WORLDS
 
 
@@ -47,7 +47,7 @@ def test_the_loss_is_the_discounted_pseudo_huber_error_in_cells(meshes, monkeypa
     off = jnp.array([3.0, 4.0]) / 8  # 5 cells
     wrong = jnp.moveaxis(batch.future, 2, 0)
     wrong = wrong.at[2].add(off)
-    monkeypatch.setattr(task, "_forecast", lambda *_: wrong)
+    monkeypatch.setattr(task, "forecast", lambda *_: wrong)
     weight = DISCOUNT ** np.arange(5)
     expected = (np.sqrt(25 + MARGIN**2) - MARGIN) * weight[2] / weight.sum()
     assert float(task.loss({}, (), batch, None)[0]) == pytest.approx(expected, rel=1e-5)
@@ -78,14 +78,14 @@ def test_it_learns_the_walls(meshes):
     tx = optax.adam(optax.cosine_decay_schedule(2e-2, 150))
 
     @jax.jit
-    def update(params, state, batch):
+    def update(params, moments, batch):
         gradients = jax.grad(lambda p: task.loss(p, (), batch, None)[0])(params)
-        updates, state = tx.update(gradients, state)
-        return optax.apply_updates(params, updates), state
+        updates, moments = tx.update(gradients, moments)
+        return optax.apply_updates(params, updates), moments
 
-    state = tx.init(params)
-    for step in range(150):
-        params, state = update(params, state, task.batch(step))
+    moments = tx.init(params)
+    for i in range(150):
+        params, moments = update(params, moments, task.batch(i))
     results = task.evaluate(params)
     assert results["eval/error_5"] < 0.5 * results["eval/constant_velocity/error_5"]
 
@@ -96,11 +96,10 @@ def test_runs_of_other_seeds_are_the_same_program():
     for seed in (0, 1):
         config = benchmark.get_config("standard,lstm")
         config.seed = seed
-        mesh = sharding.make_mesh(1)
-        task, _, tx, _ = train.build(config, mesh)
-        _, layout = train.state_maker(config, task, tx, mesh)
-        step = train.make_step(config, task, tx, layout, mesh)
-        texts.append(step.lower(layout, jax.eval_shape(task.batch, 0)).as_text())
+        experiment = build(config, sharding.make_mesh(1))
+        _, layout = state.initializer(experiment)
+        update, batch = step.make_update(experiment, layout), jax.eval_shape(experiment.task.batch, 0)
+        texts.append(update.lower(layout, batch).as_text())
     assert texts[0] == texts[1]
 
 

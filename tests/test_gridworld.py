@@ -14,6 +14,7 @@ from scipy import ndimage, stats
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import dynamics, maps, rollout
 from hrm_jax.training import sharding
+from hrm_jax.training.shuffling import shuffled
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import World, of_config
@@ -388,7 +389,7 @@ def test_windows_do_not_depend_on_the_devices(meshes):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 7, 1000, 65537])
 def test_shuffled_is_a_permutation_that_the_key_names(n):
-    shuffle = jax.jit(lambda key, position: rollout.shuffled(key, position, n))
+    shuffle = jax.jit(lambda key, position: shuffled(key, position, n))
     orders = [np.asarray(shuffle(key, jnp.arange(n))) for key in _keys(0, 4)]
     for order in orders:
         assert order.dtype == np.int32
@@ -407,8 +408,6 @@ def test_shuffled_is_a_permutation_that_the_key_names(n):
 
 
 def test_shuffled_sends_a_position_everywhere():
-    firsts = np.asarray(
-        jax.jit(jax.vmap(lambda key: rollout.shuffled(key, jnp.arange(3), 50)))(_keys(1, 20_000))
-    )
+    firsts = np.asarray(jax.jit(jax.vmap(lambda key: shuffled(key, jnp.arange(3), 50)))(_keys(1, 20_000)))
     for column in firsts.T:
         assert stats.chisquare(np.bincount(column, minlength=50)).pvalue > 1e-4

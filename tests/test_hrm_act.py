@@ -41,7 +41,7 @@ CASE = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES]
 )
 LOSS_OF_Q = (0.3, -0.7)
-THINK = jax.jit(hrm_act.think, static_argnums=(0, 4))
+THINK = jax.jit(hrm_act.run_segments, static_argnums=(0, 4))
 
 
 def _config(**fields):
@@ -283,7 +283,7 @@ def test_the_originals_names_convert_to_the_same_network(case):
 @CASE
 def test_outputs_and_gradients_equal_pytorch(case):
     torch = pytest.importorskip("torch")
-    from benchmarks import peers
+    from benchmarks import puzzle_peers as peers
 
     config, params, (inputs, labels, ids, state), (loss, out), gradients = _computed(case)
     peer = peers.PuzzleNetwork(config, identifiers=5)

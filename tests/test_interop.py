@@ -446,7 +446,7 @@ def test_an_imported_puzzle_network_thinks_as_the_original(name, command, tmp_pa
     config, model, params = _model(out)
     assert code == 0 and config["segments"] == 3
     ids = arrays["in/puzzle_identifiers"]
-    predictions, q = hrm_act.think(model, params, arrays["in/inputs"], ids, 3)
+    predictions, q = hrm_act.run_segments(model, params, arrays["in/inputs"], ids, 3)
     for s in range(3):
         np.testing.assert_array_equal(predictions[s], arrays[f"out/logits_{s}"].argmax(-1))
         _same(q[s, :, 0], arrays[f"out/q_halt_{s}"])

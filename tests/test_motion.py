@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import export
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
@@ -20,6 +19,7 @@ from hrm_jax.judging import on_device
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.tasks import exporting
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.world import KINDS, PURSUIT_RADIUS, PURSUIT_SPEED, TURN_CHANCE, WORLDS, World, of_config
@@ -286,7 +286,7 @@ def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):
     run.mkdir()
     config = benchmark.get_config("mixed,hrm").to_dict()
     (run / "config.json").write_text(json.dumps(config))
-    export.export_scenarios(run, 6, tmp_path / "s.npz")
+    exporting.export_scenarios(run, 6, tmp_path / "s.npz")
     scenarios = scenario_file.load(tmp_path / "s.npz")
     assert scenarios.world.kinds == WORLDS["mixed"].kinds and len(np.unique(scenarios.kind)) > 3
     outcomes = episode.run(scenarios, STANDARD, "oracle").outcomes

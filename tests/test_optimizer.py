@@ -36,7 +36,7 @@ def _config(**fields):
 
 def _descend(config, steps, params=START, gradient=lambda p: 2 * (p - TARGET)):
     """Parameters after each of `steps` updates, and the last optimizer state."""
-    tx, _ = optimizer.make(config, steps, 1024)
+    tx = optimizer.make(config, steps, 1024).dense
     params, path = jax.tree.map(jnp.asarray, params), []
 
     @jax.jit
@@ -202,7 +202,7 @@ def test_clipping_bounds_the_global_norm():
     zeros = jax.tree.map(jnp.zeros_like, gradient)
 
     def first_moment(clip):
-        tx, _ = optimizer.make(_config(clip=clip, schedule="constant"), 10, 1024)
+        tx = optimizer.make(_config(clip=clip, schedule="constant"), 10, 1024).dense
         _, state = tx.update(gradient, tx.init(zeros), zeros)
         return optax.tree.get(state, "mu")
 
@@ -220,7 +220,7 @@ def test_clipping_bounds_the_global_norm():
 @pytest.mark.parametrize("schedule", ["constant", "onecycle"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_gradient_changes_nothing(schedule, bad):
-    tx, _ = optimizer.make(_config(schedule=schedule, clip=1.0), 40, 1024)
+    tx = optimizer.make(_config(schedule=schedule, clip=1.0), 40, 1024).dense
     params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array([0.5])}
     good = {"a": jnp.array([0.3, 0.1]), "b": jnp.array([-0.2])}
     broken = {"a": jnp.array([0.3, bad]), "b": jnp.array([-0.2])}
@@ -250,7 +250,7 @@ def test_a_non_finite_gradient_changes_nothing(schedule, bad):
 
 
 @pytest.mark.parametrize(
-    "fields, told",
+    "fields, words",
     [
         (dict(name="adam"), ("adam", "adamw", "lamb")),
         (dict(schedule="onecycel"), ("onecycel", "constant", "cosine", '"onecycle"')),
@@ -262,7 +262,7 @@ def test_a_non_finite_gradient_changes_nothing(schedule, bad):
         (dict(max_bad_steps=0), ("max_bad_steps = 0",)),
     ],
 )
-def test_a_wrong_optimizer_is_refused_in_one_line(fields, told):
+def test_a_wrong_optimizer_is_refused_in_one_line(fields, words):
     with pytest.raises(RequestError) as error:
         _config(**fields)
-    assert all(word in str(error.value) for word in told) and "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)

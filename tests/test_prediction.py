@@ -108,7 +108,7 @@ def _worlds(histories):
 @pytest.mark.parametrize("source", ["fixed", "stream"])
 def test_held_out_worlds_are_never_training_worlds(source, meshes):
     task, batch = _numbers(meshes[1], source=source, batch_size=75, attention="obstacles")
-    held_out, future = map(np.asarray, jax.jit(task._held_out)())
+    held_out, future = map(np.asarray, jax.jit(task.held_out)())
     assert held_out.shape == (512, OBSTACLES, HISTORY, 2) and future.shape == (20, 512, OBSTACLES, 2)
     seen = set().union(*(_worlds(batch(step).history) for step in range(40)))
     assert len(_worlds(held_out)) > 500 and len(seen) > (5 if source == "fixed" else 500) - 1
@@ -205,7 +205,7 @@ def test_init_depends_on_the_key_only(meshes):
 
 
 @pytest.mark.parametrize(
-    "change, devices, told",
+    "change, devices, words",
     [
         (dict(history=9), 1, ("history = 9", "episode_steps = 9")),
         (dict(history=20), 1, ("history = 20", "episode_steps = 9")),
@@ -218,10 +218,10 @@ def test_init_depends_on_the_key_only(meshes):
         (dict(batch_size=30, attention="obstacles"), 8, ("10", "8 devices")),
     ],
 )
-def test_an_impossible_request_names_both_numbers(change, devices, told, meshes):
+def test_an_impossible_request_names_both_numbers(change, devices, words, meshes):
     with pytest.raises(RequestError) as error:
         Prediction(_config(**change), meshes[devices])
-    assert all(word in str(error.value) for word in told) and "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
 def test_micro_batches_must_divide_the_batch(meshes):

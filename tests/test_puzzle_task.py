@@ -1,4 +1,4 @@
-"""Adaptive computation: slots, halting, Q targets, losses, draws; the puzzle table; runs that are killed."""
+"""Adaptive computation: slots, halting, Q targets, losses, draws; the puzzle embedding; killed runs."""
 
 import functools
 import json
@@ -19,15 +19,19 @@ from jax.sharding import AxisType, PartitionSpec
 from ml_collections import ConfigDict
 
 from configs import base
-from hrm_jax import train
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import dataset
-from hrm_jax.tasks import puzzle
+from hrm_jax.tasks import build, puzzle, puzzle_data
 from hrm_jax.training import checkpoint, optimizer, sharding
+from hrm_jax.training.experiment import count_steps
+from hrm_jax.training.parameter_groups import SparseGradient
+from hrm_jax.training.state import initializer
+from hrm_jax.training.step import make_update
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY, CELLS = 5, 6
+STEPS = 40  # of the runs that are killed
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +109,15 @@ def tiny(folder, **changes):
 
 
 def task_of(config, mesh):
-    return train.build(config, mesh)[0]
+    return build(config, mesh).task
 
 
 def params_of(task, seed=0):
-    """Parameters in which nothing is zero, as the Q head and the table are at first; small, for larger ones
-    make four segments chaotic: what is rounded otherwise on eight devices would end elsewhere."""
+    """Parameters in which nothing is zero, as the Q head and the embedding are at first.
+
+    Small, for larger ones make four segments chaotic: on eight devices, which round otherwise, they would end
+    elsewhere.
+    """
     shapes = jax.eval_shape(lambda: task.init(jax.random.key(0), jax.eval_shape(task.batch, 0)))[0]
     rng = np.random.default_rng(seed)
     return jax.tree.map(lambda a: (0.15 * rng.standard_normal(a.shape)).astype(np.float32), shapes)
@@ -125,9 +132,9 @@ def make(config, mesh):
 @functools.cache
 def _compiled(text, mesh):
     config = ConfigDict(json.loads(text))
-    task, _, tx, _ = train.build(config, mesh)
-    init, layout = train.state_maker(config, task, tx, mesh)
-    return task, init, train.make_step(config, task, tx, layout, mesh)
+    experiment = build(config, mesh)
+    init, layout = initializer(experiment)
+    return experiment.task, init, make_update(experiment, layout)
 
 
 @pytest.fixture
@@ -136,13 +143,13 @@ def mesh(meshes):
 
 
 def rows_for(params, batch):
-    """The parameters as `loss` gets them: rows of the table in its place."""
+    """The parameters as `loss` gets them: rows of the embedding in its place."""
     return {**params, "puzzles": params["puzzles"][batch.puzzle]}
 
 
 def waiting(task, params, batch):
     """Slots that all wait for a puzzle."""
-    return task._empty(params, batch)
+    return task.waiting(params, batch)
 
 
 # ---------------------------------------------------------------- slots
@@ -185,17 +192,17 @@ def test_a_slot_keeps_its_puzzle_until_it_ends_and_then_takes_the_fresh_one(fold
     assert 2 * 8 < ended < 10 * 8 and state.carry.steps.max() <= 4
 
 
-def test_refilled_slots_think_from_the_start_and_the_others_go_on(folder, mesh):
+def test_refilled_slots_begin_from_the_start_and_the_others_go_on(folder, mesh):
     task = task_of(tiny(folder), mesh)
     params = params_of(task)
     slots = waiting(task, params, task.batch(0))
-    thought = jax.tree.map(lambda a: a + 1, slots.state)
+    begun = jax.tree.map(lambda a: a + 1, slots.state)
     halted = jnp.arange(8) % 2 == 0
-    mixed = task._refilled(
-        params, slots._replace(state=thought, steps=slots.steps + 3, halted=halted), task.batch(1)
+    mixed = task.refilled(
+        params, slots._replace(state=begun, steps=slots.steps + 3, halted=halted), task.batch(1)
     )
     start = hrm_act.initialize(task.model, params, 8)
-    for before, after, fresh in zip(thought, mixed.state, start, strict=True):
+    for before, after, fresh in zip(begun, mixed.state, start, strict=True):
         np.testing.assert_array_equal(after[::2], fresh[::2])
         np.testing.assert_array_equal(after[1::2], before[1::2])
     np.testing.assert_array_equal(mixed.steps, np.where(halted, 0, 3))
@@ -205,7 +212,7 @@ def halting(task, q_halt, q_continue, steps, seed=0):
     count = len(steps)
     out = hrm_act.Output(None, None, jnp.asarray(q_halt), jnp.asarray(q_continue))
     slots = puzzle.Slots(None, None, jnp.asarray(steps) - 1, jnp.zeros(count, bool))
-    return np.asarray(task._halt(out, slots, jax.random.key(seed)).halted)
+    return np.asarray(task.halt(out, slots, jax.random.key(seed)).halted)
 
 
 def test_who_halts(folder, mesh):
@@ -267,9 +274,9 @@ def test_the_target_at_the_limit_is_the_q_of_halting(folder, mesh):
     batch = task.batch(0)
     params = rows_for(params_of(task), batch)
     slots = waiting(task, params, batch)
-    following = jax.jit(task._think)(params, slots)
+    following = jax.jit(task.run_segment)(params, slots)
     higher = jnp.maximum(following.q_halt, following.q_continue)
-    value_of = jax.jit(task._value_of_going_on)
+    value_of = jax.jit(task.q_continue_target)
     for steps, value in ((3, higher), (4, following.q_halt)):
         target = value_of(params, slots._replace(steps=jnp.full(8, steps)))
         np.testing.assert_allclose(target, jax.nn.sigmoid(value), rtol=1e-5)
@@ -291,8 +298,8 @@ def test_ignored_labels_count_nowhere(folder, mesh):
     task = task_of(tiny(folder), mesh)
     logits = jax.random.normal(jax.random.key(0), (3, CELLS, VOCABULARY))
     labels = jnp.argmax(logits, axis=-1).at[0, 2].set(0).at[1].set(0)  # 0 is ignored: one cell; all cells
-    entropy, correct, share, graded = task._judge(logits, labels)
-    full, *_ = task._judge(logits, labels.at[0, 2].set(1))
+    entropy, correct, share, graded = task.grade(logits, labels)
+    full, *_ = task.grade(logits, labels.at[0, 2].set(1))
     assert correct.tolist() == [True] * 3 and share.tolist() == pytest.approx([1, 0, 1])
     assert graded.tolist() == [True, False, True] and entropy[1] == 0 and entropy[0] != full[0]
 
@@ -312,14 +319,14 @@ def test_the_last_segment_alone_leaves_q_halt_without_a_gradient(folder, mesh):
     assert np.any(gradient["q"]["kernel"][:, 1])
 
     @jax.jit
-    def thought(params):
+    def last_loss(params):
         state = hrm_act.initialize(task.model, params, 8)
         for _ in range(4):
             out = task.model.apply({"params": params}, batch.inputs, params["puzzles"], state)
             state = out.state
-        return jnp.mean(task._judge(out.logits, batch.labels)[0])
+        return jnp.mean(task.grade(out.logits, batch.labels)[0])
 
-    assert metrics["lm_loss"] == pytest.approx(float(thought(params)), rel=1e-4)
+    assert metrics["lm_loss"] == pytest.approx(float(last_loss(params)), rel=1e-4)
 
 
 # ---------------------------------------------------------------- draws
@@ -364,8 +371,7 @@ def test_data_too_large_for_the_device_make_the_same_first_state(folder, mesh):
     """The loop asks for shapes under a trace, where the host must still draw."""
     layouts = []
     for gib in (8.0, 0.0):
-        task, _, tx, _ = train.build(tiny(folder, data__device_gib=gib), mesh)
-        layouts.append(train.state_maker(tiny(folder), task, tx, mesh)[1])
+        layouts.append(initializer(build(tiny(folder, data__device_gib=gib), mesh))[1])
     assert jax.tree.map(lambda a: (a.shape, a.dtype), layouts[0]) == jax.tree.map(
         lambda a: (a.shape, a.dtype), layouts[1]
     )
@@ -374,9 +380,9 @@ def test_data_too_large_for_the_device_make_the_same_first_state(folder, mesh):
 def test_held_out_examples_are_taken_evenly(with_ids, mesh):
     """The first ones of ARC's would be augmentations of a few tasks."""
     test = dataset.load(with_ids, "test")
-    some = puzzle.examples_of(test, 5)
+    some = puzzle_data.examples_of(test, 5)
     np.testing.assert_array_equal(some.inputs, test.inputs[[0, 2, 4, 7, 9]])
-    np.testing.assert_array_equal(puzzle.examples_of(test, 12).puzzle, test.puzzle_of_example)
+    np.testing.assert_array_equal(puzzle_data.examples_of(test, 12).puzzle, test.puzzle_of_example)
 
 
 @pytest.mark.parametrize(
@@ -384,30 +390,33 @@ def test_held_out_examples_are_taken_evenly(with_ids, mesh):
     [(20_000, 768, 26_041), (20_000, 384, 52_083), (50_000, 768, 65_104), (60_000, 768, 78_125)],
 )
 def test_the_arithmetic_of_steps(epochs, batch, steps):
+    class Thousand(puzzle.Puzzle):
+        samples_per_epoch = 1_000.0
+
+        def __init__(self):
+            """No data."""
+
     c = base.get_config()
     c.steps, c.epochs, c.batch_size = 0, epochs, batch
-
-    class Thousand:
-        samples_per_epoch, endless = 1_000.0, True
-
-    assert train.count_steps(c, Thousand()) == steps
+    assert count_steps(c, Thousand()) == steps
 
 
-# ---------------------------------------------------------------- the table
+# ---------------------------------------------------------------- the puzzle embedding
 
 
 def test_sign_sgd_adds_up_equal_rows_and_moves_no_other():
-    table = jnp.arange(12.0).reshape(6, 2)
+    embedding = jnp.arange(12.0).reshape(6, 2)
     index = jnp.array([4, 1, 4, 2])
     gradients = jnp.array([[1.0, -3.0], [0.0, 2.0], [-4.0, 1.0], [0.0, 0.0]])
-    got = np.asarray(optimizer.sign_sgd(table, index, gradients, 0.1, 0.5))
-    expected = np.array(table)
+    got = np.asarray(optimizer.sign_sgd(embedding, SparseGradient(index, gradients), 0.1, 0.5))
+    expected = np.array(embedding)
     for row, total in ((4, [-3.0, -2.0]), (1, [0.0, 2.0]), (2, [0.0, 0.0])):
         expected[row] = expected[row] * (1 - 0.05) - 0.1 * np.sign(total)
     np.testing.assert_allclose(got, expected, rtol=1e-6)
-    np.testing.assert_array_equal(got[[0, 3, 5]], np.asarray(table)[[0, 3, 5]])
-    kept = optimizer.sign_sgd(table, index, gradients.at[0, 0].set(jnp.nan), 0.1, 0.5)
-    np.testing.assert_array_equal(kept, table)
+    np.testing.assert_array_equal(got[[0, 3, 5]], np.asarray(embedding)[[0, 3, 5]])
+    broken = SparseGradient(index, gradients.at[0, 0].set(jnp.nan))
+    kept = optimizer.sign_sgd(embedding, broken, 0.1, 0.5)
+    np.testing.assert_array_equal(kept, embedding)
 
 
 def test_an_update_moves_the_rows_that_it_read_and_nothing_fixed(with_ids, mesh):
@@ -428,13 +437,13 @@ def test_an_update_moves_the_rows_that_it_read_and_nothing_fixed(with_ids, mesh)
 
 
 def test_a_million_rows_are_never_swept(with_ids, mesh):
-    """No arithmetic of an update has the table's size: it is read by a gather and written by a scatter."""
+    """No arithmetic of an update has the embedding's size: a gather reads it and a scatter writes it."""
     config = tiny(with_ids)
-    task, _, tx, _ = train.build(config, mesh)
-    task._identifiers = 1_000_000
-    _, layout = train.state_maker(config, task, tx, mesh)
-    step = train.make_step(config, task, tx, layout, mesh)
-    batch = jax.eval_shape(task.batch, 0)
+    experiment = build(config, mesh)
+    experiment.task.identifiers = 1_000_000
+    _, layout = initializer(experiment)
+    step = make_update(experiment, layout)
+    batch = jax.eval_shape(experiment.task.batch, 0)
     touching = {
         equation.primitive.name
         for equation in equations(jax.make_jaxpr(step)(layout, batch).jaxpr)
@@ -493,8 +502,8 @@ def test_evaluation_asks_every_example_once_for_all_segments(folder, meshes):
         params = params_of(task)
         results[n] = {name: float(value) for name, value in task.evaluate(params).items()}
     test = dataset.load(folder, "test")
-    think = jax.jit(functools.partial(hrm_act.think, task.model, segments=4))
-    answers, q = think(params, test.inputs.astype(int), np.zeros(13, int))
+    run = jax.jit(functools.partial(hrm_act.run_segments, task.model, segments=4))
+    answers, q = run(params, test.inputs.astype(int), np.zeros(13, int))
     right = np.asarray(answers) == test.labels
     expected = {f"eval/exact_{k}": right[k - 1].all(-1).mean() for k in (1, 2)}
     expected |= {"eval/exact": right[-1].all(-1).mean(), "eval/tokens": right[-1].mean()}
@@ -541,7 +550,7 @@ def test_one_and_eight_devices_agree(folder, mesh, monkeypatch):
 
 
 def test_micro_batches_are_the_batch(folder, mesh):
-    """Gradients are means over all slots; of the table, every row read."""
+    """Gradients are means over all slots; of the embedding, every row read."""
     after = {}
     for parts in (1, 2):
         config = tiny(folder, optimizer__accumulate=parts)
@@ -554,7 +563,7 @@ def test_micro_batches_are_the_batch(folder, mesh):
 
 
 def test_a_checkpoint_holds_the_carry(folder, tmp_path, meshes):
-    """Saved in the middle of thoughts, restored on eight devices: the same to the last bit."""
+    """Saved between segments, restored on eight devices: the same to the last bit."""
     config = tiny(folder, model__dtype="bfloat16")
     _, state, _ = make(config, meshes[1])
     rng = np.random.default_rng(0)
@@ -562,8 +571,7 @@ def test_a_checkpoint_holds_the_carry(folder, tmp_path, meshes):
     checkpoints = checkpoint.Checkpoints(tmp_path, 1, config.to_dict())
     checkpoints.save(6, state, None)
     checkpoints.close()
-    task, _, tx, _ = train.build(config, meshes[8])
-    _, layout = train.state_maker(config, task, tx, meshes[8])
+    _, layout = initializer(build(config, meshes[8]))
     checkpoints = checkpoint.Checkpoints(tmp_path, 1, config.to_dict())
     restored = checkpoints.restore(6, layout)
     checkpoints.close()
@@ -575,7 +583,7 @@ def test_a_checkpoint_holds_the_carry(folder, tmp_path, meshes):
 
 def command(folder, workdir, cache):
     fields = {
-        "data.path": folder, "batch_size": 8, "steps": 40, "log_every": 1, "eval_every": 20,
+        "data.path": folder, "batch_size": 8, "steps": STEPS, "log_every": 1, "eval_every": 20,
         "checkpoint.every": 3, "compile_cache": cache, "act.segments": 4, "model.vocabulary": VOCABULARY,
         "model.sequence": CELLS, "model.width": 16, "model.heads": 2, "model.puzzle_width": 16,
         "ema_decay": 0.9,
@@ -590,23 +598,21 @@ def command(folder, workdir, cache):
 
 
 def records(workdir):
-    lines = (workdir / "metrics.jsonl").read_text().splitlines()
-    return {r["step"]: r["loss"] for r in map(json.loads, lines) if "loss" in r}
+    """{step: loss}; a line that is being written is left out."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    whole = [json.loads(line) for line in lines if line.endswith("\n")]
+    return {r["step"]: r["loss"] for r in whole if "loss" in r}
 
 
 def test_killed_at_a_random_step_a_run_resumes_to_the_last_bit(original, tmp_path):
-    """On a folder of the original tools; carry, table and average included."""
-    folder = original
+    """On a folder of the original tools; carry, embedding and average included."""
     straight, killed, cache = (tmp_path / name for name in ("straight", "killed", "cache"))
-    subprocess.run(**command(folder, straight, cache), check=True, capture_output=True, timeout=300)
-    process = subprocess.Popen(
-        **command(folder, killed, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_for(killed, random.Random(time.time_ns()).randrange(4, 35), process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    subprocess.run(**command(folder, killed, cache), check=True, capture_output=True, timeout=300)
-    assert records(straight) == records(killed)
+    subprocess.run(**command(original, straight, cache), check=True, capture_output=True, timeout=300)
+    kill_in_training(command(original, killed, cache), killed, random.Random(0).randrange(4, 25))
+    done = subprocess.run(**command(original, killed, cache), check=True, capture_output=True, timeout=300)
+    assert b"resumed at step" in done.stdout
+    assert records(straight) == records(killed) and max(records(killed)) == STEPS
     trees = [checkpoint.restore_params(w, averaged=a)[1] for w in (straight, killed) for a in (True, False)]
     leaves = [jax.tree.leaves(tree) for tree in trees]
     for a, b in zip(leaves[0] + leaves[1], leaves[2] + leaves[3], strict=True):
@@ -615,14 +621,20 @@ def test_killed_at_a_random_step_a_run_resumes_to_the_last_bit(original, tmp_pat
     assert any(not np.array_equal(a, b) for a, b in zip(leaves[0], leaves[1], strict=True))
 
 
-def wait_for(workdir, step, process):
+def kill_in_training(started, workdir, step):
+    """Start a run, and kill it once it has written `step` and saved anything, before it ends by itself."""
+    process = subprocess.Popen(**started, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
-    while time.monotonic() < deadline and process.poll() is None:
-        path = workdir / "metrics.jsonl"
-        if path.exists() and f'"step": {step},' in path.read_text():
-            return
+    while process.poll() is None and not (step in records(workdir) and saved(workdir)):
+        assert time.monotonic() < deadline, "the run does not come so far"
         time.sleep(0.005)
-    assert process.poll() == 0, "the run ended otherwise than by its end"
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "the run ended by itself"
+    assert step <= max(records(workdir)) < STEPS and 0 < max(saved(workdir)) < STEPS
+
+
+def saved(workdir):
+    return [int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdigit()]
 
 
 # ---------------------------------------------------------------- wrong requests
@@ -651,5 +663,5 @@ def test_wrong_configs_are_one_line(folder, mesh, changes, words):
 
 
 def test_a_dry_run_needs_no_data(mesh):
-    task, steps, *_ = train.build(tiny("nowhere"), mesh, dry=True)
-    assert jax.eval_shape(task.batch, 0).inputs.shape == (8, CELLS) and steps == 20
+    experiment = build(tiny("nowhere"), mesh, dry=True)
+    assert jax.eval_shape(experiment.task.batch, 0).inputs.shape == (8, CELLS) and experiment.steps == 20

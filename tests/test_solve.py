@@ -226,7 +226,7 @@ def test_a_model_is_judged_on_what_it_answers(mazes, models, tmp_path, capsys):
         config, fields = json.loads(str(np.load(path)["config"])), report["models"][name]
         network = hrm_act.build(config["model"])
         params = params_of(config["model"], seed=len(path.stem))
-        think = jax.jit(functools.partial(hrm_act.think, network, segments=4))
+        think = jax.jit(functools.partial(hrm_act.run_segments, network, segments=4))
         answers, q = think(params, puzzles.inputs.astype(np.int32), np.zeros(COUNT, np.int32))
         answers, q = np.asarray(answers), np.asarray(q)
         right = (answers == puzzles.labels).mean(axis=(1, 2))

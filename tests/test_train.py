@@ -11,12 +11,20 @@ import subprocess
 import sys
 import time
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 
+from configs import base, quickstart
 from hrm_jax import train
-from hrm_jax.training import checkpoint, optimizer
+from hrm_jax.console.parser import run_command
+from hrm_jax.tasks import build
+from hrm_jax.training import checkpoint, experiment, loop, sharding
+from hrm_jax.training.state import initializer
+from hrm_jax.training.step import make_update, moved_average
+from hrm_jax.training.task import Task
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 TINY = {
@@ -35,25 +43,40 @@ TINY = {
 }
 
 
+def words(**overrides):
+    """The fields of a tiny run as a command line has them: `model__width=8` for model.width."""
+    fields = {**TINY, **{name.replace("__", "."): value for name, value in overrides.items()}}
+    return [f"--config.{name}={value}" for name, value in fields.items()]
+
+
 def command(workdir, cache, *extra, devices=1, config="configs/quickstart.py", **overrides):
-    fields = {**TINY, "compile_cache": cache, **{k.replace("__", "."): v for k, v in overrides.items()}}
-    words = [f"--config.{name}={value}" for name, value in fields.items()]
-    run = [sys.executable, "-m", "hrm_jax.train", "--config", config, *words, *extra]
+    fields = words(compile_cache=cache, **overrides)
+    run = [sys.executable, "-m", "hrm_jax.train", "--config", config, *fields, *extra]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
     environment.pop("XLA_FLAGS", None)
-    workdir_flag = ["--workdir", str(workdir)] if workdir else []
-    return {"args": run + workdir_flag, "env": environment, "cwd": ROOT}
+    return {"args": [*run, "--workdir", str(workdir)], "env": environment, "cwd": ROOT}
 
 
-def run(*args, code=0, **options):
+def run(*args, **options):
+    """What the command prints, in a process of its own."""
     done = subprocess.run(**command(*args, **options), capture_output=True, text=True, timeout=300)
-    assert done.returncode == code, done.stdout + done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 
 
-def one_line_error(text):
-    lines = text.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("error: "), text
+def run_here(workdir, mesh, **overrides):
+    """The same run in this process, which compiles faster, to other last digits."""
+    config = quickstart.get_config()
+    config.update_from_flattened_dict({**TINY, **{k.replace("__", "."): v for k, v in overrides.items()}})
+    return loop.train(build(config, mesh), workdir)
+
+
+def refused(capsys, *arguments):
+    """The line with which the command, in this process, refuses a request."""
+    assert run_command(train.main, arguments) == 2
+    out, error = capsys.readouterr()
+    lines = error.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ") and not out, (out, error)
     return lines[0]
 
 
@@ -115,16 +138,21 @@ def test_records_are_what_the_contract_says(straight):
     assert config["model"]["width"] == 8 and config["optimizer"]["learning_rate"] == 1e-3
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory, meshes):
+    """The same in this process."""
+    workdir = tmp_path_factory.mktemp("here")
+    run_here(workdir, meshes[1])
+    return workdir
+
+
 def test_kill_and_resume_is_exact_to_the_last_bit(straight, tmp_path, cache):
-    process = subprocess.Popen(
-        **command(tmp_path, cache), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    wait_for_step(process, tmp_path, 12)  # step 10 is saved, or being saved
-    process.kill()
-    process.wait()
-    assert checkpoint_steps(tmp_path) in ([], [10])
+    kill_at(12, tmp_path, cache)
+    saved = checkpoint_steps(tmp_path)
+    assert saved in ([], [10])  # written in the background: it may not have been done
     text = run(tmp_path, cache)
-    assert "resumed at step 10" in text or checkpoint_steps(tmp_path) == [10, 20]
+    assert ("resumed at step 10" in text) == (saved == [10]) and ("resumed" in text) == bool(saved)
+    assert checkpoint_steps(tmp_path) == [10, 20]
     assert same(params_of(tmp_path)[1], params_of(straight)[1])
     assert losses(tmp_path) == losses(straight)
 
@@ -134,10 +162,21 @@ def checkpoint_steps(workdir):
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit()) if folder.exists() else []
 
 
-@pytest.mark.parametrize("moments", [2])
-def test_killed_at_random_moments_nothing_is_lost(straight, tmp_path, cache, moments):
-    """The issue's ten moments are `test_ten_kills`, marked slow."""
-    kill_often(tmp_path, cache, moments)
+def kill_at(step, workdir, cache, **options):
+    """Start a run and kill it once `step` is written, before it can end by itself."""
+    process = subprocess.Popen(
+        **command(workdir, cache, **options), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    wait_for_step(process, workdir, step)
+    process.kill()
+    assert b"Traceback" not in process.communicate()[1]
+    assert process.returncode == -signal.SIGKILL and step <= max(losses(workdir)) < 20
+
+
+@pytest.mark.parametrize("kills", [2])
+def test_killed_at_random_moments_nothing_is_lost(straight, tmp_path, cache, kills):
+    """More kills are `test_ten_kills`, marked slow."""
+    kill_often(tmp_path, cache, kills)
     run(tmp_path, cache, checkpoint__every=1)
     assert same(params_of(tmp_path)[1], params_of(straight)[1])
     assert losses(tmp_path) == losses(straight)
@@ -151,14 +190,9 @@ def test_ten_kills(straight, tmp_path, cache):
 
 
 def kill_often(workdir, cache, times):
-    chance = random.Random(0)
-    for _ in range(times):
-        process = subprocess.Popen(
-            **command(workdir, cache, checkpoint__every=1), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-        )
-        time.sleep(chance.uniform(2.0, 8.0))
-        process.kill()
-        assert b"Traceback" not in process.communicate()[1]
+    """Kill a run that saves every step at `times` moments, each later than the one before or equal to it."""
+    for step in sorted(random.Random(0).choices(range(2, 15), k=times)):
+        kill_at(step, workdir, cache, checkpoint__every=1)
 
 
 def test_sigterm_saves_and_the_same_command_resumes(tmp_path, cache):
@@ -176,15 +210,16 @@ def test_sigterm_saves_and_the_same_command_resumes(tmp_path, cache):
     assert f"resumed at step {step:,}" in process.communicate(timeout=60)[0]
 
 
-def test_finished_run_started_again_changes_nothing(straight, cache):
-    before = (straight / "metrics.jsonl").read_text()
-    assert "done: 20 steps" in run(straight, cache)
-    assert (straight / "metrics.jsonl").read_text() == before
+def test_finished_run_started_again_changes_nothing(here, meshes, capsys):
+    before = (here / "metrics.jsonl").read_text()
+    run_here(here, meshes[1])
+    assert "done: 20 steps" in capsys.readouterr().out
+    assert (here / "metrics.jsonl").read_text() == before
 
 
-def test_eight_devices_agree_with_one(straight, tmp_path, cache):
-    run(tmp_path, cache, devices=8)
-    assert losses(tmp_path) == pytest.approx(losses(straight), rel=1e-5)
+def test_eight_devices_agree_with_one(here, tmp_path, meshes):
+    run_here(tmp_path, meshes[8])
+    assert losses(tmp_path) == pytest.approx(losses(here), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -217,23 +252,19 @@ def two_processes(workdir, cache):
     assert [process.returncode for process in started] == [0, 0], texts
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        pytest.param({"optimizer__accumulate": 4}, id="accumulation"),
-        pytest.param({"devices": 4, "mesh__fsdp": 2, "model__width": 64}, id="fsdp", marks=pytest.mark.slow),
-    ],
-)
-def test_layout_of_the_work_does_not_change_the_result(straight, tmp_path, cache, options):
-    reference = straight
-    if "model__width" in options:  # large enough for arrays to be sharded at all
-        reference = tmp_path / "reference"
-        run(reference, cache, steps=5, model__width=options["model__width"])
-        options = {**options, "steps": 5}
-    run(tmp_path / "other", cache, **options)
-    expected, got = losses(reference), losses(tmp_path / "other")
-    assert got.keys() == expected.keys()
-    assert list(got.values()) == pytest.approx(list(expected.values()), rel=1e-5)
+def test_micro_batches_do_not_change_the_result(here, tmp_path, meshes):
+    run_here(tmp_path, meshes[1], optimizer__accumulate=4)
+    assert losses(tmp_path) == pytest.approx(losses(here), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_sharing_parameters_does_not_change_the_result(tmp_path, meshes):
+    large = {"steps": 5, "model__width": 64}  # enough for arrays to be sharded at all
+    axes = (AxisType.Auto,) * 2
+    pairs = jax.make_mesh((2, 2), sharding.BATCH, axis_types=axes, devices=jax.devices()[:4])
+    for name, mesh in (("one", meshes[1]), ("pairs", pairs)):
+        run_here(tmp_path / name, mesh, **large)
+    assert losses(tmp_path / "pairs") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
 
 
 @pytest.mark.slow
@@ -258,32 +289,34 @@ def test_it_learns_what_is_known(tmp_path, cache):
     assert last["eval/error_20"] < 0.8 * last["eval/constant_velocity/error_20"]
 
 
-def test_early_stopping_and_best_checkpoint(tmp_path, cache):
+def test_early_stopping_and_best_checkpoint(tmp_path, meshes, capsys):
     """A rate that destroys the network: the held-out loss only rises, and the first evaluation stays best."""
-    text = run(
-        tmp_path, cache, steps=400, eval_every=5, checkpoint__every=5, early_stopping=3,
+    run_here(
+        tmp_path, meshes[1], steps=400, eval_every=5, checkpoint__every=5, early_stopping=3,
         optimizer__schedule="constant", optimizer__learning_rate=0.5,
     )  # fmt: skip
-    assert "stopped early at step" in text
+    assert "stopped early at step" in capsys.readouterr().out
     evaluated = {r["step"]: r["eval/loss"] for r in records(tmp_path) if "eval/loss" in r}
     best = min(evaluated, key=evaluated.get)
     assert max(evaluated) == best + 15
     assert checkpoint.restore_params(tmp_path, "best")[0] == best
 
 
-def test_ema_is_kept_exported_and_evaluated(tmp_path, cache):
-    run(tmp_path / "a", cache, ema_decay=0.5)
-    run(tmp_path / "b", cache)
-    averaged, plain = params_of(tmp_path / "a")[1], params_of(tmp_path / "b")[1]
-    assert not same(averaged, plain)
-    expected = losses(tmp_path / "b")  # another program, so equal to rounding only
-    assert losses(tmp_path / "a") == pytest.approx(expected, rel=1e-5)
+def test_ema_is_kept_exported_and_evaluated(here, tmp_path, meshes):
+    run_here(tmp_path, meshes[1], ema_decay=0.5)
+    averaged, raw = (checkpoint.restore_params(tmp_path, averaged=a)[1] for a in (True, False))
+    averaged, raw = jax.tree.leaves(averaged), jax.tree.leaves(raw)
+    assert not same(averaged, raw)
+    for leaf, plain in zip(raw, params_of(here)[1], strict=True):  # another program: equal to rounding only
+        np.testing.assert_allclose(leaf, plain, atol=1e-5)
+    assert losses(tmp_path) == pytest.approx(losses(here), rel=1e-5)
 
 
-class Parabola:
+class Parabola(Task):
     """A task of one parameter that descends to 1, whose every update is known."""
 
-    endless, fixed, table, samples_per_epoch = False, (), None, 0
+    def __init__(self):
+        """No data."""
 
     def batch(self, step):
         return jnp.ones((1,))
@@ -298,13 +331,11 @@ class Parabola:
 @pytest.mark.parametrize("corrected", [True, False])
 def test_the_average_is_the_closed_form_and_published_it_keeps_the_initial_parameters(corrected, meshes):
     """Fault F26 is that share of the initial parameters: 13.5 % after 2,000 updates at 0.999."""
-    from configs import base
-
     config, decay = base.get_config(), 0.9
-    config.ema_decay, config.ema_correction = decay, corrected
-    tx, _ = optimizer.make(optimizer.OptimizerConfig(**config.optimizer), 6, 1)
-    init, layout = train.state_maker(config, Parabola(), tx, meshes[1])
-    step, state = train.make_step(config, Parabola(), tx, layout, meshes[1]), init()
+    config.ema_decay, config.ema_correction, config.batch_size = decay, corrected, 1
+    parabola = experiment.make(config, meshes[1], Parabola())
+    init, layout = initializer(parabola)
+    step, state = make_update(parabola, layout), init()
     past = []
     for i in range(1, 7):
         state, _ = step(state, jnp.ones((1,)))
@@ -318,59 +349,77 @@ def test_the_average_is_the_closed_form_and_published_it_keeps_the_initial_param
 def test_the_correction_is_exact_early_and_gone_late():
     """In float32, where 1 - 0.9999^t would lose half its digits at first."""
     for updates in (1, 2, 1_000, 2**31 - 1):
-        got = train.moved_average(jnp.zeros(()), jnp.ones(()), 0.9999, jnp.int32(updates))
+        got = moved_average(jnp.zeros(()), jnp.ones(()), 0.9999, jnp.int32(updates))
         assert float(got) == pytest.approx((1 - 0.9999) / (1 - 0.9999**updates), rel=1e-6)
 
 
-def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, cache):
+def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, capsys):
     """An infinite rate makes the second forward pass non-finite, and with it every gradient after it."""
-    text = run(
-        tmp_path, cache, code=1, steps=100, checkpoint__every=1, optimizer__max_bad_steps=5,
+    fields = words(
+        compile_cache="", steps=100, checkpoint__every=1, optimizer__max_bad_steps=5,
         optimizer__schedule="constant", optimizer__learning_rate=1e38, optimizer__clip=0.0,
         optimizer__weight_decay=0.0, model__init_std=1.0,
     )  # fmt: skip
-    assert re.search(r"stopped: step \d+: the last 5 updates were not finite", text), text
+    assert train.main(["--config", "quickstart", "--workdir", str(tmp_path), *fields]) == 1
+    error = capsys.readouterr().err
+    assert re.search(r"stopped: step \d+: the last 5 updates were not finite", error), error
     assert all(np.isfinite(leaf).all() for leaf in params_of(tmp_path)[1])
 
 
 def test_dry_run_prints_the_cost_and_writes_nothing(tmp_path, cache):
-    text = run(None, cache, "--dry_run")
+    """From a folder, with a home and a workdir, that it could write into."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir(), here.mkdir()
+    asked = command(tmp_path / "run", cache, "--dry_run")
+    elsewhere = {"cwd": here, "env": {**asked["env"], "HOME": str(home), "PYTHONPATH": str(ROOT)}}
+    done = subprocess.run(**asked | elsewhere, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
     for word in ("devices", "mesh", "parameters", "FLOPs", "bytes", "samples per epoch", "steps", "memory"):
-        assert word in text
-    assert not list(tmp_path.iterdir())
+        assert word in done.stdout
+    assert sorted(tmp_path.rglob("*")) == [here, home]
 
 
 @pytest.mark.parametrize(
-    "options, words",
+    "options, expected",
     [
         ({"model__widht": 3}, ["model.widht", 'did you mean "model.width"']),
         ({"model__width": "abc"}, ["model.width", "abc"]),
         ({"data__history": 12}, ["data.history = 12", "data.episode_steps = 12"]),
         ({"steps": 0}, ["steps = 0", "epochs = 0"]),
         ({"optimizer__schedule": "onecylce"}, ["onecylce", "onecycle"]),
-        ({"batch_size": 50, "devices": 8}, ["50", "8"]),
+        ({"batch_size": 50}, ["50", "8 devices"]),
         ({"config": "configs/hrm_ful.py"}, ["hrm_ful", "hrm_full"]),
         ({"data__world__n_static": 399}, ["399", "99"]),
     ],
 )
-def test_wrong_requests_are_one_line(tmp_path, cache, options, words):
-    workdir = tmp_path / "never"
-    error = one_line_error(run(workdir, cache, code=2, **options))
-    assert all(word in error for word in words), error
+def test_wrong_requests_are_one_line(tmp_path, capsys, options, expected):
+    options = {"config": "quickstart", "compile_cache": "", **options}
+    workdir, config = tmp_path / "never", options.pop("config")
+    error = refused(capsys, "--config", config, "--workdir", str(workdir), *words(**options))
+    assert all(word in error for word in expected), error
     assert not workdir.exists()
 
 
-def test_workdir_of_another_config_is_refused(straight, cache):
-    before = (straight / "config.json").read_text()
-    error = one_line_error(run(straight, cache, code=2, model__width=16, model__heads=4))
+def test_workdir_of_another_config_is_refused(here, capsys):
+    before = (here / "config.json").read_text()
+    fields = words(compile_cache="", model__width=16, model__heads=4)
+    error = refused(capsys, "--config", "quickstart", "--workdir", str(here), *fields)
     assert "model.width (8 there, 16 here)" in error and "model.heads (2 there, 4 here)" in error
-    assert (straight / "config.json").read_text() == before
+    assert (here / "config.json").read_text() == before
 
 
-def test_missing_flags_and_stray_words_are_one_line(cache):
-    assert "--workdir" in one_line_error(run(None, cache, code=2))
-    assert "stray" in one_line_error(run(None, cache, "stray", "--dry_run", code=2))
-    assert "nonsense" in one_line_error(run(None, cache, "--nonsense", code=2))
+def test_missing_flags_and_stray_words_are_one_line(capsys):
+    fields = words(compile_cache="")
+    assert "--workdir" in refused(capsys, "--config", "quickstart", *fields)
+    assert "stray" in refused(capsys, "--config", "quickstart", "stray", "--dry_run", *fields)
+    assert "nonsense" in refused(capsys, "--config", "quickstart", "--nonsense", "--dry_run", *fields)
+
+
+def test_a_wrong_request_is_exit_code_2(tmp_path, cache):
+    done = subprocess.run(**command(tmp_path / "never", cache, steps=0), capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    assert re.fullmatch(r"error: steps = 0, epochs = 0: .*\n", done.stderr), done.stderr
+    assert not (tmp_path / "never").exists()
 
 
 @pytest.mark.slow

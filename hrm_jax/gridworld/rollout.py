@@ -4,6 +4,8 @@ An episode is a function of (key, episode id): a data set of 60,000 episodes is 
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +68,17 @@ def episode_key(key: jax.Array, index: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, index)
 
 
+def episodes(key: jax.Array, count: int, draw: Callable[[jax.Array], Any]) -> Any:
+    """`draw` of the keys of the first `count` episodes that `key` names, stacked."""
+    return jax.vmap(lambda index: draw(episode_key(key, index)))(jnp.arange(count))
+
+
+def fresh(key: jax.Array, count: int, per_episode: int, draw: Callable[[jax.Array], Any]) -> Any:
+    """`count` examples of fresh episodes, of each of which `draw` makes `per_episode`."""
+    examples = episodes(key, -(-count // per_episode), draw)
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], examples)
+
+
 def fresh_windows(
     world: World,
     key: jax.Array,
@@ -79,20 +92,18 @@ def fresh_windows(
 
     A group is one obstacle, or with `together` a world's N; `count` counts groups.
     """
-    groups = per_episode * (1 if together else world.n_obstacles)
-    n_episodes = -(-count // groups)
+    members = world.n_obstacles if together else 1
 
-    def one(index):
-        world_key, offset_key = jax.random.split(episode_key(key, index))
+    def draw(key):
+        world_key, offset_key = jax.random.split(key)
         tracks = jnp.moveaxis(episode(world, world_key, steps), 0, 1)  # [N, steps, 2]
         offsets = jax.random.randint(offset_key, (per_episode,), 0, steps - history)
         cut = functools.partial(window, history=history, size=world.size)
-        return jax.vmap(jax.vmap(cut, (0, None)), (None, 0))(tracks, offsets)  # [W, N, ...]
+        histories, targets = jax.vmap(jax.vmap(cut, (0, None)), (None, 0))(tracks, offsets)  # [W, N, ...]
+        return histories.reshape(-1, members, history, 2), targets.reshape(-1, members, 2)
 
-    histories, targets = jax.vmap(one)(jnp.arange(n_episodes))
-    members = world.n_obstacles if together else 1
-    histories = histories.reshape(-1, members, history, 2)[:count]
-    return Windows(histories, targets.reshape(-1, members, 2)[:count], jnp.ones((count,)))
+    groups = per_episode * world.n_obstacles // members
+    return Windows(*fresh(key, count, groups, draw), jnp.ones((count,)))
 
 
 def fixed_windows(
@@ -127,8 +138,8 @@ def fresh_scenes(
     first = max(history, world.history)
     steps = first + 2 * world.size + horizon
 
-    def one(index):
-        world_key, walk_key, moment_key = jax.random.split(episode_key(key, index), 3)
+    def draw(key):
+        world_key, walk_key, moment_key = jax.random.split(key, 3)
         static, obstacles = reset(world, world_key)
         cells, agent = maps.occupancy(world, static), stroll(world, walk_key, steps)
         record = watch(world, obstacles, agent, cells)
@@ -139,8 +150,7 @@ def fresh_scenes(
             static=jnp.broadcast_to(cells, (per_episode, *cells.shape)).astype(jnp.float32)
         )
 
-    scenes = jax.vmap(one)(jnp.arange(-(-count // per_episode)))
-    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:])[:count], scenes)
+    return fresh(key, count, per_episode, draw)
 
 
 def stroll(world: World, key: jax.Array, steps: int) -> jax.Array:
@@ -194,26 +204,3 @@ def _scene(
         static=None,
         future=jnp.moveaxis(future, 0, 1) / world.size,
     )
-
-
-def shuffled(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
-    """Element `position` of a pseudo-random permutation of 0..n-1 that `key` names, without storing it.
-
-    A four-round Feistel network permutes the smallest even power of two above n; walking its cycle until
-    it lands under n restricts it to 0..n-1 (Black and Rogaway, 2002). int32, elementwise in `position`.
-    """
-    half = max(1, -(-max(n - 1, 1).bit_length() // 2))
-    mask = jnp.uint32((1 << half) - 1)
-    round_keys = jax.random.bits(key, (4,), jnp.uint32)
-
-    def permute(x):
-        left, right = x >> half, x & mask
-        for i in range(4):
-            left, right = right, left ^ (motion.mix(right ^ round_keys[i]) & mask)
-        return (left << half) | right
-
-    def walk(x):
-        return jnp.where(x >= n, permute(x), x)
-
-    first = permute(position.astype(jnp.uint32))
-    return jax.lax.while_loop(lambda x: jnp.any(x >= n), walk, first).astype(jnp.int32)

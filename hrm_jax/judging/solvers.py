@@ -130,7 +130,7 @@ def _hrm_act_solver(
     shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
     _check_shapes(path, params, {name: leaf.shape for name, leaf in _leaves(shapes).items()})
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
-    jitted = jax.jit(functools.partial(hrm_act.think, network, segments=segments))
+    jitted = jax.jit(functools.partial(hrm_act.run_segments, network, segments=segments))
 
     def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))

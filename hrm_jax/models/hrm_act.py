@@ -1,10 +1,10 @@
-"""HRM-ACT and TRM: a recurrent network that thinks about a puzzle in segments, and says when it is done.
+"""HRM with ACT, and TRM: a recurrent network that works on a puzzle in segments, and says when it is done.
 
 Formulas: docs/models.md#hrm-act; Wang et al. 2025, "Hierarchical Reasoning Model" (2506.21734), §2;
 Jolicoeur-Martineau 2025, "Less is More: Recursive Reasoning with Tiny Networks" (2510.04871).
 
 Axes: B puzzles, S cells, P prefix positions before them, T = P + S, D width, V vocabulary, L blocks of a
-module (stacked), E width of the puzzle table's rows. Here a segment is computed; what to learn from it, and
+module (stacked), E width of the puzzle embedding. Here a segment is computed; what to learn from it, and
 when a puzzle is done, is the task's (tasks/puzzle.py).
 """
 
@@ -23,7 +23,8 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
-TABLE, FIXED = "puzzles", "initial"  # parameter groups that gradient descent does not train
+# Parameter groups that are not trained densely: a row a puzzle, and the state before the first segment.
+PUZZLE_EMBEDDING, INITIAL_STATE = "puzzles", "initial"
 Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
 
 
@@ -41,7 +42,7 @@ class HRMACTConfig:
     l_cycles: int = 2  # L updates before each
     expansion: float = 4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
     inner_multiple: int = 256  # … to a multiple of this
-    puzzle_width: int = 512  # E; 0: no puzzle table
+    puzzle_width: int = 512  # E; 0: no puzzle embedding
     prefix: int = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
     positions: str = "rope"  # rope | learned | none
     theta: float = 10_000.0  # of rope
@@ -106,7 +107,7 @@ class HRMACT(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, puzzle: jax.Array | None, state: State | None) -> Output:
-        """Tokens [B, S], the puzzles' rows [B, E] (None without a table), the last segment's state.
+        """Tokens [B, S], the puzzles' embeddings [B, E] (None without), the last segment's state.
 
         Without a state (`initialize` makes the first one), parameters are declared and nothing is computed.
         """
@@ -119,20 +120,20 @@ class HRMACT(nn.Module):
         zeros, low = nn.initializers.zeros, nn.initializers.constant(Q_BIAS)
         q = layers.declare(self, "q", kernel=(zeros, (c.width, 2)), bias=(low, (2,)))
         one = truncated_normal(1.0)
-        layers.declare(self, FIXED, high=(one, (c.width,)), low=(one, (c.width,)))
+        layers.declare(self, INITIAL_STATE, high=(one, (c.width,)), low=(one, (c.width,)))
         if state is None:
             return None
         chex.assert_shape([state.high, state.low], (len(inputs), c.length, c.width))
-        state = think_once(c, modules, encode(c, embed, inputs, puzzle), state)
+        state = run_segment(c, modules, encode(c, embed, inputs, puzzle), state)
         logits = matmul(state.high[:, c.prefix :], head["kernel"], jnp.float32)
         values = state.high[:, 0].astype(jnp.float32) @ q["kernel"] + q["bias"]
         return Output(jax.lax.stop_gradient(state), logits, values[:, 0], values[:, 1])
 
     def _declare_embed(self) -> Weights:
-        c, table = self.config, truncated_normal(1 / math.sqrt(self.config.width))
-        shapes = {"tokens": (table, (c.vocabulary, c.width))}
+        c, normal = self.config, truncated_normal(1 / math.sqrt(self.config.width))
+        shapes = {"tokens": (normal, (c.vocabulary, c.width))}
         if c.positions == "learned":
-            shapes["positions"] = (table, (c.length, c.width))
+            shapes["positions"] = (normal, (c.length, c.width))
         return layers.declare(self, "embed", **shapes)
 
     def _declare_module(self, name: str) -> Weights:
@@ -173,29 +174,29 @@ MODELS = {"hrm_act": (HRMACT, HRMACTConfig)}
 
 
 def initial_params(model: HRMACT, key: jax.Array, identifiers: int = 1) -> dict[str, Any]:
-    """Parameters; with a puzzle table of `identifiers` rows, all zero."""
+    """Parameters; with a puzzle embedding of `identifiers` rows, all zero."""
     c = model.config
     params = model.init(key, jnp.zeros((1, c.sequence), jnp.int32), None, None)["params"]
     if c.puzzle_width:
-        params[TABLE] = jnp.zeros((identifiers, c.puzzle_width))
+        params[PUZZLE_EMBEDDING] = jnp.zeros((identifiers, c.puzzle_width))
     return params
 
 
 def initialize(model: HRMACT, params: dict[str, Any], count: int) -> State:
     """The state [count, T, D] before the first segment: fixed vectors, the same at every position."""
-    c = model.config
+    c, vectors = model.config, params[INITIAL_STATE]
     shape = (count, c.length, c.width)
-    return State(*(jnp.broadcast_to(params[FIXED][name].astype(c.dtype), shape) for name in State._fields))
+    return State(*(jnp.broadcast_to(vectors[name].astype(c.dtype), shape) for name in State._fields))
 
 
-def think(
+def run_segments(
     model: HRMACT, params: dict[str, Any], inputs: jax.Array, puzzle: jax.Array, segments: int
 ) -> tuple[jax.Array, jax.Array]:
     """Answers to tokens [B, S] of puzzles with ids [B] after each of `segments` segments, from a fresh state.
 
     Tokens [segments, B, S] uint8, and Q values [segments, B, 2] float32: halt, continue.
     """
-    rows = params[TABLE][puzzle] if TABLE in params else None
+    rows = params[PUZZLE_EMBEDDING][puzzle] if PUZZLE_EMBEDDING in params else None
 
     def segment(state, _):
         out = model.apply({"params": params}, inputs, rows, state)
@@ -223,7 +224,7 @@ def encode(config: HRMACTConfig, embed: Weights, inputs: jax.Array, puzzle: jax.
     return (math.sqrt(c.width) * x).astype(dtype)
 
 
-def think_once(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array, state: State) -> State:
+def run_segment(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array, state: State) -> State:
     """One segment's cycles: L updates hear H and the input x [B, T, D], H updates hear L.
 
     Only the end of the schedule carries a gradient; before it weights and states are constants, so that
@@ -327,7 +328,7 @@ def fused_attention(implementation: str, q: jax.Array, k: jax.Array, v: jax.Arra
     length = q.shape[1]
     if implementation == "xla" or length % 2 == 0:
         return jax.nn.dot_product_attention(q, k, v, implementation=implementation)
-    # cuDNN's backward pass refuses odd lengths; a padded position told of by the lengths is exact.
+    # cuDNN's backward pass refuses odd lengths; a padded position that the lengths mask is exact.
     q, k, v = (jnp.pad(a, ((0, 0), (0, 1), (0, 0), (0, 0))) for a in (q, k, v))
     real = jnp.full((len(q),), length, jnp.int32)
     return jax.nn.dot_product_attention(

@@ -21,10 +21,12 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import raster, rollout
+from hrm_jax.gridworld import raster
 from hrm_jax.models.denoisers import networks as diffusion
 from hrm_jax.models.denoisers import sampling
 from hrm_jax.training import sharding
+from hrm_jax.training.shuffling import shuffled
+from hrm_jax.training.task import Task
 from hrm_jax.worlds.motion import bounce
 
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
@@ -107,10 +109,8 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
     return DataConfig(**config["data"]), diffusion.build(config["model"])
 
 
-class Diffusion:
-    """A denoiser of `models.diffusion` on the paths of an expert; see `base.Task`."""
-
-    endless, fixed, table = False, (), None
+class Diffusion(Task):
+    """A denoiser of `models.denoisers` on the paths of an expert."""
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data, self.model = parts(config)
@@ -206,7 +206,7 @@ class Diffusion:
 
         def one(position):
             order = jax.random.fold_in(order_key, position // count)
-            index = rollout.shuffled(order, position % count, count)
+            index = shuffled(order, position % count, count)
             moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
             example = jax.tree.map(lambda a: a[index], expert)
             # Whole paths are half of the examples: they are what a first plan is.

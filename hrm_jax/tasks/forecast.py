@@ -20,17 +20,16 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import closed_loop, maps, rollout
 from hrm_jax.gridworld.dynamics import BASELINES
 from hrm_jax.gridworld.types import Scenes
-from hrm_jax.models import predictors as models
 from hrm_jax.models.layers import Context
-from hrm_jax.training import metrics, sharding
+from hrm_jax.tasks import predictors
+from hrm_jax.training import sharding
+from hrm_jax.training.task import Task
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.rules import Rules
-from hrm_jax.worlds.world import World, of_config, to_config
 
-REPORTED = (1, 5, 10, 20)  # steps ahead at which the error is reported
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
 MARGIN = 0.2  # cells: planning radius less collision radius; errors well under it do not matter
-DISCOUNT = 0.5  # a step ahead, of the loss: the planner thinks again after every step
+DISCOUNT = 0.5  # a step ahead, of the loss: the planner plans again after every step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,32 +52,22 @@ class DataConfig:
             raise RequestError(f"data.closed_loop_episodes = {self.closed_loop_episodes}: 0 (none) or more")
 
 
-def parts(config: Mapping[str, Any]) -> tuple[World, DataConfig, nn.Module]:
-    """World, data and model of a config."""
-    data = dict(config["data"])
-    world, data = of_config(data.pop("world")), DataConfig(**data)
-    if data.history > world.history:
-        raise RequestError(
-            f"data.history = {data.history}: at most the {world.history} steps that the agent waits "
-            "(data.world.history)"
-        )
-    return world, data, models.build({**config["model"], "size": world.size})
-
-
-class Forecast:
-    """A predictor of `models.PREDICTORS` on whole scenes; see `base.Task`.
+class Forecast(Task):
+    """A predictor of `models.PREDICTORS` on whole scenes.
 
     A sample is one obstacle of a scene; a group, the leading axis of a batch, is a scene of N of them.
     """
 
-    endless, fixed, table = False, (), None
-
-    samples_per_epoch = 0  # a stream of fresh episodes
+    describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
-        self.world, self.data, self.model = parts(config)
-        members, accumulate = self.world.n_obstacles, config["optimizer"]["accumulate"]
-        self._groups = sharding.count_groups(config["batch_size"], members, mesh, accumulate)
+        self.world, self.data, self.model = predictors.parts(config, DataConfig)
+        if self.data.history > self.world.history:
+            raise RequestError(
+                f"data.history = {self.data.history}: at most the {self.world.history} steps that the agent "
+                "waits (data.world.history)"
+            )
+        self._groups = predictors.count_groups(config, self.world.n_obstacles, mesh)
         # The key is an argument, not a constant of the program: runs of other seeds compile to the same.
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
         self.batch = functools.partial(jax.jit(self._draw, out_shardings=sharding.over_batch(mesh)), key)
@@ -86,16 +75,6 @@ class Forecast:
         self._closed = functools.partial(
             jax.jit(self._closed_loop, static_argnums=2, out_shardings=everywhere), key
         )
-
-    @staticmethod
-    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
-        """What `model.npz` says of a predictor trained under `config`."""
-        world, data, model = parts(config)
-        return {
-            "model": models.describe(model),
-            "world": to_config(world),
-            "history": data.history,
-        }
 
     def init(self, key: jax.Array, batch: Scenes) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
@@ -105,10 +84,10 @@ class Forecast:
     def loss(self, params: Any, carry: tuple, batch: Scenes, key: jax.Array) -> tuple[jax.Array, tuple]:
         """Mean over obstacles, and discounted over the steps ahead, of the pseudo-Huber error in cells.
 
-        It is quadratic below `MARGIN` and linear above: a turn that nobody can foresee costs its distance,
+        It is quadratic below `MARGIN` and linear above: a turn that cannot be foreseen costs its distance,
         not its square.
         """
-        tracks = self._forecast(params, batch, key)
+        tracks = self.forecast(params, batch, key)
         square = jnp.sum((tracks - jnp.moveaxis(batch.future, 2, 0)) ** 2, axis=-1) * self.world.size**2
         error = jnp.mean(jnp.sqrt(square + MARGIN**2) - MARGIN, axis=(1, 2))  # [horizon]
         weight = DISCOUNT ** jnp.arange(self.data.horizon)
@@ -127,7 +106,7 @@ class Forecast:
         names = ("reflection", "oracle")
         return {f"eval/baseline/{name}/success": self._closed((), name) for name in names}
 
-    def _forecast(self, params: Any, scenes: Scenes, key: jax.Array | None = None) -> jax.Array:
+    def forecast(self, params: Any, scenes: Scenes, key: jax.Array | None = None) -> jax.Array:
         """Positions over size, [horizon, G, N, 2]."""
         tracks = self.model.apply(
             {"params": params}, scenes.history, self.data.horizon, key, _context(scenes), method="forecast"
@@ -150,25 +129,21 @@ class Forecast:
         ahead = jnp.arange(1, self.data.horizon + 1)[:, None, None, None]
         straight = scenes.history[..., -1, :] + ahead * moved
         results = {"eval/loss": self.loss(params, (), scenes, None)[0]}
-        for prefix, tracks in (
-            ("eval/", self._forecast(params, scenes)),
-            ("eval/constant_velocity/", straight),
-        ):
-            for h in REPORTED:
-                if h <= self.data.horizon:
-                    error = metrics.distance(tracks[h - 1], future[h - 1])
-                    results[f"{prefix}error_{h}"] = self.world.size * error
+        forecasts = {"eval/": self.forecast(params, scenes), "eval/constant_velocity/": straight}
+        for prefix, tracks in forecasts.items():
+            errors = predictors.errors(tracks, future, self.world.size)
+            results |= {prefix + name: error for name, error in errors.items()}
         return results
 
     def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:
         """The success rate of the model, or of the predictor `name`, on held-out worlds."""
-        key = jax.random.fold_in(key, LOOP_STREAM)
 
-        def one(index):
-            static, obstacles = rollout.reset(self.world, rollout.episode_key(key, index))
+        def draw(key):
+            static, obstacles = rollout.reset(self.world, key)
             return maps.occupancy(self.world, static), obstacles
 
-        static, obstacles = jax.vmap(one)(jnp.arange(self.data.closed_loop_episodes))
+        key = jax.random.fold_in(key, LOOP_STREAM)
+        static, obstacles = rollout.episodes(key, self.data.closed_loop_episodes, draw)
         rules = Rules(horizon=self.data.horizon)
         predict = predictor(self.model, params, self.data.history) if name is None else name
         if name in BASELINES:

@@ -8,17 +8,18 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
 from hrm_jax.gridworld.types import Windows
 from hrm_jax.models import predictors as models
-from hrm_jax.training import metrics, sharding
-from hrm_jax.worlds.world import World, of_config, to_config
+from hrm_jax.tasks import predictors
+from hrm_jax.tasks.predictors import HORIZONS
+from hrm_jax.training import sharding
+from hrm_jax.training.shuffling import shuffled
+from hrm_jax.training.task import Task
 
-HORIZONS = (1, 5, 10, 20)  # steps of free running at which the error is reported
 EVAL_OFFSETS = 30  # held-out windows begin anywhere in the first so many steps
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # episode keys: held-out worlds are never training worlds
 
@@ -49,47 +50,28 @@ class DataConfig:
                 raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
 
 
-def parts(config: Mapping[str, Any]) -> tuple[World, DataConfig, nn.Module]:
-    """World, data and model of a config."""
-    data = dict(config["data"])
-    world = of_config(data.pop("world"))
-    model = models.build({**config["model"], "size": world.size})
-    if getattr(model.config, "features", "positions") == "scene":
-        raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
-    return world, DataConfig(**data), model
-
-
-class Prediction:
-    """A predictor of `models.PREDICTORS` on windows of the grid world; see `base.Task`.
+class Prediction(Task):
+    """A predictor of `models.PREDICTORS` on windows of the grid world.
 
     A sample is one obstacle's window. A group, the leading axis of a batch, is one sample, or with
     attention across obstacles all N of a world.
     """
 
-    endless, fixed, table = False, (), None
+    describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
-        self.world, self.data, self.model = parts(config)
+        self.world, self.data, self.model = predictors.parts(config, DataConfig)
+        if getattr(self.model.config, "features", "positions") == "scene":
+            raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
         self._mesh = mesh
         self._together = getattr(self.model.config, "attention", "single") == "obstacles"
         members = self.world.n_obstacles if self._together else 1
-        accumulate = config["optimizer"]["accumulate"]
-        self._groups = sharding.count_groups(config["batch_size"], members, mesh, accumulate)
+        self._groups = predictors.count_groups(config, members, mesh)
         per_episode = (self.data.episode_steps - self.data.history) * self.world.n_obstacles
         self.samples_per_epoch = self.data.episodes * per_episode if self.data.source == "fixed" else 0
         self._key = jax.random.key(config["seed"])
         self.batch = jax.jit(self._draw, out_shardings=sharding.over_batch(mesh))
         self.evaluate = jax.jit(self._evaluate, out_shardings=sharding.replicated(mesh))
-
-    @staticmethod
-    def describe(config: Mapping[str, Any]) -> dict[str, Any]:
-        """What `model.npz` says of a predictor trained under `config`."""
-        world, data, model = parts(config)
-        return {
-            "model": models.describe(model),
-            "world": to_config(world),
-            "history": data.history,
-        }
 
     def init(self, key: jax.Array, batch: Windows) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
@@ -108,22 +90,15 @@ class Prediction:
         d = self.data
         if d.source == "stream":
             key = jax.random.fold_in(key, step)
-            return rollout.fresh_windows(
-                self.world,
-                key,
-                self._groups,
-                d.windows_per_episode,
-                d.history,
-                d.episode_steps,
-                self._together,
-            )
+            sizes = d.windows_per_episode, d.history, d.episode_steps
+            return rollout.fresh_windows(self.world, key, self._groups, *sizes, self._together)
         groups = self.samples_per_epoch // (self.world.n_obstacles if self._together else 1)
         per_epoch = -(-groups // self._groups)
         data_key, order_key = jax.random.split(key)
         position = (step % per_epoch) * self._groups + jnp.arange(self._groups)
         present = position < groups
         order_key = jax.random.fold_in(order_key, step // per_epoch)
-        ids = rollout.shuffled(order_key, jnp.minimum(position, groups - 1), groups)
+        ids = shuffled(order_key, jnp.minimum(position, groups - 1), groups)
         history, target = rollout.fixed_windows(
             self.world, data_key, ids, d.history, d.episode_steps, self._together
         )
@@ -132,7 +107,7 @@ class Prediction:
 
     def _evaluate(self, params: Any) -> dict[str, jax.Array]:
         """One-step loss and free-running errors in cells, of the model and of constant velocity."""
-        history, future = self._held_out()
+        history, future = self.held_out()
         apply = functools.partial(self.model.apply, {"params": params})
 
         def constant_velocity(window):
@@ -142,24 +117,22 @@ class Prediction:
         for prefix, predict in (("eval/", apply), ("eval/constant_velocity/", constant_velocity)):
             tracks = models.roll_out(predict, history, max(HORIZONS))  # [horizon, E, N, 2]
             results[prefix + "loss"] = jnp.mean((tracks[0] - future[0]) ** 2)
-            for h in HORIZONS:
-                results[f"{prefix}error_{h}"] = self.world.size * metrics.distance(
-                    tracks[h - 1], future[h - 1]
-                )
+            errors = predictors.errors(tracks, future, self.world.size)
+            results |= {prefix + name: error for name, error in errors.items()}
         return results
 
-    def _held_out(self) -> tuple[jax.Array, jax.Array]:
+    def held_out(self) -> tuple[jax.Array, jax.Array]:
         """Histories [E, N, T, 2] and the steps after them [horizon, E, N, 2], over size."""
-        key = jax.random.fold_in(self._key, EVAL_STREAM)
         span = self.data.history + max(HORIZONS)
 
-        def one(index):
-            world_key, offset_key = jax.random.split(rollout.episode_key(key, index))
+        def draw(key):
+            world_key, offset_key = jax.random.split(key)
             positions = rollout.episode(self.world, world_key, span + EVAL_OFFSETS)
             offset = jax.random.randint(offset_key, (), 0, EVAL_OFFSETS + 1)
             return jax.lax.dynamic_slice_in_dim(positions, offset, span) / self.world.size
 
-        cut = jax.vmap(one)(jnp.arange(self.data.eval_episodes))  # [E, span, N, 2]
+        key = jax.random.fold_in(self._key, EVAL_STREAM)
+        cut = rollout.episodes(key, self.data.eval_episodes, draw)  # [E, span, N, 2]
         if self.data.eval_episodes % self._mesh.size == 0:
             cut = jax.lax.with_sharding_constraint(cut, sharding.over_batch(self._mesh))
         history = jnp.moveaxis(cut[:, : self.data.history], 1, 2)

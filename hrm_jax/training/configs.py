@@ -24,7 +24,7 @@ CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
 
 def names() -> list[str]:
     """The experiments of configs/."""
-    return sorted(path.stem for path in CONFIGS.glob("*.py") if path.stem != "base")
+    return sorted(path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("base"))
 
 
 def find(name: str) -> str:

@@ -1,11 +1,10 @@
-"""What a training step costs, before it is run: `--dry_run`."""
+"""What a computation costs, counted before it is run."""
 
 import math
 from collections.abc import Iterator
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 
 def matmul_cost(jaxpr: Any, times: int = 1) -> tuple[int, int]:
@@ -48,42 +47,3 @@ def _inner(params: dict[str, Any]) -> Iterator[Any]:
 def count(tree: Any) -> int:
     """Number of parameters."""
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
-
-
-def describe(
-    mesh: Mesh, states: tuple, step: Any, batch: Any, samples: int, steps: int, batch_size: int
-) -> str:
-    """The report of a dry run; `step` is the jitted training step; the others are shapes.
-
-    `states`: the train state, its parameters that are trained, and those that are counted apart.
-    """
-    state, trained, apart = states
-    flops, moved = matmul_cost(jax.make_jaxpr(step)(state, batch).jaxpr)
-    memory = step.lower(state, batch).compile().memory_analysis()
-    arguments, scratch = (getattr(memory, f"{name}_size_in_bytes", 0) for name in ("argument", "temp"))
-    devices = jax.devices()
-    lines = [
-        f"devices            {len(devices)} x {devices[0].device_kind} ({devices[0].platform}), "
-        f"{jax.process_count()} process(es)",
-        f"mesh               {dict(mesh.shape)}",
-        f"parameters         {count(trained):,}",
-        *(f"  {name:<17}{count(tree):,}" for name, tree in trained.items()),
-        *(f"beside them        {count(tree):,} ({name})" for name, tree in apart.items()),
-        f"step               {flops:,} matmul FLOPs ({flops / batch_size:,.0f} a sample), "
-        f"{moved:,} bytes through matmuls",
-        f"batch              {batch_size:,} samples, {batch_size // len(devices):,} a device",
-        f"samples per epoch  {f'{samples:,.0f}' if samples else 'stream'}",
-        f"steps              {steps:,}",
-        f"device memory      {(arguments + scratch) / 2**30:.2f} GiB estimated "
-        f"(state and batch {arguments / 2**30:.2f}, activations {scratch / 2**30:.2f})",
-    ]
-    return "\n".join(lines)
-
-
-def shapes(tree: Any, shardings: Any) -> Any:
-    """`jax.eval_shape` results with their shardings attached."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        tree,
-        shardings,
-    )

@@ -7,14 +7,7 @@ import sys
 import time
 from typing import Any
 
-import jax.numpy as jnp
-
 from hrm_jax.artefacts import files
-
-
-def distance(predicted: jnp.ndarray, actual: jnp.ndarray) -> jnp.ndarray:
-    """Mean Euclidean distance over all but the last axis; [..., 2] and [..., 2] to a scalar."""
-    return jnp.mean(jnp.linalg.norm(predicted - actual, axis=-1))
 
 
 def summary(evaluated: dict[str, float]) -> str:

@@ -2,13 +2,15 @@
 
 import dataclasses
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.training.parameter_groups import SparseGradient
 
 NAMES = ("adamw", "lamb", "adam_atan2")
 SCHEDULES = ("constant", "cosine", "onecycle", "hrm_act")
@@ -61,33 +63,33 @@ class OptimizerConfig:
         return self.learning_rate * SCALINGS[self.batch_scaling](batch_size / self.reference_batch_size)
 
 
-def make(
-    config: OptimizerConfig, steps: int, batch_size: int
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimizer, and its learning rate as a function of the step.
+class Optimizer(NamedTuple):
+    """How parameters move: all but the groups that `parameter_groups.Groups` names by `dense`."""
+
+    dense: optax.GradientTransformation
+    sparse: Callable[[jax.Array, SparseGradient, jax.Array], jax.Array]  # (embedding, gradient, step)
+    schedule: optax.Schedule  # the learning rate of `dense` as a function of the step
+
+
+def make(config: OptimizerConfig, steps: int, batch_size: int) -> Optimizer:
+    """The optimizer of a run of `steps` updates.
 
     A non-finite gradient skips the whole update; `optax.tree.get(opt_state, "notfinite_count")` counts
     skips in a row.
     """
-    schedule = learning_rate(config, steps, batch_size)
+    schedule, peak = learning_rate(config, steps, batch_size), config.peak(batch_size)
     parts = [optax.clip_by_global_norm(config.clip)] if config.clip else []
     parts += [moments(config, steps), optax.add_decayed_weights(config.weight_decay)]
     if config.name == "lamb":
         parts.append(scale_by_trust_ratio())
     chain = optax.chain(*parts, optax.scale_by_learning_rate(schedule))
-    # optax lets the update through once the limit is passed; the loop stops long before this one.
-    return optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), schedule
 
-
-def make_table(config: OptimizerConfig, steps: int, batch_size: int):
-    """SignSGD of a table under the same schedule: (table, index, gradients of its rows, step) -> table."""
-    schedule, peak = learning_rate(config, steps, batch_size), config.peak(batch_size)
-
-    def update(table: jax.Array, index: jax.Array, gradients: jax.Array, step: jax.Array) -> jax.Array:
+    def sparse(embedding: jax.Array, gradient: SparseGradient, step: jax.Array) -> jax.Array:
         rate = config.table_learning_rate * schedule(step) / peak
-        return sign_sgd(table, index, gradients, rate, config.table_weight_decay)
+        return sign_sgd(embedding, gradient, rate, config.table_weight_decay)
 
-    return update
+    # optax lets the update through once the limit is passed; the loop stops long before this one.
+    return Optimizer(optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), sparse, schedule)
 
 
 def learning_rate(config: OptimizerConfig, steps: int, batch_size: int) -> optax.Schedule:
@@ -126,7 +128,7 @@ def one_cycle(steps: int, share: float, start: float, peak: float, end: float) -
 
 
 def warmup_cosine(steps: int, warmup: int, peak: float, ratio: float) -> optax.Schedule:
-    """HRM-ACT's: the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
+    """HRM's: the first update is step 1; peak at step `warmup`, then a cosine to ratio * peak."""
 
     def schedule(count):
         step = count + 1
@@ -159,9 +161,9 @@ def moments(config: OptimizerConfig, steps: int) -> optax.GradientTransformation
 def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
     """AdamATan2 as HRM trains with it: atan2(m, sqrt(v / (1 - b2^t))) / (1 - b1^t), without eps or scale.
 
-    The first correction stands outside the arctangent and the second's root inside (package adam-atan2
-    0.0.3; docs/models.md#optimizers), so that a constant gradient moves a parameter by pi/4 learning rates.
-    Published variants with a = 4/pi take steps 1.27 times as long.
+    The first correction stands outside the arctangent and the second's root inside (the package adam-atan2
+    0.0.3, which HRM's code uses; the method: Everett et al. 2024, 2407.05872), so that a constant gradient
+    moves a parameter by pi/4 learning rates. Published variants with a = 4/pi take steps 1.27 times as long.
     """
 
     def init(params):
@@ -181,18 +183,19 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
 
 
 def sign_sgd(
-    table: jax.Array, index: jax.Array, gradients: jax.Array, learning_rate: jax.Array, weight_decay: float
+    embedding: jax.Array, gradient: SparseGradient, learning_rate: jax.Array, weight_decay: float
 ) -> jax.Array:
-    """SignSGD on the rows of table [N, E] that a step read: index [B] and their gradients [B, E].
+    """SignSGD on the rows of an embedding [N, E] that an update read (HRM's puzzle embedding, 2506.21734).
 
-    Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of B
-    rows, whatever N: no gradient of the table is made.
+    Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of the
+    rows read, whatever N: no gradient of the embedding is made.
     """
-    rows, slot = jnp.unique(index, return_inverse=True, size=len(index), fill_value=len(table))
-    total = jax.ops.segment_sum(gradients, slot, num_segments=len(index))
-    moved = table[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
-    finite = jnp.isfinite(gradients).all()
-    return table.at[rows].set(jnp.where(finite, moved, table[rows]), mode="drop")
+    index, values = gradient
+    rows, slot = jnp.unique(index, return_inverse=True, size=len(index), fill_value=len(embedding))
+    total = jax.ops.segment_sum(values, slot, num_segments=len(index))
+    moved = embedding[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
+    finite = jnp.isfinite(values).all()
+    return embedding.at[rows].set(jnp.where(finite, moved, embedding[rows]), mode="drop")
 
 
 def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:

@@ -3,6 +3,7 @@
 Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and optimizer state.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -49,12 +50,18 @@ def of_state(mesh: Mesh, state: Any) -> Any:
     return jax.tree.map(lambda leaf: NamedSharding(mesh, _spec(leaf.shape, mesh.shape["fsdp"])), state)
 
 
+def laid_out(shapes: Any, shardings: Any) -> Any:
+    """The results of `jax.eval_shape` with a sharding attached to each."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        shapes,
+        shardings,
+    )
+
+
 def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
-    size = 1
-    for n in shape:
-        size *= n
     axes = [axis for axis, n in enumerate(shape) if n % fsdp == 0]
-    if fsdp == 1 or size < SMALLEST_SHARDED or not axes:
+    if fsdp == 1 or math.prod(shape) < SMALLEST_SHARDED or not axes:
         return PartitionSpec()
     largest = max(axes, key=lambda axis: shape[axis])
     return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
@@ -66,15 +73,3 @@ def check_batch(groups: int, name: str, mesh: Mesh, accumulate: int) -> None:
     if groups % parts:
         devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
         raise RequestError(f"{name} = {groups} is not divisible by {devices}")
-
-
-def count_groups(batch_size: int, members: int, mesh: Mesh, accumulate: int) -> int:
-    """Groups of `members` obstacles in a batch; raises the one-line error of a batch that cannot be cut."""
-    if batch_size % members:
-        raise RequestError(
-            f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
-        )
-    groups = batch_size // members
-    name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
-    check_batch(groups, name, mesh, accumulate)
-    return groups

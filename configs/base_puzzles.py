@@ -1,0 +1,114 @@
+"""Defaults of puzzles: HRM with ACT, and TRM; experiments find them in `configs.base`."""
+
+from ml_collections import ConfigDict
+
+
+def puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
+    """The task `puzzle`: HRM-ACT under its published settings of the 1,000-example runs."""
+    c.task = "puzzle"
+    c.batch_size = 768  # slots: puzzles under way at once
+    c.eval_every = 2_000
+    c.checkpoint.every = 2_000
+    c.optimizer.name = "adam_atan2"
+    c.optimizer.learning_rate = 1e-4
+    c.optimizer.schedule = "hrm_act"
+    c.optimizer.warmup_steps = 2_000
+    c.optimizer.b2 = 0.95
+    c.optimizer.weight_decay = 1.0
+    c.optimizer.table_learning_rate = 1e-4
+    c.optimizer.table_weight_decay = 1.0
+    c.optimizer.clip = 0.0
+    c.data = ConfigDict()
+    c.data.path = data  # a folder of python -m hrm_jax.puzzles, or of the original tools
+    c.data.eval_examples = 0  # held-out puzzles that training is judged by; 0: all of test/
+    c.data.device_gib = 8.0  # larger training sets stay in host memory, and their batches are sent
+    c.act = ConfigDict()
+    c.act.segments = 16  # at most, in training; exactly, in evaluation
+    c.act.exploration = 0.1  # chance that a slot must run for a random number of segments
+    c.act.supervision = "every"  # every segment | last: of a batch's segments, as the documents' port
+    c.act.loss = "stablemax"  # stablemax | softmax
+    c.act.q_halt_weight = 0.5
+    c.act.q_continue_weight = 0.5
+    c.model = hrm_act(vocabulary, sequence)
+
+
+def arc(c: ConfigDict, data: str) -> None:
+    """HRM-ACT's published settings of ARC-AGI-1 and -2."""
+    puzzle(c, data, vocabulary=12, sequence=900)
+    c.steps = 0
+    c.epochs = 100_000
+    c.eval_every = 10_000
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_learning_rate = 1e-2
+    c.optimizer.table_weight_decay = 0.1
+    c.data.eval_examples = 4_096  # of some hundred thousand augmented test inputs; `solve` judges them all
+
+
+def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
+    """The model group of HRM-ACT; defaults are the published 27 million parameters."""
+    m = ConfigDict()
+    m.name = "hrm_act"
+    m.vocabulary = vocabulary  # of the data, PAD included
+    m.sequence = sequence
+    m.width = 512
+    m.heads = 8
+    m.low_layers = 4
+    m.high_layers = 4
+    m.h_cycles = 2  # H updates a segment
+    m.l_cycles = 2  # L updates before each
+    m.expansion = 4.0  # the SwiGLU is 2/3 of this times the width …
+    m.inner_multiple = 256  # … rounded up to a multiple of this
+    m.puzzle_width = 512  # of the puzzle embedding; 0: none
+    m.prefix = 1  # positions before the cells, which the puzzle embedding fills
+    m.positions = "rope"  # rope | learned | none
+    m.theta = 10_000.0
+    m.norm_eps = 1e-5
+    m.mixer = False  # SwiGLU across positions instead of attention (TRM)
+    m.shared = False  # one network for both updates (TRM)
+    m.grad = "one_step"  # one_step | full_last: through the whole last cycle (TRM)
+    m.q_continue = True  # False: no second forward pass for a Q target (TRM)
+    m.dtype = "bfloat16"
+    m.attention = "matmul"  # matmul | xla | cudnn: the last is the fastest on NVIDIA GPUs
+    m.remat = False
+    m.unroll = 4  # blocks unrolled in the scan over them
+    return m
+
+
+def trm(c: ConfigDict, l_cycles: int) -> None:
+    """TRM's changes to HRM-ACT (Jolicoeur-Martineau 2025); its moving average is not corrected, ours is."""
+    c.ema_decay = 0.999
+    c.model.low_layers = 2
+    c.model.h_cycles = 3
+    c.model.l_cycles = l_cycles
+    c.model.prefix = 16
+    c.model.shared = True
+    c.model.grad = "full_last"
+    c.model.q_continue = False
+
+
+def small_puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
+    """A puzzle that two CPU cores learn in minutes: TRM with one L and one H update a segment, a width of 64.
+
+    A segment is shallow, so that many of them are needed and each is cheap to grade; the mixer learns where
+    rows, columns and boxes are at once, attention with rotary positions took ten times as long to do worse.
+    """
+    puzzle(c, data, vocabulary, sequence)
+    trm(c, l_cycles=1)
+    c.ema_decay = 0.99
+    c.batch_size = 64
+    c.log_every = 50
+    c.optimizer.learning_rate = 4e-3
+    c.optimizer.table_learning_rate = 4e-3
+    c.optimizer.warmup_steps = 100
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_weight_decay = 0.1
+    c.optimizer.final_ratio = 0.1
+    c.model.width = 64
+    c.model.heads = 4
+    c.model.h_cycles = 1
+    c.model.inner_multiple = 32
+    c.model.puzzle_width = 64
+    c.model.prefix = 1
+    c.model.mixer = True
+    c.model.positions = "none"
+    c.model.dtype = "float32"

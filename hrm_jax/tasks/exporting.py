@@ -1,0 +1,88 @@
+"""Files of a run for the planning side, which never imports jax: `model.npz` and `scenarios.npz`."""
+
+import pathlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays, save
+from hrm_jax.gridworld import maps, rollout
+from hrm_jax.referee.paths.denoising import check_plan
+from hrm_jax.tasks import TASKS
+from hrm_jax.training import checkpoint, cost
+from hrm_jax.worlds.world import of_config
+
+SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
+
+
+def export_model(
+    workdir: pathlib.Path, which: str, out: pathlib.Path, settings: Sequence[str] = (), averaged: bool = True
+) -> str:
+    """Write the parameters of a checkpoint of `workdir` as `model.npz`; a line that says what was written.
+
+    `averaged`: the moving average, where the run kept one; False: the parameters as they are.
+    `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
+    """
+    config = checkpoint.read_config(workdir)
+    _apply(config, settings)
+    step, params = checkpoint.restore_params(workdir, which, averaged)
+    task = TASKS[config["task"]]
+    description = task.describe(config)
+    if "plan" in description:
+        check_plan(description)
+    model_file.write(out, params, {**description, "step": step, "config": config})
+    dense, _ = task.groups.split(params)
+    name = description["model"]["name"]
+    return f"{out}: {name}, {cost.count(dense):,} parameters, step {step:,} of {workdir}"
+
+
+def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
+    """Change fields of the group `plan`, which training does not read."""
+    plan = config.get("plan", {})
+    for setting in settings:
+        field, separator, text = setting.partition("=")
+        name = field.removeprefix("plan.")
+        if not (separator and field.startswith("plan.") and name in plan):
+            allowed = ", ".join(f"plan.{key}" for key in plan) or "nothing in this run"
+            raise RequestError(f"--set {setting}: FIELD=VALUE is needed, of {allowed}")
+        try:
+            plan[name] = type(plan[name])(text)
+        except ValueError:
+            kind = type(plan[name]).__name__
+            raise RequestError(f"--set {setting}: plan.{name} is {plan[name]!r}, of type {kind}") from None
+
+
+def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) -> str:
+    """Write `episodes` held-out worlds, drawn by the simulator of the run, as `scenarios.npz`."""
+    if episodes < 1:
+        raise RequestError(f"--episodes {episodes}: at least 1")
+    config = checkpoint.read_config(workdir)
+    if "world" not in config["data"]:
+        raise RequestError(
+            f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw"
+        )
+    world = of_config(config["data"]["world"])
+    world = replace(world, name=f"{workdir.resolve().name}, seed {config['seed']}")
+    key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
+
+    def draw(key):
+        static, obstacles = rollout.reset(world, key)
+        cells = maps.occupancy(world, static)
+        return cells, obstacles, rollout.ends(world, cells, key)
+
+    static, obstacles, (start, goal) = jax.jit(lambda key: rollout.episodes(key, episodes, draw))(key)
+    scenarios = Scenarios(
+        world=world,
+        ids=np.arange(episodes),
+        static=np.asarray(static),
+        **obstacle_arrays(obstacles),
+        start=np.asarray(start, np.int64),
+        goal=np.asarray(goal, np.int64),
+    )
+    save(out, scenarios)
+    return f"{out}: {episodes:,} scenarios"
