@@ -5,12 +5,15 @@ import pathlib
 import platform
 import subprocess
 
+import hrm_jax
+
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
+COMMIT = ("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
 
 
 def versions() -> dict[str, str]:
-    """{"python": ..., library: version} for the libraries that are installed."""
-    found = {"python": platform.python_version()}
+    """{"python": ..., "hrm_jax": ..., library: version} for the libraries that are installed."""
+    found = {"python": platform.python_version(), "hrm_jax": hrm_jax.__version__}
     for name in LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)
@@ -25,19 +28,7 @@ def commit() -> str:
     if not (root / ".git").exists():
         return "unknown"
     try:
-        head = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-        changed = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "-uno"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-        ).stdout.strip()
+        done = subprocess.run(COMMIT, cwd=root, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return head + ("+" if changed else "")
+    return done.stdout.strip()
