@@ -1,6 +1,7 @@
 """notebooks/colab.ipynb: well formed, without outputs, and every cell runs in order on a CPU."""
 
 import ast
+import importlib
 import json
 import os
 import pathlib
@@ -61,6 +62,16 @@ def test_badge_and_clone_name_one_repository():
 @pytest.mark.parametrize("index", range(len(cells("code"))))
 def test_cell_is_python(index):
     ast.parse(as_python(cells("code")[index]))
+
+
+def test_what_the_cells_import_from_us_is_there():
+    nodes = [node for source in cells("code") for node in ast.walk(ast.parse(as_python(source)))]
+    ours = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module.startswith("hrm_jax")]
+    assert ours
+    for node in ours:
+        for alias in node.names:
+            if not hasattr(importlib.import_module(node.module), alias.name):
+                importlib.import_module(f"{node.module}.{alias.name}")
 
 
 @pytest.mark.slow
