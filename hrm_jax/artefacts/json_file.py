@@ -57,10 +57,9 @@ def _locate(data: Any, kind: Any, complaint: str) -> tuple[str, str]:
     wanted, _, place = complaint.partition(" - at `$")
     value, names = data, []
     for field, index in re.findall(r"\.([^.\[`]+)|\[(\d+|\.\.\.)\]", place):
-        if index == "...":
-            name = _only_culprit(data, kind, value)
-        else:
-            name = field or int(index)
+        name: str | int = field
+        if index:
+            name = _only_culprit(data, kind, value) if index == "..." else int(index)
         value = value[name]
         names.append(f"[{name}]" if isinstance(name, int) else f".{name}")
     shown = json.dumps(value, default=str)

@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,13 +23,14 @@ import numpy as np
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 Arrays = dict[str, np.ndarray]
 AHEAD = 4  # items that every process may be ahead of the one that is waited for
 
 
 @contextlib.contextmanager
-def work_folder(out: Path, request: dict[str, Any]) -> Iterator[Path]:
+def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, None]:
     """The folder of the parts of `out`; the block ends by putting the whole result in the place of `out`.
 
     It is kept when the block is interrupted or fails, to go on with, and removed when it ends or when it
@@ -62,7 +63,7 @@ def check_same(found: dict[str, Any], request: dict[str, Any], place: Path, how:
         )
 
 
-def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Iterator[Arrays]:
+def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Generator[Arrays, None, None]:
     """The arrays of `make(0)`, `make(1)`, … without end, in order; what `folder` has is not made again.
 
     `make` is pickled where there are several processes: a function of a module, or a partial of one.
@@ -77,11 +78,13 @@ def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
             return dict(file)
     arrays = make(number)
     with files.written_whole(path, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     return arrays
 
 
-def ordered(function: Callable[[Item], Result], items: Iterable[Item], jobs: int) -> Iterator[Result]:
+def ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
+) -> Generator[Result, None, None]:
     """`map` by several processes, which never are more than a few items ahead; one job is this process.
 
     When it is closed early, items at work are finished and the others are dropped.
@@ -89,7 +92,8 @@ def ordered(function: Callable[[Item], Result], items: Iterable[Item], jobs: int
     if jobs == 1:
         yield from map(function, items)
         return
-    items, waiting = iter(items), deque()
+    items = iter(items)
+    waiting: deque[concurrent.futures.Future[Result]] = deque()
     with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
         try:
             waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))

@@ -48,16 +48,18 @@ def judge(
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Ask for the first `count` examples, each once; `keep` the answers."""
-    pieces, sums = [], {}
-    kept = np.empty((count, puzzles.inputs.shape[1]), np.uint8) if keep else None
+    pieces, kept = [], []
+    sums: dict[str, np.ndarray] = {}
     for piece, answers, q in batches(solver, puzzles, np.arange(count)):
         scores = scoring.score(puzzles, piece, answers)
         for name, values in _measures(scores, q).items():
-            sums[name] = sums.get(name, 0) + values.sum(axis=1, dtype=np.float64)  # over examples: [T]
+            sums[name] = sums.get(name, np.float64(0)) + values.sum(
+                axis=1, dtype=np.float64
+            )  # over examples: [T]
         last = (scores.exact[-1], scores.lenient if scores.lenient is None else scores.lenient[-1])
         pieces.append((*last, scores.tokens[-1], q[-1, :, 0].astype(np.float32)))
         if keep:
-            kept[piece] = answers[-1]
+            kept.append(answers[-1].astype(np.uint8))
         if progress:
             progress(int(piece[-1]) + 1, count)
     exact, lenient, tokens, q_halt = zip(*pieces, strict=True)
@@ -68,7 +70,7 @@ def judge(
         None if lenient[0] is None else np.concatenate(lenient),
         np.concatenate(tokens),
         [] if np.isnan(q_halt[0]).any() else by_segment,
-        kept,
+        np.concatenate(kept) if keep else None,
         np.nan_to_num(np.concatenate(q_halt)),
     )
 

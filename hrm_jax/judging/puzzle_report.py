@@ -44,6 +44,7 @@ def build(
         parts[name] |= model.about
     if voting:  # then the answer to a puzzle is what its augmentations agree on
         for name, result in results.items():
+            assert result.answers is not None, "votes need the answers to be kept"
             votes = voting.count(result.answers, result.q_halt)
             parts[name]["voting"] = {f"pass@{tries}": _votes(tasks) for tries, tasks in votes.items()}
             solved[name] = _all_right(votes[max(votes)])

@@ -61,7 +61,8 @@ def model_files(requests: Sequence[str]) -> dict[str, Path]:
     """Files of the models by name, in order, of requests FILE or NAME=FILE."""
     named: dict[str, Path] = {}
     for request in requests:
-        name, separator, path = request.partition("=")
+        name, separator, after = request.partition("=")
+        path = Path(after)
         if not separator or Path(request).exists():
             path = Path(request)
             name = path.stem if path.stem != "model" else path.resolve().parent.name
@@ -69,7 +70,7 @@ def model_files(requests: Sequence[str]) -> dict[str, Path]:
             raise RequestError(f'--model {request}: "{name}" cannot name a model; choose another')
         if name in named:
             raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
-        named[name] = Path(path)
+        named[name] = path
     return named
 
 

@@ -10,7 +10,7 @@ import numpy as np
 NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 
-def wilson(successes: int, n: int) -> tuple[float, float]:
+def wilson(successes: float, n: int) -> tuple[float, float]:
     """Wilson 95 % interval (low, high) of a success probability."""
     rate, z2 = successes / n, NORMAL_975**2
     centre = (rate + z2 / (2 * n)) / (1 + z2 / n)

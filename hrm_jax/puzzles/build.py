@@ -111,8 +111,9 @@ def gather(
     Puzzles are distinct when their inputs differ. A `RequestError` when `patience` parts in sequence bring
     no new puzzle, wanted or not: then there are no more, or hardly any.
     """
-    found = [[], []]  # by split: arrays of the puzzles of every part
-    seen, have, idle = set(), [0, 0], 0
+    found: list[list[dict[str, np.ndarray]]] = [[], []]  # by split: arrays of the puzzles of every part
+    seen: set[bytes] = set()
+    have, idle = [0, 0], 0
     stream = parts.stream(folder, functools.partial(part, settings), jobs)
     with tqdm(total=sum(wanted), desc=what, unit="", disable=None) as progress, contextlib.closing(stream):
         for number, arrays in enumerate(stream, 1):

@@ -116,7 +116,7 @@ def write(
     """
     place = Path(folder) / split
     (place / "dataset.json").unlink(missing_ok=True)
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "inputs": np.asarray(inputs, np.uint8),
         "labels": np.asarray(labels, np.uint8),
         "puzzle_identifiers": np.asarray(identifiers, np.int32),
@@ -326,12 +326,10 @@ def _check_ignored(meta: Meta, used: dict[str, set[int]], place: Path) -> None:
 
 def _frame(meta: Description, place: Path) -> tuple[int, int]:
     """Height and width in cells: as given, else those of a square, else one row."""
-    frame = meta.height, meta.width
-    if frame != (None, None):
-        if None in frame or meta.height * meta.width != meta.seq_len:
-            raise RequestError(
-                f"{place}: height {frame[0]} x width {frame[1]} must be seq_len, {meta.seq_len}"
-            )
-        return frame
+    height, width = meta.height, meta.width
+    if height is not None or width is not None:
+        if height is None or width is None or height * width != meta.seq_len:
+            raise RequestError(f"{place}: height {height} x width {width} must be seq_len, {meta.seq_len}")
+        return height, width
     side = round(meta.seq_len**0.5)
     return (side, side) if side * side == meta.seq_len else (1, meta.seq_len)

@@ -15,7 +15,8 @@ def read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.ndar
     table = np.zeros(256, np.uint8)
     for sign, token in alphabet.items():
         table[ord(sign)] = token
-    texts, ratings = {"question": [], "answer": []}, []
+    texts: dict[str, list[str]] = {"question": [], "answer": []}
+    ratings: list[int] = []
     try:
         with open(path, newline="", encoding="ascii") as file:
             reader = csv.DictReader(file)
@@ -55,8 +56,8 @@ def read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.ndar
 
 def _rating(text: str | None, path: Path, line: int) -> int:
     try:
-        return int(text)
-    except (TypeError, ValueError):
+        return int(text or "")
+    except ValueError:
         raise RequestError(f"{path} line {line}: the rating is {text!r}; an integer is expected") from None
 
 

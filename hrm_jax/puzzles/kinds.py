@@ -59,8 +59,6 @@ class Lenient:
 class Voting(Protocol):
     """What several answers to one question are counted by."""
 
-    tries: tuple[int, ...]
-
     def count(self, answers: np.ndarray, q_halt: np.ndarray) -> dict[int, list[list[bool]]]:
         """By tries: of each task, which of its questions are solved by answers [N, S] with q_halt [N]."""
 

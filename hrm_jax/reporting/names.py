@@ -70,7 +70,8 @@ def reference(models: Iterable[str]) -> str | None:
 
 def styles(models: Iterable[tuple[str, str | None]]) -> dict[str, Style]:
     """A style for every (name, group): one colour a group, in order of appearance."""
-    out, groups = {}, {}
+    out: dict[str, Style] = {}
+    groups: dict[str, int] = {}
     for name, group in models:
         if name in out:
             continue

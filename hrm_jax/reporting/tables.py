@@ -34,7 +34,7 @@ def table(head: Sequence[Html], bodies: Sequence[Html], caption: str, **attribut
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
 
-def row(*cells: Html, **attributes: object) -> Html:
+def row(*cells: Html | None, **attributes: object) -> Html:
     """A row of cells."""
     return element("tr", *cells, **attributes)
 

@@ -107,12 +107,12 @@ def read_tasks(path: Path) -> list[Task]:
 
 def _task(name: str, content: TaskFile, where: str) -> Task:
     def pairs(part: str) -> tuple[Pair, ...]:
+        named = [
+            (f"{where}: task {name}, {part}[{i}]", pair) for i, pair in enumerate(getattr(content, part))
+        ]
         return tuple(
-            tuple(
-                _grid(getattr(pair, side), f"{where}: task {name}, {part}[{i}].{side}")
-                for side in ("input", "output")
-            )
-            for i, pair in enumerate(getattr(content, part))
+            (_grid(pair.input, f"{place}.input"), _grid(pair.output, f"{place}.output"))
+            for place, pair in named
         )
 
     return Task(name, pairs("train"), pairs("test"))

@@ -15,6 +15,7 @@ from hrm_jax.puzzles.arc import files, grids
 from hrm_jax.puzzles.arc.grids import CELLS, COLOUR, SIDE, VOCABULARY, Pair
 from hrm_jax.puzzles.dataset import PuzzleSet
 
+TRIES = (1, 2)
 BLOCK = 4096  # answers cropped at a time
 
 
@@ -25,12 +26,11 @@ class Tasks:
     puzzles: PuzzleSet
     names: list[str]  # by identifier
     tests: dict[str, tuple[Pair, ...]]  # the judged tasks' test pairs
-    tries: tuple[int, ...] = (1, 2)
 
     def count(self, answers: np.ndarray, q_halt: np.ndarray) -> dict[int, list[list[bool]]]:
         """Which test inputs answers [N, 900] with q_halt [N] solve: by tries, for each task and input."""
         ballots = _collect(self, answers, q_halt)
-        solved: dict[int, list[list[bool]]] = {tries: [] for tries in self.tries}
+        solved: dict[int, list[list[bool]]] = {tries: [] for tries in TRIES}
         for name, pairs in self.tests.items():
             ranked = [rank(ballots.get((name, _key(given)), {})) for given, _ in pairs]
             for tries, of_tasks in solved.items():
@@ -106,8 +106,8 @@ def _collect(
         cropped = crop(puzzles.inputs[block]), crop(answers[block])
         for identifier, given, answer, q in zip(identifiers[block], *cropped, trust[block], strict=True):
             task, augmentation = parsed[int(identifier)]
-            given, answer = (_key(grids.undo(augmentation, grid)) for grid in (given, answer))
-            ballots.setdefault((task, given), {}).setdefault(answer, []).append(float(q))
+            asked, vote = (_key(grids.undo(augmentation, grid)) for grid in (given, answer))
+            ballots.setdefault((task, asked), {}).setdefault(vote, []).append(float(q))
     return ballots
 
 

@@ -42,8 +42,8 @@ def augmented(inputs: np.ndarray, labels: np.ndarray, size: int, copies: int, se
     """
     out = np.empty((2, len(inputs), 1 + copies, size * size), np.uint8)
     out[0, :, 0], out[1, :, 0] = inputs, labels
-    chosen = [np.random.default_rng([seed, g, 0xA6]).permutation(15)[:copies] + 1 for g in range(len(inputs))]
-    chosen = np.array(chosen).reshape(len(inputs), copies)
+    drawn = [np.random.default_rng([seed, g, 0xA6]).permutation(15)[:copies] + 1 for g in range(len(inputs))]
+    chosen = np.array(drawn).reshape(len(inputs), copies)
     exchange = np.arange(VOCABULARY, dtype=np.uint8)
     exchange[[START, GOAL]] = GOAL, START
     for aspect in range(1, 16):

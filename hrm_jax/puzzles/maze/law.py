@@ -38,7 +38,7 @@ def _draw(size: int, count: int, rng: np.random.Generator) -> np.ndarray:
     first, last = (round(256 * p / cells) for p in (max(low - slack, 0), min(high + slack, cells)))
     threshold = rng.integers(first, last + 1, count)
     row = kind((1 << size) - 1)
-    is_wall = np.zeros((size, count), kind)
+    is_wall: np.ndarray = np.zeros((size, count), kind)
     # Of every cell, whether an 8-bit random number is below t, found bit by bit from the last one on: with
     # the complement of its bit it is the majority of that, the bit of t, and what the lower bits say.
     for bit in range(8):
@@ -98,7 +98,8 @@ def _wide(free: np.ndarray, first: int, shortest: int) -> tuple[np.ndarray, np.n
             near[:, beyond] = everything
         index, left = _large(index, left & ~near, shortest)
         turn += 1
-    return tuple(np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
+    index, everything, rim = (np.concatenate(part, axis=-1) for part in zip(*found, strict=True))
+    return index, everything, rim
 
 
 def _large(index: np.ndarray, cells: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
@@ -173,18 +174,22 @@ def sample(
     qualifying = np.bincount(found.map, others, free.shape[1]).astype(np.int64)
     room = flood.count(free)
     taken = np.minimum(rng.binomial(tries, qualifying / (room * (room - 1))), qualifying)
-    maps, starts, goals = [], [], []
+    maps, sources, numbers = (
+        [],
+        [],
+        [],
+    )  # of each maze: map, index of its start among the ends, its goal's rank
     first = np.searchsorted(found.map, np.arange(free.shape[1] + 1))
     for m in np.flatnonzero(taken):
         pairs = np.sort(rng.choice(qualifying[m], taken[m], replace=False, shuffle=False))
         upto = np.cumsum(others[first[m] : first[m + 1]])
         source = np.searchsorted(upto, pairs, side="right")
         maps += [m] * len(pairs)
-        starts += (first[m] + source).tolist()
-        goals += (pairs - upto[source] + others[first[m] + source]).tolist()
-    starts, goals = np.array(starts, np.int64), np.array(goals, np.int64)
+        sources += (first[m] + source).tolist()
+        numbers += (pairs - upto[source] + others[first[m] + source]).tolist()
+    starts, ranks = np.array(sources, np.int64), np.array(numbers, np.int64)
     far = flood.unpack(far_cells(found, starts, shortest), size).reshape(len(starts), size * size)
-    goal = (far.cumsum(axis=1) == goals[:, None] + 1).argmax(axis=1)
+    goal = (far.cumsum(axis=1) == ranks[:, None] + 1).argmax(axis=1)
     start = flood.unpack(found.cell[:, starts], size).reshape(len(starts), size * size).argmax(axis=1)
     return np.array(maps, np.int64), start, goal
 

@@ -97,8 +97,8 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
     """The puzzles of one part of the stream (`build.gather`)."""
     size, rated = settings["size"], settings["rating"]
     rng = np.random.default_rng([settings["seed"], number])
-    made = [generate.generate(size, rng, settings["givens"]) for _ in range(PART[size])]
-    made = [m for m in made if m and (rated is None or rated[0] <= m[2] <= rated[1])]
+    tried = [generate.generate(size, rng, settings["givens"]) for _ in range(PART[size])]
+    made = [m for m in tried if m and (rated is None or rated[0] <= m[2] <= rated[1])]
     puzzles = np.array([m[0] for m in made], np.uint8).reshape(-1, size * size)
     answers = np.array([m[1] for m in made], np.uint8).reshape(-1, size * size)
     keys = [value.tobytes() for value in symmetry.invariant(puzzles, answers, size)]
