@@ -2,10 +2,10 @@
 
 python benchmarks/sampling.py [--episodes 50] [--loop 2] [--width 64]
 
-The published loop draws one sample after another, 100 steps each, and every step encodes the map again:
-the published network in PyTorch, --loop samples of it, scaled to all. Ours is one jitted scan over all
-samples of all episodes, in 10 steps as configs/diffusion.py plans, and in 100. Same machine, same run;
-the networks are untrained.
+The loop (docs/models.md#noise-and-sampling) draws one sample after another, 100 steps each, and every step
+encodes the map again: the published network in PyTorch, --loop samples of it, scaled to all. Ours is one
+jitted scan over all samples of all episodes, in 10 steps as configs/diffusion.py plans, and in 100. Same
+machine, same run; the networks are untrained.
 """
 
 import argparse

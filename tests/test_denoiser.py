@@ -10,10 +10,13 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.models.denoisers import config as denoiser_config
 from hrm_jax.models.denoisers import networks as diffusion
+from hrm_jax.models.denoisers import operations
 from hrm_jax.referee.inference import denoiser
+from hrm_jax.worlds import raster
 
-V2 = {"name": "path_unet", **diffusion.PUBLISHED}
+V2 = {"name": "path_unet", **denoiser_config.PUBLISHED}
 SMALL = {"width": 16, "groups": 4, "heads": 2, "size": 16, "points": 12}
 
 
@@ -59,7 +62,7 @@ def _pass(model):
 
 
 def test_parameter_counts():
-    assert _count(diffusion.build(V2)) == 4_128_258  # docs/models.md#denoisers
+    assert _count(diffusion.build(V2)) == 4_128_258  # as the checkpoint of the originals has
     one_channel = {"channels": ["occupancy"]}
     # The first middle block takes 640 channels: two wider kernels, and a skip that it did not need.
     wider = 384 * 256 * 3 + 640 * 256 + 256
@@ -82,7 +85,7 @@ def test_a_group_of_fields_comes_back():
 
 
 @pytest.mark.parametrize(
-    "fields, told",
+    "fields, complaint",
     [
         ({"name": "path_net"}, "path_unet, path_convnet"),
         ({"name": "path_unet", "widht": 64}, "width"),
@@ -105,8 +108,8 @@ def test_a_group_of_fields_comes_back():
         ({"map_dropout": 1.0}, "less than 1"),
     ],
 )
-def test_bad_fields_are_one_line(fields, told):
-    with pytest.raises(RequestError, match=told) as error:
+def test_bad_fields_are_one_line(fields, complaint):
+    with pytest.raises(RequestError, match=complaint) as error:
         diffusion.build({"name": "path_unet", **fields})
     assert "\n" not in str(error.value)
 
@@ -142,7 +145,7 @@ def _dead(params):
 
 def test_the_published_slice_leaves_exactly_a_quarter_dead():
     params, (maps, ends, x, t) = _gradients(diffusion.build(V2))
-    assert sum(_dead(params).values()) == 1_049_984  # docs/faults.md#f25
+    assert sum(_dead(params).values()) == 1_049_984  # docs/faults.md#f24
     assert _dead(params) == {"ends/kernel": 1024, "ends/bias": 256, "map/kernel": 8192 * 128, "map/bias": 128}
     assert not ends.any()
     assert all((np.abs(a).max(axis=tuple(range(1, a.ndim))) > 0).all() for a in (maps, x, t))
@@ -175,7 +178,7 @@ def test_halving_is_a_convolution_of_stride_two(kernel):
     around = [(kernel // 2, kernel // 2)] * 2
     layout = ("NHWC", "HWIO", "NHWC")
     expected = jax.lax.conv_general_dilated(x, w, (2, 2), around, dimension_numbers=layout)
-    np.testing.assert_allclose(diffusion.halve(x, w), expected, atol=1e-4)
+    np.testing.assert_allclose(operations.halve(x, w), expected, atol=1e-4)
 
 
 # ---------------------------------------------------------------- the NumPy twin
@@ -221,3 +224,13 @@ def test_the_twin_refuses_what_does_not_fit():
         denoiser.Denoiser({"model": {**config["model"], "name": "lstm"}}, params)
     with pytest.raises(RequestError, match="lacks 'model'"):
         denoiser.Denoiser({}, params)
+
+
+def test_other_constants_are_refused_and_older_files_have_todays():
+    model = diffusion.build(CASES["v2 full"])
+    params, config = model_file.flatten(_params(model)), {"model": diffusion.describe(model)}
+    denoiser.Denoiser({**config, "constants": json.loads(json.dumps(raster.CONSTANTS))}, params)
+    with pytest.raises(RequestError, match="trained with path_offset = 3.0; this version has 4.0"):
+        denoiser.Denoiser({**config, "constants": {"path_offset": 3.0}}, params)
+    with pytest.raises(RequestError, match="trained with other = 1; this version has None"):
+        denoiser.Denoiser({**config, "constants": {"other": 1}}, params)

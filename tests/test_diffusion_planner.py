@@ -10,10 +10,10 @@ import pytest
 from configs import base
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import raster
 from hrm_jax.judging.backend import JaxSampler
+from hrm_jax.models.denoisers import config as denoiser_config
 from hrm_jax.models.denoisers import networks as denoisers
-from hrm_jax.referee import conditions, drawing
+from hrm_jax.referee import drawing
 from hrm_jax.referee.paths import (
     denoising as diffusion,
 )
@@ -29,6 +29,8 @@ from hrm_jax.referee.paths import (
 from hrm_jax.referee.paths.denoising import DiffusionPlanner, NumpySampler
 from hrm_jax.referee.paths.planners import Planned, View, line
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.worlds import raster
+from hrm_jax.worlds.path_frame import PathFrame, straight
 from hrm_jax.worlds.world import WORLDS
 
 SIZE, POINTS, OBSTACLES, HISTORY = 16, 12, 3, 4
@@ -106,14 +108,14 @@ class Stub:
     def __init__(self, config, paths=None, view=None):
         self.config, self.paths, self.requests = config, paths, []
         if paths is not None:
-            self.ends, _ = diffusion.frame(config["model"], view.agent, view.goal, POINTS)
+            self.ends = PathFrame.of(config["model"]).ends(view.agent, view.goal).astype(np.float32)
 
     def __call__(self, request, speed):
         self.requests.append(request)
         if self.paths is None:
             return 0.1 * request.noise[:, :, 0]
         rows = [np.flatnonzero((self.ends == ends).all(axis=1))[0] for ends in request.ends]
-        return diffusion.to_units(self.config["model"], self.paths[rows], request.line)
+        return PathFrame.of(self.config["model"]).to_units(self.paths[rows], request.line)
 
 
 # ---------------------------------------------------------------- the map
@@ -127,10 +129,9 @@ def test_planning_draws_the_maps_that_training_draws(radius, slices):
     tracks[3:] = tracks[3:].round()  # cells exactly at the radius
     tracks[5, :, 1] = tracks[5, :, 0]  # two nearest obstacles
     velocity = rng.uniform(-1, 1, (6, OBSTACLES, 2)).astype(np.float32)
-    ours = conditions.draw(ALL, static, tracks, velocity, radius, slices)
-    ahead = tracks[:, np.array(raster.slice_steps(slices, POINTS))]
-    draw = jax.jit(jax.vmap(lambda s, p, v, a: raster.draw(ALL, s, p, v, a, radius)))
-    theirs = np.asarray(draw(static, tracks[:, 0], velocity, ahead))
+    ours = raster.draw(ALL, static, tracks, velocity, radius, slices)
+    draw = jax.jit(lambda *world: raster.draw(ALL, *world, radius, slices))
+    theirs = np.asarray(draw(static, tracks, velocity))
     assert ours.dtype == theirs.dtype == np.float32 and ours.shape == (6, SIZE, SIZE, 5 + slices)
     assert all(0 < np.abs(ours[..., i]).mean() < 0.9 for i in range(5 + slices))
     np.testing.assert_array_equal(ours, theirs)
@@ -138,11 +139,11 @@ def test_planning_draws_the_maps_that_training_draws(radius, slices):
 
 def test_planning_looks_beside_the_line_as_training_does():
     view = _view(seed=2)
-    _, lines = diffusion.frame({"size": SIZE, "coordinates": "line"}, view.agent, view.goal, POINTS)
+    lines = straight(view.agent, view.goal, POINTS)
     world = (view.static, view.future, view.velocities, lines)
     world = [a if a.dtype == bool else a.astype(np.float32) for a in world]
-    ours = conditions.corridor(ALL, *world, 2.0)
-    theirs = jax.jit(jax.vmap(lambda *one: raster.corridor(ALL, *one, 2.0)))(*world)
+    ours = raster.corridor(ALL, *world, 2.0)
+    theirs = jax.jit(lambda *world: raster.corridor(ALL, *world, 2.0))(*world)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
     walls, there = ours[..., :17], ours[..., 17:34]
     assert ours.shape == (5, POINTS, 4 * 17) and {0, 1} == set(walls.ravel()) and (there > 0).mean() > 0.05
@@ -160,7 +161,7 @@ def test_the_request_is_what_the_model_was_trained_on(coordinates):
     believed = np.concatenate([view.future[:, :1], view.future[:, 1:].clip(0, SIZE)], axis=1)
     velocity = view.history[:, -1] - view.history[:, -2]
     np.testing.assert_allclose(velocity, view.velocities, atol=1e-9)
-    expected = conditions.draw(ALL, view.static, believed, view.velocities, 2.0, 3)
+    expected = raster.draw(ALL, view.static, believed, view.velocities, 2.0, 3)
     np.testing.assert_allclose(request.map, expected, atol=1e-6)
     ends = np.concatenate([view.agent, view.goal], axis=1) / size
     np.testing.assert_allclose(request.ends, 2 * ends - 1 if coordinates == "line" else ends, atol=1e-6)
@@ -168,7 +169,7 @@ def test_the_request_is_what_the_model_was_trained_on(coordinates):
     if coordinates == "unit":
         assert request.sight.shape == (5, POINTS, 0)
         return
-    corridor = conditions.corridor(ALL, view.static, believed, view.velocities, request.line, 2.0)
+    corridor = raster.corridor(ALL, view.static, believed, view.velocities, request.line, 2.0)
     np.testing.assert_allclose(request.sight[..., :2], 2 * request.line / size - 1, atol=1e-6)
     np.testing.assert_allclose(request.sight[..., 2:], corridor, atol=1e-4)
     cells = request.line  # at the pace of king's moves
@@ -182,14 +183,14 @@ def test_the_request_is_what_the_model_was_trained_on(coordinates):
 
 @pytest.mark.parametrize("coordinates", ["line", "unit"])
 def test_units_and_cells_are_inverse(coordinates):
-    model, view = {"size": SIZE, "coordinates": coordinates}, _view()
-    _, lines = diffusion.frame(model, view.agent, view.goal, POINTS)
+    frame, view = PathFrame(coordinates, SIZE), _view()
+    lines = straight(view.agent, view.goal, POINTS)
     cells = np.random.default_rng(0).uniform(0, SIZE, (5, 4, POINTS, 2))
-    units = diffusion.to_units(model, cells, lines)
-    np.testing.assert_allclose(diffusion.to_cells(model, units, lines), cells, atol=1e-5)
+    units = frame.to_units(cells, lines)
+    np.testing.assert_allclose(frame.to_cells(units, lines), cells, atol=1e-5)
     assert np.abs(units).max() < 8 and np.abs(units - cells).max() > 1
-    straight = diffusion.to_cells(model, np.zeros_like(cells), lines)
-    ends = straight[:, 0, [0, -1]].swapaxes(0, 1)
+    zero = frame.to_cells(np.zeros_like(cells), lines)
+    ends = zero[:, 0, [0, -1]].swapaxes(0, 1)
     np.testing.assert_allclose(
         ends, [view.agent, view.goal] if coordinates == "line" else 0 * ends, atol=1e-5
     )
@@ -203,7 +204,7 @@ SAMPLERS = {
     "warm": ({"warm": 0.6, "steps": 4, "cost_guidance": 1}, {"name": "path_convnet"}),
     "published": (
         {"sampler": "published", "steps": 4},
-        {**denoisers.PUBLISHED, "condition": "full", "name": "path_convnet"},
+        {**denoiser_config.PUBLISHED, "condition": "full", "name": "path_convnet"},
     ),
 }
 
@@ -258,7 +259,7 @@ def test_noise_is_a_function_of_seed_scenario_and_time():
         assert (np.abs(other - first).max(axis=(1, 2, 3, 4)) > 0.1).all()
 
 
-def test_a_warm_start_stays_near_the_last_plan_as_far_as_it_is_told_to():
+def test_a_warm_start_stays_near_the_last_plan_as_far_as_asked():
     view = _free()
     previous = line(view.agent, view.goal, POINTS, None)
     previous[:, 1:-1] += np.random.default_rng(3).uniform(-0.25, 0.25, (5, POINTS - 2, 2))
@@ -286,10 +287,10 @@ def test_what_is_no_longer_a_way_is_planned_from_scratch():
     for request, members in zip(stub.requests, (~blocked, blocked), strict=True):
         np.testing.assert_array_equal(request.map[..., 0], static[members])
         assert len(request.field.distance) == len(request.noise) == members.sum()
-        drawn = diffusion.to_cells(stub.config["model"], 0.1 * request.noise[:, :, 0], request.line)
+        drawn = PathFrame.of(stub.config["model"]).to_cells(0.1 * request.noise[:, :, 0], request.line)
         np.testing.assert_allclose(planned.samples[members], drawn, atol=1e-5)
     warm = stub.requests[0]
-    begun = diffusion.to_cells(stub.config["model"], warm.initial, warm.line)
+    begun = PathFrame.of(stub.config["model"]).to_cells(warm.initial, warm.line)
     np.testing.assert_allclose(begun[:, 0], previous[~blocked], atol=1e-4)
 
 
@@ -335,7 +336,7 @@ def test_without_a_predictor_obstacles_stay_or_are_not_believed_in():
     np.testing.assert_array_equal(stays, np.repeat(view.history[:, -1:], POINTS, axis=1))
     stub = Stub(_config({"forecast": "ignore"}, channels=("obstacles",)))
     assert DiffusionPlanner(stub, RULES).plan(view, None).believed.shape == (5, POINTS, 0, 2)
-    drawn = conditions.discs(view.history[:, -1], SIZE, 2.0)
+    drawn = raster.discs(view.history[:, -1], SIZE, 2.0)
     np.testing.assert_array_equal(stub.requests[0].map[..., 0], drawn)  # the map shows them all the same
     with pytest.raises(RequestError, match="--predictor"):
         DiffusionPlanner(Stub(_config({"forecast": "predictor"})), RULES)
@@ -374,9 +375,9 @@ def test_cost_guidance_leads_predicted_paths_around_what_is_believed(coordinates
         plan = {"forecast": "predictor", "cost_guidance": guidance, "samples": 1, "steps": 3}
         config = _config(plan, size=size, points=points, coordinates=coordinates)
         sampler = NumpySampler(config, _params(config))
-        _, lines = diffusion.frame(config["model"], start, goal, points)
-        stub = Straight(config["model"], diffusion.to_units(config["model"], path[:, None], lines)[:, 0])
-        sampler._denoiser = stub
+        lines = straight(start, goal, points)
+        units = PathFrame.of(config["model"]).to_units(path[:, None], lines)[:, 0]
+        stub = sampler.network = Straight(config["model"], units)
         planner = DiffusionPlanner(sampler, rules, lambda seen, horizon: track[:, 1:])
         sample = planner.plan(view, None).samples[0, 0]
         np.testing.assert_allclose(stub.levels, [1, 2 / 3, 1 / 3], atol=1e-6)
@@ -440,7 +441,9 @@ def test_refinement_makes_paths_cheaper_and_the_samples_are_kept_as_they_were():
 def test_the_published_way_scores_by_the_map_of_now():
     view = _view(episodes=40)
     ways = _ways(view)
-    config = _config({"sampler": "published", "refine": 5}, **{**denoisers.PUBLISHED, "coordinates": "unit"})
+    config = _config(
+        {"sampler": "published", "refine": 5}, **{**denoiser_config.PUBLISHED, "coordinates": "unit"}
+    )
     planned = DiffusionPlanner(Stub(config, ways, view), RULES).plan(view, None)
     distance = refinement.distance_map(view.static, view.history[:, -1])
     refined = refinement.refine(distance, planned.samples, 5)
@@ -498,7 +501,7 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
 
 
 @pytest.mark.parametrize(
-    "plan, told",
+    "plan, complaint",
     [
         ({"forecast": "oracle"}, 'plan.forecast = "oracle": one of none, ignore, predictor'),
         ({"sampler": "ddpm"}, 'plan.sampler = "ddpm": one of ddim, published'),
@@ -513,10 +516,10 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
         ({"warm": 1.5}, "plan.warm = 1.5: above 0, at most 1"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused_in_one_line(plan, told):
+def test_a_plan_that_cannot_be_meant_is_refused_in_one_line(plan, complaint):
     with pytest.raises(RequestError) as error:
         diffusion.check_plan(_config(plan))
-    assert str(error.value) == told
+    assert str(error.value) == complaint
 
 
 @pytest.mark.parametrize("name", diffusion.PLAN)

@@ -13,13 +13,12 @@ import optax
 import pytest
 
 from configs import base
+from hrm_jax.artefacts import expert as expert_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import raster
-from hrm_jax.models.denoisers import sampling
-from hrm_jax.referee import conditions
 from hrm_jax.tasks import diffusion
 from hrm_jax.tasks.diffusion import Diffusion, Examples
 from hrm_jax.training import sharding
+from hrm_jax.worlds import noising, path_frame, raster
 
 SIZE, POINTS, OBSTACLES = 16, 16, 3
 ALL = ("occupancy", "static", "obstacles", "velocity", "forecast")
@@ -79,10 +78,15 @@ def batch(task):
     return task.batch(3)
 
 
-def _first(path, index=0):
-    """One example of the file, as the task holds it."""
+def _first(path, index=0, count=1):
+    """An example of the file, as the task holds it, so many times."""
     arrays, _ = diffusion.read(str(path), SIZE, POINTS)
-    return jax.tree.map(lambda a: jnp.asarray(a[index]), arrays)
+    return jax.tree.map(lambda a: jnp.asarray(np.repeat(a[index : index + 1], count, axis=0)), arrays)
+
+
+@functools.cache
+def _examples(fields):
+    return jax.jit(functools.partial(diffusion.examples, fields, latest=POINTS - 1))
 
 
 def _bounced(position, velocity, steps):
@@ -98,11 +102,11 @@ def _bounced(position, velocity, steps):
 # ---------------------------------------------------------------- the image
 
 
-def test_the_image_and_its_twin_are_what_brute_force_draws():
+def test_the_image_is_what_brute_force_draws_for_the_arrays_of_both():
     rng = np.random.default_rng(1)
     static = rng.random((SIZE, SIZE)) < 0.1
     tracks, radius = rng.uniform(0, SIZE, (8, OBSTACLES, 2)).astype(np.float32), 2.5
-    position, ahead = tracks[0], tracks[np.array(raster.slice_steps(2, 8))]
+    position, ahead = tracks[0], tracks[[2, 6]]
     velocity = rng.uniform(-1, 1, (OBSTACLES, 2)).astype(np.float32)
     expected = np.zeros((SIZE, SIZE, 7), np.float32)
     for r, c in np.ndindex(SIZE, SIZE):
@@ -115,13 +119,14 @@ def test_the_image_and_its_twin_are_what_brute_force_draws():
             expected[r, c, 3:5] = velocity[np.argmin(away)]
         for i in range(2):
             expected[r, c, 5 + i] = min(np.hypot(r - p[0], c - p[1]) for p in ahead[i]) <= radius
-    draw = jax.jit(lambda *world: [raster.draw(c, *world, radius) for c in (ALL, ("velocity", "static"))])
-    image, other = draw(static, position, velocity, ahead)
-    np.testing.assert_array_equal(image, expected)
-    np.testing.assert_array_equal(other, expected[..., [3, 4, 1]])
-    twin = conditions.draw(ALL, static[None], tracks[None], velocity[None], radius, 2)
-    np.testing.assert_array_equal(twin[0], expected)
-    assert raster.slice_steps(8, 64) == (4, 12, 20, 28, 36, 44, 52, 60)
+    world = static[None], tracks[None], velocity[None], radius, 2
+    world_on_device = [*map(jnp.asarray, world[:3]), *world[3:]]
+    for arrays in (world, world_on_device):
+        np.testing.assert_array_equal(raster.draw(ALL, *arrays)[0], expected)
+        np.testing.assert_array_equal(
+            raster.draw(("velocity", "static"), *arrays)[0], expected[..., [3, 4, 1]]
+        )
+    assert raster.slice_steps(8, 64) == [4, 12, 20, 28, 36, 44, 52, 60]
 
 
 # ---------------------------------------------------------------- examples
@@ -158,17 +163,18 @@ def _in_cells(view):
     offsets, sight, image, ends = (np.asarray(a) for a in view)
     line = SIZE * (sight[:, :2] + 1) / 2
     along = (line[-1] - line[0]) / max(np.linalg.norm(line[-1] - line[0]), 1e-9)
-    path = line + diffusion.OFFSET * (offsets[:, :1] * along + offsets[:, 1:] * [-along[1], along[0]])
+    path = line + path_frame.OFFSET * (offsets[:, :1] * along + offsets[:, 1:] * [-along[1], along[0]])
     return path, SIZE * (ends.reshape(2, 2) + 1) / 2, image
 
 
 def test_symmetries_move_path_ends_map_and_velocities_together(task, expert):
-    example = _first(expert)
-    view = jax.jit(lambda symmetry: task._view(example, 0, symmetry))
+    example = jax.tree.map(lambda a: a[0], _first(expert))
+    views = _examples(task.fields)(_first(expert, count=8), jnp.zeros(8, int), jnp.arange(8))
+    views = [jax.tree.map(lambda a, i=i: a[i], views) for i in range(8)]
     turn = jax.jit(jax.vmap(diffusion.turned_map, (None, 2), 2))
-    plain, middle, seen = view(0), (SIZE - 1) / 2, set()
-    for symmetry in range(8):
-        path, ends, image = _in_cells(view(symmetry))
+    plain, middle, seen = views[0], (SIZE - 1) / 2, set()
+    for symmetry, view in enumerate(views):
+        path, ends, image = _in_cells(view)
         expected = middle + np.asarray(diffusion.turned(symmetry, example.points - middle))
         np.testing.assert_allclose(path, expected, atol=1e-5)
         np.testing.assert_allclose(ends, path[[0, -1]], atol=1e-5)
@@ -194,18 +200,18 @@ def test_a_symmetry_keeps_every_distance():
 
 
 def test_a_cut_path_goes_on_from_where_obstacles_are_by_then(task, expert):
-    example, cut = _first(expert, 1), jax.jit(task._view)
-    draw = jax.jit(functools.partial(raster.draw, ALL, radius=task.fields.obstacle_radius))
-    start = np.asarray(example.positions), np.asarray(example.velocities)
+    moments = (0, 5)
+    cut = _examples(task.fields)(_first(expert, 1, 2), jnp.array(moments), jnp.zeros(2, int))
+    example = jax.tree.map(lambda a: np.asarray(a[0]), _first(expert, 1))
+    start = example.positions, example.velocities
     positions, velocities = _bounced(*start, 2 * POINTS)
     assert (velocities != velocities[0]).any()
-    for moment in (0, 5):
-        path, ends, image = _in_cells(cut(example, moment, 0))
-        ahead = positions[[moment + s for s in raster.slice_steps(4, POINTS)]]
-        now = positions[moment], velocities[moment]
-        expected = draw(example.static, *now, ahead)
+    for i, moment in enumerate(moments):
+        path, ends, image = _in_cells(jax.tree.map(lambda a, i=i: a[i], cut))
+        world = example.static[None], positions[None, moment : moment + POINTS], velocities[None, moment]
+        expected = raster.draw(ALL, *world, task.fields.obstacle_radius, 4)[0]
         assert np.isclose(image, expected, atol=1e-5).mean() > 0.999  # a rounding may move a disc's rim
-        suffix = np.asarray(example.points)[[min(moment + k, POINTS - 1) for k in range(POINTS)]]
+        suffix = example.points[[min(moment + k, POINTS - 1) for k in range(POINTS)]]
         np.testing.assert_allclose(path, suffix, atol=1e-5)
         np.testing.assert_allclose(ends[0], suffix[0], atol=1e-5)
 
@@ -223,7 +229,7 @@ def test_no_path_begins_where_it_ends(task):
 
 
 def _spied(task, answer, **fields):
-    """A task whose model answers as told, and what the model was asked: filled at each call."""
+    """A task whose model answers so, and what the model was asked: filled at each call."""
     seen = {}
 
     def apply(params, *arguments, method=None):
@@ -256,9 +262,9 @@ def test_given_ends_are_clean_and_weigh_nothing(task, batch, ends):
 def test_a_model_that_says_the_truth_has_no_loss_and_the_experts_path(task, batch, predict):
     noise = jax.random.normal(jax.random.key(1), batch.path.shape)
     level = jnp.linspace(0.1, 0.9, 8)
-    truth = sampling.target("linear", predict, batch.path, noise, level)
+    truth = noising.target("linear", predict, batch.path, noise, level)
     spied, seen = _spied(task, lambda *_: truth, predict=predict, ends=False)
-    check = jax.jit(lambda: (*spied._errors({}, batch, jnp.zeros((8, 8)), level, noise), seen))
+    check = jax.jit(lambda: (*spied.errors({}, batch, jnp.zeros((8, 8)), level, noise), seen))
     errors, clean, seen = check()
     np.testing.assert_allclose(errors, 0, atol=1e-10)
     np.testing.assert_allclose(clean, batch.path, atol=1e-4)
@@ -283,6 +289,7 @@ def test_eight_paths_are_learnt_and_eight_devices_agree(expert, meshes, tmp_path
     """Known answer: 100 small updates on 8 bent paths, and the loss is a fraction of what it was."""
     points = np.load(expert)["points"]
     bent = points + 3 * np.sin(np.linspace(0, np.pi, POINTS))[:, None].astype(np.float32)
+    bent = np.clip(bent, 0, SIZE - 1)
     expert = write_expert(tmp_path / "bent.npz", points=bent)
     fields = {"model.name": "path_convnet", "model.channels": ALL}
     one, eight = (_task(expert, meshes[n], **fields) for n in (1, 8))
@@ -333,8 +340,8 @@ REFUSED = {
     "held out": ({"data.held_out": 12}, "has 12 examples in all"),
     "nothing held out": ({"data.held_out": 0}, "data.held_out = 0: at least 1"),
     "limit": ({"data.limit": 9}, "data.limit = 9: .* 12 examples, 4 of them held out"),
-    "size": ({"model.size": 32}, r"static has shape \[12, 16, 16\]; model.size = 32"),
-    "points": ({"model.points": 32}, r"points has shape \[12, 16, 2\]; .* model.points = 32"),
+    "size": ({"model.size": 32}, "its size is 16, model.size is 32"),
+    "points": ({"model.points": 32}, "its points is 16, model.points is 32"),
 }
 
 
@@ -351,6 +358,19 @@ def test_files_that_are_no_expert_are_one_line(tmp_path, meshes):
     for path in (text, write_expert(tmp_path / "less.npz", but=("length",))):
         with pytest.raises(RequestError, match="not a complete expert.npz"):
             _task(path, meshes[1])
+    wrong = {
+        "length holds float64": {"length": np.ones(12)},
+        "positions is not finite": {"positions": np.full((12, OBSTACLES, 2), np.nan, np.float32)},
+        r"goal has shape \[11, 2\]": {"goal": np.ones((11, 2), int)},
+        "velocities has shape": {"velocities": np.ones((12, OBSTACLES + 1, 2), np.float32)},
+        "points goes from -1 to .*; allowed are 0 to 15": {"points": -np.ones((12, POINTS, 2), np.float32)},
+        "length goes from 16 to 16": {"length": np.full(12, POINTS)},
+        "it holds no path": {"ids": np.zeros(0, int)},
+    }
+    for complaint, change in wrong.items():
+        with pytest.raises(RequestError, match=complaint) as error:
+            expert_file.read(write_expert(tmp_path / "wrong.npz", **change))
+        assert "\n" not in str(error.value)
     stretched = write_expert(tmp_path / "stretched.npz", published=True)
     with pytest.raises(RequestError, match="data.crop = True: .* stretched"):
         _task(stretched, meshes[1])

@@ -352,8 +352,8 @@ def test_golden_and_import_of_another_denoiser_by_torch(command, tmp_path):
     np.savez(tmp_path / "golden.npz", **names, **given, **said, seed=np.array(11))
     assert _golden_once(tmp_path / "golden.npz", command) == []
     for source in (tmp_path / "golden.npz", _save(tmp_path / "state.pt", state, "wrapped ddp pt")):
-        code, told, _ = command("import", source, "--out", out, "--heads", 2)
-        assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in told
+        code, said, _ = command("import", source, "--out", out, "--heads", 2)
+        assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said
         written = _arrays(out)
         config = json.loads(str(written["config"]))
         params = {k.removeprefix("params/"): a for k, a in written.items() if k.startswith("params/")}
@@ -390,12 +390,12 @@ def _puzzle(name):
     return arrays, {key: a.astype(np.float32) for key, a in _state(arrays).items()}
 
 
-def _told(arrays):
+def _options_of(arrays):
     """The options that say what a golden file's config does."""
     names = {"heads": "heads", "h_cycles": "H_cycles", "l_cycles": "L_cycles", "prefix": "prefix"}
-    told = {option: arrays[f"config/{key}"] for option, key in names.items() if f"config/{key}" in arrays}
-    told |= {"sequence": arrays["in/inputs"].shape[1], "segments": 3}
-    return [str(word) for option, value in told.items() for word in (f"--{option}", value)]
+    given = {option: arrays[f"config/{key}"] for option, key in names.items() if f"config/{key}" in arrays}
+    given |= {"sequence": arrays["in/inputs"].shape[1], "segments": 3}
+    return [str(word) for option, value in given.items() for word in (f"--{option}", value)]
 
 
 def _model(path):
@@ -423,7 +423,7 @@ def test_an_imported_puzzle_network_is_the_original(name, kind, command, tmp_pat
         save({k: torch.tensor(a).bfloat16() for k, a in state.items()}, source)
     else:
         _save(source, state, kind)
-    code, said, err = command("import", source, "--out", out, *_told(arrays), "--dtype", "float32")
+    code, said, err = command("import", source, "--out", out, *_options_of(arrays), "--dtype", "float32")
     assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said, err
     config, model, params = _model(out)
     assert (config["task"], config["segments"], config["source"]) == ("puzzle", 3, source.name)
@@ -492,7 +492,7 @@ def test_a_puzzle_network_of_unknown_cells_or_other_options_is_refused(command, 
     arrays, state = _puzzle("trm_att_d32_s24")
     source, out = tmp_path / "state.npz", tmp_path / "model.npz"
 
-    def told(state, *more):
+    def refusal(state, *more):
         np.savez(source, **state)
         text = _refused(command, "import", source, "--out", out, *more)
         assert not out.exists()
@@ -501,25 +501,25 @@ def test_a_puzzle_network_of_unknown_cells_or_other_options_is_refused(command, 
     grown = {
         k: np.concatenate([a, a, a]) if "lm_head" in k or "embed_tokens" in k else a for k, a in state.items()
     }
-    assert "--sequence" in (text := told(grown, "--heads", 4)) and "is 18" in text
-    assert "--k_step" in told(state, "--k_step", 2) and "--history" in told(state, "--history", 9)
-    assert "heads = 5" in told(state, "--heads", 5)
-    assert "model.prefix = 0" in told(state, "--prefix", 0)
-    assert "h_cycles" in told(state, "--h_cycles", 0)
-    assert "positions" in told(state, "--positions", "learned")
-    assert "--segments" in told(state, "--segments", 0)
+    assert "--sequence" in (text := refusal(grown, "--heads", 4)) and "is 18" in text
+    assert "--k_step" in refusal(state, "--k_step", 2) and "--history" in refusal(state, "--history", 9)
+    assert "heads = 5" in refusal(state, "--heads", 5)
+    assert "model.prefix = 0" in refusal(state, "--prefix", 0)
+    assert "h_cycles" in refusal(state, "--h_cycles", 0)
+    assert "positions" in refusal(state, "--positions", "learned")
+    assert "--segments" in refusal(state, "--segments", 0)
     _, mixer = _puzzle("trm_mlp_d32_s20")
-    assert "24" in told(mixer, "--sequence", 20, "--prefix", 5)
-    assert "--prefix 16" in told(
+    assert "24" in refusal(mixer, "--sequence", 20, "--prefix", 5)
+    assert "--prefix 16" in refusal(
         {k: a[:, :9] if k.endswith("mlp_t.gate_up_proj.weight") else a for k, a in mixer.items()}
     )
     for key in ("inner.lm_head.weight", "inner.H_init", "inner.L_level.layers.0.self_attn.o_proj.weight"):
-        text = told({k: a for k, a in state.items() if k != key}, "--heads", 4)
+        text = refusal({k: a for k, a in state.items() if k != key}, "--heads", 4)
         assert "lacks" in text and key.removeprefix("inner.") in text
     odd = {**state, "inner.L_level.layers.1.mlp.down_proj.weight": np.zeros((32, 255), np.float32)}
-    assert "do not fit" in told(odd)
+    assert "do not fit" in refusal(odd)
     other = {**state, "inner.q_head.weight": np.zeros((3, 32), np.float32)}
-    assert "q/kernel" in told(other)
+    assert "q/kernel" in refusal(other)
     whole, _ = _puzzle("hrm_act_d32_s24_p32")
     for key in ("in/labels", "out/q_continue_0", "out/lm_loss_sum", "config/family"):
         np.savez(source, **{k: a for k, a in whole.items() if k != key})
@@ -566,29 +566,29 @@ def test_golden_refuses_what_is_no_golden_file(command, tmp_path):
 def test_import_refuses_what_it_does_not_know(command, tmp_path):
     out = tmp_path / "model.npz"
 
-    def told(path, *more):
+    def refusal(path, *more):
         text = _refused(command, "import", path, "--out", out, *more)
         assert not out.exists()
         return text
 
-    assert "none.npz" in told(tmp_path / "none.npz")
+    assert "none.npz" in refusal(tmp_path / "none.npz")
     (tmp_path / "model.h5").write_bytes(b"x")
-    assert ".h5" in told(tmp_path / "model.h5") and ".safetensors" in told(tmp_path / "model.h5")
+    assert ".h5" in refusal(tmp_path / "model.h5") and ".safetensors" in refusal(tmp_path / "model.h5")
     np.savez(tmp_path / "other.npz", **{"encoder.weight": np.zeros((3, 3))})
-    assert "encoder.weight" in told(tmp_path / "other.npz")
+    assert "encoder.weight" in refusal(tmp_path / "other.npz")
     whole = _arrays(GOLDEN["hrm_gated_d16_l2"])
     for key in ("state/L_blocks.1.ffn.w3.weight", "state/H_blocks.0.gate.bias", "state/head.bias"):
         np.savez(tmp_path / "part.npz", **{k: a for k, a in whole.items() if k != key})
-        assert key.rsplit(".", 2)[-1] in (text := told(tmp_path / "part.npz")) and "lacks" in text
+        assert key.rsplit(".", 2)[-1] in (text := refusal(tmp_path / "part.npz")) and "lacks" in text
     np.savez(tmp_path / "uneven.npz", **{k: a for k, a in whole.items() if "H_blocks.1" not in k})
-    assert "2 L blocks but 1 H" in told(tmp_path / "uneven.npz")
-    assert "--layers" in told(GOLDEN["hrm_gated_d16_l2"], "--layers", 3)
+    assert "2 L blocks but 1 H" in refusal(tmp_path / "uneven.npz")
+    assert "--layers" in refusal(GOLDEN["hrm_gated_d16_l2"], "--layers", 3)
     np.savez(tmp_path / "state.npz", **_state(whole))
-    assert "16" in (text := told(tmp_path / "state.npz", "--heads", 5)) and "5" in text
+    assert "16" in (text := refusal(tmp_path / "state.npz", "--heads", 5)) and "5" in text
     for suffix in ("npz", "safetensors", "pt"):
         cut = tmp_path / f"cut.{suffix}"
         cut.write_bytes(GOLDEN["lstm_d16"].read_bytes()[:5000])
-        assert "cut" in (text := told(cut)) or "pip install" in text
+        assert "cut" in (text := refusal(cut)) or "pip install" in text
 
 
 @pytest.mark.parametrize("blocks", [(0,), (0, 1)], ids=["one", "all"])

@@ -1,4 +1,4 @@
-"""Cross entropies, and the vectors of docs/models.md#adaptive-computation."""
+"""Cross entropies: docs/models.md, and vectors from the original."""
 
 import jax
 import jax.numpy as jnp

@@ -525,7 +525,7 @@ def test_the_live_parameters_of_the_headline_network():
 
 
 @pytest.mark.parametrize(
-    "fields, told",
+    "fields, words",
     [
         (dict(name="hrm", widht=3), ("widht", '"width"')),
         (dict(name="hrn"), ("hrn", '"hrm"')),
@@ -557,10 +557,10 @@ def test_the_live_parameters_of_the_headline_network():
         (dict(name="transformer", positions=0), ("positions", "0")),
     ],
 )
-def test_a_wrong_model_group_is_refused_in_one_line(fields, told):
+def test_a_wrong_model_group_is_refused_in_one_line(fields, words):
     with pytest.raises(RequestError) as error:
         models.build(fields)
-    assert all(word in str(error.value) for word in told) and "\n" not in str(error.value)
+    assert all(word in str(error.value) for word in words) and "\n" not in str(error.value)
 
 
 def test_describe_is_the_inverse_of_build():

@@ -1,6 +1,7 @@
 """The builder of the denoisers' training data: what is in the file, and that it survives being killed."""
 
-import concurrent.futures
+import functools
+import itertools
 import json
 import os
 import shutil
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 
 from hrm_jax import paths
+from hrm_jax.artefacts import expert as expert_file
+from hrm_jax.artefacts import parts as parts_library
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.referee import drawing
-from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths import dataset, expert
 from hrm_jax.referee.paths.planners import stretched
-from hrm_jax.tasks import diffusion
 from hrm_jax.worlds.motion import bounce
 from hrm_jax.worlds.world import WORLDS
 
@@ -28,11 +30,9 @@ COUNT = 14  # more than two chunks of six
 
 @pytest.fixture(scope="module", autouse=True)
 def quick():
-    """Chunks of six worlds, and threads for processes: a process that runs jax is not to be forked."""
+    """Chunks of six worlds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "CHUNK", 6)
-        threads = concurrent.futures.ThreadPoolExecutor
-        patch.setattr(concurrent.futures, "ProcessPoolExecutor", lambda jobs, **_: threads(jobs))
+        patch.setattr(dataset, "CHUNK", 6)
         yield
 
 
@@ -83,8 +83,8 @@ def test_the_arrays_are_those_that_the_docstring_promises(built, published):
     world = json.loads(json.dumps(asdict(WORLDS["diffusion" if published else "discs"])))
     search = expert.PUBLISHED if published else expert.Search()
     assert described == {"world": world, "search": asdict(search) | {"published": published}}
-    assert (np.diff(arrays["ids"]) > 0).all() and arrays["ids"][0] >= paths.FIRST
-    assert diffusion.read(str(built[published]), 64, 64)[1] is published  # as the task wants it
+    assert (np.diff(arrays["ids"]) > 0).all() and arrays["ids"][0] >= dataset.FIRST
+    assert expert_file.read(built[published])[1] is published  # as the task wants it
 
 
 def test_our_paths_keep_their_timing_and_their_distance(built):
@@ -125,7 +125,7 @@ def test_the_obstacles_are_where_the_referee_has_them_after_the_history(built, p
 def test_published_paths_are_stretched_over_all_points(built):
     arrays = _arrays(built[True])
     points, length = arrays["points"], arrays["length"]
-    assert (length >= paths.SHORTEST).all()
+    assert (length >= dataset.SHORTEST).all()
     np.testing.assert_array_equal(points[:, 0], arrays["start"])
     last = np.linalg.norm(points[:, -1] - arrays["goal"], axis=1)
     assert (last < expert.PUBLISHED.tolerance).all() and (last > 0).any()
@@ -149,7 +149,7 @@ def test_worlds_without_a_plan_are_left_out_and_others_take_their_place(monkeypa
 
     monkeypatch.setattr(expert, "plan", hopeless)
     _build(tmp_path / "e.npz")
-    ids = _arrays(tmp_path / "e.npz")["ids"] - paths.FIRST
+    ids = _arrays(tmp_path / "e.npz")["ids"] - dataset.FIRST
     assert ids.tolist() == [i for i in range(24) if i % 6 % 3][:COUNT]
 
 
@@ -157,15 +157,15 @@ def test_worlds_without_a_plan_are_left_out_and_others_take_their_place(monkeypa
 
 
 def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path, built, capfd):
-    out, plan, asked = tmp_path / "e.npz", paths.examples, []
+    out, plan, asked = tmp_path / "e.npz", dataset.examples, []
 
     def until_the_third(published, ids):
-        asked.append(ids[0] - paths.FIRST)
+        asked.append(ids[0] - dataset.FIRST)
         if len(asked) == 3:
             raise KeyboardInterrupt
         return plan(published, ids)
 
-    monkeypatch.setattr(paths, "examples", until_the_third)
+    monkeypatch.setattr(dataset, "examples", until_the_third)
     assert run_command(lambda _: _build(out)) == 130 and not out.exists()
     told = capfd.readouterr().err
     assert "the same command goes on" in told and "Traceback" not in told
@@ -180,9 +180,13 @@ def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path
 def test_more_paths_may_be_asked_for_than_a_build_began_with(tmp_path, built):
     out = tmp_path / "e.npz"
     shutil.copy(built[False], out)  # an older file is no obstacle
-    for number in range(4):  # more chunks than are needed, too
-        (tmp_path / "e.npz.parts").mkdir(exist_ok=True)
-        paths._chunk(tmp_path / "e.npz.parts", False, paths.FIRST, number)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        parts_library.work_folder(out, {"published": False, "first": dataset.FIRST}) as folder,
+    ):
+        chunks = parts_library.stream(folder, functools.partial(dataset.chunk, False, dataset.FIRST, 6), 1)
+        list(itertools.islice(chunks, 4))  # more chunks than are needed, too
+        raise KeyboardInterrupt
     _build(out, count=5)
     few = _arrays(out)
     assert _same(few, {k: a[:5] if a.ndim else a for k, a in _arrays(built[False]).items()})
@@ -191,9 +195,10 @@ def test_more_paths_may_be_asked_for_than_a_build_began_with(tmp_path, built):
 @pytest.mark.parametrize("other", [["--published"], ["--first", "700"]])
 def test_the_parts_of_another_request_are_left_alone(tmp_path, other):
     parts = tmp_path / "e.npz.parts"
-    paths._claim(parts, {"published": False, "first": paths.FIRST})
+    parts.mkdir()
+    (parts / "request.json").write_text(json.dumps({"published": False, "first": dataset.FIRST}))
     before = (parts / "request.json").read_text()
-    with pytest.raises(RequestError, match="begun by another request.*remove it") as error:
+    with pytest.raises(RequestError, match="was begun with other settings.*remove it") as error:
         _build(tmp_path / "e.npz", *other)
     assert "\n" not in str(error.value)
     assert os.listdir(tmp_path) == ["e.npz.parts"] and (parts / "request.json").read_text() == before
@@ -201,7 +206,8 @@ def test_the_parts_of_another_request_are_left_alone(tmp_path, other):
 
 def test_several_processes_make_the_same_file_as_one(tmp_path, built):
     script = (
-        "import multiprocessing, sys; from hrm_jax import paths; paths.CHUNK = 6; "
+        "import multiprocessing, sys; from hrm_jax import paths; from hrm_jax.referee.paths import dataset; "
+        "dataset.CHUNK = 6; "
         "multiprocessing.set_start_method('fork'); paths.main(sys.argv[1:])"
     )
     done = subprocess.run(
@@ -209,7 +215,7 @@ def test_several_processes_make_the_same_file_as_one(tmp_path, built):
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == f"new/e.npz: {COUNT} paths\n" and f"{COUNT}/{COUNT} paths" in done.stderr
+    assert done.stdout == f"new/e.npz: {COUNT} paths\n" and done.stderr == ""
     assert os.listdir(tmp_path / "new") == ["e.npz"]
     assert _same(_arrays(tmp_path / "new/e.npz"), _arrays(built[False]))
 

@@ -9,10 +9,12 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.models.denoisers import networks as diffusion
-from hrm_jax.models.denoisers import sampling
+from hrm_jax.models.denoisers import sampling as jax_sampling
 from hrm_jax.referee.inference import denoiser
+from hrm_jax.referee.inference import sampling as numpy_sampling
+from hrm_jax.worlds import noising
 
-SCHEDULES, PREDICTS = ("linear", "cosine"), ("noise", "sample", "velocity")
+SCHEDULES, PREDICTS = noising.SCHEDULES, noising.PREDICTS
 POINTS, BATCH = 9, 5
 
 
@@ -31,38 +33,37 @@ def _knowing(schedule, predict, truth):
 
     def denoise(x, t):
         t = jnp.asarray(t)
-        _, noise = sampling.to_sample_and_noise(schedule, "sample", truth, x, t)
-        return sampling.target(schedule, predict, truth, noise, t)
+        _, noise = noising.to_sample_and_noise(schedule, "sample", truth, x, t)
+        return noising.target(schedule, predict, truth, noise, t)
 
     return denoise
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_a_mix_is_clean_at_0_and_noise_at_1(schedule):
-    t = np.linspace(0, 1, 11, dtype=np.float32)
-    alpha, sigma = sampling.mix(schedule, t)
+    t = np.linspace(0, 1, 11)
+    alpha, sigma = noising.mix(schedule, t)
     np.testing.assert_allclose([alpha[0], sigma[0], alpha[-1], sigma[-1]], [1, 0, 0, 1], atol=1e-6)
     total = alpha + sigma if schedule == "linear" else alpha**2 + sigma**2
     np.testing.assert_allclose(total, 1, atol=1e-6)
-    ours = np.array([denoiser.mix(schedule, x) for x in t]).T
-    np.testing.assert_allclose(ours, [alpha, sigma], atol=1e-6)
+    np.testing.assert_allclose(noising.mix(schedule, jnp.asarray(t)), [alpha, sigma], atol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("predict", PREDICTS)
 def test_what_is_learnt_can_be_undone(schedule, predict, paths):
     clean, noise, *_ = paths
-    t = jnp.linspace(0.05, 0.95, BATCH)
-    alpha, sigma = (a[:, None, None] for a in sampling.mix(schedule, t))
+    t = np.linspace(0.05, 0.95, BATCH)
+    alpha, sigma = (a[:, None, None] for a in noising.mix(schedule, t))
     x = alpha * clean + sigma * noise
-    output = sampling.target(schedule, predict, clean, noise, t)
-    found = sampling.to_sample_and_noise(schedule, predict, output, x, t)
+    output = noising.target(schedule, predict, clean, noise, t)
+    found = noising.to_sample_and_noise(schedule, predict, output, x, t)
     np.testing.assert_allclose(found, [clean, noise], atol=2e-5)
-    for i, level in enumerate(np.asarray(t)):
-        ours = denoiser.clean_path(schedule, predict, np.asarray(output[i]), np.asarray(x[i]), level)
-        np.testing.assert_allclose(ours, clean[i], atol=2e-5)
+    x, output, t = (jnp.asarray(a, jnp.float32) for a in (x, output, t))
+    found = noising.to_sample_and_noise(schedule, predict, output, x, t)
+    np.testing.assert_allclose(found, [clean, noise], atol=2e-5)
     if predict == "velocity":  # the direction of the mix, by differences
-        (a1, s1), (a0, s0) = (sampling.mix(schedule, t + d) for d in (0.01, -0.01))
+        (a1, s1), (a0, s0) = (noising.mix(schedule, t + d) for d in (0.01, -0.01))
         moved = (a1 - a0)[:, None, None] * clean + (s1 - s0)[:, None, None] * noise
         scale = 0.02 * (np.pi / 2 if schedule == "cosine" else 1)
         np.testing.assert_allclose(moved / scale, output, atol=2e-3)
@@ -73,7 +74,7 @@ def test_the_ends_of_the_levels_are_finite(paths):
     for schedule in SCHEDULES:
         for t, x in ((jnp.zeros(BATCH), clean), (jnp.ones(BATCH), noise)):
             for predict in PREDICTS:
-                found = sampling.to_sample_and_noise(schedule, predict, clean, x, t)
+                found = noising.to_sample_and_noise(schedule, predict, clean, x, t)
                 assert np.isfinite(found).all()
 
 
@@ -87,9 +88,9 @@ def test_an_exact_denoiser_is_sampled_exactly(schedule, predict, paths):
     start, goal = clean[:, 0], clean[:, -1]
     how = dict(schedule=schedule, predict=predict, steps=7)
     denoise = _knowing(schedule, predict, clean)
-    found = jax.jit(lambda: sampling.sample(denoise, jnp.zeros_like(noise), noise, start, goal, **how))()
+    found = jax.jit(lambda: jax_sampling.sample(denoise, jnp.zeros_like(noise), noise, start, goal, **how))()
     np.testing.assert_allclose(found, clean, atol=1e-4)
-    ours = denoiser.sample(denoise, np.zeros_like(noise), noise, start, goal, **how)
+    ours = numpy_sampling.sample(denoise, np.zeros_like(noise), noise, start, goal, **how)
     np.testing.assert_allclose(ours, clean, atol=1e-4)
 
 
@@ -99,25 +100,25 @@ def test_a_gaussian_is_sampled_as_a_gaussian(schedule):
     mean, spread = 0.1, 0.2
 
     def denoise(x, t):
-        alpha, sigma = (a[:, None, None] for a in sampling.mix(schedule, t))
+        alpha, sigma = (a[:, None, None] for a in noising.mix(schedule, t))
         gain = alpha * spread**2 / ((alpha * spread) ** 2 + sigma**2)
         return mean + gain * (x - alpha * mean)
 
     noise = jax.random.normal(jax.random.key(0), (500, POINTS, 2))
     zero = jnp.zeros((500, 2))
     how = dict(schedule=schedule, predict="sample", steps=60)
-    found = jax.jit(lambda: sampling.sample(denoise, noise * 0, noise, zero, zero, **how))()[:, 1:-1]
+    found = jax.jit(lambda: jax_sampling.sample(denoise, noise * 0, noise, zero, zero, **how))()[:, 1:-1]
     assert abs(float(found.mean()) - mean) < 0.01 and abs(float(found.std()) - spread) < 0.015
 
 
-@pytest.mark.parametrize("run", [sampling.sample, denoiser.sample], ids=["jax", "numpy"])
+@pytest.mark.parametrize("run", [jax_sampling.sample, numpy_sampling.sample], ids=["jax", "numpy"])
 def test_ends_are_clean_at_every_level_and_in_the_end(run, paths):
     clean, noise, start, goal = paths
     seen = []
 
     def denoise(x, t):
         jax.debug.callback(lambda x, t: seen.append((np.array(x), np.array(t))), x, t)
-        return jnp.asarray(clean) if run is sampling.sample else clean
+        return jnp.asarray(clean) if run is jax_sampling.sample else clean
 
     how = dict(schedule="linear", predict="sample", steps=4, level=0.8)
     found = run(denoise, clean, noise, start, goal, **how)
@@ -129,7 +130,7 @@ def test_ends_are_clean_at_every_level_and_in_the_end(run, paths):
     np.testing.assert_array_equal(found[:, 1:-1], clean[:, 1:-1])
 
 
-@pytest.mark.parametrize("run", [sampling.sample, denoiser.sample], ids=["jax", "numpy"])
+@pytest.mark.parametrize("run", [jax_sampling.sample, numpy_sampling.sample], ids=["jax", "numpy"])
 def test_the_guide_moves_the_clean_path(run, paths):
     clean, noise, start, goal = paths
     how = dict(schedule="cosine", predict="sample", steps=5)
@@ -141,7 +142,7 @@ def test_the_guide_moves_the_clean_path(run, paths):
 def test_what_leaves_the_map_by_far_is_clipped(paths):
     clean, noise, start, goal = paths
     how = dict(schedule="linear", predict="sample", steps=2)
-    for run in (sampling.sample, denoiser.sample):
+    for run in (jax_sampling.sample, numpy_sampling.sample):
         found = run(lambda x, t: 100 * clean, clean, noise, start, goal, **how)
         assert np.abs(found).max() <= 8
 
@@ -151,13 +152,14 @@ def test_a_warm_start_stays_near_the_path_it_began_with(paths):
     clean, noise, start, goal = paths
 
     def denoise(x, t):
-        alpha, sigma = (a[:, None, None] for a in sampling.mix("linear", jnp.asarray(t)))
+        alpha, sigma = (a[:, None, None] for a in noising.mix("linear", jnp.asarray(t)))
         return alpha * x / (alpha**2 + sigma**2)
 
     away = {}
     for level in (0.05, 1.0):
         how = dict(schedule="linear", predict="sample", steps=10, level=level)
-        found = [run(denoise, clean, noise, start, goal, **how) for run in (sampling.sample, denoiser.sample)]
+        runs = (jax_sampling.sample, numpy_sampling.sample)
+        found = [run(denoise, clean, noise, start, goal, **how) for run in runs]
         np.testing.assert_allclose(*found, atol=1e-5)
         away[level] = np.abs(found[0] - clean)[:, 1:-1].mean()
     assert away[0.05] < 0.1 < 0.5 < away[1.0]
@@ -167,18 +169,21 @@ def test_a_warm_start_stays_near_the_path_it_began_with(paths):
 
 
 def test_the_published_betas():
-    betas = np.array(sampling.published_betas(100))
-    assert round(np.prod(1 - betas), 3) == 0.194 and (betas == 0.02).sum() == 64  # docs/faults.md#f25
+    betas = np.array(noising.published_betas(100))
+    assert round(np.prod(1 - betas), 3) == 0.194 and (betas == 0.02).sum() == 64  # cloud.md §4.1
     signal = np.cumprod(1 - betas)
     rounded = [round(float(signal[i]) ** 0.5, 3) for i in (99, 75, 50, 25, 5, 0)]
     assert rounded == [0.440, 0.561, 0.722, 0.914, 0.994, 1.000]
-    np.testing.assert_allclose(denoiser.published_betas(100), betas, rtol=1e-9)
+    rows = np.array(noising.published_steps(100))[::-1]  # in the order of the betas
+    fresh = np.sqrt(betas) * (np.arange(100) > 0)
+    expected = [np.arange(100) / 100, betas / np.sqrt(1 - signal), 1 / np.sqrt(1 - betas), fresh]
+    np.testing.assert_allclose(rows.T, expected, rtol=1e-12)
 
 
 def test_the_published_sampler(paths):
     """With exact noise of its own mix, and none added, it goes to the clean path."""
     clean, noise, start, goal = paths
-    signal = np.cumprod(1 - np.array(sampling.published_betas(100)))
+    signal = np.cumprod(1 - np.array(noising.published_betas(100)))
     signal = jnp.asarray(signal, jnp.float32)
     seen = []
 
@@ -189,7 +194,7 @@ def test_the_published_sampler(paths):
 
     noises = np.zeros((101, BATCH, POINTS, 2), np.float32)
     noises[0] = noise
-    for run in (sampling.sample_published, denoiser.sample_published):
+    for run in (jax_sampling.sample_published, numpy_sampling.sample_published):
         seen.clear()
         found = run(denoise, noises, start, goal)
         jax.effects_barrier()
@@ -207,7 +212,7 @@ def test_the_last_published_noise_is_not_used(paths):
     silent, loud = noises.copy(), noises.copy()
     loud[-1] += 5
     silent[-2] += 5
-    for run in (sampling.sample_published, denoiser.sample_published):
+    for run in (jax_sampling.sample_published, numpy_sampling.sample_published):
         found = [np.asarray(run(lambda x, t: x, n, start, goal, steps=10)) for n in (noises, loud, silent)]
         np.testing.assert_array_equal(found[0], found[1])
         assert np.abs(found[0] - found[2]).max() > 0.1
@@ -245,10 +250,10 @@ def test_guidance(network, paths):
 
     for weight, expected in ((1.0, BATCH), (0.0, BATCH), (2.5, 2 * BATCH)):
         rows.clear()
-        found = sampling.guided(counted, jnp.asarray(code), weight)(noise, t)
+        found = noising.guided(counted, jnp.asarray(code), weight)(noise, t)
         assert rows == [expected]
         np.testing.assert_allclose(found, unseeing + weight * (seeing - unseeing), atol=1e-5)
-        np.testing.assert_allclose(denoiser.guided(twin, code, weight)(noise, t), found, atol=1e-5)
+        np.testing.assert_allclose(noising.guided(twin, code, weight)(noise, t), found, atol=1e-5)
 
 
 @pytest.mark.parametrize("schedule, predict", [("linear", "velocity"), ("cosine", "sample")])
@@ -257,9 +262,9 @@ def test_numpy_samples_as_jax_does(schedule, predict, network, paths):
     clean, noise, start, goal = paths
     how = dict(schedule=schedule, predict=predict, steps=10, level=0.9, guide=lambda path, share: 0.9 * path)
     expected = jax.jit(
-        lambda code: sampling.sample(sampling.guided(denoise, code, 1.5), clean, noise, start, goal, **how)
+        lambda code: jax_sampling.sample(noising.guided(denoise, code, 1.5), clean, noise, start, goal, **how)
     )(code)
-    found = denoiser.sample(denoiser.guided(twin, code, 1.5), clean, noise, start, goal, **how)
+    found = numpy_sampling.sample(noising.guided(twin, code, 1.5), clean, noise, start, goal, **how)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -269,8 +274,8 @@ def test_numpy_samples_the_published_way_as_jax_does(network, paths):
     _, _, start, goal = paths
     noises = np.random.default_rng(4).standard_normal((101, BATCH, POINTS, 2)).astype(np.float32)
     expected = jax.jit(
-        lambda code: sampling.sample_published(lambda x, t: denoise(x, t, code), noises, start, goal)
+        lambda code: jax_sampling.sample_published(lambda x, t: denoise(x, t, code), noises, start, goal)
     )(code)
-    found = denoiser.sample_published(lambda x, t: twin(x, t, code), noises, start, goal)
+    found = numpy_sampling.sample_published(lambda x, t: twin(x, t, code), noises, start, goal)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())

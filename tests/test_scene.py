@@ -10,7 +10,8 @@ import pytest
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
 from hrm_jax.models.predictors import scene
-from hrm_jax.referee.inference import scene as planning_scene
+from hrm_jax.referee.inference import scene as numpy_scene
+from hrm_jax.worlds import features
 
 SMALL = dict(
     hrm=dict(name="hrm", width=12, heads=3, blocks=2, unroll=1, norm="rms", init_std=0.0),
@@ -58,7 +59,7 @@ def test_the_features_of_a_small_world():
     fields = dict(features="scene", patch=3, agent=True, size=5)
     config = scene.InputsConfig(**fields)
     positions, seen = scene.arrange(config, jnp.asarray(cells / 5), context)
-    found = scene.features(config, positions, scene.moves(positions), seen)
+    found = features.features(config, positions, features.moves(positions), seen)
     assert found.shape == (2, 1, 2, config.inputs) and config.inputs == 22
 
     corner = [-0.9, -0.9, -0.25, 0.25]  # motion: 2 p - 1, moved in cells
@@ -72,8 +73,8 @@ def test_the_features_of_a_small_world():
     np.testing.assert_array_equal(found[0, :, :, 2:4], found[1, :, :, 2:4])  # the oldest displacement
     assert found[0, 0, 1, 4] == 1
 
-    twin = planning_scene.arrange(planning_scene.Context(*context))
-    ours = planning_scene.features(fields, np.asarray(positions), np.asarray(scene.moves(positions)), twin)
+    inputs, seen = features.Inputs(**fields), numpy_scene.arrange(context)
+    ours = features.features(inputs, np.asarray(positions), np.asarray(features.moves(positions)), seen)
     np.testing.assert_allclose(ours, found, atol=1e-6)
 
 
@@ -82,7 +83,7 @@ def test_far_outside_the_grid_everything_is_a_wall_and_the_numbers_stay_finite()
     context = _context(1, 2, 2)
     history = jnp.full((1, 2, 2, 2), 1e9).at[:, 0].set(-40.0)
     positions, seen = scene.arrange(config, history, context)
-    found = scene.features(config, positions, scene.moves(positions), seen)
+    found = features.features(config, positions, features.moves(positions), seen)
     np.testing.assert_array_equal(found[..., -9:], 1)
     assert np.isfinite(found).all()
 
@@ -119,7 +120,7 @@ def test_attention_to_neighbours_computes_its_definition():
         expected[g, i] += np.concatenate(sum(read, [])) @ w["out_kernel"] + w["out_bias"]
     np.testing.assert_allclose(ours, expected, atol=1e-5)
     np.testing.assert_allclose(
-        planning_scene.attend_neighbours(dict(SCENE, size=SIZE), w, x, now, moved), expected, atol=1e-5
+        numpy_scene.attend_neighbours(dict(SCENE, size=SIZE), w, x, now, moved), expected, atol=1e-5
     )
 
 

@@ -1,7 +1,7 @@
 """model.npz: a model's parameters and all that says what they are; its reader and its writer.
 
-`config` is JSON: {"format", "model": {"name", …}, "versions", "commit", …}; what else it holds depends on the
-task that trained the model. Parameters are arrays `params/group/leaf`. NumPy only.
+`config` is JSON: {"format", "model": {"name", …}, "constants", "versions", "commit", …}; what else it holds
+depends on the task that trained the model. Parameters are arrays `params/group/leaf`. NumPy only.
 """
 
 import json
@@ -72,3 +72,12 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
         raise RequestError(f'{path}: holds a "{name}"; wanted is one of {", ".join(known)}')
     params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
     return config, params
+
+
+def check_constants(config: Mapping[str, Any], constants: Mapping[str, Any]) -> None:
+    """Refuse a model trained with other constants than this version's; files without them had today's."""
+    for name, value in config.get("constants", {}).items():
+        if constants.get(name) != value:
+            raise RequestError(
+                f"model file that was trained with {name} = {value}; this version has {constants.get(name)}"
+            )

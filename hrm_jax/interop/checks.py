@@ -17,11 +17,11 @@ FAMILIES = (
 )
 
 
-def told_in_one_line(convert: Callable) -> Callable:
+def one_line_errors(convert: Callable) -> Callable:
     """`convert`, whose errors about names and shapes become `RequestError`s."""
 
     @functools.wraps(convert)
-    def told(*arguments: Any) -> Any:
+    def checked(*arguments: Any) -> Any:
         try:
             return convert(*arguments)
         except KeyError as error:
@@ -31,7 +31,7 @@ def told_in_one_line(convert: Callable) -> Callable:
                 f"shapes of the state_dict do not fit ({error}); known layouts are {FAMILIES}"
             ) from None
 
-    return told
+    return checked
 
 
 def check_parameters(expected: Any, params: dict[str, Any], name: str) -> None:
@@ -40,7 +40,7 @@ def check_parameters(expected: Any, params: dict[str, Any], name: str) -> None:
 
     expected, leaves = flatten_dict(expected, sep="/"), model_file.flatten(params)
     for leaf in sorted(expected.keys() ^ leaves.keys()):
-        problem = "lacks" if leaf in expected else "has, beside what is known,"
+        problem = "lacks" if leaf in expected else "has, in addition to what is known,"
         raise RequestError(f"the state_dict {problem} {leaf}; known layouts are {FAMILIES}")
     for leaf, wanted in expected.items():
         if leaves[leaf].shape != wanted.shape:

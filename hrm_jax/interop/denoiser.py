@@ -9,6 +9,7 @@ import numpy as np
 from hrm_jax.interop import checks
 from hrm_jax.interop.predictors import linear
 from hrm_jax.interop.states import State
+from hrm_jax.worlds import raster
 
 TITLE = "path denoiser v2"
 GOLDEN = {"diffusion/v2": ("in/x", "out/y", "in/t", "in/grid", "in/sg", "names", "shapes", "seed")}
@@ -33,10 +34,10 @@ def recognises(state: State) -> bool:
     return "map_enc.0.weight" in state
 
 
-@checks.told_in_one_line
+@checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
-    from hrm_jax.models.denoisers.networks import PUBLISHED
+    from hrm_jax.models.denoisers.config import PUBLISHED
 
     width = state["down1.conv1.weight"].shape[0]
     reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves
@@ -130,7 +131,8 @@ def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
 
     fields = diffusion.describe(model)
     world = {name: fields[name] for name in ("size", "obstacle_radius")}
-    return {"task": "diffusion", "model": fields, "plan": PLAN, "world": world}
+    constants = raster.CONSTANTS
+    return {"task": "diffusion", "model": fields, "plan": PLAN, "world": world, "constants": constants}
 
 
 def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:

@@ -1,4 +1,4 @@
-"""HRM-cloud's predictors of motion: gated and recurrent HRM, and the LSTM beside them."""
+"""HRM-cloud's predictors of motion: gated and recurrent HRM, and the LSTM."""
 
 import functools
 import re
@@ -10,13 +10,14 @@ from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop import checks
 from hrm_jax.interop.states import State, under
+from hrm_jax.worlds import features
 
 TITLE = "HRM-cloud's predictors"
 GOLDEN = {
     name: ("in/x", "out/y", "out/loss")
     for name in ("hrm-cloud/gated", "hrm-cloud/recurrent", "hrm-cloud/lstm")
 }
-OPTIONS = {"heads": 4, "k_step": 2, "history": 20}  # what the shapes do not tell
+OPTIONS = {"heads": 4, "k_step": 2, "history": 20}  # what the shapes do not show
 RECORDED = {"heads": "heads", "k_step": "k_step"}  # a golden file's names of them
 
 
@@ -25,7 +26,7 @@ def recognises(state: State) -> bool:
     return "lstm.weight_ih_l0" in state or "embed.weight" in state
 
 
-@checks.told_in_one_line
+@checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
     if "lstm.weight_ih_l0" in state:
@@ -120,7 +121,12 @@ def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`, and of the world that the original trained it in."""
     from hrm_jax.models import predictors as models
 
-    return {"model": models.describe(model), "world": {"size": 20}, "history": options["history"]}
+    return {
+        "model": models.describe(model),
+        "world": {"size": 20},
+        "history": options["history"],
+        "constants": features.CONSTANTS,
+    }
 
 
 def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:
@@ -132,7 +138,7 @@ def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any])
     expected |= {f"grad/{name}": leaf for name, leaf in gradients.items()}
     report, failed = checks.compare(_compute(fields, params, arrays["in/x"]), expected)
     if failed and fields["name"] == "hrm":
-        # Shapes do not tell whether the original stopped the gradient from H into L; its gradients do.
+        # Shapes do not show whether the original stopped the gradient from H into L; its gradients do.
         other, still = checks.compare(_compute({**fields, "detach": False}, params, arrays["in/x"]), expected)
         if not still:
             report, failed = other + ["(the H input is not detached)"], False

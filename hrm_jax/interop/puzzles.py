@@ -50,7 +50,7 @@ def recognises(state: State) -> bool:
     return any(key.startswith(("lm_head.", "L_level.")) for key in state)
 
 
-@checks.told_in_one_line
+@checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
     if options["segments"] < 1:
@@ -89,7 +89,7 @@ def _convert_module(state: State, name: str) -> dict[str, np.ndarray]:
 
 
 def _fields(params: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
-    """The `model` group: what the shapes tell, what the options say, and the originals' defaults."""
+    """The `model` group: what the shapes show, what the options say, and the originals' defaults."""
     low, shared = params["low"], "high" not in params
     vocabulary, width = params["embed"]["tokens"].shape
     puzzle_width = params["puzzles"].shape[1] if "puzzles" in params else 0
@@ -124,7 +124,7 @@ def _fields(params: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
 def _lengths(
     length: int | None, options: dict[str, Any], usual_prefix: int, vocabulary: int
 ) -> tuple[int, int]:
-    """Positions before the cells, and cells; `length` is their sum where shapes tell it."""
+    """Positions before the cells, and cells; `length` is their sum where shapes show it."""
     prefix, sequence = options["prefix"], options["sequence"]
     published = {k.published.vocabulary: k.published.length for k in KINDS.values() if k.published}
     if prefix is None:
@@ -134,7 +134,7 @@ def _lengths(
     if sequence is None:
         known = ", ".join(f"{v}: {s}" for v, s in published.items())
         raise RequestError(
-            f"weights do not tell the cells of a puzzle: give --sequence (known by vocabulary are {known}; "
+            f"weights do not show the cells of a puzzle: give --sequence (known by vocabulary are {known}; "
             f"this one is {vocabulary})"
         )
     if prefix < 0 or sequence < 1 or (length and prefix + sequence != length):

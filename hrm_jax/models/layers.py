@@ -6,7 +6,7 @@ Axes: G groups (a batch of worlds or single obstacles), N obstacles of a group, 
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,14 +16,6 @@ from hrm_jax.artefacts.errors import RequestError, nearest
 
 Norm = Literal["published", "rms"]
 Kinds = Mapping[str, tuple[type[nn.Module], type]]  # modules and their frozen configs, by name
-
-
-class Context(NamedTuple):
-    """What a predictor sees beside the positions [..., N, T, 2] of a group's obstacles."""
-
-    observed: jax.Array  # [..., N, T] float32: 1 observed, 0 filled in
-    agent: jax.Array  # [..., T, 2] the agent's positions over size
-    static: jax.Array  # [..., R, C] float32: 1 at static cells
 
 
 def build_named(kinds: Kinds, fields: Mapping[str, Any]) -> Any:
@@ -51,8 +43,8 @@ def describe_named(kinds: Kinds, model: nn.Module) -> dict[str, Any]:
 def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Array:
     """RMS norm of the last axis with gain [D], in float32: gain * scale * x / max(|x|, eps).
 
-    `rms` scales by sqrt(D). `published` divides by sqrt(D) instead, the originals' fault F6: its output
-    has RMS 1/D (docs/faults.md#f6).
+    `rms` scales by sqrt(D). `published` divides by sqrt(D) instead (docs/faults.md#f6): its output
+    has RMS 1/D.
     """
     return gain * direction(x, kind, eps)
 
@@ -100,7 +92,7 @@ def weight_init(std: float, fan_in: int) -> nn.initializers.Initializer:
 
 
 def bias_init(std: float, fan_in: int) -> nn.initializers.Initializer:
-    """Zeros beside N(0, std²) weights, torch's default otherwise."""
+    """Zeros with N(0, std²) weights, torch's default otherwise."""
     return nn.initializers.zeros if std else uniform_fan_in(fan_in)
 
 

@@ -1,6 +1,6 @@
 """Cross entropies over a vocabulary: of a softmax, and of a stablemax, its gentler relative.
 
-Stablemax: Prieto et al. 2025, "Grokking at the Edge of Numerical Stability"
+Formulas: docs/models.md; stablemax: Prieto et al. 2025, "Grokking at the Edge of Numerical Stability"
 (2501.04697). Axes: ... any, V vocabulary.
 """
 

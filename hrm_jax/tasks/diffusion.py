@@ -3,34 +3,31 @@
 The data are a file, `expert.npz` (`python -m hrm_jax.paths` makes it), kept on the devices as a whole. One
 example is a path of P points at integer times, the image of its world, and its two ends; each time that it
 is drawn it may be turned or mirrored, and begin at a later moment: what is left of a shortest path is the
-shortest path from there, with the obstacles where they are by then (docs/models.md#path-denoisers).
+shortest path from there, with the obstacles where they are by then (docs/models.md).
 """
 
 import dataclasses
 import functools
-import json
-import zipfile
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from hrm_jax.artefacts import expert as expert_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import raster
-from hrm_jax.models.denoisers import networks as diffusion
-from hrm_jax.models.denoisers import sampling
+from hrm_jax.models.denoisers import networks as denoisers
+from hrm_jax.models.denoisers.config import DenoiserConfig
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
 from hrm_jax.training.task import Task
+from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.motion import bounce
 
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # fold_in numbers
-OFFSET = 4.0  # cells to the unit, of offsets from the straight line: about their spread
 LEVELS = (0.1, 0.5, 0.9)  # noise levels at which the held-out loss is reported alone
 SYMMETRIES = 8  # of the square: bit 0 swaps the axes, then bits 1 and 2 mirror rows and columns
 
@@ -57,14 +54,14 @@ class DataConfig:
 
 
 class Expert(NamedTuple):
-    """The expert's paths and the worlds that they cross. Lengths in cells, times in steps."""
+    """What is used of the expert's paths; see `artefacts.expert.Paths`."""
 
-    static: jax.Array  # [M, R, C] bool
-    positions: jax.Array  # [M, N, 2] float32, of the obstacles at time 0
+    static: jax.Array  # [M, R, R] bool
+    positions: jax.Array  # [M, N, 2] float32
     velocities: jax.Array  # [M, N, 2] float32
     goal: jax.Array  # [M, 2] int
-    points: jax.Array  # [M, P, 2] float32; the last one repeated once it is reached
-    length: jax.Array  # [M] int: moves until the goal
+    points: jax.Array  # [M, P, 2] float32
+    length: jax.Array  # [M] int
 
 
 class Examples(NamedTuple):
@@ -78,25 +75,14 @@ class Examples(NamedTuple):
 
 def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
     """An `expert.npz` for a model of this size and number of points; whether its paths are stretched."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            expert = Expert(*(file[name] for name in Expert._fields))
-            published = bool(json.loads(str(file["search"]))["published"])
-    except FileNotFoundError:
-        raise RequestError(f"data.path = {path}: no such file (python -m hrm_jax.paths makes one)") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"data.path = {path}: not a complete expert.npz ({error})") from None
-    count, obstacles = expert.static.shape[:1], expert.positions.shape[1:2]
-    shapes = Expert(
-        (*count, size, size), *2 * [(*count, *obstacles, 2)], (*count, 2), (*count, points, 2), count
-    )
-    for name, array, shape in zip(Expert._fields, expert, shapes, strict=True):
-        if array.shape != shape:
-            raise RequestError(
-                f"data.path = {path}: {name} has shape {list(array.shape)}; model.size = {size} and "
-                f"model.points = {points} want {list(shape)}"
-            )
-    return expert, published
+    paths, stretched = expert_file.read(path)
+    for name, found, asked in (
+        ("size", paths.static.shape[1], size),
+        ("points", paths.points.shape[1], points),
+    ):
+        if found != asked:
+            raise RequestError(f"data.path = {path}: its {name} is {found}, model.{name} is {asked}")
+    return Expert(*(getattr(paths, name) for name in Expert._fields)), stretched
 
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
@@ -106,7 +92,7 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
         raise RequestError(
             "task = diffusion: begin with configs/diffusion.py; this config has another's data"
         )
-    return DataConfig(**config["data"]), diffusion.build(config["model"])
+    return DataConfig(**config["data"]), denoisers.build(config["model"])
 
 
 class Diffusion(Task):
@@ -117,6 +103,7 @@ class Diffusion(Task):
         self.fields = self.model.config
         sharding.check_batch(config["batch_size"], "batch_size", mesh, config["optimizer"]["accumulate"])
         self._batch_size, self._mesh = config["batch_size"], mesh
+        self._later = self.fields.points - 1 if self.data.crop else 0
         expert, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
         train, held_out = self._split(expert)
         self.samples_per_epoch = len(train.points)
@@ -132,17 +119,18 @@ class Diffusion(Task):
     @staticmethod
     def describe(config: Mapping[str, Any]) -> dict[str, Any]:
         """What `model.npz` says of a denoiser trained under `config`, its way of planning included."""
-        model = diffusion.describe(diffusion.build(config["model"]))
+        model = denoisers.describe(denoisers.build(config["model"]))
         return {
             "task": "diffusion",
             "model": model,
             "world": {"size": model["size"], "obstacle_radius": model["obstacle_radius"]},
+            "constants": raster.CONSTANTS,
             "plan": dict(config["plan"]),
         }
 
     def init(self, key: jax.Array, batch: Examples) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
-        return diffusion.initial(self.model, key), ()
+        return denoisers.initial(self.model, key), ()
 
     def loss(self, params: Any, carry: tuple, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
         """Mean squared error of what the model predicts, at noise levels drawn uniformly, one a path."""
@@ -154,30 +142,29 @@ class Diffusion(Task):
         code = self._encode(params, batch)
         half = code.shape[-1] // 2  # the map's half comes first
         code = jnp.concatenate([jnp.where(seen, code[:, :half], 0), code[:, half:]], axis=1)
-        errors, _ = self._errors(params, batch, code, level, noise)
+        errors, _ = self.errors(params, batch, code, level, noise)
         return jnp.mean(errors), (carry, {})
 
     def _encode(self, params: Any, batch: Examples) -> jax.Array:
         return self.model.apply({"params": params}, batch.map, batch.ends, method="encode")
 
-    def _errors(
+    def errors(
         self, params: Any, batch: Examples, code: jax.Array, level: jax.Array, noise: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
         """Squared errors [B] of predictions at `level` [B], and the clean paths [B, P, 2] that they imply."""
         f = self.fields
-        start, goal = clean_ends(f.coordinates, batch.ends)
-        alpha, sigma = (a[:, None, None] for a in sampling.mix(f.schedule, level))
-        noisy = alpha * batch.path + sigma * noise
+        start, goal = f.frame.clean_ends(batch.ends)
+        noisy = noising.noised(f.schedule, batch.path, noise, level)
         if f.ends:
-            noisy = sampling.clamp(noisy, start, goal)
+            noisy = noising.clamp(noisy, start, goal)
         seen = jnp.concatenate([noisy, batch.sight], axis=-1)
         predicted = self.model.apply({"params": params}, seen, level, code)
-        target = sampling.target(f.schedule, f.predict, batch.path, noise, level)
+        target = noising.target(f.schedule, f.predict, batch.path, noise, level)
         chex.assert_equal_shape([predicted, target])  # a broadcast would train on nonsense
         square = (predicted - target) ** 2
-        clean, _ = sampling.to_sample_and_noise(f.schedule, f.predict, predicted, noisy, level)
+        clean, _ = noising.to_sample_and_noise(f.schedule, f.predict, predicted, noisy, level)
         if f.ends:  # they are given, not predicted
-            square, clean = square[:, 1:-1], sampling.clamp(clean, start, goal)
+            square, clean = square[:, 1:-1], noising.clamp(clean, start, goal)
         return jnp.mean(square, axis=(1, 2)), clean
 
     # ------------------------------------------------------------ data
@@ -208,81 +195,68 @@ class Diffusion(Task):
             order = jax.random.fold_in(order_key, position // count)
             index = shuffled(order, position % count, count)
             moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
-            example = jax.tree.map(lambda a: a[index], expert)
+            length = expert.length[index]
             # Whole paths are half of the examples: they are what a first plan is.
-            moment = jax.random.randint(moment_key, (), -example.length, jnp.maximum(example.length, 1))
-            moment = jnp.maximum(moment, 0)
+            moment = jax.random.randint(moment_key, (), -length, jnp.maximum(length, 1))
             symmetry = jax.random.randint(symmetry_key, (), 0, SYMMETRIES)
-            return self._view(
-                example, moment if self.data.crop else 0, symmetry if self.data.symmetries else 0
-            )
+            return index, jnp.maximum(moment, 0) * self.data.crop, symmetry * self.data.symmetries
 
-        return jax.vmap(one)(step * self._batch_size + jnp.arange(self._batch_size))
-
-    def _view(self, example: Expert, moment: jax.Array | int, symmetry: jax.Array | int) -> Examples:
-        """One example (no leading axes) from `moment` on, turned or mirrored."""
-        f, later = self.fields, self.fields.points - 1
-        steps = (later if self.data.crop else 0) + (later if "forecast" in f.channels else 0)
-        obstacles = course(example.positions, example.velocities, f.size, steps)
-        points = example.points[jnp.minimum(moment + jnp.arange(f.points), later)]
-        middle = (f.size - 1) / 2
-        cells = [points, example.goal, obstacles[0]]
-        points, goal, positions = (middle + turned(symmetry, x - middle) for x in cells)
-        velocities = turned(symmetry, obstacles[1])
-        static, velocity = turned_map(symmetry, example.static), velocities[moment]
-        ahead = positions[moment + jnp.array(raster.slice_steps(f.slices, f.points))]
-        drawn = (f.channels, static, positions[moment], velocity, ahead, f.obstacle_radius)
-        image = raster.draw(*drawn)
-        ends = jnp.concatenate([points[0], goal])
-        if f.coordinates == "unit":
-            return Examples(points / f.size, points[:, :0], image, ends / f.size)
-        line = straight(points[:1], goal[None], moves(points[:1], goal[None]), f.points)[0]
-        times = moment + jnp.arange(f.points) * ("forecast" in f.channels)
-        beside = raster.corridor(f.channels, static, positions[times], velocity, line, f.obstacle_radius)
-        sight = jnp.concatenate([2 * line / f.size - 1, beside], axis=-1)
-        offsets = (points - line) @ jnp.stack(raster.axes(line), axis=1) / OFFSET
-        return Examples(offsets, sight, image, 2 * ends / f.size - 1)
+        index, moments, symmetries = jax.vmap(one)(step * self._batch_size + jnp.arange(self._batch_size))
+        some = jax.tree.map(lambda a: a[index], expert)
+        return examples(self.fields, some, moments, symmetries, self._later)
 
     # ------------------------------------------------------------ evaluation
 
     def _evaluate(self, key: jax.Array, expert: Expert, params: Any) -> dict[str, jax.Array]:
         """Held-out losses at fixed noise, and how far, in cells, the implied clean path is from the expert's.
 
-        The yardstick is the straight line, at the pace of an expert whom nothing stands in the way of.
+        The yardstick is the straight line, at the pace of an expert that nothing delays.
         """
         f, count = self.fields, len(expert.points)
-        batch = jax.vmap(lambda example: self._view(example, 0, 0))(expert)
+        whole = jnp.zeros(count, int)
+        batch = examples(f, expert, whole, whole)
         if count % self._mesh.size == 0:
             batch = jax.lax.with_sharding_constraint(batch, sharding.over_batch(self._mesh))
         noise = jax.random.normal(jax.random.fold_in(key, EVAL_STREAM), batch.path.shape)
         code = self._encode(params, batch)
-        errors = functools.partial(self._errors, params, batch, code)
+        errors = functools.partial(self.errors, params, batch, code)
         results = {"eval/loss": jnp.mean(errors((jnp.arange(count) + 0.5) / count, noise)[0])}
         for level in LEVELS:
             error, clean = errors(jnp.full((count,), level), noise)
             results[f"eval/loss_{level}"] = jnp.mean(error)
-            cells = OFFSET if f.coordinates == "line" else f.size
-            results[f"eval/error_{level}"] = cells * root_mean_square(clean - batch.path)
-        arrival = f.points - 1 if self._stretched else moves(expert.points[:, 0], expert.goal)
-        line = straight(expert.points[:, 0], expert.goal, arrival, f.points)
+            results[f"eval/error_{level}"] = f.frame.cells * root_mean_square(clean - batch.path)
+        arrival = f.points - 1 if self._stretched else None
+        line = path_frame.straight(expert.points[:, 0], expert.goal, f.points, arrival)
         return results | {"eval/straight/error": root_mean_square(line - expert.points)}
 
 
-# ---------------------------------------------------------------- functions of one example
+# ---------------------------------------------------------------- examples
 
 
-def clean_ends(coordinates: str, ends: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First and last points [B, 2] of paths with these ends [B, 4], in the model's coordinates.
+def examples(
+    fields: DenoiserConfig, expert: Expert, moments: jax.Array, symmetries: jax.Array, latest: int = 0
+) -> Examples:
+    """Paths of the expert from `moments` [B] on (each at most `latest`), under `symmetries` [B] (0 to 7)."""
+    ahead = fields.points if "forecast" in fields.channels else 1  # steps whose obstacles are looked at
+    middle = (fields.size - 1) / 2
 
-    An offset from the straight line between the ends is nothing there.
-    """
-    start, goal = ends[:, :2], ends[:, 2:]
-    return (jnp.zeros_like(start), jnp.zeros_like(goal)) if coordinates == "line" else (start, goal)
+    def one(example, moment, symmetry):
+        positions, velocities = course(example.positions, example.velocities, fields.size, latest + ahead - 1)
+        points = example.points[jnp.minimum(moment + jnp.arange(fields.points), fields.points - 1)]
+        cells = (points, example.goal, positions[moment + jnp.arange(ahead)])
+        moved = (middle + turned(symmetry, x - middle) for x in cells)
+        return *moved, turned(symmetry, velocities[moment]), turned_map(symmetry, example.static)
 
-
-def moves(start: jax.Array, goal: jax.Array) -> jax.Array:
-    """Steps [B] that the expert takes from start to goal [B, 2] where nothing is in its way."""
-    return jnp.max(jnp.abs(goal - start), axis=-1)
+    points, goal, tracks, velocity, static = jax.vmap(one)(expert, moments, symmetries)
+    frame, start = fields.frame, points[:, 0]
+    line = path_frame.straight(start, goal, fields.points)
+    world = (fields.channels, static, tracks, velocity)
+    return Examples(
+        path=frame.to_units(points[:, None], line)[:, 0],
+        sight=raster.sight(frame, *world, line, fields.obstacle_radius),
+        map=raster.draw(*world, fields.obstacle_radius, fields.slices),
+        ends=frame.ends(start, goal),
+    )
 
 
 def course(position: jax.Array, velocity: jax.Array, size: int, steps: int) -> tuple[jax.Array, jax.Array]:
@@ -305,12 +279,6 @@ def turned_map(symmetry: jax.Array | int, cells: jax.Array) -> jax.Array:
     cells = jnp.where(symmetry & 1, cells.T, cells)
     cells = jnp.where(symmetry & 2, cells[::-1], cells)
     return jnp.where(symmetry & 4, cells[:, ::-1], cells)
-
-
-def straight(start: jax.Array, goal: jax.Array, arrival: jax.Array | int, points: int) -> jax.Array:
-    """Paths [B, points, 2] in a straight line from start to goal [B, 2], there after `arrival` [B] steps."""
-    share = jnp.arange(points) / jnp.maximum(jnp.broadcast_to(arrival, start.shape[:1]), 1)[:, None]
-    return start[:, None] + jnp.minimum(share, 1)[..., None] * (goal - start)[:, None]
 
 
 def root_mean_square(distance: jax.Array) -> jax.Array:

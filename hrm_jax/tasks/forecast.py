@@ -20,10 +20,10 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import closed_loop, maps, rollout
 from hrm_jax.gridworld.dynamics import BASELINES
 from hrm_jax.gridworld.types import Scenes
-from hrm_jax.models.layers import Context
 from hrm_jax.tasks import predictors
 from hrm_jax.training import sharding
 from hrm_jax.training.task import Task
+from hrm_jax.worlds.features import Context
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.rules import Rules
 

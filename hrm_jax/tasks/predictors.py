@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors
 from hrm_jax.training import sharding
+from hrm_jax.worlds import features
 from hrm_jax.worlds.world import World, of_config, to_config
 
 HORIZONS = (1, 5, 10, 20)  # steps ahead at which the error of the free run is reported
@@ -31,6 +32,7 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
         "model": predictors.describe(model),
         "world": to_config(world),
         "history": config["data"]["history"],
+        "constants": features.CONSTANTS,
     }
 
 

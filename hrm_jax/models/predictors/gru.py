@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import recurrent
-from hrm_jax.models.predictors.predictor import Network, Weights
+from hrm_jax.models.predictors.base import Network, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class GRUConfig(recurrent.RecurrentConfig):
 
 
 class GRU(recurrent.Recurrent):
-    """Stacked GRU as a predictor; see `predictor.Predictor`."""
+    """Stacked GRU as a predictor; see `base.Predictor`."""
 
     config: GRUConfig
 

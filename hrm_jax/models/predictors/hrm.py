@@ -1,6 +1,7 @@
 """The HRM obstacle predictor: a fast L stream over every time step, a slow H stream over every k-th.
 
-Formulas: docs/models.md#hrm; the two-timescale idea: Wang et al. 2025, "Hierarchical Reasoning Model", §2.
+Formulas: docs/models.md#hrm; the two-timescale idea: Wang et al. 2025, "Hierarchical Reasoning Model"
+(2506.21734), §2.
 The published networks attend over a sequence of one token, so softmax is 1 and queries and keys are dead:
 they are counted (28,969,474 holds to the unit) and never computed. `attention="obstacles"` uses them.
 """
@@ -15,7 +16,7 @@ from flax import linen as nn
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.predictor import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
 
 State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
 MIX = 0.7071  # the gated block's scale of message + state, as published
@@ -71,7 +72,7 @@ class HRMConfig(scene.InputsConfig):
 
 
 class HRM(Predictor):
-    """The two streams as a predictor; see `predictor.Predictor`."""
+    """The two streams as a predictor; see `base.Predictor`."""
 
     config: HRMConfig
 

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.models import layers
+from hrm_jax.models.predictors.base import Weights, roll_out
 from hrm_jax.models.predictors.hrm import MIX
-from hrm_jax.models.predictors.predictor import Weights, roll_out
+from hrm_jax.worlds.features import Context
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class HRM8GPUV2(nn.Module):
     config: HRM8GPUV2Config
 
     def __call__(
-        self, history: jax.Array, key: jax.Array | None = None, context: layers.Context | None = None
+        self, history: jax.Array, key: jax.Array | None = None, context: Context | None = None
     ) -> jax.Array:
         """Deterministic, and blind to the context."""
         return next_displacement(self.config, self._weights(), history)
@@ -56,7 +57,7 @@ class HRM8GPUV2(nn.Module):
         history: jax.Array,
         horizon: int,
         key: jax.Array | None = None,
-        context: layers.Context | None = None,
+        context: Context | None = None,
     ) -> jax.Array:
         """The published free run: positions [horizon, ..., N, 2] over size."""
         weights = self._weights()

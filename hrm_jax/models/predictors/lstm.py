@@ -1,4 +1,4 @@
-"""The LSTM obstacle predictor, the rival of the published comparison (docs/models.md#lstm-gru)."""
+"""The LSTM obstacle predictor that the published comparison has (docs/models.md#lstm-gru)."""
 
 import dataclasses
 
@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import recurrent
-from hrm_jax.models.predictors.predictor import Network, Weights
+from hrm_jax.models.predictors.base import Network, Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class LSTMConfig(recurrent.RecurrentConfig):
 
 
 class LSTM(recurrent.Recurrent):
-    """Stacked LSTM as a predictor; see `predictor.Predictor`."""
+    """Stacked LSTM as a predictor; see `base.Predictor`."""
 
     config: LSTMConfig
 

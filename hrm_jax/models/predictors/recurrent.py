@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.predictor import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
 
 State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
 Cell = Callable[[Weights, jnp.dtype, State, jax.Array], State]
@@ -59,7 +59,7 @@ class Recurrent(Predictor):
             ih_kernel=(init, (inputs, gates * c.width)),
             hh_kernel=(init, (c.width, gates * c.width)),
             ih_bias=(init, (gates * c.width,)),
-            hh_bias=(init, (gates * c.width,)),  # (mostly) redundant beside ih_bias, but torch counts it
+            hh_bias=(init, (gates * c.width,)),  # (mostly) redundant with ih_bias, but torch counts it
         )
 
 

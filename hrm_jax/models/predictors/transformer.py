@@ -1,4 +1,4 @@
-"""A plain causal transformer over time, the rival without recurrence: pre-norm, GELU, learned positions.
+"""A plain causal transformer over time, without recurrence: pre-norm, GELU, learned positions.
 
 It runs free on a cache of keys and values, which is its state.
 """
@@ -13,7 +13,7 @@ from flax import linen as nn
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.predictor import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
 
 EPS = 1e-6
 State = tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array]  # keys, values a layer; steps taken
@@ -35,7 +35,7 @@ class TransformerConfig(scene.InputsConfig):
 
 
 class Transformer(Predictor):
-    """The transformer as a predictor; see `predictor.Predictor`."""
+    """The transformer as a predictor; see `base.Predictor`."""
 
     config: TransformerConfig
 

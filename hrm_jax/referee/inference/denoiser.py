@@ -1,7 +1,7 @@
-"""Exported denoisers of paths in NumPy, and samplers: the twin of `hrm_jax.models.denoisers`.
+"""Exported denoisers of paths in NumPy: the forward passes of `hrm_jax.models.denoisers.networks`.
 
-Formulas: docs/models.md#denoisers. Everything is float32. Paths run in cache-sized blocks on all cores.
-Axes: B paths, P points of a path, C channels; paths, their ends and codes as in the twin.
+Everything is float32. Paths run in cache-sized blocks on all cores. Axes: B paths, P points of a path,
+C channels; paths, their ends and codes are those of the jax networks.
 """
 
 import concurrent.futures
@@ -11,17 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.conditions import OFFSETS
 from hrm_jax.referee.inference.cores import Weights, group
 from hrm_jax.referee.inference.networks import ONE_BLAS_THREAD
+from hrm_jax.worlds import raster
+from hrm_jax.worlds.path_frame import PathFrame
 
-Denoise = Callable[[np.ndarray, np.ndarray], np.ndarray]
-Guide = Callable[[np.ndarray, float], np.ndarray]
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
 EPS = np.float32(1e-5)
-CLIP = np.float32(8)
-ALPHA_FLOOR = np.float32(1e-2)
 
 
 class Denoiser:
@@ -33,6 +31,7 @@ class Denoiser:
     def __init__(self, config: dict[str, Any], params: Weights):
         self.config = config
         self.parameters = sum(array.size for array in params.values())
+        model_file.check_constants(config, raster.CONSTANTS)
         try:
             self.model: dict[str, Any] = config["model"]
             name = self.model["name"]
@@ -47,14 +46,10 @@ class Denoiser:
             raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
 
     def _check(self) -> None:
-        size, points = self.model["size"], self.model["points"]
-        channels = sum(
-            {"velocity": 2, "forecast": self.model["slices"]}.get(name, 1) for name in self.model["channels"]
-        )
-        code = self.encode(np.zeros((1, size, size, channels)), np.zeros((1, 4)))
-        inputs = 2
-        if self.model["coordinates"] == "line":  # the line, and what is beside it
-            inputs = 4 + len(OFFSETS) * (4 if "velocity" in self.model["channels"] else 2)
+        size, points, channels = (self.model[name] for name in ("size", "points", "channels"))
+        images = np.zeros((1, size, size, raster.channel_count(channels, self.model["slices"])))
+        code = self.encode(images, np.zeros((1, 4)))
+        inputs = raster.path_features(PathFrame.of(self.model), channels)
         found = self.denoise(np.zeros((1, points, inputs)), np.zeros(1), code).shape
         if found != (1, points, 2):
             raise ValueError(f"output of shape {list(found)}")
@@ -73,7 +68,7 @@ def _in_blocks(function: Callable, *arrays: np.ndarray) -> np.ndarray:
     arrays = [np.asarray(a, np.float32) for a in arrays]
     count = max(-(-len(arrays[0]) // BLOCK_ROWS), min(os.cpu_count() or 1, len(arrays[0])))
     blocks = zip(*(np.array_split(a, count) for a in arrays), strict=True)
-    # Each core has a block of its own: BLAS threads beside them would fight for the same cores.
+    # Each core has a block of its own: BLAS threads in addition would compete for the same cores.
     with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate(list(pool.map(lambda block: function(*block), blocks)))
 
@@ -250,103 +245,3 @@ def _attend(w: Weights, model: dict[str, Any], x: np.ndarray) -> np.ndarray:
     scores /= scores.sum(axis=-1, keepdims=True)
     mixed = (scores @ v).swapaxes(1, 2).reshape(-1, channels)
     return x + (mixed @ w["out_kernel"] + w["out_bias"]).reshape(x.shape)
-
-
-# ---------------------------------------------------------------- samplers
-
-
-def mix(schedule: str, t: float) -> tuple[np.float32, np.float32]:
-    """(alpha, sigma) at noise level t: a noisy path is alpha sample + sigma noise."""
-    if schedule == "linear":
-        return np.float32(1 - t), np.float32(t)
-    return np.float32(np.cos(np.pi / 2 * t)), np.float32(np.sin(np.pi / 2 * t))
-
-
-def clean_path(schedule: str, predict: str, output: np.ndarray, x: np.ndarray, t: float) -> np.ndarray:
-    """The clean path behind a network's `output` for x [B, P, 2] at level t.
-
-    A velocity is noise - sample for the linear schedule, alpha noise - sigma sample for the cosine one.
-    """
-    alpha, sigma = mix(schedule, t)
-    if predict == "sample":
-        return output
-    if predict == "noise":
-        return (x - sigma * output) / max(alpha, ALPHA_FLOOR)
-    return (x if schedule == "linear" else alpha * x) - sigma * output
-
-
-def sample(
-    denoise: Denoise,
-    x_init: np.ndarray,
-    noise: np.ndarray,
-    start: np.ndarray,
-    goal: np.ndarray,
-    *,
-    schedule: str,
-    predict: str,
-    steps: int,
-    level: float = 1.0,
-    guide: Guide | None = None,
-) -> np.ndarray:
-    """Deterministic sampling, [B, P, 2]; see `hrm_jax.models.denoisers.sampling.sample`."""
-    start, goal = np.asarray(start, np.float32), np.asarray(goal, np.float32)
-    alpha, sigma = mix(schedule, level)
-    x = _clamped(alpha * np.asarray(x_init, np.float32) + sigma * np.asarray(noise, np.float32), start, goal)
-    for i in range(steps):
-        t = level * (1 - i / steps)
-        output = np.asarray(denoise(x, np.full(len(x), t, np.float32)), np.float32)
-        clean = _clamped(clean_path(schedule, predict, output, x, t).clip(-CLIP, CLIP), start, goal)
-        if guide is not None:
-            clean = _clamped(np.array(guide(clean, (i + 1) / steps), np.float32), start, goal)
-        alpha, sigma = mix(schedule, t)
-        implied = (x - alpha * clean) / sigma
-        alpha, sigma = mix(schedule, level * (1 - (i + 1) / steps))
-        x = _clamped(alpha * clean + sigma * implied, start, goal)
-    return clean
-
-
-def sample_published(
-    denoise: Denoise, noises: np.ndarray, start: np.ndarray, goal: np.ndarray, steps: int = 100
-) -> np.ndarray:
-    """The originals' ancestral steps, [B, P, 2]; see `hrm_jax.models.denoisers.sampling.sample_published`."""
-    betas = published_betas(steps)
-    signal = np.cumprod(1 - betas)
-    x = np.asarray(noises[0], np.float32)
-    for i, noise in zip(range(steps - 1, -1, -1), noises[1:], strict=True):
-        output = np.asarray(denoise(x, np.full(len(x), i / steps, np.float32)), np.float32)
-        share, scale = betas[i] / np.sqrt(1 - signal[i]), 1 / np.sqrt(1 - betas[i])
-        x = np.float32(scale) * (x - np.float32(share) * output)
-        if i > 0:
-            x += np.float32(np.sqrt(betas[i])) * noise
-        x = _clamped(x, start, goal)
-    return x
-
-
-def published_betas(steps: int = 100) -> np.ndarray:
-    """The variances of the cosine schedule, clipped: [steps] float64."""
-    angles = (np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2
-    signal = np.cos(angles) ** 2
-    return np.clip(1 - signal[1:] / signal[:-1], 1e-4, 0.02)
-
-
-def guided(
-    denoise: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], code: np.ndarray, weight: float
-) -> Denoise:
-    """Classifier-free guidance on the map; see `hrm_jax.models.denoisers.sampling.guided`."""
-    blind = code.copy()
-    blind[:, : code.shape[1] // 2] = 0
-    if weight in (0, 1):
-        return lambda x, t: denoise(x, t, code if weight else blind)
-    both = np.concatenate([code, blind])
-
-    def run(x: np.ndarray, t: np.ndarray) -> np.ndarray:
-        seeing, unseeing = np.split(denoise(np.concatenate([x, x]), np.concatenate([t, t]), both), 2)
-        return unseeing + np.float32(weight) * (seeing - unseeing)
-
-    return run
-
-
-def _clamped(x: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Paths x [B, P, 2] with start and goal as their first and last points, in place."""
-    x[:, 0], x[:, -1] = start, goal
-    return x

@@ -16,6 +16,8 @@ from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference import scene
 from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
+from hrm_jax.worlds import features
+from hrm_jax.worlds.features import Context
 from hrm_jax.worlds.observation import Observation
 
 ONE_BLAS_THREAD = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
@@ -46,6 +48,7 @@ class Predictor:
     def __init__(self, config: dict[str, Any], params: Weights):
         self.config = config
         self.parameters = sum(array.size for array in params.values())
+        model_file.check_constants(config, features.CONSTANTS)
         try:
             model = DEFAULTS | config["model"]
             self.world: dict[str, Any] = config["world"]
@@ -70,7 +73,7 @@ class Predictor:
         groups = seen if self._together else seen.reshape(-1, 1, *seen.shape[2:])
         context = None
         if self._scene:
-            context = scene.Context(
+            context = Context(
                 np.moveaxis(observation.observed[:, last], 1, 2).astype(np.float32),
                 observation.agent[:, last].astype(np.float32) / size,
                 observation.static.astype(np.float32),
@@ -78,21 +81,19 @@ class Predictor:
         tracks = self._tracks(groups, context, horizon).reshape(*seen.shape[:2], horizon, 2)
         return np.moveaxis(tracks, 1, 2).astype(np.float64) * float(size)
 
-    def _tracks(self, groups: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+    def _tracks(self, groups: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
         # Each core has a block of its own: additional BLAS threads would compete for the same cores.
         with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = pool.map(lambda block: self._network.tracks(*block, horizon), _split(groups, context))
             return np.concatenate(list(parts))
 
-    def displacement(self, history: np.ndarray, context: scene.Context | None = None) -> np.ndarray:
+    def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
         """One step: positions over size [G, N, T, 2] float32 to displacements over size [G, N, 2]."""
         return self._network.displacement(history, context)
 
 
-def _split(
-    groups: np.ndarray, context: scene.Context | None
-) -> list[tuple[np.ndarray, scene.Context | None]]:
+def _split(groups: np.ndarray, context: Context | None) -> list[tuple[np.ndarray, Context | None]]:
     """[G, N, T, 2] and context in blocks of about BLOCK_ROWS obstacles, at least one a core."""
     rows = groups.shape[0] * groups.shape[1]
     count = min(max(-(-rows // BLOCK_ROWS), os.cpu_count() or 1), groups.shape[0])
@@ -100,31 +101,32 @@ def _split(
     if context is None:
         return [(block, None) for block in blocks]
     parts = zip(*(np.array_split(a, count) for a in context), strict=True)
-    return [(block, scene.Context(*part)) for block, part in zip(blocks, parts, strict=True)]
+    return [(block, Context(*part)) for block, part in zip(blocks, parts, strict=True)]
 
 
-def _nothing(with_scene: bool) -> tuple[np.ndarray, scene.Context | None]:
+def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:
     """The smallest input: two obstacles for two steps in a world of one cell."""
-    context = scene.Context(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.zeros((1, 1, 1)))
-    context = scene.Context(*(a.astype(np.float32) for a in context))
+    context = Context(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.zeros((1, 1, 1)))
+    context = Context(*(a.astype(np.float32) for a in context))
     return np.zeros((1, 2, 2, 2), np.float32), context if with_scene else None
 
 
 class Network:
-    """Inputs, a core over time and a head; the twin of `hrm_jax.models.predictors.predictor`."""
+    """Inputs, a core over time and a head; as `hrm_jax.models.predictors.base` has them."""
 
     def __init__(self, config: dict[str, Any], params: Weights):
         self._config, self._head = config, group(params, "head")
+        self._inputs = features.Inputs.of(config)
         self._embedding, self._neighbours = group(params, "embed"), group(params, "neighbours")
         self._core = CORES[config["name"]](config, params)
 
-    def displacement(self, history: np.ndarray, context: scene.Context | None) -> np.ndarray:
+    def displacement(self, history: np.ndarray, context: Context | None) -> np.ndarray:
         """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
         positions = np.moveaxis(history, 2, 0)
         _, top = self._read(positions, scene.arrange(context))
-        return self._move(top, scene.moves(positions[-2:])[-1])
+        return self._move(top, features.moves(positions[-2:])[-1])
 
-    def tracks(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+    def tracks(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to free-running positions [G, N, horizon, 2]."""
         run = {
             "sliding": functools.partial(slide, self.displacement),
@@ -134,18 +136,18 @@ class Network:
         with np.errstate(over="ignore"):
             return run[self._config["rollout"]](history, context, horizon)
 
-    def _carry(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+    def _carry(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """The core reads the history once and goes on from its state, fed with its own predictions."""
         positions, seen = np.moveaxis(history, 2, 0), scene.arrange(context)
         step, top = self._read(positions, seen)
-        moved, seen = self._move(top, scene.moves(positions[-2:])[-1]), scene.afterwards(seen)
+        moved, seen = self._move(top, features.moves(positions[-2:])[-1]), features.afterwards(seen)
         path = [positions[-1] + moved]
         while len(path) < horizon:
             moved = self._move(step(self._embed(path[-1], moved, seen)), moved)
             path.append(path[-1] + moved)
         return np.stack(path, axis=2)
 
-    def _direct(self, history: np.ndarray, context: scene.Context | None, horizon: int) -> np.ndarray:
+    def _direct(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """All displacements at once from the last state."""
         config, positions = self._config, np.moveaxis(history, 2, 0)
         if horizon > config["horizon"]:
@@ -156,22 +158,22 @@ class Network:
         output = top @ self._head["kernel"] + self._head["bias"]
         moved = output.reshape(*history.shape[:2], config["horizon"], 2)[:, :, :horizon]
         if config["features"] != "positions":
-            moved = scene.moves(positions[-2:])[-1][:, :, None] + moved / np.float32(config["size"])
+            moved = features.moves(positions[-2:])[-1][:, :, None] + moved / np.float32(config["size"])
         return history[:, :, -1:] + np.cumsum(moved, axis=2)
 
-    def _read(self, positions: np.ndarray, seen: scene.Seen | None) -> tuple[Callable, np.ndarray]:
+    def _read(self, positions: np.ndarray, seen: features.Seen | None) -> tuple[Callable, np.ndarray]:
         """The core through positions [T, G, N, 2] from its start: its next step, and its top [rows, D]."""
         _, groups, members, _ = positions.shape
         step = self._core(groups * members, members)
-        embedded = self._embed(positions, scene.moves(positions), seen)
+        embedded = self._embed(positions, features.moves(positions), seen)
         for x in embedded.reshape(len(positions), groups * members, -1):
             top = step(x)
         return step, top
 
-    def _embed(self, now: np.ndarray, moved: np.ndarray, seen: scene.Seen | None) -> np.ndarray:
+    def _embed(self, now: np.ndarray, moved: np.ndarray, seen: features.Seen | None) -> np.ndarray:
         """Positions and last displacements [..., G, N, 2] as the core's input: [..., rows, D]."""
         rows = (*now.shape[:-3], now.shape[-3] * now.shape[-2], -1)
-        x = scene.features(self._config, now, moved, seen)
+        x = features.features(self._inputs, now, moved, seen)
         if self._embedding:
             flat = x.reshape(-1, x.shape[-1]) @ self._embedding["kernel"] + self._embedding["bias"]
             x = flat.reshape(*x.shape[:-1], -1)
@@ -187,9 +189,7 @@ class Network:
         return moved + output / np.float32(self._config["size"])
 
 
-def slide(
-    displacement: Callable, history: np.ndarray, context: scene.Context | None, horizon: int
-) -> np.ndarray:
+def slide(displacement: Callable, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
     """The published free run [G, N, T, 2] to [G, N, horizon, 2]: every prediction enters the window."""
     steps = history.shape[2]
     path = np.empty((*history.shape[:2], steps + horizon, 2), np.float32)

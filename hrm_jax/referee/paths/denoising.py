@@ -5,23 +5,25 @@ where the model's coordinates are named.
 """
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee import conditions, dynamics
-from hrm_jax.referee.inference import denoiser
+from hrm_jax.referee import dynamics
+from hrm_jax.referee.inference import denoiser, sampling
 from hrm_jax.referee.inference.cores import Weights
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths import refinement
 from hrm_jax.referee.paths.field import Field
 from hrm_jax.referee.paths.planners import Planned, View
 from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.path_frame import PathFrame
 
 NETWORKS = tuple(denoiser.NETWORKS)
-OFFSET = 4.0  # cells to the unit, of offsets from the straight line; as in training
 BLOCK = 50  # episodes denoised at a time
 PLAN = ("sampler", "steps", "samples", "map_guidance", "forecast", "cost_guidance", "refine", "replan",
         "warm", "seed")  # fmt: skip
@@ -35,8 +37,8 @@ class Request(NamedTuple):
     map: np.ndarray  # float32 [A, R, C, channels]
     ends: np.ndarray  # float32 [A, 4], start and goal, over the map
     line: np.ndarray  # float32 [A, P, 2], the timed straight line, in cells
-    sight: np.ndarray  # float32 [A, P, features], what the network sees beside the noisy path
-    initial: np.ndarray  # float32 [A, S, P, 2], what is begun from at a level below 1
+    sight: np.ndarray  # float32 [A, P, features], what the network sees with the noisy path
+    initial: np.ndarray  # float32 [A, S, P, 2], where a level below 1 begins
     noise: np.ndarray  # float32 [A, S, draws, P, 2]
     level: float  # of noise at the beginning
     field: Field  # guides the denoising where the plan's cost_guidance is above 0
@@ -56,32 +58,63 @@ class NumpySampler:
     """Samples with the parameters of a model file, in NumPy: the authority."""
 
     def __init__(self, config: dict[str, Any], params: Weights):
-        self._denoiser = denoiser.Denoiser(config, params)
-        self.config, self.parameters = config, self._denoiser.parameters
+        self.network = denoiser.Denoiser(config, params)
+        self.config, self.parameters = config, self.network.parameters
 
     def __call__(self, request: Request, speed: float) -> np.ndarray:
         """See `Sampler`."""
-        model, plan = self.config["model"], self.config["plan"]
-        samples = request.noise.shape[1]
-        codes = np.repeat(self._denoiser.encode(request.map, request.ends), samples, axis=0)
-        sight = np.repeat(request.sight, samples, axis=0)
+        return draw_paths(self.config, request, speed, self.network, sampling)
 
-        def network(x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-            seen = np.tile(sight, (len(x) // len(sight), 1, 1))
-            return self._denoiser.denoise(np.concatenate([x, seen], axis=-1), t, code)
 
-        denoise = denoiser.guided(network, codes, plan["map_guidance"])
-        start, goal = clean_ends(model, np.repeat(request.ends, samples, axis=0))
-        noises, initial = flat(request)
-        if plan["sampler"] == "published":
-            drawn = denoiser.sample_published(denoise, noises, start, goal, plan["steps"])
-        else:
-            drawn = denoiser.sample(
-                denoise, initial, noises[0], start, goal,
-                schedule=model["schedule"], predict=model["predict"], steps=steps_from(plan, request.level),
-                level=request.level, guide=guide(model, plan, request, speed),
-            )  # fmt: skip
-        return drawn.reshape(request.initial.shape)
+class Network(Protocol):
+    """The two passes of a denoiser, in NumPy or in jax; see `denoiser.Denoiser`."""
+
+    def encode(self, maps, ends):
+        """Codes [B, 2 D] of maps and ends."""
+
+    def denoise(self, x, t, code):
+        """What is predicted of noisy paths at levels t [B]."""
+
+
+def draw_paths(config: dict[str, Any], request: Request, speed: float, network: Network, loops: ModuleType):
+    """What a sampler returns, for the arrays of NumPy and jax; `loops` is the module `sampling` of either."""
+    model, plan, xp = config["model"], config["plan"], request.map.__array_namespace__()
+    count, samples, draws, *path = request.noise.shape
+    codes = xp.repeat(network.encode(request.map, request.ends), samples, axis=0)
+    sight = xp.repeat(request.sight, samples, axis=0)
+
+    def see(x, t, code):
+        seen = xp.tile(sight, (len(x) // len(sight), 1, 1))
+        return network.denoise(xp.concatenate([x, seen], axis=-1), t, code)
+
+    denoise = noising.guided(see, codes, plan["map_guidance"])
+    start, goal = PathFrame.of(model).clean_ends(xp.repeat(request.ends, samples, axis=0))
+    noises = request.noise.reshape(-1, draws, *path).swapaxes(0, 1)
+    if plan["sampler"] == "published":
+        drawn = loops.sample_published(denoise, noises, start, goal, plan["steps"])
+    else:
+        drawn = loops.sample(
+            denoise, request.initial.reshape(-1, *path), noises[0], start, goal,
+            schedule=model["schedule"], predict=model["predict"], level=request.level,
+            steps=max(1, round(plan["steps"] * request.level)),  # as dense as all of them from level 1
+            guide=_guide(model, plan["cost_guidance"], request, speed),
+        )  # fmt: skip
+    return drawn.reshape(count, samples, *path)
+
+
+def _guide(model: dict[str, Any], descents: int, request: Request, speed: float) -> noising.Guide | None:
+    """Cost guidance of the predicted clean paths [A * S, P, 2], or None."""
+    if not descents:
+        return None
+    frame = PathFrame.of(model)
+
+    def descend(clean, share):
+        paths = frame.to_cells(clean.reshape(request.initial.shape), request.line)
+        for _ in range(descents):
+            paths = space_time_field.descend(request.field, paths, speed)
+        return frame.to_units(paths, request.line).reshape(clean.shape)
+
+    return descend
 
 
 class DiffusionPlanner:
@@ -89,6 +122,7 @@ class DiffusionPlanner:
 
     def __init__(self, sampler: Sampler, rules: PathProtocol, predict: Predict | None = None):
         self._model, self._plan = sampler.config["model"], check_plan(sampler.config)
+        self._frame = PathFrame.of(self._model)
         self._rules, self._sampler, self._predict = rules, sampler, predict
         self.parameters = sampler.parameters
         self.replan: int = 0 if rules.published else self._plan["replan"]
@@ -147,7 +181,7 @@ class DiffusionPlanner:
         drawn = self._sampler(request, self._rules.speed).astype(float)
         if not np.isfinite(drawn).all():
             raise RequestError("draws paths that are not finite")
-        return to_cells(self._model, drawn, request.line)
+        return self._frame.to_cells(drawn, request.line)
 
     def _refine(self, field: Field, paths: np.ndarray) -> np.ndarray:
         paths = paths.astype(np.float32)
@@ -167,24 +201,24 @@ class DiffusionPlanner:
         return forecast(self._predict, view, points)
 
     def _request(self, view: View, believed, field: Field, previous, level: float) -> Request:
-        plan, model = self._plan, self._model
+        plan, model, frame = self._plan, self._model, self._frame
         moved = dynamics.last_moves(view.history, view.static.shape[1])
         tracks = believed if believed.shape[2] else np.repeat(view.history[:, -1:], believed.shape[1], axis=1)
-        if not moved.shape[1]:  # nobody: somebody far away looks the same
+        if not moved.shape[1]:  # no obstacle: one far away looks the same
             tracks, moved = np.full((*tracks.shape[:2], 1, 2), -99.0), np.zeros((len(moved), 1, 2))
-        drawn = model["channels"], view.static, tracks, moved, model["obstacle_radius"]
+        channels, radius = model["channels"], model["obstacle_radius"]
         draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
         shape = (plan["samples"], draws, self._rules.points, 2)
         noise = np.stack([_noise(plan["seed"], i, view.time, shape) for i in view.ids])
-        ends, lines = frame(model, view.agent, view.goal, self._rules.points)
+        lines = path_frame.straight(view.agent, view.goal, self._rules.points)
         last = np.zeros((len(noise), *shape[2:]))
         if previous is not None:
-            last = to_units(model, previous[:, None], lines)[:, 0]
+            last = frame.to_units(previous[:, None], lines)[:, 0]
         return Request(
-            map=conditions.draw(*drawn, model["slices"]),
-            ends=ends,
+            map=raster.draw(channels, view.static, tracks, moved, radius, model["slices"]),
+            ends=frame.ends(view.agent, view.goal).astype(np.float32),
             line=lines.astype(np.float32),
-            sight=_sight(model, lines, drawn),
+            sight=raster.sight(frame, channels, view.static, tracks, moved, lines, radius),
             initial=np.repeat(last[:, None], plan["samples"], axis=1).astype(np.float32),
             noise=noise,
             level=level,
@@ -232,82 +266,6 @@ def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
         raise RequestError("its predictor says positions that are not finite")
     predicted = np.clip(predicted, 0, size)
     return np.concatenate([history[:, -1:], predicted], axis=1)
-
-
-def frame(
-    model: dict[str, Any], start: np.ndarray, goal: np.ndarray, points: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Ends [A, 4] as the model has them, and straight lines [A, P, 2] in cells, from start to goal [A, 2].
-
-    A line goes at the pace of an expert whom nothing stands in the way of: a diagonal is one step.
-    """
-    ends = np.concatenate([start, goal], axis=1) / model["size"]
-    if model["coordinates"] == "line":
-        ends = 2 * ends - 1
-    moves = np.maximum(np.abs(goal - start).max(axis=1), 1.0)
-    share = np.minimum(np.arange(points) / moves[:, None], 1.0)[..., None]
-    return ends.astype(np.float32), start[:, None] + share * (goal - start)[:, None]
-
-
-def _sight(model: dict[str, Any], lines: np.ndarray, drawn: tuple) -> np.ndarray:
-    """What the network sees beside each point of a noisy path, [A, P, features] float32."""
-    if model["coordinates"] == "unit":
-        return lines[:, :, :0].astype(np.float32)
-    channels, static, tracks, moved, radius = drawn
-    if "forecast" not in channels:
-        tracks = np.repeat(tracks[:, :1], tracks.shape[1], axis=1)
-    beside = conditions.corridor(channels, static, tracks, moved, lines, radius)
-    return np.concatenate([2 * lines / model["size"] - 1, beside], axis=-1).astype(np.float32)
-
-
-def clean_ends(model: dict[str, Any], ends):
-    """First and last points [B, 2] of paths with these ends [B, 4], in the model's coordinates."""
-    start, goal = ends[:, :2], ends[:, 2:]
-    return (0 * start, 0 * goal) if model["coordinates"] == "line" else (start, goal)
-
-
-def to_units(model: dict[str, Any], cells, line):
-    """Paths [A, S, P, 2] in cells in the model's coordinates; for the arrays of NumPy and jax.
-
-    "line": offsets along and across the line, over OFFSET; "unit": positions over the size of the map.
-    """
-    if model["coordinates"] == "unit":
-        return cells / model["size"]
-    axes = line.__array_namespace__().moveaxis(conditions.axes(line), -1, -2)
-    return (cells - line[:, None]) @ axes[:, None] / OFFSET
-
-
-def to_cells(model: dict[str, Any], units, line):
-    """The inverse of `to_units`."""
-    if model["coordinates"] == "unit":
-        return units * model["size"]
-    return OFFSET * units @ conditions.axes(line)[:, None] + line[:, None]
-
-
-def guide(model: dict[str, Any], plan: dict[str, Any], request: Request, speed: float) -> Callable | None:
-    """Cost guidance of the predicted clean paths [A * S, P, 2], for the arrays of NumPy and jax; or None."""
-    if not plan["cost_guidance"]:
-        return None
-
-    def descend(clean, share):
-        paths = to_cells(model, clean.reshape(request.initial.shape), request.line)
-        for _ in range(plan["cost_guidance"]):
-            paths = space_time_field.descend(request.field, paths, speed)
-        return to_units(model, paths, request.line).reshape(clean.shape)
-
-    return descend
-
-
-def steps_from(plan: dict[str, Any], level: float) -> int:
-    """Denoising steps from `level` on: their density is that of all of them from level 1."""
-    return max(1, round(plan["steps"] * level))
-
-
-def flat(request: Request) -> tuple[np.ndarray, np.ndarray]:
-    """Noise [draws, A * S, P, 2] and initial paths [A * S, P, 2] of a request; for the arrays of jax too."""
-    draws, points = request.noise.shape[2:4]
-    noise = request.noise.reshape(-1, draws, points, 2)
-    return noise.swapaxes(0, 1), request.initial.reshape(-1, points, 2)
 
 
 def _blocks(count: int) -> list[slice]:

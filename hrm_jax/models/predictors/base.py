@@ -16,6 +16,8 @@ from flax import linen as nn
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
+from hrm_jax.worlds import features
+from hrm_jax.worlds.features import Context
 
 Weights = dict[str, Any]
 
@@ -49,7 +51,7 @@ class Predictor(nn.Module):
     config: Any
 
     def __call__(
-        self, history: jax.Array, key: jax.Array | None = None, context: layers.Context | None = None
+        self, history: jax.Array, key: jax.Array | None = None, context: Context | None = None
     ) -> jax.Array:
         """With `key` (training) the call may be random; `context` is needed for features = "scene"."""
         return next_displacement(self._network(), history, key, context)
@@ -59,7 +61,7 @@ class Predictor(nn.Module):
         history: jax.Array,
         horizon: int,
         key: jax.Array | None = None,
-        context: layers.Context | None = None,
+        context: Context | None = None,
     ) -> jax.Array:
         """Free-running positions [horizon, ..., N, 2] over size, the way `config.rollout` says."""
         run = {"sliding": run_sliding, "carry": run_carry, "direct": run_direct}[self.config.rollout]
@@ -91,7 +93,7 @@ def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, hori
 
 
 def next_displacement(
-    net: Network, history: jax.Array, key: jax.Array | None, context: layers.Context | None
+    net: Network, history: jax.Array, key: jax.Array | None, context: Context | None
 ) -> jax.Array:
     """[..., N, T, 2] to the displacement [..., N, 2] that follows; the first of a direct head's."""
     positions, seen = scene.arrange(net.config, history, context)
@@ -110,7 +112,7 @@ def run_carry(net: Network, history, horizon: int, key, context) -> jax.Array:
     positions, seen = scene.arrange(net.config, history, context)
     state, top = _read(net, positions, seen, None if keys is None else keys[0], horizon - 1)
     moved = _move(net, top, _last_move(positions))
-    now, seen = positions[-1] + moved, scene.afterwards(seen)
+    now, seen = positions[-1] + moved, features.afterwards(seen)
 
     def step(running, key):
         state, now, moved = running
@@ -137,7 +139,7 @@ def run_direct(net: Network, history, horizon: int, key, context) -> jax.Array:
     return (positions[-1] + jnp.cumsum(moved, axis=0)).reshape(horizon, *history.shape[:-2], 2)
 
 
-def _slide(predict: Callable, history, horizon: int, key, context: layers.Context | None) -> jax.Array:
+def _slide(predict: Callable, history, horizon: int, key, context: Context | None) -> jax.Array:
     """`predict(history, key, context)` over a window that slides along its own predictions."""
     chex.assert_axis_dimension(history, -1, 2)
 
@@ -151,7 +153,7 @@ def _slide(predict: Callable, history, horizon: int, key, context: layers.Contex
     return jax.lax.scan(step, (history, context), keys, length=horizon)[1]
 
 
-def _later(context: layers.Context | None) -> layers.Context | None:
+def _later(context: Context | None) -> Context | None:
     """The context of a window one step on: nothing new observed, the agent where it was."""
     if context is None:
         return None
@@ -164,13 +166,13 @@ def _later(context: layers.Context | None) -> layers.Context | None:
 
 def _read(net: Network, positions, seen, key, further: int = 0) -> tuple[Any, jax.Array]:
     """The core through positions [T, ..., 2] from its start: its state and its top."""
-    x = _embed(net, positions, scene.moves(positions), seen)
+    x = _embed(net, positions, features.moves(positions), seen)
     return net.core.read(_rows(net.config, x), key, further)
 
 
-def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: scene.Seen | None) -> jax.Array:
+def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: features.Seen | None) -> jax.Array:
     """Positions and last displacements [..., 2] as the core's input [..., D]."""
-    x = scene.features(net.config, now, moved, seen)
+    x = features.features(net.config, now, moved, seen)
     if "embed" in net.inputs:
         x = layers.linear(x, net.inputs["embed"]["kernel"], net.inputs["embed"]["bias"], jnp.float32)
     if "neighbours" in net.inputs:
@@ -191,7 +193,7 @@ def _rows(config: scene.InputsConfig, x: jax.Array) -> jax.Array:
 def _move(net: Network, top: jax.Array, moved: jax.Array) -> jax.Array:
     """The displacement after the last one `moved` [..., 2], from the core's top [rows, D].
 
-    The head's first two outputs: the displacement, or beside motion features its correction in cells.
+    The head's first two outputs: the displacement, or with motion features its correction in cells.
     """
     kernel, bias = net.head["kernel"][:, :2], net.head["bias"][:2]
     output = layers.linear(top, kernel, bias, jnp.float32).reshape(moved.shape)
@@ -199,4 +201,4 @@ def _move(net: Network, top: jax.Array, moved: jax.Array) -> jax.Array:
 
 
 def _last_move(positions: jax.Array) -> jax.Array:
-    return scene.moves(positions[-2:])[-1]
+    return features.moves(positions[-2:])[-1]

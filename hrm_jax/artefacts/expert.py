@@ -1,0 +1,84 @@
+"""expert.npz: an expert's paths and the worlds that they cross; its writer and its reader.
+
+`world` and `search` are JSON: the world that the scenarios are drawn from, and how the expert planned
+(`search` has "published": whether the paths are the original's, stretched over all points). The rest is
+`Paths`. NumPy only.
+"""
+
+import json
+import os
+import zipfile
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+
+
+class Paths(NamedTuple):
+    """M paths of P points. Lengths in cells, times in steps; time 0 is that of a path's first point."""
+
+    ids: np.ndarray  # int64 [M], of the scenarios
+    static: np.ndarray  # bool [M, R, R]
+    positions: np.ndarray  # float32 [M, N, 2], of the obstacles at time 0
+    velocities: np.ndarray  # float32 [M, N, 2], cells a step
+    start: np.ndarray  # int64 [M, 2]
+    goal: np.ndarray  # int64 [M, 2]
+    points: np.ndarray  # float32 [M, P, 2], at times 0 to P - 1; the last one repeated once it is reached
+    length: np.ndarray  # int64 [M], moves until the path ends
+
+
+KINDS = Paths("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data types
+
+
+def write(out: str | os.PathLike, paths: Paths, world: dict[str, Any], search: dict[str, Any]) -> None:
+    """Write an `expert.npz`."""
+    described = {"world": json.dumps(world), "search": json.dumps(search)}
+    with files.written_whole(out, "wb") as file:
+        np.savez_compressed(file, **described, **paths._asdict())
+
+
+def read(path: str | os.PathLike) -> tuple[Paths, bool]:
+    """The paths of an `expert.npz`, all of it checked, and whether they are stretched (published).
+
+    A file that is not there, not complete or not possible is a `RequestError` of one line.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            paths = Paths(*(file[name] for name in Paths._fields))
+            stretched = json.loads(str(file["search"]))["published"]
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file (python -m hrm_jax.paths makes one)") from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not a complete expert.npz ({error})") from None
+    problem = _problem(paths)
+    if problem is None and not isinstance(stretched, bool):
+        problem = f"search says published = {stretched!r}: true or false"
+    if problem:
+        raise RequestError(f"{path}: {problem}")
+    return paths, stretched
+
+
+def _problem(paths: Paths) -> str | None:
+    """What is wrong with the arrays of a file, or None."""
+    for name, array, kinds in zip(Paths._fields, paths, KINDS, strict=True):
+        if array.dtype.kind not in kinds:
+            return f"{name} holds {array.dtype}"
+        if not np.isfinite(array).all():
+            return f"{name} is not finite"
+    count, size = len(paths.ids) if paths.ids.ndim else 0, paths.static.shape[-1:]
+    obstacles, points = paths.positions.shape[1:2], paths.points.shape[1:2]
+    if not count or not size or not points:
+        return "it holds no path"
+    shapes = Paths((), (*size, *size), *2 * [(*obstacles, 2)], (2,), (2,), (*points, 2), ())
+    for name, array, shape in zip(Paths._fields, paths, shapes, strict=True):
+        if array.shape != (count, *shape):
+            return f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}"
+    ranges = {"positions": size[0], "start": size[0] - 1, "goal": size[0] - 1, "points": size[0] - 1,
+              "length": points[0] - 1}  # fmt: skip
+    for name, most in ranges.items():
+        array = getattr(paths, name)
+        if array.size and (array.min() < 0 or array.max() > most):
+            return f"{name} goes from {array.min():g} to {array.max():g}; allowed are 0 to {most}"
+    return None

@@ -1,0 +1,82 @@
+"""The expert's paths as training data: worlds in, `expert.npz` out (see `artefacts.expert`)."""
+
+import contextlib
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from hrm_jax.artefacts import expert as expert_file
+from hrm_jax.artefacts import parts
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee import drawing, dynamics
+from hrm_jax.referee.paths import expert
+from hrm_jax.referee.paths.planners import published_future, stretched
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.worlds.world import WORLDS
+
+FIRST = 1_000_000  # id of the first world: far from those that judge
+CHUNK = 250  # worlds between two saves
+SHORTEST = 10  # moves of a published path: the original drops shorter plans
+
+
+def build(out: Path, count: int, published: bool = False, first: int = FIRST, jobs: int = 1) -> None:
+    """Write the first `count` paths of the worlds from `first` on; interrupted, the same request goes on.
+
+    `published`: the original's worlds, expert and stretched paths. Worlds that judge are a `RequestError`.
+    """
+    rules, search = setting(published)
+    if first < rules.seeds[1]:
+        raise RequestError(
+            f"--first {first}: from {rules.seeds[1]} on; the worlds before are those that judge"
+        )
+    with parts.work_folder(out, {"published": published, "first": first}) as folder:
+        stream = parts.stream(folder, functools.partial(chunk, published, first, CHUNK), jobs)
+        chunks, progress = [], tqdm(total=count, desc="paths", unit="", disable=None)
+        with progress, contextlib.closing(stream):
+            while progress.n < count:
+                chunks.append(next(stream))
+                progress.update(min(len(chunks[-1]["ids"]), count - progress.n))
+        arrays = {name: np.concatenate([c[name] for c in chunks])[:count] for name in chunks[0]}
+        described = asdict(search) | {"published": published}
+        expert_file.write(out, expert_file.Paths(**arrays), asdict(WORLDS[rules.world]), described)
+
+
+def setting(published: bool) -> tuple[PathProtocol, expert.Search]:
+    """The rules in whose world the paths are, and how the expert plans them."""
+    if published:
+        return PATH_PROTOCOLS["diffusion/2025-12"], expert.PUBLISHED
+    return PATH_PROTOCOLS["paths"], expert.Search()
+
+
+def chunk(published: bool, first: int, size: int, number: int) -> dict[str, np.ndarray]:
+    """The paths of chunk `number` of `size` worlds."""
+    return examples(published, range(first + number * size, first + (number + 1) * size))
+
+
+def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
+    """The arrays of `expert.npz` for those of these worlds that have a plan."""
+    rules, search = setting(published)
+    scenarios = drawing.draw(WORLDS[rules.world], ids)
+    state, _ = dynamics.wait(scenarios)
+    if published:
+        tracks = published_future(state.position, state.velocity, scenarios.world.size, search.points)
+    else:
+        tracks = dynamics.course(scenarios, state, scenarios.start, 0, search.points - 1)
+    plans = expert.plan(search, scenarios.static, scenarios.start, scenarios.goal, tracks)
+    kept = plans.length >= (SHORTEST if published else 1)
+    points = stretched(plans.points, plans.length) if published else plans.points
+    arrays = expert_file.Paths(
+        ids=scenarios.ids,
+        static=scenarios.static,
+        positions=state.position.astype(np.float32),
+        velocities=state.velocity.astype(np.float32),
+        start=scenarios.start,
+        goal=scenarios.goal,
+        points=points.astype(np.float32),
+        length=plans.length,
+    )
+    return {name: array[kept] for name, array in arrays._asdict().items()}
