@@ -11,10 +11,10 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from hrm_jax import evaluate
 from hrm_jax.console import memory as allocator
-from hrm_jax.judging import entrants as rivals
 from hrm_jax.judging import on_device  # noqa: E402
+from hrm_jax.judging.entrants import PREDICTORS, read_predictor
+from hrm_jax.judging.request import model_files
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode  # noqa: E402
 from hrm_jax.referee.cells.protocols import PROTOCOLS  # noqa: E402
@@ -34,11 +34,12 @@ def main() -> int:
     scenarios = drawing.draw(WORLDS[options.world], range(options.episodes))
     print("| predictor | same outcome | NumPy s | jit s, compilation included |\n|---|---|---|---|")
     good = True
-    for name, path in evaluate.model_files([*rivals.PREDICTORS, *options.model]).items():
-        numpy_rival = rivals.make_rival(name, path, "numpy", scenarios.world)
-        rival = rivals.make_rival(name, path, "jit", scenarios.world)
-        wanted, plain = timed(lambda: episode.run(scenarios, STANDARD, numpy_rival.play))  # noqa: B023
-        found, jitted = timed(lambda: on_device.run(scenarios, STANDARD, rival.source))  # noqa: B023
+    for name, path in model_files([*PREDICTORS, *options.model]).items():
+        referee, jitted_one = (
+            read_predictor(name, path, backend).enter(scenarios.world) for backend in ("numpy", "jit")
+        )
+        wanted, plain = timed(lambda: episode.run(scenarios, STANDARD, referee.play))  # noqa: B023
+        found, jitted = timed(lambda: on_device.run(scenarios, STANDARD, jitted_one.source))  # noqa: B023
         same = sum(a == b for a, b in zip(found.outcomes, wanted.outcomes, strict=True))
         good &= same >= (0.995 if path else 1) * options.episodes
         print(f"| {name} | {same}/{options.episodes} | {plain:.1f} | {jitted:.1f} |", flush=True)

@@ -1,50 +1,29 @@
-"""Train, judge and report rivals in many worlds, over several training seeds: the benchmark in one command.
+"""Train, judge and report models in many worlds, over several training seeds: the benchmark in one command.
 
-python -m hrm_jax.sweep --worlds swarm mixed --rivals hrm lstm --seeds 3 --out runs/benchmark
-python -m hrm_jax.sweep --worlds swarm --rivals hrm --ablations --seeds 3 --out runs/ablations
+python -m hrm_jax.sweep --worlds swarm mixed --models hrm lstm --seeds 3 --out runs/benchmark
+python -m hrm_jax.sweep --worlds swarm --models hrm --ablations --seeds 3 --out runs/ablations
 
-Every run is one that `hrm_jax.train` would make by itself, in OUT/world/rival/seed; what is done is not done
+Every run is one that `hrm_jax.train` would make by itself, in OUT/world/model/seed; what is done is not done
 again, and a killed sweep goes on where it was. Leaves OUT/world.report.json and OUT/report/index.html.
 """
 
 import argparse
-import concurrent.futures
-import json
-import os
-import subprocess
 import sys
-import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
-from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
+from hrm_jax.judging.entrants import PREDICTORS
+from hrm_jax.judging.evaluation import evaluate
+from hrm_jax.judging.request import Request
+from hrm_jax.reporting import writing
 from hrm_jax.training import configs
-
-BASELINES = ("kalman", "reflection", "constant_velocity", "frozen", "blind", "oracle")
-
-
-class Run(NamedTuple):
-    """One training run of the sweep."""
-
-    world: str
-    rival: str  # as in the config's choice: "hrm", "hrm,k1"
-    seed: int
-    folder: Path
-
-    @property
-    def model(self) -> Path:
-        """The exported parameters; where they are, the run is done."""
-        return self.folder / "model.npz"
-
-    @property
-    def settings(self) -> Path:
-        """What the sweep set in its config, as JSON."""
-        return self.folder / "sweep.json"
+from hrm_jax.training import runs as training
+from hrm_jax.training.runs import Run
+from hrm_jax.worlds.world import WORLDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,53 +33,59 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    config = _config(options.config)
-    judged = [name for name, world in config.WORLDS.items() if world.get("layout") != "discs"]
-    worlds = _known("--worlds", options.worlds, judged)
-    rivals = _rivals(options, config)
-    for name in ("seeds", "episodes", "jobs"):
-        if getattr(options, name) < 1:
-            raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
-    for name in ("first", "record"):
-        if getattr(options, name) < 0:
-            raise RequestError(f"--{name} {getattr(options, name)}: 0 or more")
-    _check_fields(config.get_config(f"{worlds[0]},{rivals[0]}").to_dict(), options.set)
-    runs = [
-        Run(world, rival, seed, options.out / world / rival / str(seed))
-        for world in worlds
-        for seed in range(options.seeds)
-        for rival in rivals
-    ]
-    _check_settings(runs, options)
-    if not _train_all(runs, options):
+    runs = _runs(options)
+    if not training.train_all(runs, options.jobs):
         return 1
-    reports = [_judge(world, runs, options) for world in worlds]
-    _report(reports, runs, options.out)
+    worlds = dict.fromkeys(run.world for run in runs)
+    reports = [_judge(world, [run for run in runs if run.world == world], options) for world in worlds]
+    first = [run.folder for run in runs if run.seed == 0]
+    writing.write(writing.Request(out=options.out / "report", reports=reports, workdirs=first))
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("sweep"), __doc__)
     add = parser.add_argument
-    add("--config", default="benchmark", help="a file of configs/ whose choice is world,rival[,ablation]")
+    add("--config", default="benchmark", help="a file of configs/ whose choice is world,model[,ablation]")
     add("--worlds", nargs="+", required=True)
-    add("--rivals", nargs="+", default=["hrm", "lstm"], help="hrm lstm gru transformer hrm,k1 …")
-    add("--ablations", action="store_true", help="add every ablation of the config to the rivals")
+    add("--models", "--rivals", nargs="+", default=["hrm", "lstm"], help="hrm lstm gru transformer hrm,k1 …")
+    add("--ablations", action="store_true", help="add every ablation of the config to the models")
     add("--seeds", type=int, default=3, help="training seeds 0, 1, …")
     add("--episodes", type=int, default=1000, help="scenarios that judge each world")
     add("--first", type=int, default=0, help="id of the first of them")
     add("--jobs", type=int, default=1, help="runs at a time, each on its share of the CPU cores")
     add("--record", type=int, default=6, help="episodes for the report's player")
-    add(
-        "--set",
-        nargs="*",
-        action="extend",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="config fields, the same in every run",
-    )
+    add("--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE",
+        help="config fields, the same in every run")  # fmt: skip
     add("--out", type=Path, required=True, help="a folder")
     return parser
+
+
+# ---------------------------------------------------------------- reading the request
+
+
+def _runs(options: argparse.Namespace) -> list[Run]:
+    """The runs asked for; everything that can be wrong with the request is found here."""
+    config = _config(options.config)
+    judged = [name for name in config.WORLDS if WORLDS[name].layout == "cells"]
+    worlds = _known("--worlds", options.worlds, judged)
+    changed = [f"hrm,{name}" for name in config.ABLATIONS]
+    allowed = (*config.RIVALS, *changed, *(f"{name},wide" for name in config.RIVALS))
+    models = _known("--models", options.models + changed * options.ablations, allowed)
+    for name, least in (("seeds", 1), ("episodes", 1), ("jobs", 1), ("first", 0), ("record", 0)):
+        if getattr(options, name) < least:
+            wanted = "at least 1" if least else "0 or more"
+            raise RequestError(f"--{name} {getattr(options, name)}: {wanted}")
+    _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
+    runs = [
+        Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))
+        for world in worlds
+        for seed in range(options.seeds)
+        for model in models
+    ]
+    for run in runs:
+        run.check_settings()
+    return runs
 
 
 def _config(name: str) -> ModuleType:
@@ -118,12 +103,6 @@ def _known(flag: str, names: Sequence[str], allowed: Sequence[str]) -> list[str]
     return list(dict.fromkeys(names))
 
 
-def _rivals(options: argparse.Namespace, config: ModuleType) -> list[str]:
-    changed = [f"hrm,{name}" for name in config.ABLATIONS]
-    wide = [f"{name},wide" for name in config.RIVALS]
-    return _known("--rivals", options.rivals + changed * options.ablations, (*config.RIVALS, *changed, *wide))
-
-
 def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:
     """Refuse a --set that no run would accept, before the first run."""
     for assignment in assignments:
@@ -138,109 +117,18 @@ def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:
             group = group[name]
 
 
-def _check_settings(runs: Sequence[Run], options: argparse.Namespace) -> None:
-    """Refuse to take a run for done, or to resume it, that was trained with another --set."""
-    for run in runs:
-        if run.settings.exists() and json.loads(run.settings.read_text()) != sorted(options.set):
-            there = " ".join(json.loads(run.settings.read_text())) or "nothing"
-            raise RequestError(f"{run.folder} was trained with --set {there}; give another --out")
-
-
-# ---------------------------------------------------------------- training
-
-
-def _train_all(runs: Sequence[Run], options: argparse.Namespace) -> bool:
-    """Train and export what is missing; whether all of it is there in the end."""
-    missing = [run for run in runs if not run.model.exists()]
-    print(f"{len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
-    shares = _shares(options.jobs)
-    free, began = list(shares), time.monotonic()
-    done, lock = [], threading.Lock()
-
-    def train(run: Run) -> bool:
-        with lock:
-            cores = free.pop()
-        try:
-            good = _train(run, options, cores)
-        finally:
-            with lock:
-                free.append(cores)
-                done.append(run)
-        minutes = (time.monotonic() - began) / 60
-        left = minutes / len(done) * (len(missing) - len(done))
-        state = "done" if good else f"not finished, see {run.folder / 'log.txt'}"
-        print(f"[{len(done)}/{len(missing)}] {run.world} {run.rival} seed {run.seed}: {state}; "
-              f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
-        return good
-
-    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
-        try:
-            return all(list(pool.map(train, missing)))
-        except KeyboardInterrupt:  # the run at work saves itself; the others are not begun
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _shares(jobs: int) -> list[set[int]]:
-    """The CPU cores of this process in `jobs` equal shares; all of them to each where it cannot be told."""
-    if not hasattr(os, "sched_getaffinity"):
-        return [set() for _ in range(jobs)]
-    cores = sorted(os.sched_getaffinity(0))
-    return [set(cores[i::jobs]) or set(cores) for i in range(jobs)]
-
-
-def _train(run: Run, options: argparse.Namespace, cores: set[int]) -> bool:
-    run.folder.mkdir(parents=True, exist_ok=True)
-    with files.written_whole(run.settings) as file:
-        file.write(json.dumps(sorted(options.set)) + "\n")
-    choice = f"configs/{options.config}.py:{run.world},{run.rival}"
-    training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
-                *(f"--config.{field}" for field in options.set))  # fmt: skip
-    export = ("export", "--workdir", str(run.folder), "--out", str(run.model))
-    with open(run.folder / "log.txt", "a") as log:
-        return _call(training, log, cores) and _complete(run) and _call(export, log, cores)
-
-
-def _complete(run: Run) -> bool:
-    """Whether a training that ended well came to its end: one that is interrupted ends well too."""
-    config = json.loads((run.folder / "config.json").read_text())
-    last = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
-    return last["step"] >= config["steps"] or config["early_stopping"] > 0
-
-
-def _call(command: Sequence[str], log, cores: set[int]) -> bool:
-    """Run `python -m hrm_jax.COMMAND` on these cores; whether it went well."""
-    arguments = [sys.executable, "-m", f"hrm_jax.{command[0]}", *command[1:]]
-    pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
-    return subprocess.run(arguments, stdout=log, stderr=subprocess.STDOUT, preexec_fn=pin).returncode == 0
-
-
 # ---------------------------------------------------------------- judging
 
 
 def _judge(world: str, runs: Sequence[Run], options: argparse.Namespace) -> Path:
-    """Evaluate the runs of a world beside the baselines; its report.json."""
-    from hrm_jax import evaluate
-
-    mine = [run for run in runs if run.world == world]
-    seeds = f"{options.first}:{options.first + options.episodes}"
-    suffix = "" if options.first == 0 else f".{options.first}"
+    """Evaluate the runs of a world with the built-in predictors; the report.json."""
+    suffix = f".{options.first}" if options.first else ""
     out = options.out / f"{world}{suffix}.report.json"
-    named = [f"{run.rival}/{run.seed}={run.model}" for run in mine]
-    models = [word for name in (*named, *BASELINES) for word in ("--model", name)]
-    words = [*models, "--world", world, "--seeds", seeds, "--record", str(options.record)]
-    evaluate.main([*words, "--out", str(out)])
+    trained = [f"{run.model}/{run.seed}={run.parameters}" for run in runs]
+    seeds = f"{options.first}:{options.first + options.episodes}"
+    models = [*trained, *PREDICTORS]
+    print(evaluate(Request(models, out, world=world, seeds=seeds, record=options.record)))
     return out
-
-
-def _report(reports: Sequence[Path], runs: Sequence[Run], out: Path) -> None:
-    """One page of all worlds."""
-    from hrm_jax import report
-
-    first = [run.folder for run in runs if run.seed == 0]
-    arguments = [word for path in reports for word in ("--report", str(path))]
-    arguments += [word for path in first for word in ("--workdir", str(path))]
-    report.main([*arguments, "--out", str(out / "report")])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import evaluate
+from hrm_jax import evaluate, report
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
@@ -25,7 +26,7 @@ from hrm_jax.worlds.world import WORLDS, World
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def _run(command, *arguments, cwd, env=None):
+def _process(command, *arguments, cwd, env=None):
     return subprocess.run(
         [sys.executable, "-m", f"hrm_jax.{command}", *map(str, arguments)],
         cwd=cwd,
@@ -35,15 +36,22 @@ def _run(command, *arguments, cwd, env=None):
     )
 
 
-def _evaluate(*arguments, cwd, env=None):
-    return _run("evaluate", *arguments, cwd=cwd, env=env)
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Evaluates in an empty folder, in this process; the report, by default r.json."""
+    monkeypatch.chdir(tmp_path)
+
+    def evaluated(*arguments, out="r.json"):
+        assert evaluate.main([*map(str, arguments), "--out", out]) is None
+        return json.loads(Path(out).read_text())
+
+    return evaluated
 
 
-def test_report_of_a_published_protocol(tmp_path):
+def test_report_of_a_published_protocol(run, tmp_path, capsys):
     models = ("--model", "oracle", "--model", "frozen", "--model", "blind")
-    done = _evaluate(*models, "--protocol", "hrm-cloud/2025-12", "--out", "new/report.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "new/report.json").read_text())
+    report = run(*models, "--protocol", "hrm-cloud/2025-12", out="new/report.json")
+    printed = capsys.readouterr()
     assert list(report) == ["protocol", "world", "seeds", "versions", "commit", "models", "pairs"]
     assert (report["protocol"], report["world"]) == ("hrm-cloud/2025-12", "hrm-cloud")
     assert report["seeds"] == [100, 150]
@@ -58,19 +66,17 @@ def test_report_of_a_published_protocol(tmp_path):
     assert pair["a_only"] - pair["b_only"] == 33 - 22
     assert 0 < pair["p_value"] < 1
     assert os.listdir(tmp_path / "new") == ["report.json"]
-    row = next(line for line in done.stdout.splitlines() if line.startswith("| oracle"))
+    row = next(line for line in printed.out.splitlines() if line.startswith("| oracle"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[1:5] == ["50", "33", "66.0", "[52.2, 77.6]"]
-    assert "fault" in done.stdout
-    progress = [line.split(":")[0] for line in done.stderr.splitlines()]
-    assert progress == ["oracle", "frozen", "blind"]
+    assert "fault" in printed.out
+    progress = [re.fullmatch(r"(.*): 50 episodes in [0-9.]+ s", line) for line in printed.err.splitlines()]
+    assert [line[1] for line in progress] == ["oracle", "frozen", "blind"]
 
 
-def test_seeds_are_half_open_and_the_same_scenarios_again(tmp_path):
+def test_seeds_are_half_open_and_the_same_scenarios_again(run, tmp_path):
     def outcomes(*arguments):
-        done = _evaluate("--model", "frozen", *arguments, "--out", "r.json", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-        report = json.loads((tmp_path / "r.json").read_text())
+        report = run("--model", "frozen", *arguments)
         return report["seeds"], report["models"]["frozen"]["outcomes"]
 
     seeds, first_20 = outcomes("--episodes", 20)
@@ -119,22 +125,29 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_bad_requests_are_one_line_and_exit_2(tmp_path, case):
+def test_bad_requests_are_one_line(run, tmp_path, capsys, case):
     arguments, complaint = REFUSED[case]
     (tmp_path / "damaged.npz").write_bytes(b"PK\x03\x04 and then nothing")
     scenario_file.save(tmp_path / "scenarios.npz", drawing.draw(WORLDS["standard"], range(3)))
     before = sorted(os.listdir(tmp_path))
-    done = _evaluate(*arguments, "--out", "report.json", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.count("\n") == 1 and complaint in done.stderr
-    assert done.stdout == "" and sorted(os.listdir(tmp_path)) == before
+    with pytest.raises(RequestError) as error:
+        run(*arguments)
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+    assert capsys.readouterr() == ("", "") and sorted(os.listdir(tmp_path)) == before
+
+
+def test_exit_code_of_a_refusal(tmp_path):
+    done = _process("evaluate", "--model", "reflexion", "--out", "r.json", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == "" and os.listdir(tmp_path) == []
+    assert done.stderr.count("\n") == 1 and 'did you mean "reflection"' in done.stderr
 
 
 @pytest.mark.parametrize("out", [".", "file/report.json"])
-def test_an_unusable_target_is_found_before_the_run(tmp_path, out):
+def test_an_unusable_target_is_found_before_the_run(run, tmp_path, capsys, out):
     (tmp_path / "file").write_text("")
-    done = _evaluate("--model", "oracle", "--out", out, cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    with pytest.raises(RequestError):
+        run("--model", "oracle", out=out)
+    assert capsys.readouterr().err == "" and os.listdir(tmp_path) == ["file"]
 
 
 class _Model:
@@ -189,7 +202,8 @@ def test_it_runs_where_jax_is_not_installed(tmp_path):
     blocked = subprocess.run([sys.executable, "-c", "import jax"], env={**os.environ, **path},
                              capture_output=True, text=True)  # fmt: skip
     assert "blocked" in blocked.stderr
-    done = _evaluate("--model", "kalman", "--episodes", "5", "--out", "r.json", cwd=tmp_path, env=path)
+    done = _process("evaluate", "--model", "kalman", "--episodes", "5", "--out", "r.json", cwd=tmp_path,
+                    env=path)  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
@@ -228,22 +242,18 @@ def test_models_trained_several_times_are_one_group(monkeypatch, tmp_path):
     assert [p["p_holm"] >= p["p_value"] for p in report["pairs"]] == [True] * 10
 
 
-def test_failures_are_counted_by_cause(tmp_path):
-    done = _evaluate("--model", "frozen", "--model", "oracle", "--world", "swarm", "--episodes", "20",
-                     "--out", "r.json", cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    for result in json.loads((tmp_path / "r.json").read_text())["models"].values():
+def test_failures_are_counted_by_cause(run):
+    report = run("--model", "frozen", "--model", "oracle", "--world", "swarm", "--episodes", "20")
+    for result in report["models"].values():
         assert sum(result["failures"].values()) == result["n"] - result["success"]
         boxed_in, mistaken = result["failures"]["boxed_in"], result["failures"]["prediction_error"]
         assert boxed_in + mistaken == result["collisions"]
     assert result["failures"]["prediction_error"] == 0 and "prediction" not in result  # the oracle's
 
 
-def test_recorded_episodes_are_those_played(tmp_path):
-    done = _evaluate("--model", "frozen", "--model", "blind", "--model", "oracle", "--episodes", "12",
-                     "--record", "3", "--out", "r.json", cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    report = json.loads((tmp_path / "r.json").read_text())
+def test_recorded_episodes_are_those_played(run, tmp_path):
+    models = ("--model", "frozen", "--model", "blind", "--model", "oracle")
+    report = run(*models, "--episodes", "12", "--record", "3")
     with np.load(tmp_path / report["traces"]) as file:
         index = json.loads(str(file["index"]))
         assert index["models"] == ["frozen", "blind", "oracle"] and len(index["episodes"]) == 3
@@ -260,8 +270,8 @@ def test_recorded_episodes_are_those_played(tmp_path):
 
 def test_the_jitted_backend_gives_the_same_report(tmp_path):
     for backend in ("numpy", "jit"):
-        done = _evaluate("--model", "kalman", "--model", "blind", "--episodes", "30", "--backend", backend,
-                         "--out", f"{backend}.json", cwd=tmp_path)  # fmt: skip
+        done = _process("evaluate", "--model", "kalman", "--model", "blind", "--episodes", "30", "--backend",
+                        backend, "--out", f"{backend}.json", cwd=tmp_path)  # fmt: skip
         assert done.returncode == 0, done.stderr
     reports = [json.loads((tmp_path / f"{backend}.json").read_text()) for backend in ("numpy", "jit")]
     for name in ("kalman", "blind"):
@@ -291,28 +301,29 @@ def test_a_model_plays_alike_on_every_backend(tmp_path):
         assert sum(a == b for a, b in pairs) >= 39
 
 
-def test_reports_side_by_side(tmp_path):
+def test_reports_side_by_side(run, capsys):
     for protocol, requested, name in (
         ("standard", ["--model", "reflection", "--model", "oracle"], "a.json"),
         ("hrm-cloud/2025-12", ["--model", "oracle"], "b.json"),
     ):
-        done = _evaluate(*requested, "--protocol", protocol, "--episodes", "50", "--out", name, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    done = _run("report", "--report", "a.json", "--report", "b.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+        run(*requested, "--protocol", protocol, "--episodes", "50", out=name)
+    capsys.readouterr()
+    report.main(["--report", "a.json", "--report", "b.json"])
+    printed = capsys.readouterr().out
     heading, _, *rows = (
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in done.stdout.splitlines()
+        for line in printed.splitlines()
         if line.startswith("|")
     )
     assert heading == ["model", "standard, seeds 0:50", "hrm-cloud/2025-12, seeds 100:150"]
     assert [row[0] for row in rows] == ["reflection", "oracle"]
     assert rows[0][2] == "-" and rows[1][2] == "33/50  66.0 % [52.2, 77.6]"
-    assert done.stdout.count("It measures that fault") == 1
+    assert printed.count("It measures that fault") == 1
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"protocol": 1, "models": {"a": {}}}'])
 def test_a_file_that_is_no_report_is_refused(tmp_path, text):
     (tmp_path / "bad.json").write_text(text)
-    done = _run("report", "--report", "bad.json", cwd=tmp_path)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "bad.json" in done.stderr
+    with pytest.raises(RequestError, match="bad.json: not a re") as error:
+        report.main(["--report", str(tmp_path / "bad.json")])
+    assert "\n" not in str(error.value)

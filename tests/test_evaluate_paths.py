@@ -14,7 +14,7 @@ import pytest
 
 from configs import base, benchmark
 from hrm_jax import evaluate
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import model_file, traces_file
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import statistics
@@ -25,7 +25,6 @@ from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import ALWAYS, PLANNERS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
-from hrm_jax.reporting import traces
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.worlds.world import WORLDS
@@ -108,7 +107,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, tmp_path, monkeypatch):
-    """Evaluates in the folder of files, under `paths` unless told otherwise; the report."""
+    """Evaluates in the folder of files, under `paths` by default; the report."""
     monkeypatch.chdir(folder)
 
     def evaluated(*arguments, out="r.json"):
@@ -170,7 +169,7 @@ def test_recorded_episodes_are_those_that_were_played(run, tmp_path):
     report = run("--model", "straight_line", "--model", "once.npz", "--model", "asks.npz", "--model",
                  "frozen_astar", "--predictor", "reflection", "--episodes", 6, "--record", 2)  # fmt: skip
     assert sorted(os.listdir(tmp_path)) == ["r.json", "r.traces.npz"] and report["traces"] == "r.traces.npz"
-    shown = traces.load(tmp_path / report["traces"])
+    shown = traces_file.load(tmp_path / report["traces"])
     assert shown.kind == "paths" and len(shown.episodes) == 2
     assert shown.models == ["straight_line", "once", "asks", "frozen_astar"]
     for episode in shown.episodes:

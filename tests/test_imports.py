@@ -1,6 +1,7 @@
 """Arrows between the modules point one way (docs/architecture.md), and the planning side never meets jax."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -83,11 +84,35 @@ def _needs_at_import(path):
     return {name.split(".")[0] for name in _imports(path, nested=False)}
 
 
-def test_report_reaches_reporting_and_referee_and_never_jax():
-    assert _ours(PACKAGE / "report.py") <= LEAVES | {"referee", "reporting", "judging"}
-    for path in _files("reporting"):
-        assert _ours(path) <= LEAVES | {"puzzles", "referee", "reporting"}, path
+COMMANDS = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+PAGE = {"hrm_jax.reporting", "jinja2", "matplotlib"}  # what draws pages and figures
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=_module)
+def test_nothing_imports_a_command(path):
+    if path.name != "__main__.py":  # the front door starts them
+        assert not _ours(path) & COMMANDS, path
+
+
+def test_reporting_is_above_judging_and_never_meets_jax():
+    for path in (PACKAGE / "report.py", *_files("reporting")):
+        assert _ours(path) <= LEAVES | {"puzzles", "referee", "judging", "reporting"}, path
         assert not _needs(path, set()) & ACCELERATED, path
+
+
+def test_evaluation_knows_no_page():
+    for path in (PACKAGE / "evaluate.py", PACKAGE / "solve.py", *_files("judging")):
+        assert not {name for name in _imports(path) if name.startswith(tuple(PAGE))}, path
+
+
+@pytest.mark.parametrize("command", ["evaluate", "solve"])
+def test_evaluation_loads_no_page_and_no_jax(command):
+    """On a robot: whatever importing the command brings in, and what that brings in."""
+    script = f"import sys, hrm_jax.{command}; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert not set(loaded.stdout.split()) & (PAGE | ACCELERATED)
 
 
 def _needs(path, seen):

@@ -4,18 +4,22 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_report import COUNTER, PICTURES, browser, in_a_browser  # noqa: F401 (a fixture)
 
+from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import recording
+from hrm_jax.artefacts.traces_file import Episode, Traces
+from hrm_jax.judging.tables import comparison, fault_note, heading
 from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
-from hrm_jax.report import comparison, fault_note, heading, main
-from hrm_jax.reporting import figures, names, path_traces, traces
+from hrm_jax.report import main
+from hrm_jax.reporting import figures, names, traces
+from hrm_jax.reporting.collisions import CollisionRule, ending
 from hrm_jax.worlds.world import WORLDS
 
 POINTS, OBSTACLES, SIZE = 64, 8, 64
@@ -86,7 +90,13 @@ def write(folder, count=2, protocol="paths"):
     """Traces of all models, and a report that names them."""
     drawn = scenarios(count)
     found = {name: [played(drawn, name, e) for e in range(count)] for name in MODELS}
-    recording.write_paths(folder / "p.traces.npz", drawn, PATH_PROTOCOLS[protocol], found, range(count))
+    episodes = [
+        Episode(int(drawn.ids[e]), drawn.static[e], [drawn.start[e].tolist(), drawn.goal[e].tolist()],
+                {name: traces_file.compact("paths", of_model[e]) for name, of_model in found.items()})
+        for e in range(count)
+    ]  # fmt: skip
+    about = asdict(drawn.world), asdict(PATH_PROTOCOLS[protocol])
+    traces_file.write(folder / "p.traces.npz", Traces("paths", *about, MODELS, episodes))
     counts = dict(zip(MODELS, (450, 280, 480, 470), strict=True)) | {"stand_still": 30}
     (folder / "p.json").write_text(json.dumps(report(protocol, counts)))
     return found
@@ -122,19 +132,19 @@ def folder(tmp_path_factory):
 
 def test_traces_survive_writing_reading_and_packing(tmp_path):
     given = write(tmp_path)
-    found = traces.load(tmp_path / "p.traces.npz")
+    found = traces_file.load(tmp_path / "p.traces.npz")
     assert (found.kind, found.models, [e.id for e in found.episodes]) == ("paths", MODELS, [7, 8])
     assert found.protocol["collision_radius"] == RULES.collision_radius
     assert found.episodes[0].ends == [[6, 8], [54, 38]]
-    packed = traces.packed(found, traces.CollisionRule(2.0, True))
+    packed = traces.packed(found, CollisionRule(2.0, True))
     assert (packed["kind"], packed["tolerance"]) == ("paths", RULES.goal_tolerance)
     for m, name in enumerate(MODELS):
         for e in range(2):
             read = found.episodes[e].traces[name]
             assert read.outcome == given[name][e].outcome
-            for field in path_traces.TIME_AXES:
-                scale = 1 if field in recording.COUNTED else 100
-                expected = scale * getattr(given[name][e], field)
+            for field, kept in traces_file.schema(traces_file.PathTrace).items():
+                assert kept.unit == (1 if field in ("planned_at", "chosen") else 100)
+                expected = kept.unit * getattr(given[name][e], field)
                 assert np.abs(getattr(read, field) - expected).max(initial=0) <= 0.5 + 1e-9, field
                 shown = unpacked(packed["episodes"][e]["traces"][m][field])
                 np.testing.assert_array_equal(shown, getattr(read, field))
@@ -149,14 +159,22 @@ def unpacked(packed):
 @pytest.mark.parametrize(
     ("name", "change", "told"),
     [
-        ("planned_at/0/0", lambda a: a + 1, "planned_at/0/0 is [1, 17, 33]; it must rise from 0"),
+        ("planned_at/0/0", lambda a: a + 1, "0/0: planned_at is [1, 17, 33]; it must rise from 0"),
         ("planned_at/0/0", lambda a: 40 * a, "it must rise from 0 to at most 44"),
-        ("chosen/0/0", lambda a: a + 7, "chosen/0/0 names sample 10 of 10; -1 is none"),
-        ("believed/1/0", lambda a: a[:, :, :5], "believed/1/0 is of 5 obstacles; there are 8"),
-        ("refined/0/0", lambda a: a[:, :4], "refined/0/0 is of 4 samples; there are 10"),
+        ("chosen/0/0", lambda a: a + 7, "0/0: chosen names sample 10 of 10; -1 is none"),
+        (
+            "believed/1/0",
+            lambda a: a[:, :, :5],
+            "believed/1/0 is int16 [3, 64, 5, 2]; whole numbers [3, 64, 8 or 0, 2]",
+        ),
+        (
+            "refined/0/0",
+            lambda a: a[:, :4],
+            "int16 [3, 4, 64, 2]; whole numbers [3, 10 or 0, 64, 2]",
+        ),
         ("plans/0/1", lambda a: a[:, :, :1], "plans/0/1 is int16 [1, 64, 1]; whole numbers [1, any, 2]"),
         ("agent/0/1", lambda a: a / 100, "agent/0/1 is float64"),
-        ("agent/0/1", lambda a: a[:0], "agent/0/1 holds no position"),
+        ("agent/0/1", lambda a: a[:0], "0/1: agent holds no position"),
         ("samples/1/2", None, "incomplete, samples/1/2"),
     ],
 )
@@ -200,24 +218,24 @@ def _without(arrays, name):
 
 def _refused(folder, told):
     with pytest.raises(RequestError) as caught:
-        traces.load(folder / "p.traces.npz")
+        traces_file.load(folder / "p.traces.npz")
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_ended_an_episode(tmp_path):
     write(tmp_path, count=1)
-    (episode,) = traces.load(tmp_path / "p.traces.npz").episodes
-    rule = traces.CollisionRule(2.0, True)
-    place, obstacle = traces.ending(episode.traces["straight_line_refined"], episode.static, rule)
+    (episode,) = traces_file.load(tmp_path / "p.traces.npz").episodes
+    rule = CollisionRule(2.0, True)
+    place, obstacle = ending(episode.traces["straight_line_refined"], episode.static, rule)
     assert np.linalg.norm(place - obstacle) < 2.0
-    place, obstacle = traces.ending(episode.traces["oracle"], episode.static, rule)
+    place, obstacle = ending(episode.traces["oracle"], episode.static, rule)
     assert obstacle is None and episode.static[tuple(np.floor(place + 0.5 + 0.02).astype(int))]
     trace = episode.traces["oracle"]
     before, after = trace.last_step[0]
     assert np.linalg.norm(place - before) < np.linalg.norm(after - before)  # on entering, not at its end
-    place, obstacle = traces.ending(trace, np.zeros_like(episode.static), rule)
+    place, obstacle = ending(trace, np.zeros_like(episode.static), rule)
     assert place is None and obstacle is None
-    place, _ = traces.ending(trace, np.zeros((8, 8), bool), rule)
+    place, _ = ending(trace, np.zeros((8, 8), bool), rule)
     assert place is not None  # off the map
 
 
@@ -272,13 +290,10 @@ def test_an_animation_of_paths_has_a_frame_a_step(tmp_path):
     pytest.importorskip("matplotlib")
     image = pytest.importorskip("PIL.Image")
     write(tmp_path, count=1)
-    (episode,) = traces.load(tmp_path / "p.traces.npz").episodes
-    done, rule = [], traces.CollisionRule(2.0, True)
-    figures.write_gif(
-        tmp_path / "a.gif", episode, ["oracle"], rule, progress=lambda *frames: done.append(frames)
-    )
+    (episode,) = traces_file.load(tmp_path / "p.traces.npz").episodes
+    figures.write_gif(tmp_path / "a.gif", episode, ["oracle"], CollisionRule(2.0, True))
     with image.open(tmp_path / "a.gif") as animation:
-        assert animation.n_frames == 5 and done[-1] == (5, 5)
+        assert animation.n_frames == 5
 
 
 # ---------------------------------------------------------------- in a browser

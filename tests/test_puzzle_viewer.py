@@ -340,7 +340,7 @@ def test_figures_for_papers(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     drawn = []
     monkeypatch.setattr(figures, "grid", lambda panels: drawn.append([panel.title for panel in panels]))
-    known = inputs.Report(report(), "maze", "", None)
+    known = inputs.Report(report())
     wanted = figures.wanted([known], [], None)
     assert list(wanted) == ["success.png", "segments.png"]
     wanted["segments.png"]()
@@ -425,15 +425,17 @@ def test_traces_that_are_no_archive_are_refused(tmp_path, content):
 
 
 BROKEN = {
-    "not a report.json of hrm_jax.solve; it must hold protocol": ((), "segments", ...),
-    "models.hrm.tokens is 1.2; it must be": (("models", "hrm"), "tokens", 1.2),
-    "models.hrm.lenient must be an object that holds success": (("models", "hrm"), "lenient", {"rate": 1}),
+    "not a report.json of hrm_jax.solve: the file is": ((), "segments", ...),
+    "models.hrm.tokens is 1.2; expected float | null": (("models", "hrm"), "tokens", 1.2),
+    'models.hrm.lenient is {"rate": 1}; object missing required field': (
+        ("models", "hrm"), "lenient", {"rate": 1},
+    ),
     "models.trm.segments holds 2 segments; the report is of 16": (
         ("models", "trm"), "segments", [{"exact": 0}] * 2,
     ),
     "models.trm.segments[3].exact is null": (("models", "trm", "segments", 3), "exact", None),
-    "models.trm.segments[3] must be an object": (("models", "trm", "segments"), 3, 0.5),
-    "models.copy.voting.pass@2 must be an object that holds tasks": (
+    "models.trm.segments[3] is 0.5; expected object": (("models", "trm", "segments"), 3, 0.5),
+    "models.copy.voting.pass@2 is {}; object missing required field": (
         ("models", "copy"), "voting", {"pass@2": {}},
     ),
     "trained_segments is 0": ((), "trained_segments", 0),

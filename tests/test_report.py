@@ -18,9 +18,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.report import main
 from hrm_jax.reporting import charts, traces
+from hrm_jax.reporting.collisions import CollisionRule, contact
+from hrm_jax.reporting.curves import Curve, Panel
+from hrm_jax.reporting.names import Style
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, HORIZON, OBSTACLES = 20, 20, 5
@@ -337,7 +341,7 @@ def test_the_page_needs_no_network(text):
 def test_names_from_files_are_escaped(text):
     assert WICKED not in text
     assert Reader(text).tags.count("script") == 2  # the player and its data
-    assert text.count("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;") > 10
+    assert text.count("&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;&amp;") > 10
 
 
 def test_the_summary_says_what_the_numbers_say(text):
@@ -368,16 +372,21 @@ def broken(path, *keys, value):
 
 
 FAULTS = {
-    "rate": (("a.json", "models", "oracle", "rate"), 1.5, "models.oracle.rate is 1.5"),
-    "interval": (("a.json", "models", "oracle", "interval"), [0.9], "[low, high]"),
+    "rate": (("a.json", "models", "oracle", "rate"), 1.5, "models.oracle.rate is 1.5; expected float <= 1.0"),
+    "interval": (
+        ("a.json", "models", "oracle", "interval"), [0.9], "interval is [0.9]; expected array of length 2",
+    ),
+    "ends": (("a.json", "models", "oracle", "interval"), [0.9, 0.8], "it must be [low, high]"),
     "cause": (("a.json", "models", "oracle", "failures"), {"bad luck": 1}, "no_static_path, boxed_in"),
-    "curve": (("a.json", "models", "reflection", "prediction", "median"), "no", "a list of numbers"),
+    "curve": (
+        ("a.json", "models", "reflection", "prediction", "median"), "no", 'median is "no"; expected array',
+    ),
     "length": (("a.json", "models", "reflection", "prediction", "p90"), [1.0], "[1, 20]"),
-    "pair": (("a.json", "pairs", 0, "p_value"), ..., "pairs[0] must be an object that holds"),
+    "pair": (("a.json", "pairs", 0, "p_value"), ..., "; object missing required field p_value"),
     "traces": (("a.json", "traces"), "gone.npz", "gone.npz: no such file"),
-    "cells": (("density.json", "cells"), [], "cells is []; it must be a list of cells"),
-    "cell": (("density.json", "cells", 2, "models", "hrm", "n"), 0, "cells[2].models.hrm.n is 0"),
-}
+    "cells": (("density.json", "cells"), [], "cells is []; expected array of length >= 1"),
+    "cell": (("density.json", "cells", 2, "models", "hrm", "n"), 0, "cells[2].models.hrm.n is 0; expected"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -398,7 +407,7 @@ REQUESTS = {
     "none of the reports names recorded episodes": ["--report", "b.json", "--out", "out", "--gif", "all"],
     "runs/none/metrics.jsonl: not readable": ["--workdir", "runs/none", "--out", "out"],
     "--workdir names one folder twice": ["--workdir", "runs/hrm", "--workdir", "runs/hrm/.", "--out", "out"],
-    "b.json: the file must be an object that holds protocol": ["--density", "b.json", "--out", "out"],
+    "b.json: not a density.json of hrm_jax.density: the file is ": ["--density", "b.json", "--out", "out"],
 }
 
 
@@ -437,9 +446,9 @@ def test_a_damaged_line_is_refused_but_not_the_last_one(tmp_path):
 
 def test_traces_survive_reading_and_packing(tmp_path):
     recorded(tmp_path / "t.npz", (3, 5), observed=True)
-    found = traces.load(tmp_path / "t.npz")
+    found = traces_file.load(tmp_path / "t.npz")
     assert (found.models, [episode.id for episode in found.episodes]) == (RECORDED, [3, 5])
-    packed = traces.packed(found, traces.CollisionRule(0.8, True))
+    packed = traces.packed(found, CollisionRule(0.8, True))
     for episode, shown in zip(found.episodes, packed["episodes"], strict=True):
         np.testing.assert_array_equal(unpacked(shown["static"]), episode.static)
         for name, trace in zip(RECORDED, shown["traces"], strict=True):
@@ -451,13 +460,13 @@ def test_traces_survive_reading_and_packing(tmp_path):
 def unpacked(packed):
     """What player.js does."""
     steps = np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), "<i2").reshape(packed["shape"])
-    return np.cumsum(steps, axis=traces.time_axis(steps.ndim), dtype=np.int16)
+    return np.cumsum(steps, axis=packed["axis"], dtype=np.int16)
 
 
 def test_the_moment_of_a_collision(tmp_path):
     recorded(tmp_path / "t.npz", (3,))
-    trace = traces.load(tmp_path / "t.npz").episodes[0].traces[WICKED]
-    hit, agent, obstacle, distance = traces.contact(trace, swept=True)
+    trace = traces_file.load(tmp_path / "t.npz").episodes[0].traces[WICKED]
+    hit, agent, obstacle, distance = contact(trace, swept=True)
     assert (hit, agent.tolist(), distance) == (0, [0.0, 12.0], pytest.approx(0.2))
     assert obstacle == pytest.approx([0.2, 12.0])
 
@@ -469,17 +478,17 @@ def test_incomplete_traces_are_refused(tmp_path, name):
         arrays = {key: file[key] for key in file.files}
     np.savez(tmp_path / "part.npz", **{key: value for key, value in arrays.items() if key != name})
     with pytest.raises(RequestError, match=f"part.npz: incomplete, .*{name}"):
-        traces.load(tmp_path / "part.npz")
+        traces_file.load(tmp_path / "part.npz")
     if name != "index":
         np.savez(tmp_path / "odd.npz", **{**arrays, name: arrays[name][:, :, :1]})
         with pytest.raises(RequestError, match=f"odd.npz: not a complete traces.npz .{name} is int16"):
-            traces.load(tmp_path / "odd.npz")
+            traces_file.load(tmp_path / "odd.npz")
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     (tmp_path / "t.npz").write_text("traces")
     with pytest.raises(RequestError, match="not a complete traces.npz"):
-        traces.load(tmp_path / "t.npz")
+        traces_file.load(tmp_path / "t.npz")
 
 
 # ---------------------------------------------------------------- figures and charts
@@ -525,8 +534,8 @@ def test_labels_are_moved_apart_and_stay_inside():
 
 
 def test_one_point_makes_a_chart():
-    curve = charts.Line("a", "series", [5], [0.0])
-    assert "<polyline" in charts.lines("t", [curve], x_label="x", y_label="y")
+    curve = Curve("a", Style("learned", 0, 0), [5], [0.0])
+    assert "<polyline" in charts.draw(Panel("t", "x", "y", [curve]), charts.label_column(["a"]))
 
 
 # ---------------------------------------------------------------- in a browser

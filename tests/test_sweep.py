@@ -1,6 +1,7 @@
 """The sweep and the density grid: one command each, killed and resumed, refused in one line."""
 
 import json
+from pathlib import Path
 
 import jax
 import pytest
@@ -11,6 +12,7 @@ from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
 from hrm_jax.tasks.forecast import Forecast
+from hrm_jax.training import runs
 
 
 @pytest.fixture
@@ -22,7 +24,7 @@ def calls(monkeypatch):
         words = dict(word[2:].split("=", 1) for word in command if word.startswith("--") and "=" in word)
         made.append((command[0], words))
         if command[0] == "export":
-            out = sweep.Path(command[command.index("--out") + 1])
+            out = Path(command[command.index("--out") + 1])
             choice = f"standard,{out.parent.parent.name}"
             config = benchmark.get_config(choice).to_dict()
             config["seed"] = int(out.parent.name)
@@ -34,7 +36,7 @@ def calls(monkeypatch):
             model_file.write(out, params, {**description, "step": 1, "config": config})
             return True
         else:
-            folder = sweep.Path(words["workdir"])
+            folder = Path(words["workdir"])
             (folder / "config.json").write_text('{"steps": 9, "early_stopping": 0}')
             # Seed 1 of the LSTM is interrupted at first: its training saves and ends well.
             first = sum(c == ("train", words) for c in made) == 1
@@ -45,7 +47,7 @@ def calls(monkeypatch):
             return False
         return True
 
-    monkeypatch.setattr(sweep, "_call", call)
+    monkeypatch.setattr(runs, "call", call)
     return made
 
 
@@ -98,7 +100,7 @@ def test_wrong_requests_are_one_line(tmp_path, words, complaint):
 
 def test_shares_of_the_cores_are_disjoint_while_there_are_enough():
     for jobs in (1, 2):
-        shares = sweep._shares(jobs)
+        shares = runs.shares_of_cores(jobs)
         assert len(shares) == jobs and all(shares)
         assert jobs == 1 or not shares[0] & shares[1] or len(shares[0]) == 1
 

@@ -8,6 +8,15 @@ class RequestError(Exception):
     """What is wrong with the request and what is allowed, in one line."""
 
 
+def known(kind: str, name: str, allowed: Iterable[str]) -> str:
+    """`name`, refused unless it is one of `allowed`; `kind` says what it names."""
+    allowed = tuple(allowed)
+    if name not in allowed:
+        names = ", ".join(allowed)
+        raise RequestError(f'unknown {kind} "{name}"{nearest(name, allowed)}; allowed: {names}')
+    return name
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`; did you mean "x"?` for the closest allowed name, or the empty string."""
     close = difflib.get_close_matches(name, list(allowed), n=1)

@@ -1,29 +1,30 @@
-"""Whom an evaluation compares: predictors and planners of paths, built in or from model files."""
+"""The entrants of an evaluation: predictors and planners of paths, built in or from model files."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee.cells import episode
-from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS, Planner
-from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.protocols import Protocol
 from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.rules import BOUNDS
 from hrm_jax.worlds.world import World
 
-PREDICTORS = (*BASELINES, *episode.BOUNDS)  # what --model accepts beside files
+PREDICTORS = (*BASELINES, *BOUNDS)  # what --model accepts apart from files
 PATH_PLANNERS = tuple(PLANNERS)  # and under the protocols of paths
 BACKENDS = ("numpy", "jax", "jit")
 
 
-class Rival(NamedTuple):
+class Entrant(NamedTuple):
     """A predictor or a planner of paths, and what the report says of it."""
 
     play: episode.Predictor | Planner
@@ -38,19 +39,60 @@ class Forecaster(NamedTuple):
     predict: diffusion.Predict
 
 
-def make_rival(name: str, path: Path | None, backend: str, asked: World) -> Rival:
-    """The predictor called `name`, or in the file `path`; refused where it does not fit the world `asked`."""
-    if name in BASELINES and path is None:
-        return Rival(functools.partial(BASELINES[name], world=asked), name, {})
-    if path is None:
-        return Rival(name, name, {})
-    model = _load_predictor(path, backend)
-    check_world(path, model.world, asked)
-    if model.history > asked.history:
+class Predictor(NamedTuple):
+    """A predictor before it is matched with a world: a model that was read, or the name of a built-in one."""
+
+    name: str
+    path: Path | None = None
+    model: networks.Predictor | None = None
+
+    def enter(self, asked: World) -> Entrant:
+        """It in the world `asked`; refused where it does not fit."""
+        if self.model is None:
+            baseline = BASELINES.get(self.name)
+            return Entrant(functools.partial(baseline, world=asked) if baseline else self.name, self.name, {})
+        model = self.model
+        check_world(self.path, model.world, asked)
+        if model.history > asked.history:
+            raise RequestError(
+                f"{self.path}: needs {model.history} observed steps; "
+                f'world "{asked.name}" gives {asked.history}'
+            )
+        return Entrant(model.predict, model, _about(self.name, model.parameters, model.config))
+
+
+def enter(
+    files: Mapping[str, Path | None], predictor: str | None, backend: str, asked: World, protocol: Protocol
+) -> dict[str, Entrant]:
+    """Entrants by name: predictors, or under the protocols of paths planners; the others are refused.
+
+    `predictor` is the name or file of what planners that need forecasts get.
+    """
+    of_paths = isinstance(protocol, PathProtocol)
+    built_in = PATH_PLANNERS if of_paths else PREDICTORS
+    for name, path in files.items():
+        if path is None:
+            known(f'model under protocol "{protocol.name}"', name, built_in)
+    if predictor and not of_paths:
         raise RequestError(
-            f'{path}: needs {model.history} observed steps; world "{asked.name}" gives {asked.history}'
+            f'--predictor is for the protocols {", ".join(PATH_PROTOCOLS)}, not "{protocol.name}"'
         )
-    return Rival(model.predict, model, _about(name, model.parameters, model.config))
+    if not of_paths:
+        return {name: read_predictor(name, path, backend).enter(asked) for name, path in files.items()}
+    # Read once, and refused if wrong even where no planner needs it.
+    forecaster = make_forecaster(predictor, backend, asked) if predictor else None
+    return {
+        name: make_planner(name, path, backend, asked, protocol, forecaster) for name, path in files.items()
+    }
+
+
+def read_predictor(name: str, path: Path | None, backend: str) -> Predictor:
+    """The predictor called `name`, or in the file `path`."""
+    if path is None or backend == "numpy":
+        return Predictor(name, path, networks.load(path) if path else None)
+    from hrm_jax.judging.backend import load  # here and in `referee` and `_sampler` alone jax may be needed
+
+    return Predictor(name, path, load(path))
 
 
 def make_planner(
@@ -60,10 +102,10 @@ def make_planner(
     asked: World,
     rules: PathProtocol,
     forecaster: Forecaster | None,
-) -> Rival:
+) -> Entrant:
     """The planner of paths called `name`, or in the file `path`; `forecaster` is for those that need one."""
     if path is None:
-        return Rival(PLANNERS[name](rules), name, {})
+        return Entrant(PLANNERS[name](rules), name, {})
     config, params = model_file.read(path, diffusion.NETWORKS)
     check_world(path, config.get("world", {}), asked)
     if (points := config["model"].get("points")) != rules.points:
@@ -77,19 +119,19 @@ def make_planner(
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
     forecast = {"predictor": forecaster.name} if needed else {}
-    return Rival(planner, planner, _about(name, planner.parameters, config) | forecast)
+    return Entrant(planner, planner, _about(name, planner.parameters, config) | forecast)
 
 
 def make_forecaster(request: str, backend: str, asked: World) -> Forecaster:
     """The predictor that planners of paths roll obstacles forward with: a baseline's name or a file."""
     if request in BASELINES:
-        return Forecaster(request, make_rival(request, None, backend, asked).play)
+        return Forecaster(request, read_predictor(request, None, backend).enter(asked).play)
     if not Path(request).exists():
         raise RequestError(
             f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
         )
     backend = "numpy" if backend == "jit" else backend
-    return Forecaster(request, make_rival(request, Path(request), backend, asked).play)
+    return Forecaster(request, read_predictor(request, Path(request), backend).enter(asked).play)
 
 
 def check_world(path: Path, trained: dict[str, Any], asked: World) -> None:
@@ -109,14 +151,6 @@ def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]
     return about
 
 
-def _load_predictor(path: Path, backend: str) -> networks.Predictor:
-    if backend == "numpy":
-        return networks.load(path)
-    from hrm_jax.judging.backend import load  # here and in `referee` and `_sampler` alone jax may be needed
-
-    return load(path)
-
-
 def _sampler(backend: str) -> Callable[..., diffusion.Sampler]:
     if backend == "numpy":
         return diffusion.NumpySampler
@@ -125,20 +159,24 @@ def _sampler(backend: str) -> Callable[..., diffusion.Sampler]:
     return JaxSampler
 
 
-Referee = Callable[[Rival, Scenarios, Protocol | PathProtocol, Callable | None], episode.Result]
+Referee = Callable[[Entrant, Scenarios, Protocol, Callable | None], episode.Result]
 
 
-def referee(backend: str, protocol: Protocol | PathProtocol) -> Referee:
+def referee(backend: str, protocol: Protocol) -> Referee:
     """What plays the episodes."""
     if isinstance(protocol, PathProtocol):
         if backend == "jit":
             raise RequestError(f'--backend jit: paths ("{protocol.name}") are played by numpy or jax')
-        return lambda rival, scenarios, rules, progress: path_episode.run(
-            scenarios, rules, rival.play, progress
+        return lambda entrant, scenarios, rules, progress: path_episode.run(
+            scenarios, rules, entrant.play, progress
         )
     if backend != "jit":
-        return lambda rival, scenarios, rules, progress: episode.run(scenarios, rules, rival.play, progress)
+        return lambda entrant, scenarios, rules, progress: episode.run(
+            scenarios, rules, entrant.play, progress
+        )
     from hrm_jax.judging import on_device
 
     on_device.check(protocol)
-    return lambda rival, scenarios, rules, progress: on_device.run(scenarios, rules, rival.source, progress)
+    return lambda entrant, scenarios, rules, progress: on_device.run(
+        scenarios, rules, entrant.source, progress
+    )

@@ -19,6 +19,12 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
 
 
+def trials(successes: int, n: int) -> dict[str, Any]:
+    """`n` trials as report.json has them: successes, their rate and its Wilson 95 % interval."""
+    interval = list(wilson(successes, n))
+    return {"n": n, "success": successes, "rate": successes / n, "interval": interval}
+
+
 def mcnemar(a_only: int, b_only: int) -> float:
     """Exact two-sided McNemar p-value for paired episodes that only `a`, or only `b`, solved."""
     from scipy.stats import binomtest  # half a second to import: only when a report is written

@@ -1,21 +1,9 @@
-"""The arrays of traces.npz: checked as they are read, and packed for the page's player."""
+"""Arrays packed for the page's player."""
 
 import base64
 import zlib
 
 import numpy as np
-
-HUNDREDTHS = 100  # positions between cells come in hundredths of a cell
-
-
-def shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array `name`, refused unless it has this shape; None stands for any size."""
-    array = arrays[name]
-    fits = array.ndim == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
-    if not fits or array.dtype.kind not in "biu":
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
-    return array
 
 
 def pack(array: np.ndarray, axis: int) -> dict:

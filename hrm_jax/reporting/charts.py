@@ -6,10 +6,13 @@ serves the light page, the dark one and paper.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
-from hrm_jax.reporting.inputs import finite
-from hrm_jax.reporting.markup import Html, element, number, percent
+from markupsafe import Markup
+
+from hrm_jax.console.tables import percent
+from hrm_jax.reporting.curves import Curve, Panel
+from hrm_jax.reporting.markup import element, number
 
 HEIGHT, TOP, BOTTOM, LEFT = 240, 12, 42, 50
 PLOT_WIDTH = 225
@@ -19,22 +22,6 @@ LONGEST_LABEL = 18  # characters; the rest is cut, and the curve's points have t
 MOST_DOTS = 12  # a curve of more points is drawn without dots
 FEW = 6  # so many places along x are labelled one by one
 BAR_WIDTH, BAR_HEIGHT = 190, 18
-
-
-@dataclass(frozen=True)
-class Line:
-    """One curve and its name; a gap is None or NaN."""
-
-    label: str
-    css: str
-    x: Sequence[float]
-    y: Sequence[float | None]
-    intervals: Sequence[Sequence[float]] = ()  # [low, high] per point, or none at all
-
-    @property
-    def points(self) -> list[tuple[float, float]]:
-        """The points that are there."""
-        return [(x, y) for x, y in zip(self.x, self.y, strict=True) if finite(y)]
 
 
 class Axis:
@@ -85,61 +72,47 @@ def padded(low: float, high: float, log: bool) -> tuple[float, float]:
 # ---------------------------------------------------------------- lines
 
 
-def lines(
-    title: str,
-    curves: Sequence[Line],
-    *,
-    x_label: str,
-    y_label: str,
-    y_range: tuple[float, float] | None = None,
-    log: bool = False,
-    shares: bool = False,
-    label_width: float | None = None,
-    mark: tuple[float, str] | None = None,
-) -> Html:
-    """A panel of curves, each named at its right end; `shares` labels the y axis in per cent.
-
-    `label_width` is that of the column of names; panels that stand together want the same. `mark` is a
-    place along x and what it is called.
-    """
-    curves = [_positive(curve) if log else curve for curve in curves]
+def draw(panel: Panel, label_width: float) -> Markup:
+    """A panel of curves, each named at its right end in a column of `label_width`."""
+    curves = [_positive(curve) if panel.log else curve for curve in panel.curves]
     curves = [curve for curve in curves if curve.points]
-    low, high = y_range or _range(curves, log)
-    width = LEFT + PLOT_WIDTH + (label_width or label_column(curve.label for curve in curves))
+    low, high = panel.y_range or _range(curves, panel.log)
+    width = LEFT + PLOT_WIDTH + label_width
     xs = sorted({x for curve in curves for x, _ in curve.points})
     x = Axis(min(xs), max(xs), LEFT + 8, LEFT + PLOT_WIDTH - 8)
-    y = Axis(low, high, HEIGHT - BOTTOM, TOP, log)
+    y = Axis(low, high, HEIGHT - BOTTOM, TOP, panel.log)
+    middle = (len(curves) - 1) / 2
     body = [
-        _frame(x, y, xs if len(xs) <= FEW else x.ticks(), x_label, y_label, shares),
-        _mark(x, *mark) if mark else None,
-        [_curve(curve, x, y, shares, index - (len(curves) - 1) / 2) for index, curve in enumerate(curves)],
+        _frame(panel, x, y, xs if len(xs) <= FEW else x.ticks()),
+        _mark(x, *panel.mark) if panel.mark else None,
+        [_curve(curve, x, y, panel.shares, index - middle) for index, curve in enumerate(curves)],
         _labels(curves, y),
     ]
-    names = ", ".join(curve.label for curve in curves)
+    names = ", ".join(curve.name for curve in curves)
     svg = element(
         "svg", *body, class_="chart", viewBox=f"0 0 {width:.0f} {HEIGHT}", role="img",
-        style=f"max-width:{width:.0f}px", aria_label=f"{title}: {y_label} against {x_label} for {names}",
+        style=f"max-width:{width:.0f}px",
+        aria_label=f"{panel.title}: {panel.y_label} against {panel.x_label} for {names}",
     )  # fmt: skip
-    return element("div", element("h4", title), svg, class_="panel")
+    return element("div", element("h4", panel.title), svg, class_="panel")
 
 
-def _positive(curve: Line) -> Line:
+def _positive(curve: Curve) -> Curve:
     kept = [(x, y) for x, y in curve.points if y > 0]
-    return Line(curve.label, curve.css, [x for x, _ in kept], [y for _, y in kept])
+    return replace(curve, x=[x for x, _ in kept], y=[y for _, y in kept])
 
 
-def _range(curves: Sequence[Line], log: bool) -> tuple[float, float]:
+def _range(curves: Sequence[Curve], log: bool) -> tuple[float, float]:
     ys = [y for curve in curves for _, y in curve.points]
     return padded(min(ys) if log else min(0.0, *ys), max(ys), log)
 
 
-def _frame(
-    x: Axis, y: Axis, x_ticks: Sequence[float], x_label: str, y_label: str, shares: bool
-) -> list[Html]:
+def _frame(panel: Panel, x: Axis, y: Axis, x_ticks: Sequence[float]) -> list[Markup]:
     """Grid, ticks and the names of both axes."""
     bottom, out = HEIGHT - BOTTOM, []
     for value in y.ticks():
-        at, text = y(value), f"{100 * value:.0f}" if shares else _power(value) if y.log else number(value)
+        at = y(value)
+        text = f"{100 * value:.0f}" if panel.shares else _power(value) if y.log else number(value)
         out.append(_segment("grid", LEFT, at, LEFT + PLOT_WIDTH, at))
         out.append(_text(text, LEFT - 7, at + 3.5, "end"))
     for value in x_ticks:
@@ -147,13 +120,13 @@ def _frame(
         out.append(_segment("tick", at, bottom, at, bottom + 4))
         out.append(_text(_short(value), at, bottom + 16, "middle"))
     out.append(_segment("axis", LEFT, bottom, LEFT + PLOT_WIDTH, bottom))
-    out.append(_text(x_label, LEFT + PLOT_WIDTH / 2, HEIGHT - 8, "middle", class_="name"))
-    middle = (TOP + bottom) / 2
-    out.append(_text(y_label, 12, middle, "middle", class_="name", transform=f"rotate(-90 12 {middle:.0f})"))
+    out.append(_text(panel.x_label, LEFT + PLOT_WIDTH / 2, HEIGHT - 8, "middle", class_="name"))
+    turned = {"class_": "name", "transform": f"rotate(-90 12 {(TOP + bottom) / 2:.0f})"}
+    out.append(_text(panel.y_label, 12, (TOP + bottom) / 2, "middle", **turned))
     return out
 
 
-def _mark(x: Axis, value: float, name: str) -> list[Html]:
+def _mark(x: Axis, value: float, name: str) -> list[Markup]:
     """A dashed line up the chart, named at its foot on the side where there is room."""
     at, bottom = x(value), HEIGHT - BOTTOM
     right = at > LEFT + PLOT_WIDTH / 2
@@ -180,7 +153,7 @@ def _short(value: float) -> str:
     return number(value)
 
 
-def _curve(curve: Line, x: Axis, y: Axis, shares: bool, place: float) -> Html:
+def _curve(curve: Curve, x: Axis, y: Axis, shares: bool, place: float) -> Markup:
     """The line, its intervals side by side with those of the others, and points that name their values.
 
     The points of a long curve are there to be pointed at, and not seen.
@@ -194,13 +167,13 @@ def _curve(curve: Line, x: Axis, y: Axis, shares: bool, place: float) -> Html:
     seen = len(points) <= MOST_DOTS
     for (a, b), (px, py) in zip(curve.points, points, strict=True):
         value = f"{percent(b)} %" if shares else number(b)
-        name = element("title", f"{curve.label}: {value} at {number(a)}")
+        name = element("title", f"{curve.name}: {value} at {number(a)}")
         look = {"r": 2.4} if seen else {"r": 4, "class_": "hidden"}
         parts.append(element("circle", name, cx=f"{px:.1f}", cy=f"{py:.1f}", **look))
-    return element("g", *parts, class_=curve.css)
+    return element("g", *parts, class_=curve.style.css)
 
 
-def _labels(curves: Sequence[Line], y: Axis) -> list[Html]:
+def _labels(curves: Sequence[Curve], y: Axis) -> list[Markup]:
     """Names at the right ends of the curves, moved apart where they would overlap."""
     order = sorted(curves, key=lambda curve: y(curve.points[-1][1]))
     ends = [y(curve.points[-1][1]) for curve in order]
@@ -208,10 +181,10 @@ def _labels(curves: Sequence[Line], y: Axis) -> list[Html]:
     left, out = LEFT + PLOT_WIDTH - 6, []
     for curve, end, place in zip(order, ends, places, strict=True):
         leader = _segment("leader", left, end, left + 12, place)
-        cut = len(curve.label) > LONGEST_LABEL
-        text = f"{curve.label[: LONGEST_LABEL - 1]}…" if cut else curve.label
+        cut = len(curve.name) > LONGEST_LABEL
+        text = f"{curve.name[: LONGEST_LABEL - 1]}…" if cut else curve.name
         name = _text(text, left + 15, place + 3.5, "start", class_="label")
-        out.append(element("g", leader, name, class_=curve.css))
+        out.append(element("g", leader, name, class_=curve.style.css))
     return out
 
 
@@ -226,11 +199,11 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return placed
 
 
-def _segment(css: str, x1: float, y1: float, x2: float, y2: float) -> Html:
+def _segment(css: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
     return element("line", class_=css, x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
 
 
-def _text(content: str, x: float, y: float, anchor: str, **attributes: str) -> Html:
+def _text(content: str, x: float, y: float, anchor: str, **attributes: str) -> Markup:
     return element("text", content, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **attributes)
 
 
@@ -249,7 +222,7 @@ def _bar_axis(span: tuple[float, float]) -> Axis:
 
 def interval_bar(
     result: dict, span: tuple[float, float], css: str, kind: str, reference: float | None
-) -> Html:
+) -> Markup:
     """A rate and its interval on an axis of `span`; `reference` is a dashed line to compare with."""
     x, middle = _bar_axis(span), BAR_HEIGHT / 2
     parts = [_segment("grid", x(v), 0, x(v), BAR_HEIGHT) for v in linear_ticks(*span, about=6)]
@@ -261,18 +234,18 @@ def interval_bar(
     return _bar(BAR_HEIGHT, parts)
 
 
-def bar_axis(span: tuple[float, float]) -> Html:
+def bar_axis(span: tuple[float, float]) -> Markup:
     """The axis above a column of interval bars."""
     x, ticks = _bar_axis(span), linear_ticks(*span, about=6)
     return _bar(13, [_text(f"{100 * v:.0f}", x(v), 10, "middle") for v in ticks])
 
 
-def _bar(height: float, parts: Sequence[Html]) -> Html:
+def _bar(height: float, parts: Sequence[Markup]) -> Markup:
     size = {"viewBox": f"0 0 {BAR_WIDTH} {height}", "width": BAR_WIDTH, "height": height}
     return element("svg", *parts, class_="bar", aria_hidden="true", **size)
 
 
-def marker(x: float, y: float, kind: str) -> Html:
+def marker(x: float, y: float, kind: str) -> Markup:
     """A full disc for a learned model, an open one for a baseline, a lozenge for a bound."""
     if kind == "bound":
         return element("path", d=f"M{x - 3.6:.1f} {y:.1f}l3.6 -3.6l3.6 3.6l-3.6 3.6z", class_="mark")

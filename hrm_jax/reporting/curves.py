@@ -23,6 +23,11 @@ class Curve:
     y: Sequence[float | None]
     intervals: Sequence[Sequence[float]] = ()  # [low, high] per point, or none at all
 
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """The points that are there."""
+        return [(x, y) for x, y in zip(self.x, self.y, strict=True) if finite(y)]
+
 
 @dataclass(frozen=True)
 class Panel:

@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from hrm_jax.artefacts.files import written_whole
+from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace
+from hrm_jax.console.progress import watch
 from hrm_jax.reporting import curves, tables
 from hrm_jax.reporting.charts import FEW, spread
+from hrm_jax.reporting.collisions import CollisionRule, ending
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.names import GREYS, Style, reference
-from hrm_jax.reporting.path_traces import PathTrace
-from hrm_jax.reporting.traces import HUNDREDTHS, OUTCOMES, CollisionRule, Episode, Trace, ending
 
 DPI = 200
 MARKERS = {"learned": "o", "baseline": "o", "bound": "D"}
@@ -211,17 +212,11 @@ def _name_curves(axes, panel: Panel, scale: float) -> None:
 # ---------------------------------------------------------------- animations
 
 
-def write_gif(
-    path: Path,
-    episode: Episode,
-    models: Sequence[str],
-    rule: CollisionRule,
-    progress: Callable[[int, int], None],
-) -> None:
-    """An episode of some models side by side; `progress` gets (frames done, frames in all)."""
+def write_gif(path: Path, episode: Episode, models: Sequence[str], rule: CollisionRule) -> None:
+    """An episode of some models side by side."""
     count = max(len(episode.traces[name].agent) for name in models)
     frames = []
-    with _matplotlib().rc_context(PAPER):
+    with _matplotlib().rc_context(PAPER), watch(path.name, "frames", count, closing=False) as progress:
         for image in _frames(episode, models, count, rule):
             frames.append(image)
             progress(len(frames), count)
@@ -310,7 +305,7 @@ def _path(axes, trace: PathTrace, step: int) -> None:
     axes.plot(columns, rows, color=AGENT, lw=1.8)
 
 
-def _expectations(axes, trace: Trace, step: int) -> None:
+def _expectations(axes, trace: CellTrace, step: int) -> None:
     """True and predicted tracks from here on, and the plan."""
     horizon = trace.predicted.shape[1]
     future = trace.obstacles[step : step + horizon + 1] / HUNDREDTHS
@@ -323,7 +318,7 @@ def _expectations(axes, trace: Trace, step: int) -> None:
     axes.plot(trace.plan[step, :, 1], trace.plan[step, :, 0], color=AGENT, lw=1.6, ls=(0, (1, 1.5)))
 
 
-def _collision(axes, episode: Episode, trace: Trace | PathTrace, rule: CollisionRule) -> None:
+def _collision(axes, episode: Episode, trace: CellTrace | PathTrace, rule: CollisionRule) -> None:
     """A cross where the agent was when it touched something, and the obstacle if it was one."""
     place, obstacle = ending(trace, episode.static, rule)
     if obstacle is not None:

@@ -1,14 +1,28 @@
 """One self-contained HTML page: no network, no library, everything inline."""
 
+import functools
 import importlib.resources
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jinja2
+from markupsafe import Markup
 
 from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.reporting import charts, curves, puzzle_results, puzzle_traces, summary, tables, traces
+from hrm_jax.reporting import (
+    chart_tables,
+    charts,
+    curves,
+    puzzle_results,
+    puzzle_traces,
+    summary,
+    tables,
+    traces,
+)
 from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
-from hrm_jax.reporting.markup import Html, element, join
 from hrm_jax.reporting.names import Style, reference
 
 SHORT_COMMIT = 10  # characters
@@ -46,29 +60,71 @@ GROUPS_NOTE = (
 PREDICTION_NOTE = "Errors of predicted obstacle positions as they occurred in the closed loop."
 
 
-def build(reports: Sequence[Report], runs: Sequence[Run], density: dict | None) -> str:
+@dataclass(frozen=True)
+class Results:
+    """The tables of one report, each with a note or an empty one."""
+
+    kind: ClassVar[str] = "Results"
+    heading: str
+    warning: str
+    tables: list[tuple[Markup, str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Charts, and the table of their numbers."""
+
+    kind: ClassVar[str] = "Figure"
+    heading: str
+    panels: list[Markup]
+    note: str
+    numbers: Markup
+    folded: bool = True
+
+
+@dataclass(frozen=True)
+class Player:
+    """The place of a player, which its script fills from the data."""
+
+    kind: ClassVar[str] = "Player"
+    heading: str
+    index: int
+    css: str
+    what: str
+    data: Markup
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page that the navigation names."""
+
+    id: str
+    title: str
+    parts: Sequence[Results | Figure | Player]
+
+
+def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -> str:
     """The page as text."""
     looks = curves.looks(reports, density)
-    recorded = [(i, r) for i, r in enumerate(reports) if r.traces]
-    episodes, answers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
-    sections = {
-        "results": ("Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
-        "segments": ("Answers by segment", _segments(reports, looks)),
-        "prediction": ("Prediction", _prediction(reports, looks)),
-        "density": ("Success against density", _density(density, looks)),
-        "training": ("Training", _training(runs)),
-        "player": ("Episodes", [_player(r, i) for i, r in episodes]),
-        "answers": ("Answers", [_viewer(r, i) for i, r in answers]),
-    }
-    shown = {name: value for name, value in sections.items() if any(value[1])}
-    content = [
-        element("section", element("h2", title), *parts, id=name) for name, (title, parts) in shown.items()
-    ]
-    links = [element("a", title, href=f"#{name}") for name, (title, _) in shown.items()]
-    nav = element("nav", *links, aria_label="Sections") if len(links) > 1 else None
-    main = element("main", *content)
-    script = _script((*PLAYER, *_puzzle_player(answers))) if recorded else None
-    return _document(_title(reports), [_header(reports), nav, main, _footer()], script)
+    recorded = [(i, report) for i, report in enumerate(reports) if report.traces]
+    players, viewers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
+    sections = (
+        Section("results", "Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
+        Section("segments", "Answers by segment", _segments(reports, looks)),
+        Section("prediction", "Prediction", _prediction(reports, looks)),
+        Section("density", "Success against density", _density(density, looks)),
+        Section("training", "Training", _training(runs)),
+        Section("player", "Episodes", [_player(report, i) for i, report in players]),
+        Section("answers", "Answers", [_viewer(report, i) for i, report in viewers]),
+    )
+    return _template().render(
+        title=_title(reports),
+        css=Markup(_asset("page.css")),
+        reports=[_facts(report) for report in reports],
+        judged="Examples" if all(report.puzzles for report in reports) else "Seeds",
+        sections=[section for section in sections if section.parts],
+        script=_script((*PLAYER, *_puzzle_player(viewers))) if recorded else None,
+    )
 
 
 def _puzzle_player(recorded: Sequence[tuple[int, Report]]) -> list[str]:
@@ -80,36 +136,17 @@ def _puzzle_player(recorded: Sequence[tuple[int, Report]]) -> list[str]:
     return [*first, *filter(None, drawings), *last]
 
 
-def _title(reports: Sequence[Report]) -> str:
-    if not reports:
-        return "Training and evaluation"
-    names = dict.fromkeys(
-        report.heading.rpartition(", examples" if report.puzzles else ", seeds")[0] for report in reports
-    )
-    loop = (
-        "Evaluation"
-        if any(report.path_rules or report.puzzles for report in reports)
-        else "Closed-loop evaluation"
-    )
-    return f"{loop}: {'; '.join(names)}"
+@functools.cache
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("hrm_jax.reporting")
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    return jinja2.Environment(loader=loader, autoescape=True, **options).get_template("page.html.j2")
 
 
-def _document(title: str, body: Sequence[Html | None], script: str | None) -> str:
-    head = [
-        Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Html('<meta name="color-scheme" content="light dark"><link rel="icon" href="data:,">'),
-        element("title", title),
-        element("style", Html(_asset("page.css"))),
-    ]
-    player = element("script", Html(script)) if script else None
-    page = [element("head", *head), element("body", *body, player)]
-    return f'<!doctype html>\n<html lang="en">{join(page)}</html>\n'
-
-
-def _script(names: Sequence[str]) -> str:
+def _script(names: Sequence[str]) -> Markup:
     """The player: its parts in one scope."""
     parts = "\n".join(map(_asset, names))
-    return f'(() => {{\n"use strict";\n\n{parts}}})();\n'
+    return Markup(f'(() => {{\n"use strict";\n\n{parts}}})();\n')
 
 
 def _asset(name: str) -> str:
@@ -119,63 +156,47 @@ def _asset(name: str) -> str:
 # ---------------------------------------------------------------- header
 
 
-def _header(reports: Sequence[Report]) -> Html:
-    parts = [element("h1", _title(reports))]
-    for report in reports:
-        name = element("strong", f"{report.heading}: ") if len(reports) > 1 else None
-        parts.append(element("p", name, _unbroken(summary.sentence(report)), class_="summary"))
-    if reports:
-        parts.append(_provenance(reports))
-    return element("header", *parts)
+def _title(reports: Sequence[Report]) -> str:
+    if not reports:
+        return "Training and evaluation"
+    names = dict.fromkeys(
+        report.heading.rpartition(", examples" if report.puzzles else ", seeds")[0] for report in reports
+    )
+    closed = not any(report.path_rules or report.puzzles for report in reports)
+    return f"{'Closed-loop evaluation' if closed else 'Evaluation'}: {'; '.join(names)}"
 
 
-def _unbroken(text: str) -> str:
-    """Text in which no line begins with a per cent sign."""
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _provenance(reports: Sequence[Report]) -> Html:
-    judged = "Examples" if all(report.puzzles for report in reports) else "Seeds"
-    head = tables.headings("Protocol", "World", judged, "Commit", "Versions", left=5)
-    rows = [_facts(report) for report in reports]
-    return tables.table([head], [element("tbody", *rows)], "What was evaluated", id="provenance")
-
-
-def _facts(report: Report) -> Html:
-    data, judged = report.data, "examples" if report.puzzles else "episodes"
+def _facts(report: Report) -> dict[str, str]:
+    """What the header says about a report."""
+    data, trials = report.data, "examples" if report.puzzles else "episodes"
     first, stop = data["seeds"]
     versions = ", ".join(f"{name} {version}" for name, version in (data.get("versions") or {}).items())
     commit = str(data.get("commit") or "unknown")
     changed = "+" if commit.endswith("+") else ""  # the tree was not as committed
-    facts = [data["protocol"], data["world"], f"{first:,} to {stop - 1:,} ({stop - first:,} {judged})"]
-    cells = [element("td", fact) for fact in facts]
-    cells.append(element("td", commit[:SHORT_COMMIT].rstrip("+") + changed, title=commit))
-    return tables.row(*cells, element("td", versions or "unknown"))
-
-
-def _footer() -> Html:
-    return element(
-        "footer", element("p", "Made by hrm_jax.report. Every number of a chart is in a table beside it.")
-    )
+    return {
+        "heading": report.heading,
+        "summary": summary.sentence(report).replace(" %", "\N{NO-BREAK SPACE}%"),
+        "protocol": data["protocol"],
+        "world": data["world"],
+        "trials": f"{first:,} to {stop - 1:,} ({stop - first:,} {trials})",
+        "commit": commit,
+        "short_commit": commit[:SHORT_COMMIT].rstrip("+") + changed,
+        "versions": versions or "unknown",
+    }
 
 
 # ---------------------------------------------------------------- sections
 
 
-def _results(report: Report, index: int, looks: dict[str, Style]) -> Html:
-    spread, tested = tables.training_seeds(report, index), tables.pairs(report, index)
-    compared = tables.group_tests(report, index)
-    parts = [
-        element("h3", report.heading),
-        element("p", report.note, class_="warning") if report.note else None,
-        (puzzle_results if report.puzzles else tables).results(report, index, looks),
-        element("p", _results_note(report), class_="note"),
-        [spread, element("p", SPREAD_NOTE, class_="note")] if spread else None,
-        [compared, element("p", GROUPS_NOTE, class_="note")] if compared else None,
-        [tested, element("p", tables.pairs_note(report), class_="note")] if tested else None,
-        puzzle_results.votes(report, index) if report.puzzles else None,
+def _results(report: Report, index: int, looks: dict[str, Style]) -> Results:
+    made = [
+        ((puzzle_results if report.puzzles else tables).results(report, index, looks), _results_note(report)),
+        (tables.training_seeds(report, index), SPREAD_NOTE),
+        (tables.group_tests(report, index), GROUPS_NOTE),
+        (tables.pairs(report, index), tables.pairs_note(report)),
+        (puzzle_results.votes(report, index) if report.puzzles else None, puzzle_results.VOTES_NOTE),
     ]
-    return element("article", *parts)
+    return Results(report.heading, report.note, [(table, note) for table, note in made if table])
 
 
 def _results_note(report: Report) -> str:
@@ -192,24 +213,24 @@ def _results_note(report: Report) -> str:
     return " ".join(parts)
 
 
-def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Html]:
-    out = []
-    for index, report in enumerate(reports):
-        panels = curves.answers(report.data, looks) if report.puzzles else []
-        if panels:
-            numbers = tables.folded("Numbers of these charts", puzzle_results.segments(report, index))
-            out.append(_figure(report.heading, panels, puzzle_results.segments_note(report), numbers))
-    return out
+def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Figure]:
+    drawn = [(r, i, curves.answers(r.data, looks)) for i, r in enumerate(reports) if r.puzzles]
+    return [
+        Figure(r.heading, _panels(panels), puzzle_results.segments_note(r), puzzle_results.segments(r, i))
+        for r, i, panels in drawn
+        if panels
+    ]
 
 
-def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Html]:
-    out = []
-    for index, report in enumerate(reports):
-        panels = curves.prediction(report.data["models"], looks)
-        if panels:
-            numbers = tables.folded("Numbers of these charts", tables.prediction(report, index))
-            out.append(_figure(report.heading, panels, _prediction_note(report), numbers))
-    return out
+def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Figure]:
+    drawn = [(r, i, curves.prediction(r.data["models"], looks)) for i, r in enumerate(reports)]
+    return [
+        Figure(
+            report.heading, _panels(panels), _prediction_note(report), chart_tables.prediction(report, index)
+        )
+        for report, index, panels in drawn
+        if panels
+    ]
 
 
 def _prediction_note(report: Report) -> str:
@@ -224,7 +245,7 @@ def _prediction_note(report: Report) -> str:
     )
 
 
-def _density(density: dict | None, looks: dict[str, Style]) -> list[Html]:
+def _density(density: Any | None, looks: dict[str, Style]) -> list[Figure]:
     if density is None:
         return []
     first, stop = density["seeds"]
@@ -232,11 +253,10 @@ def _density(density: dict | None, looks: dict[str, Style]) -> list[Html]:
         f"Protocol {density['protocol']}, seeds {first:,} to {stop - 1:,} in every cell. "
         "Bars are Wilson 95 % intervals, moved apart sideways so that they can be told from each other."
     )
-    numbers = tables.folded("Numbers of these charts", tables.density(density))
-    return [_figure(None, curves.density(density, looks), note, numbers)]
+    return [Figure("", _panels(curves.density(density, looks)), note, chart_tables.density(density))]
 
 
-def _training(runs: Sequence[Run]) -> list[Html]:
+def _training(runs: Sequence[Run]) -> list[Figure]:
     if not runs:
         return []
     judged = "examples" if any(run.series("eval/exact")[1] for run in runs) else "episodes"
@@ -244,54 +264,28 @@ def _training(runs: Sequence[Run]) -> list[Html]:
         f"Losses on a logarithmic axis. Dashed grey curves are baselines on the same held-out {judged}. "
         f"Curves of more than {curves.MOST_POINTS} records show means of equal numbers of records."
     )
-    return [_figure(None, curves.training(runs), note, tables.runs(runs))]
+    return [Figure("", _panels(curves.training(runs)), note, chart_tables.runs(runs), folded=False)]
 
 
-def _figure(heading: str | None, panels: Sequence[Panel], note: str, numbers: Html) -> Html:
-    width = charts.label_column(curve.name for panel in panels for curve in panel.curves) if panels else 0
-    drawn = element("div", *(_panel(panel, width) for panel in panels), class_="panels")
-    caption = element("figcaption", note, class_="note")
-    return element("figure", element("h3", heading) if heading else None, drawn, caption, numbers)
+def _panels(panels: Sequence[Panel]) -> list[Markup]:
+    names = [curve.name for panel in panels for curve in panel.curves]
+    width = charts.label_column(names) if names else 0
+    return [charts.draw(panel, width) for panel in panels]
 
 
-def _panel(panel: Panel, label_width: float) -> Html:
-    lines = [charts.Line(c.name, c.style.css, c.x, c.y, c.intervals) for c in panel.curves]
-    return charts.lines(
-        panel.title, lines, x_label=panel.x_label, y_label=panel.y_label, y_range=panel.y_range,
-        log=panel.log, shares=panel.shares, label_width=label_width, mark=panel.mark,
-    )  # fmt: skip
+def _player(report: Report, index: int) -> Player:
+    data = traces.packed(report.traces, report.collision_rule)
+    return Player(report.heading, index, "player", "Episode player", _json(data))
 
 
-def _player(report: Report, index: int) -> Html:
-    """The place of a player; player.js fills it from the data beside it."""
-    packed = traces.packed(report.traces, report.collision_rule)
-    return _played(report, index, packed, "player", "Episode player")
-
-
-def _viewer(report: Report, index: int) -> Html:
-    """The place of a viewer of answers; puzzle_viewer.js fills it."""
+def _viewer(report: Report, index: int) -> Player:
+    """The place of a viewer of answers."""
     ignored = (report.data.get("data") or {}).get("ignore_label_id")
     most = report.data.get("trained_segments")
     trained = {name: known.get("trained_segments", most) for name, known in report.data["models"].items()}
-    packed = puzzle_traces.packed(report.traces, ignored, trained)
-    return _played(report, index, packed, "player puzzles", "Viewer of answers")
+    data = puzzle_traces.packed(report.traces, ignored, trained)
+    return Player(report.heading, index, "player puzzles", "Viewer of answers", _json(data))
 
 
-def _played(report: Report, index: int, packed: dict, css: str, what: str) -> Html:
-    data = json.dumps(packed, separators=(",", ":")).replace("<", "\\u003c")
-    name = f"traces-{index}"
-    parts = [
-        element("h3", report.heading),
-        element(
-            "div",
-            class_=css,
-            id=f"player-{index}",
-            data_traces=name,
-            aria_label=f"{what}, {report.heading}",
-        ),
-        element(
-            "noscript", element("p", "The player needs JavaScript; all the rest of the page does without.")
-        ),
-        element("script", Html(data), type="application/json", id=name),
-    ]
-    return element("article", *parts)
+def _json(data: dict) -> Markup:
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))

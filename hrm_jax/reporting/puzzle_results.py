@@ -1,12 +1,15 @@
 """Tables of a report of answers to puzzles, as HTML."""
 
+from markupsafe import Markup
+
+from hrm_jax.console.tables import percent
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.reporting import charts
 from hrm_jax.reporting.curves import SEGMENT_KEYS
 from hrm_jax.reporting.inputs import Report
-from hrm_jax.reporting.markup import Html, element, percent
+from hrm_jax.reporting.markup import cell, count, element, name_cell, row, simple_table, table
 from hrm_jax.reporting.names import HEADINGS, Style, reference
-from hrm_jax.reporting.tables import by_kind, cell, count, headings, row, table
+from hrm_jax.reporting.tables import by_kind
 
 NOTE = (
     "An answer is exact when every cell that counts is that of the label. Intervals are Wilson's 95 % over "
@@ -55,7 +58,7 @@ def segments_note(report: Report) -> str:
 # ---------------------------------------------------------------- HTML
 
 
-def results(report: Report, index: int, styles: dict[str, Style]) -> Html:
+def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
     """A row per model: exact with its interval, lenient, and the share of cells that are right."""
     models = report.data["models"]
     optional = [
@@ -77,8 +80,8 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Html:
     )
 
 
-def _head(optional: list[str], span: tuple[float, float]) -> Html:
-    def th(text: str | Html, css: str | None = "number", **attributes: object) -> Html:
+def _head(optional: list[str], span: tuple[float, float]) -> Markup:
+    def th(text: str | Markup, css: str | None = "number", **attributes: object) -> Markup:
         return element("th", text, scope="col", class_=css, **attributes)
 
     cells = [th("Model", None)]
@@ -92,8 +95,8 @@ def _head(optional: list[str], span: tuple[float, float]) -> Html:
 
 def _result(
     name: str, result: dict, optional: list[str], style: Style, span: tuple[float, float], level: float | None
-) -> Html:
-    cells = [element("th", name, scope="row")]
+) -> Markup:
+    cells = name_cell(name)
     cells += [count(key, result.get(key)) for key in ("parameters", "step") if key in optional]
     cells += [count("success", result["success"]), cell("n", result["n"], f"/ {result['n']:,}")]
     cells += _rate(result, "")
@@ -106,7 +109,7 @@ def _result(
     return row(*cells, data_model=name)
 
 
-def _rate(result: dict | None, prefix: str) -> list[Html]:
+def _rate(result: dict | None, prefix: str) -> list[Markup]:
     """Cells of a rate and of its interval."""
     if not result:
         return [_share(f"{prefix}rate", None), _share(f"{prefix}interval", None)]
@@ -117,11 +120,11 @@ def _rate(result: dict | None, prefix: str) -> list[Html]:
     ]
 
 
-def _share(key: str, value: float | None, digits: int = 1) -> Html:
+def _share(key: str, value: float | None, digits: int = 1) -> Markup:
     return cell(key, value, "–" if value is None else f"{100 * value:.{digits}f}")
 
 
-def segments(report: Report, index: int) -> Html:
+def segments(report: Report, index: int) -> Markup:
     """The numbers behind the charts: a row per model and segment."""
     known = {name: result.get("segments") or [] for name, result in report.data["models"].items()}
     kept = [
@@ -133,7 +136,7 @@ def segments(report: Report, index: int) -> Html:
     }  # fmt: skip
     rows = [
         row(
-            element("th", name, scope="row"),
+            *name_cell(name),
             count("segment", number),
             *(_share(key, segment.get(key), 2 if key == "tokens" else 1) for key in kept),
             data_model=name,
@@ -142,18 +145,18 @@ def segments(report: Report, index: int) -> Html:
         for name, found in known.items()
         for number, segment in enumerate(found, 1)
     ]
-    head = headings("Model", "Segment", *(titles[key] for key in kept))
-    return table([head], [element("tbody", *rows)], "Answers after each segment", id=f"segments-{index}")
+    columns = ("Model", "Segment", *(titles[key] for key in kept))
+    return simple_table(columns, rows, "Answers after each segment", id=f"segments-{index}")
 
 
-def votes(report: Report, index: int) -> Html | None:
+def votes(report: Report, index: int) -> Markup | None:
     """What the augmentations of every task agree on, for so many tries; None where nothing was voted on."""
     known = {name: result["voting"] for name, result in report.data["models"].items() if result.get("voting")}
     if not known:
         return None
     rows = [
         row(
-            element("th", name, scope="row"),
+            *name_cell(name),
             element("td", tries),
             count("success", found["success"]),
             cell("n", found["tasks"], f"/ {found['tasks']:,}"),
@@ -165,9 +168,5 @@ def votes(report: Report, index: int) -> Html | None:
         for name, by_tries in known.items()
         for tries, found in by_tries.items()
     ]
-    names = ("Tasks", "", "Tasks %", "95 % interval", "Test inputs %")
-    head = headings("Model", "Tries", *names, left=2)
-    return Html(
-        table([head], [element("tbody", *rows)], "Votes of all augmentations", id=f"votes-{index}")
-        + element("p", VOTES_NOTE, class_="note")
-    )
+    names = ("Model", "Tries", "Tasks", "", "Tasks %", "95 % interval", "Test inputs %")
+    return simple_table(names, rows, "Votes of all augmentations", left=2, id=f"votes-{index}")

@@ -2,8 +2,9 @@
 
 import statistics
 
+from hrm_jax.console.tables import percent
 from hrm_jax.reporting.inputs import Report
-from hrm_jax.reporting.markup import p_value, percent
+from hrm_jax.reporting.markup import p_value
 from hrm_jax.reporting.names import REFERENCES, kind, reference
 from hrm_jax.reporting.tables import SIGNIFICANT
 

@@ -1,0 +1,274 @@
+"""traces.npz: whole episodes of several models, for the report's player; its reader and its writer.
+
+`index` is JSON: {"world", "protocol", "models", "episodes": [{"id", "outcomes": {model: outcome}}]}. Of
+planners of whole paths it also has "kind": "paths" and, per episode, "ends": [start, goal]. For episode
+number e and model number m there are `static/e` bool [R, C] and, as `NAME/e/m`, the arrays of `CellTrace` or
+`PathTrace`, all int16: positions (row, column) in hundredths of a cell, except where cells are counted.
+
+Shapes: S steps made, N obstacles, T predicted steps, K plans, n samples a plan, P points a path, R x C the
+grid. "N|0" is N or, where obstacles are not looked at, 0.
+"""
+
+import json
+import zipfile
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.files import written_whole
+
+HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
+OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
+
+
+class Array(NamedTuple):
+    """How an array of a trace is kept."""
+
+    shape: str  # symbols and numbers, space between
+    unit: int  # parts of a cell, or 1 for whole numbers
+    time: int  # the axis along which it goes on in time
+
+
+def _array(shape: str, unit: int = HUNDREDTHS, time: int = 0, **more: Any) -> Any:
+    return field(metadata={"array": Array(shape, unit, time)}, **more)
+
+
+class Trace:
+    """One episode of one model."""
+
+    outcome: str  # a key of OUTCOMES
+    agent: np.ndarray
+    obstacles: np.ndarray
+    agent_unit: ClassVar[int]  # parts of a cell in which `agent` is kept
+
+    @property
+    def last_step(self) -> tuple[np.ndarray, np.ndarray]:
+        """Agent [2, 2] and obstacles [2, N, 2] before and after the last step, in cells."""
+        last = len(self.agent) - 1
+        ends = [max(last - 1, 0), last]  # an agent that collides at once has made no step
+        return self.agent[ends] / self.agent_unit, self.obstacles[ends] / HUNDREDTHS
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Its arrays by name, those that are there."""
+        found = {name: getattr(self, name) for name in schema(type(self))}
+        return {name: array for name, array in found.items() if array is not None}
+
+
+@dataclass(frozen=True)
+class CellTrace(Trace):
+    """Of a planner that moves from cell to cell."""
+
+    agent_unit: ClassVar[int] = 1
+    outcome: str
+    agent: np.ndarray = _array("S+1 2", unit=1)
+    obstacles: np.ndarray = _array("S+1 N 2")
+    predicted: np.ndarray = _array("S T N|0 2", time=1)  # [t, k] is for step t + k + 1
+    plan: np.ndarray = _array("S P 2", unit=1)  # the agent's cell first, the last one repeated
+    observed: np.ndarray | None = _array("S N|0 2", default=None)  # None: the truth was seen
+
+    def check(self) -> None:
+        """Refuse what shapes alone do not tell, with a ValueError."""
+        if len(self.agent) < 2:
+            raise ValueError("agent holds no step")
+        if self.outcome == "0" and not self.obstacles.shape[1]:
+            raise ValueError("it ends in a collision, but obstacles holds no obstacle")
+
+
+@dataclass(frozen=True)
+class PathTrace(Trace):
+    """Of a planner of whole paths."""
+
+    agent_unit: ClassVar[int] = HUNDREDTHS
+    outcome: str
+    agent: np.ndarray = _array("S+1 2")
+    obstacles: np.ndarray = _array("S+1 N 2")
+    planned_at: np.ndarray = _array("K", unit=1)  # the steps at which a plan was made; the first is 0
+    plans: np.ndarray = _array("K P 2", time=1)  # from the step of the plan on
+    samples: np.ndarray = _array("K n P 2", time=2)  # before refinement; n = 0 where none are drawn
+    refined: np.ndarray = _array("K n|0 P 2", time=2)  # after it
+    chosen: np.ndarray = _array("K", unit=1)  # index of the sample that became the plan; -1: none did
+    believed: np.ndarray = _array("K P N|0 2", time=1)  # where the obstacles were taken to be
+
+    def check(self) -> None:
+        """Refuse what shapes alone do not tell, with a ValueError."""
+        if not len(self.agent):
+            raise ValueError("agent holds no position")
+        at, last = self.planned_at, len(self.agent) - 1
+        if not len(at) or at[0] != 0 or (np.diff(at) <= 0).any() or at[-1] > last:
+            raise ValueError(f"planned_at is {at[:8].tolist()}; it must rise from 0 to at most {last}")
+        count = self.samples.shape[1]
+        if self.chosen.min() < -1 or self.chosen.max() >= max(count, 1):
+            raise ValueError(f"chosen names sample {self.chosen.max()} of {count}; -1 is none")
+
+    def plan_at(self, step: int) -> int:
+        """Which plan is in force at `step`."""
+        return int(np.searchsorted(self.planned_at, step, side="right")) - 1
+
+
+KINDS: dict[str, type[CellTrace] | type[PathTrace]] = {"cells": CellTrace, "paths": PathTrace}
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One scenario and what every model made of it."""
+
+    id: int
+    static: np.ndarray  # bool [R, C]
+    ends: list[list[int]]  # the cells of start and goal
+    traces: dict[str, CellTrace] | dict[str, PathTrace]  # by model
+
+
+@dataclass(frozen=True)
+class Traces:
+    """The contents of traces.npz."""
+
+    kind: str  # of KINDS
+    world: dict[str, Any]
+    protocol: dict[str, Any]  # its rules as recorded, or empty
+    models: list[str]
+    episodes: list[Episode]
+
+
+def schema(kind: type[Trace]) -> dict[str, Array]:
+    """How the arrays of a trace are kept, by name."""
+    return {name: part.metadata["array"] for name, part in _parts(kind).items()}
+
+
+def _parts(kind: type) -> dict[str, Field]:
+    return {part.name: part for part in fields(kind) if "array" in part.metadata}
+
+
+# ---------------------------------------------------------------- writing
+
+
+def compact(kind: str, trace: Any) -> Trace:
+    """A trace of `kind` as the file keeps it, out of one that has the same names, all positions in cells."""
+    arrays = {name: _whole(getattr(trace, name), kept) for name, kept in schema(KINDS[kind]).items()}
+    return KINDS[kind](trace.outcome, **arrays)
+
+
+def _whole(array: np.ndarray, kept: Array) -> np.ndarray:
+    limit = np.iinfo(np.int16).max
+    return np.clip(np.rint(kept.unit * array), -limit, limit).astype(np.int16)
+
+
+def write(path: Path, traces: Traces) -> None:
+    """Write the file, whole or not at all."""
+    of_paths, arrays, episodes = traces.kind != "cells", {}, []
+    for e, episode in enumerate(traces.episodes):
+        arrays[f"static/{e}"] = episode.static
+        for m, name in enumerate(traces.models):
+            arrays |= {f"{key}/{e}/{m}": value for key, value in episode.traces[name].arrays().items()}
+        outcomes = {name: episode.traces[name].outcome for name in traces.models}
+        about = {"id": episode.id, "outcomes": outcomes}
+        episodes.append(about | ({"ends": episode.ends} if of_paths else {}))
+    index = {
+        "world": traces.world,
+        "protocol": traces.protocol,
+        "models": traces.models,
+        "episodes": episodes,
+        **({"kind": traces.kind} if of_paths else {}),
+    }
+    with written_whole(path, "wb") as file:
+        np.savez_compressed(file, index=json.dumps(index), **arrays)
+
+
+# ---------------------------------------------------------------- reading
+
+
+def load(path: Path) -> Traces:
+    """Read traces.npz; a file that is anything else is a `RequestError`."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return _traces(arrays)
+    except FileNotFoundError:
+        raise RequestError(f"{path}: no such file; the report names it as its traces") from None
+    except KeyError as error:
+        raise RequestError(f"{path}: incomplete, {error.args[0]} is missing") from None
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise RequestError(f"{path}: not a complete traces.npz ({error})") from None
+
+
+def _traces(arrays: dict[str, np.ndarray]) -> Traces:
+    index = json.loads(str(arrays.pop("index")))
+    models, kind = list(index["models"]), str(index.get("kind", "cells"))
+    if kind not in KINDS:
+        raise ValueError(f'kind "{kind}"; allowed: {", ".join(KINDS)}')
+    episodes = [_episode(arrays, e, entry, models, KINDS[kind]) for e, entry in enumerate(index["episodes"])]
+    if not models or not episodes:
+        raise ValueError(f"{len(episodes)} episodes of {len(models)} models; 1 of each is needed")
+    return Traces(kind, dict(index["world"]), dict(index.get("protocol", {})), models, episodes)
+
+
+def _episode(
+    arrays: dict[str, np.ndarray], e: int, entry: dict[str, Any], models: list[str], kind: type[Trace]
+) -> Episode:
+    static = shaped(arrays, f"static/{e}", (None, None))
+    traces = {
+        name: _trace(arrays, f"{e}/{m}", entry["outcomes"][name], kind) for m, name in enumerate(models)
+    }
+    return Episode(int(entry["id"]), static.astype(bool), _ends(entry, static.shape), traces)
+
+
+def _ends(entry: dict[str, Any], shape: tuple[int, ...]) -> list[list[int]]:
+    """Start and goal: opposite corners where the episode does not say."""
+    ends = entry.get("ends", [[0, 0], [side - 1 for side in shape]])
+    cells = np.array(ends, int)
+    if cells.shape != (2, 2) or (cells < 0).any() or (cells >= shape).any():
+        raise ValueError(f"ends are {ends}; two cells of a map of {shape[0]}x{shape[1]} are needed")
+    return cells.tolist()
+
+
+def _trace(arrays: dict[str, np.ndarray], key: str, outcome: str, kind: type[Trace]) -> Trace:
+    if outcome not in OUTCOMES:
+        raise ValueError(f'outcome "{outcome}" of {key}; allowed: {", ".join(OUTCOMES)}')
+    sizes: dict[str, int] = {}
+    found = {
+        name: _fitting(arrays, f"{name}/{key}", part.metadata["array"].shape, sizes)
+        for name, part in _parts(kind).items()
+        if part.default is MISSING or f"{name}/{key}" in arrays
+    }
+    trace = kind(str(outcome), **found)
+    try:
+        trace.check()
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+    return trace
+
+
+def _fitting(arrays: dict[str, np.ndarray], name: str, shape: str, sizes: dict[str, int]) -> np.ndarray:
+    """The array `name` if it is of this shape; a symbol that `sizes` does not have yet enters it."""
+    wanted = tuple(_size(symbol, sizes) for symbol in shape.split())
+    array = shaped(arrays, name, wanted)
+    for symbol, size in zip(shape.split(), array.shape, strict=True):
+        base = symbol.removesuffix("+1")
+        sizes.setdefault(base, size - 1 if symbol != base else size)
+    return array
+
+
+def _size(symbol: str, sizes: dict[str, int]) -> int | tuple[int, int] | None:
+    """A number, one of two, or None where any will do."""
+    base = symbol.removesuffix("+1").removesuffix("|0")
+    size = int(base) if base.isdigit() else sizes.get(base)
+    if size is None:
+        return None
+    return size + 1 if symbol.endswith("+1") else (size, 0) if symbol.endswith("|0") and size else size
+
+
+def shaped(
+    arrays: dict[str, np.ndarray], name: str, shape: tuple[int | tuple[int, int] | None, ...]
+) -> np.ndarray:
+    """The array `name`, refused unless it is of whole numbers and this shape; None stands for any size."""
+    array = arrays[name]
+    allowed = [(size,) if isinstance(size, int) else size for size in shape]
+    fits = array.ndim == len(shape) and all(
+        sizes is None or size in sizes for sizes, size in zip(allowed, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "biu":
+        wanted = ", ".join("any" if sizes is None else " or ".join(map(str, sizes)) for sizes in allowed)
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
+    return array

@@ -1,0 +1,115 @@
+"""What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrm_jax.artefacts import scenarios as scenarios_file
+from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.scenarios import Scenarios
+from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS
+from hrm_jax.referee import drawing
+from hrm_jax.referee.protocols import PROTOCOLS, Protocol
+from hrm_jax.worlds.world import WORLDS
+
+BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)
+LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
+
+
+@dataclass(frozen=True)
+class Request:
+    """An evaluation, in the words of the command line."""
+
+    models: Sequence[str]  # NAME, FILE or NAME=FILE
+    out: Path  # where report.json goes
+    predictor: str | None = None  # NAME or FILE, for planners of paths that ask for one
+    protocol: str = "standard"
+    world: str | None = None  # a name or a scenarios.npz; None: the protocol's
+    episodes: int | None = None
+    seeds: str | None = None  # "A:B"
+    backend: str = "numpy"  # of entrants.BACKENDS
+    record: int = 0  # episodes to record
+
+
+def model_files(requests: Sequence[str]) -> dict[str, Path | None]:
+    """Names of the models in order, with the file of each, None for those built in."""
+    files: dict[str, Path | None] = {}
+    for request in requests:
+        name, path = _model_file(request)
+        if name in files:
+            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
+        files[name] = path
+    return files
+
+
+def _model_file(request: str) -> tuple[str, Path | None]:
+    if request in BUILT_IN:
+        return request, None
+    if _is_file(request):
+        path = Path(request)
+        return (path.stem if path.stem != "model" else path.resolve().parent.name), path
+    name, separator, file = request.partition("=")
+    if not separator:
+        known("model", request, (*BUILT_IN, "FILE.npz"))
+    if not name or name in BUILT_IN:
+        raise RequestError(f'--model {request}: "{name}" cannot name a model file; choose another')
+    return name, Path(file)
+
+
+def _is_file(text: str) -> bool:
+    return Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
+
+
+def scenarios(request: Request, protocol: Protocol) -> Scenarios:
+    """The scenarios that are asked for, drawn or read."""
+    name = request.world or protocol.world
+    stored = scenarios_file.load(name) if name not in WORLDS and _is_file(name) else None
+    chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz"))]
+    own = WORLDS[protocol.world]
+    if chosen.layout != own.layout:
+        allowed = [key for key, value in PROTOCOLS.items() if WORLDS[value.world].layout == chosen.layout]
+        raise RequestError(
+            f'protocol "{protocol.name}" is for worlds of {own.layout}; "{name}" is one of {chosen.layout}, '
+            f"for which there are {', '.join(allowed)}"
+        )
+    if not protocol.any_world and chosen != own:
+        raise RequestError(
+            f'protocol "{protocol.name}" is defined on world "{protocol.world}" alone, not on '
+            f'"{name}"; protocols for any world: '
+            + ", ".join(key for key, value in PROTOCOLS.items() if value.any_world)
+        )
+    if stored is None:
+        return drawing.draw(chosen, range(*_seed_range(request, protocol.seeds, LAST_SEED)))
+    held = int(stored.ids[0]), int(stored.ids[-1]) + 1
+    first, stop = _seed_range(request, held, held[1])
+    if first < held[0]:
+        raise RequestError(f"--seeds {request.seeds}: {name} holds {held[0]}:{held[1]}")
+    return stored.select(slice(first - held[0], stop - held[0]))
+
+
+def _seed_range(request: Request, default: tuple[int, int], limit: int) -> tuple[int, int]:
+    """First and last + 1 of the scenario ids."""
+    count = request.episodes
+    if count is not None and count < 1:
+        raise RequestError(f"--episodes {count}: at least 1 is needed")
+    if request.seeds is None:
+        first, stop = default[0], default[1] if count is None else default[0] + count
+    else:
+        first, stop = _parse_seeds(request.seeds)
+        if count not in (None, stop - first):
+            raise RequestError(
+                f"--episodes {count} contradicts --seeds {request.seeds}, which are {stop - first}"
+            )
+    if stop > limit:
+        raise RequestError(f"seeds {first}:{stop} go beyond {limit}, where those available end")
+    return first, stop
+
+
+def _parse_seeds(text: str) -> tuple[int, int]:
+    first, _, stop = text.partition(":")
+    if not (first.isdecimal() and stop.isdecimal() and text.isascii()):
+        raise RequestError(f"--seeds {text}: A:B is needed, whole numbers with 0 <= A < B")
+    if int(first) >= int(stop):
+        raise RequestError(f"--seeds {text}: {first} is not before {stop}; A:B needs A < B")
+    return int(first), int(stop)

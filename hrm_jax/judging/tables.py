@@ -1,0 +1,100 @@
+"""Reports as tables of text: a row per model, and what the reader must know about the protocol."""
+
+from collections.abc import Sequence
+
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, Trials
+from hrm_jax.console.tables import interval, markdown, percent, rate
+from hrm_jax.referee.cells.protocols import Protocol
+from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.protocols import PROTOCOLS
+
+
+def evaluation(report: Report, limit: int) -> str:
+    """What the terminal shows of an evaluation whose episodes end after `limit` steps."""
+    rows = [["model", "episodes", "successes", "rate %", "95 % interval", "collisions", "timeouts"]]
+    for name, result in report["models"].items():
+        counts = [str(result[key]) for key in ("collisions", "timeouts")]
+        share = [percent(result["rate"]), interval(result)]
+        rows.append([name, str(result["n"]), str(result["success"]), *share, *counts])
+    first, stop = report["seeds"]
+    title = f"protocol {report['protocol']}, world {report['world']}, seeds {first}:{stop}"
+    success = f"the goal within {limit} steps without a collision"
+    if _published_paths(report):
+        success = "no point of the path touches anything at its time, as published"
+    legend = f"Success: {success}. Interval: Wilson. Paired tests are in the report."
+    return "\n\n".join(filter(None, (title, markdown(rows), legend, groups(report), fault_note(report))))
+
+
+def groups(report: Report) -> str:
+    """Tables of the models that were trained several times, and of the tests between them; or empty."""
+    rows = [["group", "training seeds", "mean rate %", "lowest and highest", "std between seeds"]]
+    for name, group in (report.get("groups") or {}).items():
+        mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
+        std = "-" if group["std"] is None else percent(group["std"])
+        rows.append([name, str(group["seeds"]), mean, f"{low} to {high}", std])
+    tests = [["groups", "difference, points", "p over episodes", "p over training seeds"]]
+    for pair in report.get("group_pairs") or ():
+        p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
+        tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
+    return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+
+
+def comparison(reports: Sequence[Report]) -> list[list[str]]:
+    """Rows of text, the heading first: a row per model, a column per report."""
+    names = list(dict.fromkeys(name for report in reports for name in report["models"]))
+    rows = [["model", *map(heading, reports)]]
+    for name in names:
+        results = [report["models"].get(name) for report in reports]
+        rows.append([name, *(_rate(result) if result else "-" for result in results)])
+    return rows
+
+
+def heading(report: Report | PuzzleReport) -> str:
+    """`standard, seeds 0:1000`, and the world where it is not the protocol's own; of puzzles, the data."""
+    first, stop = report["seeds"]
+    if report["protocol"] == PUZZLES:
+        return f"{report['world']}, examples {first}:{stop}"
+    protocol = PROTOCOLS.get(report["protocol"])
+    own = protocol is not None and protocol.world == report["world"]
+    world = "" if own else f", world {report['world']}"
+    return f"{report['protocol']}{world}, seeds {first}:{stop}"
+
+
+def fault_note(report: Report | PuzzleReport) -> str:
+    """What the column of a protocol with a published fault shows; empty for the others."""
+    if _published_paths(report):
+        return _path_fault_note(report)
+    protocol = PROTOCOLS.get(report["protocol"])
+    if not (isinstance(protocol, Protocol) and protocol.index_shift):
+        return ""
+    models = report["models"]
+    best = max(models, key=lambda name: models[name]["success"])
+    name = "oracle" if "oracle" in models else best
+    return (
+        f"{protocol.name}: the published planner tests each cell against the prediction one step "
+        f"too late, so that even an exact future fails often{_shown(report, name)}. "
+        "It measures that fault, not the predictor."
+    )
+
+
+def _published_paths(report: Report | PuzzleReport) -> bool:
+    protocol = PROTOCOLS.get(report["protocol"])
+    return isinstance(protocol, PathProtocol) and protocol.published
+
+
+def _path_fault_note(report: Report) -> str:
+    stands, straight = (_shown(report, name) for name in ("stand_still", "straight_line_refined"))
+    return (
+        f"{report['protocol']}: the published rule tests only the points of a path, whatever lies between "
+        f"them. Standing still and jumping to the goal at the end succeeds too{stands}, and so "
+        f"does a straight line with the same refinement{straight}. It measures the "
+        "rule and the refinement, not the denoiser."
+    )
+
+
+def _shown(report: Report, name: str) -> str:
+    return f" ({name}: {_rate(report['models'][name])})" if name in report["models"] else ""
+
+
+def _rate(result: Trials) -> str:
+    return rate(result, result["n"])

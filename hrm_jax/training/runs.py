@@ -1,0 +1,110 @@
+"""Many training runs, each a process on its share of the CPU cores; what is done is not done again."""
+
+import concurrent.futures
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+
+
+class Run(NamedTuple):
+    """One training run."""
+
+    config: str  # a file of configs/, without its ending
+    world: str
+    model: str  # as in the config's choice: "hrm", "hrm,k1"
+    seed: int
+    fields: tuple[str, ...]  # FIELD=VALUE, set in its config
+    folder: Path
+
+    @property
+    def parameters(self) -> Path:
+        """The exported parameters; where they are, the run is done."""
+        return self.folder / "model.npz"
+
+    @property
+    def settings(self) -> Path:
+        """What was set in its config, as JSON."""
+        return self.folder / "sweep.json"
+
+    def check_settings(self) -> None:
+        """Refuse to take it for done, or to resume it, where it was trained with other `fields`."""
+        if self.settings.exists():
+            found = json.loads(self.settings.read_text())
+            if found != sorted(self.fields):
+                there = " ".join(found) or "nothing"
+                raise RequestError(f"{self.folder} was trained with --set {there}; give another --out")
+
+
+def train_all(runs: Sequence[Run], jobs: int) -> bool:
+    """Train and export what is missing, `jobs` at a time; whether all of it is there in the end."""
+    missing = [run for run in runs if not run.parameters.exists()]
+    print(f"{len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
+    shares = shares_of_cores(jobs)
+    free, began = list(shares), time.monotonic()
+    done, lock = [], threading.Lock()
+
+    def train(run: Run) -> bool:
+        with lock:
+            cores = free.pop()
+        try:
+            good = _train(run, cores)
+        finally:
+            with lock:
+                free.append(cores)
+                done.append(run)
+        minutes = (time.monotonic() - began) / 60
+        left = minutes / len(done) * (len(missing) - len(done))
+        state = "done" if good else f"not finished, see {run.folder / 'log.txt'}"
+        print(f"[{len(done)}/{len(missing)}] {run.world} {run.model} seed {run.seed}: {state}; "
+              f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
+        return good
+
+    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+        try:
+            return all(list(pool.map(train, missing)))
+        except KeyboardInterrupt:  # the run at work saves itself; the others are not begun
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def shares_of_cores(jobs: int) -> list[set[int]]:
+    """The CPU cores of this process in `jobs` equal shares; empty ones where the system does not say."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [set() for _ in range(jobs)]
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[i::jobs]) or set(cores) for i in range(jobs)]
+
+
+def _train(run: Run, cores: set[int]) -> bool:
+    run.folder.mkdir(parents=True, exist_ok=True)
+    with files.written_whole(run.settings) as file:
+        file.write(json.dumps(sorted(run.fields)) + "\n")
+    choice = f"configs/{run.config}.py:{run.world},{run.model}"
+    training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
+                *(f"--config.{field}" for field in run.fields))  # fmt: skip
+    export = ("export", "--workdir", str(run.folder), "--out", str(run.parameters))
+    with open(run.folder / "log.txt", "a") as log:
+        return call(training, log, cores) and _complete(run) and call(export, log, cores)
+
+
+def _complete(run: Run) -> bool:
+    """Whether a training that ended well came to its end: one that is interrupted ends well too."""
+    config = json.loads((run.folder / "config.json").read_text())
+    last = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
+    return last["step"] >= config["steps"] or config["early_stopping"] > 0
+
+
+def call(command: Sequence[str], log: IO[str], cores: set[int]) -> bool:
+    """Run `python -m hrm_jax.COMMAND` on these cores; whether it went well."""
+    arguments = [sys.executable, "-m", f"hrm_jax.{command[0]}", *command[1:]]
+    pin = (lambda: os.sched_setaffinity(0, cores)) if cores else None
+    return subprocess.run(arguments, stdout=log, stderr=subprocess.STDOUT, preexec_fn=pin).returncode == 0
