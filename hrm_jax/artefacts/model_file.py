@@ -45,7 +45,7 @@ def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, A
     config = {"format": FORMAT, **config, "versions": provenance.versions(), "commit": provenance.commit()}
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
     with files.written_whole(out, "wb") as file:
-        np.savez(file, config=np.array(json.dumps(config)), **arrays)
+        np.savez(file, config=np.array(json.dumps(config)), **arrays)  # type: ignore[arg-type]
 
 
 def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any], Weights]:

@@ -72,7 +72,7 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
     found = {"positions": obstacles.position, "velocities": obstacles.velocity}
     if obstacles.motion is not None:
         found |= obstacles.motion._asdict()
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name in OF_OBSTACLES:
         dtype, axes = SCHEMA[name]
         zeros = np.zeros((*shape, *(sizes[axis] for axis in axes.removeprefix("EN"))), dtype)

@@ -20,7 +20,7 @@ def scan(
     `inputs` are arrays whose first axis is time: `body` gets a tuple a step. Without them, `length` steps.
     An output is an array, a tuple of them, or None.
     """
-    steps = itertools.repeat(None, length) if inputs is None else zip(*inputs, strict=True)
+    steps = itertools.repeat(None, length or 0) if inputs is None else zip(*inputs, strict=True)
     outputs = []
     for now in steps:
         state, output = body(state, now)

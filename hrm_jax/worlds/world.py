@@ -130,8 +130,15 @@ class World:
         return None
 
 
-_UNCHECKED = {"distinct_static": False, "connected": False, "safe_start": False}
-_DISCS = {"size": 64, "n_static": 10, "n_obstacles": 8, "speed": 0.75, "layout": "discs", **_UNCHECKED}
+_UNCHECKED: dict[str, Any] = {"distinct_static": False, "connected": False, "safe_start": False}
+_DISCS: dict[str, Any] = {
+    "size": 64,
+    "n_static": 10,
+    "n_obstacles": 8,
+    "speed": 0.75,
+    "layout": "discs",
+    **_UNCHECKED,
+}
 
 # Oracle and reflection: successes in the first 1,000 scenarios (`large`: 100) under `standard`, in per cent.
 WORLDS = {

@@ -173,7 +173,7 @@ def _lstm_cell(
 def _doubled_g(w: Weights) -> Weights:
     """An LSTM layer whose g gate computes 2x, so that one sigmoid serves all gates: tanh(x) = 2 s(2x) - 1."""
     d = w["hh_kernel"].shape[0]
-    factor = np.repeat(np.float32([1, 1, 2, 1]), d)
+    factor = np.repeat(np.array([1, 1, 2, 1], np.float32), d)
     bias = factor * (w["ih_bias"] + w["hh_bias"])
     return {"ih_kernel": factor * w["ih_kernel"], "hh_kernel": factor * w["hh_kernel"], "bias": bias}
 

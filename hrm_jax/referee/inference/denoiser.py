@@ -125,7 +125,7 @@ class PathConvNet:
         return _conv(h, w["conv3_kernel"], w["conv3_bias"])
 
 
-NETWORKS = {"path_unet": PathUNet, "path_convnet": PathConvNet}
+NETWORKS: dict[str, Any] = {"path_unet": PathUNet, "path_convnet": PathConvNet}
 
 
 class _Encoder:

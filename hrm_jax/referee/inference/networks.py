@@ -128,7 +128,7 @@ class Network:
 
     def tracks(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to free-running positions [G, N, horizon, 2]."""
-        run = {
+        run: dict[str, Any] = {
             "sliding": functools.partial(slide, self.displacement),
             "carry": self._carry,
             "direct": self._direct,
@@ -257,4 +257,4 @@ def _v2_block(
     return h, z * h + (1 - z) * state
 
 
-NETWORKS = {**dict.fromkeys(CORES, Network), "hrm_8gpu_v2": HRM8GPUV2}
+NETWORKS: dict[str, Any] = {**dict.fromkeys(CORES, Network), "hrm_8gpu_v2": HRM8GPUV2}

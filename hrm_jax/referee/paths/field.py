@@ -39,7 +39,7 @@ class Field(NamedTuple):
 def make(static: np.ndarray, tracks: np.ndarray) -> Field:
     """The field of static cells [A, R, C] and obstacles' tracks [A, P, N, 2]."""
     distance = np.stack([_signed_distance(cells) for cells in static]).astype(np.float32)
-    slope = np.stack(np.gradient(distance, axis=(1, 2)), axis=-1)
+    slope = np.stack(list(np.gradient(distance, axis=(1, 2))), axis=-1)
     return Field(distance, slope, tracks.astype(np.float32))
 
 

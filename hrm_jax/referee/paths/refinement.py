@@ -24,7 +24,7 @@ def distance_map(static: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
 
 def occupied(static: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
     """The published picture [A, R, C] of now: static cells and moving obstacles alike."""
-    cells = np.stack(np.indices(static.shape[1:]), axis=-1)
+    cells = np.stack(list(np.indices(static.shape[1:])), axis=-1)
     square = ((cells[None, :, :, None] - np.trunc(obstacles)[:, None, None]) ** 2).sum(axis=-1)
     return static | (square <= RADIUS**2).any(axis=-1)
 
