@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from jax.sharding import AxisType
 
 from configs import base, quickstart
@@ -117,6 +118,17 @@ def wait_for_step(process, workdir, step):
 def cache(tmp_path_factory):
     """One compilation cache: the same tiny programs are started many times."""
     return tmp_path_factory.mktemp("xla")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Runs in this process share their programs, too."""
+    jax.config.update("jax_compilation_cache_dir", str(tmp_path_factory.mktemp("xla_here")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    compilation_cache.reset_cache()  # it may have been found unused before
+    yield
+    jax.config.update("jax_compilation_cache_dir", None)
+    compilation_cache.reset_cache()
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import flatten_dict
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 
+NONE_YET = "{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
 METRIC = "eval/loss"  # what "best" means: lower is better
 # Fields that may change between two starts: they alter neither the data nor the parameters.
 FREE = (
@@ -46,7 +48,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
 
 def _refuse_other(path: pathlib.Path, config: dict[str, Any]) -> None:
     here = json.loads(json.dumps(config))  # a tuple is a list in a file
-    old, new = flatten(read_config(path.parent)), flatten(here)
+    old, new = (flatten_dict(config, sep=".") for config in (read_config(path.parent), here))
     # A field that the file lacks is newer than the run, and its default is what was done before.
     names = [n for n in sorted(old) if old[n] != new.get(n)]
     differing = [f"{n} ({old.get(n)} there, {new.get(n)} here)" for n in names if not n.startswith(FREE)]
@@ -62,14 +64,6 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
         return json.loads((workdir / "config.json").read_text())
     except (OSError, ValueError) as error:
         raise RequestError(f"{workdir} is no workdir of hrm_jax.train (config.json: {error})") from None
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"group.field": value} of a nested config."""
-    flat = {}
-    for name, value in config.items():
-        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
-    return flat
 
 
 class Checkpoints:
@@ -125,14 +119,12 @@ def restore_params(
 ) -> tuple[int, dict[str, Any]]:
     """Step and parameters alone, as NumPy: of the "latest" or "best" step, or of a step number.
 
-    The averaged parameters where the run kept them and `averaged` asks for them; what has no average (a
-    table, fixed vectors) as it is. Neither the optimizer state nor model code is needed.
+    The averaged parameters where the run kept them and `averaged` asks for them; what has no average (sparse
+    embeddings, fixed vectors) as it is. Neither the optimizer state nor model code is needed.
     """
     folder = (workdir / "checkpoints").resolve()
     if not folder.is_dir():
-        raise RequestError(
-            f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
-        )
+        raise RequestError(NONE_YET.format(workdir=workdir))
     options = ocp.CheckpointManagerOptions(read_only=True, best_fn=lambda m: m[METRIC], best_mode="min")
     handlers = {"state": ocp.PyTreeCheckpointHandler()}
     with ocp.CheckpointManager(folder, options=options, item_handlers=handlers) as manager:
@@ -153,9 +145,7 @@ def restore_params(
 def _pick(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> int:
     steps = sorted(manager.all_steps())
     if not steps:
-        raise RequestError(
-            f"{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
-        )
+        raise RequestError(NONE_YET.format(workdir=workdir))
     if which == "latest":
         return steps[-1]
     if which == "best":

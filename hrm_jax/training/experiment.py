@@ -29,13 +29,13 @@ def make(config: ConfigDict, mesh: Mesh, task: Task) -> Experiment:
 
 def check(config: ConfigDict) -> None:
     """Raise a `RequestError` that names the wrong field where the loop cannot run as `config` says."""
-    for name in ("batch_size", "log_every", "eval_every"):
-        if config[name] < 1:
-            raise RequestError(f"{name} = {config[name]}: at least 1")
+    counts = {name: config[name] for name in ("batch_size", "log_every", "eval_every")}
+    counts |= {f"checkpoint.{name}": config.checkpoint[name] for name in ("every", "keep")}
+    for name, value in counts.items():
+        if value < 1:
+            raise RequestError(f"{name} = {value}: at least 1")
     if not 0 <= config.ema_decay < 1:
         raise RequestError(f"ema_decay = {config.ema_decay}: 0 (no average) to under 1")
-    if config.checkpoint.every < 1 or config.checkpoint.keep < 1:
-        raise RequestError("checkpoint.every and checkpoint.keep: at least 1")
 
 
 def count_steps(config: ConfigDict, task: Task) -> int:

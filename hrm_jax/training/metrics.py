@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from tqdm import tqdm
+
 from hrm_jax.artefacts import files
 
 
@@ -90,7 +92,7 @@ class Writer:
         left = (time.monotonic() - self._begin) / max(1, step - self._start) * (self._total - step)
         text = (
             f"step {step:,}/{self._total:,}  loss {float(values['loss']):.3e}  "
-            f"{float(values['samples_per_second']):,.0f} samples/s  {_clock(left)} left"
+            f"{float(values['samples_per_second']):,.0f} samples/s  {tqdm.format_interval(left)} left"
         )
         live = sys.stdout.isatty()
         print(f"\r{text}\x1b[K" if live else text, end="" if live else "\n", flush=True)
@@ -131,9 +133,3 @@ def _tensorboard(workdir: pathlib.Path):
     except ImportError:
         return None
     return SummaryWriter(str(workdir / "tensorboard"))
-
-
-def _clock(seconds: float) -> str:
-    minutes, seconds = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
