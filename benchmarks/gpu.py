@@ -290,7 +290,7 @@ def train(options: argparse.Namespace, deadline: float) -> None:
     name, figures = fastest(options)
     left = deadline - time.monotonic() - WIND_UP - 1.5 * figures["compile_seconds"]
     if left < 5 and not options.tiny:
-        raise SystemExit(f"no time to train: {left:.0f} s are left beside compiling and saving")
+        raise SystemExit(f"no time to train: {left:.0f} s are left after compiling and saving")
     rate = figures["samples_per_second"] / figures["batch_size"]
     steps = 8 if options.tiny else max(1, int(0.9 * left * rate))
     workdir = options.out / "run"

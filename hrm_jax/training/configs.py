@@ -52,7 +52,7 @@ def load(name: str) -> "ConfigDict":
 
 
 def module(name: str) -> ModuleType:
-    """The module of configs/NAME.py, with the tables it declares beside its config."""
+    """The module of configs/NAME.py, with the tables that it declares."""
     path = pathlib.Path(find(name))
     if path.parent != CONFIGS:
         raise RequestError(f"--config {name}: a file of configs/ is needed")
