@@ -41,7 +41,7 @@ CASE = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES]
 )
 LOSS_OF_Q = (0.3, -0.7)
-THINK = jax.jit(hrm_act.run_segments, static_argnums=(0, 4))
+RUN_SEGMENTS = jax.jit(hrm_act.run_segments, static_argnums=(0, 4))
 
 
 def _config(**fields):
@@ -411,7 +411,7 @@ def test_think_is_segment_after_segment_from_a_fresh_state():
     config = _config()
     params, (inputs, _, ids, _) = _weights(config), _task(config)
     model = hrm_act.HRMACT(config)
-    predictions, q = THINK(model, params, inputs, ids, 3)
+    predictions, q = RUN_SEGMENTS(model, params, inputs, ids, 3)
     assert predictions.dtype == jnp.uint8 and predictions.shape == (3, 3, config.sequence)
     exact = jax.tree.map(lambda a: np.asarray(a, np.float64), params)
     state = [np.broadcast_to(exact["initial"][n], (3, config.length, config.width)) for n in ("high", "low")]
@@ -452,7 +452,7 @@ def test_both_q_values_start_at_minus_five():
     config = _config()
     params = hrm_act.initial_params(hrm_act.HRMACT(config), jax.random.key(0), 5)
     inputs, _, ids, _ = _task(config)
-    _, q = THINK(hrm_act.HRMACT(config), params, inputs, ids, 3)
+    _, q = RUN_SEGMENTS(hrm_act.HRMACT(config), params, inputs, ids, 3)
     assert np.all(q == -5)
 
 
