@@ -8,18 +8,17 @@ from flax import linen as nn
 
 from hrm_jax.models.layers import build_named, describe_named
 from hrm_jax.models.predictors.base import roll_out as roll_out
-from hrm_jax.models.predictors.gru import GRU, GRUConfig
 from hrm_jax.models.predictors.hrm import HRM, HRMConfig
 from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
-from hrm_jax.models.predictors.lstm import LSTM, LSTMConfig
+from hrm_jax.models.predictors.recurrent import GRU, LSTM, RecurrentConfig
 from hrm_jax.models.predictors.transformer import Transformer, TransformerConfig
 from hrm_jax.worlds.features import Context
 
 PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
     "hrm": (HRM, HRMConfig),
     "hrm_8gpu_v2": (HRM8GPUV2, HRM8GPUV2Config),
-    "lstm": (LSTM, LSTMConfig),
-    "gru": (GRU, GRUConfig),
+    "lstm": (LSTM, RecurrentConfig),
+    "gru": (GRU, RecurrentConfig),
     "transformer": (Transformer, TransformerConfig),
 }
 

@@ -1,4 +1,4 @@
-"""Stacked gated cells over time, torch's way: what the LSTM and the GRU share."""
+"""Stacked LSTM and GRU over time, with torch's equations (docs/models.md#lstm-gru)."""
 
 import dataclasses
 import functools
@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import linen as nn
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
@@ -61,6 +62,51 @@ class Recurrent(Predictor):
             ih_bias=(init, (gates * c.width,)),
             hh_bias=(init, (gates * c.width,)),  # (mostly) redundant with ih_bias, but torch counts it
         )
+
+
+class LSTM(Recurrent):
+    """The LSTM of the published comparison."""
+
+    @nn.compact
+    def _network(self) -> Network:
+        return self._declare(prepare_lstm, lstm_cell, gates=4, states=2)
+
+
+class GRU(Recurrent):
+    """The GRU."""
+
+    @nn.compact
+    def _network(self) -> Network:
+        return self._declare(lambda w: w, gru_cell, gates=3, states=1)
+
+
+def prepare_lstm(w: Weights) -> Weights:
+    """One matrix for [input, state] and one bias, put together once a call.
+
+    One matmul a step: one over all steps beforehand would write and read a [T, ..., 4 D] array, and cost
+    more than it saves.
+    """
+    kernel = jnp.concatenate([w["ih_kernel"], w["hh_kernel"]])
+    return {"kernel": kernel, "bias": w["ih_bias"] + w["hh_bias"]}
+
+
+def lstm_cell(w: Weights, dtype: jnp.dtype, state: State, x: jax.Array) -> State:
+    """One step of one layer: (memory, output) [rows, D] with input [rows, D_in]; torch's order i, f, g, o."""
+    memory, hidden = state
+    both = jnp.concatenate([x, hidden], axis=-1)
+    i, f, g, o = jnp.split(layers.linear(both, w["kernel"], w["bias"], dtype), 4, axis=-1)
+    memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return memory, jax.nn.sigmoid(o) * jnp.tanh(memory)
+
+
+def gru_cell(w: Weights, dtype: jnp.dtype, state: State, x: jax.Array) -> State:
+    """One step of one layer: (output,) [rows, D] with input [rows, D_in]; torch's order r, z, n."""
+    (hidden,) = state
+    r_in, z_in, n_in = jnp.split(layers.linear(x, w["ih_kernel"], w["ih_bias"], dtype), 3, axis=-1)
+    r, z, n = jnp.split(layers.linear(hidden, w["hh_kernel"], w["hh_bias"], dtype), 3, axis=-1)
+    n = jnp.tanh(n_in + jax.nn.sigmoid(r_in + r) * n)
+    z = jax.nn.sigmoid(z_in + z)
+    return (n + z * (hidden - n),)
 
 
 def run_stack(

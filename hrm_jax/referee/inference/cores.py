@@ -141,7 +141,7 @@ def attend(qkv: np.ndarray, heads: int) -> np.ndarray:
 
 
 def lstm(config: dict[str, Any], params: Weights) -> Core:
-    """The twin of `hrm_jax.models.predictors.lstm`."""
+    """The LSTM of `hrm_jax.models.predictors.recurrent`."""
     stack = [_doubled_g(group(params, f"layer{i}")) for i in range(config["layers"])]
 
     def start(rows: int, members: int) -> Step:
@@ -179,7 +179,7 @@ def _doubled_g(w: Weights) -> Weights:
 
 
 def gru(config: dict[str, Any], params: Weights) -> Core:
-    """The twin of `hrm_jax.models.predictors.gru`."""
+    """The GRU of `hrm_jax.models.predictors.recurrent`."""
     stack = [group(params, f"layer{i}") for i in range(config["layers"])]
 
     def start(rows: int, members: int) -> Step:

@@ -4,8 +4,6 @@ Everything is float32. Paths run in cache-sized blocks on all cores. Axes: B pat
 C channels; paths, their ends and codes are those of the jax networks.
 """
 
-import concurrent.futures
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +11,8 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
 from hrm_jax.referee.inference.cores import Weights, group
-from hrm_jax.referee.inference.networks import ONE_BLAS_THREAD
 from hrm_jax.worlds import raster
 from hrm_jax.worlds.path_frame import PathFrame
 
@@ -32,7 +30,7 @@ class Denoiser:
         self.config = config
         self.parameters = sum(array.size for array in params.values())
         model_file.check_constants(config, raster.CONSTANTS)
-        try:
+        with refusing_what_does_not_fit():
             self.model: dict[str, Any] = config["model"]
             name = self.model["name"]
             if name not in NETWORKS:
@@ -40,10 +38,6 @@ class Denoiser:
             arrays = {key: np.asarray(array, np.float32) for key, array in params.items()}
             self._network = NETWORKS[name](self.model, arrays)
             self._check()  # shapes that do not fit fail here and now
-        except KeyError as error:
-            raise RequestError(f"model file lacks {error} that its config asks for") from None
-        except (ValueError, IndexError, TypeError) as error:
-            raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
 
     def _check(self) -> None:
         size, points, channels = (self.model[name] for name in ("size", "points", "channels"))
@@ -64,13 +58,8 @@ class Denoiser:
 
 
 def _in_blocks(function: Callable, *arrays: np.ndarray) -> np.ndarray:
-    """`function` of arrays that have equally many rows, in blocks of rows on all cores."""
     arrays = [np.asarray(a, np.float32) for a in arrays]
-    count = max(-(-len(arrays[0]) // BLOCK_ROWS), min(os.cpu_count() or 1, len(arrays[0])))
-    blocks = zip(*(np.array_split(a, count) for a in arrays), strict=True)
-    # Each core has a block of its own: BLAS threads in addition would compete for the same cores.
-    with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        return np.concatenate(list(pool.map(lambda block: function(*block), blocks)))
+    return in_blocks(function, -(-len(arrays[0]) // BLOCK_ROWS), *arrays)
 
 
 # ---------------------------------------------------------------- networks
@@ -80,15 +69,12 @@ class PathUNet:
     """v2."""
 
     def __init__(self, model: dict[str, Any], params: Weights):
-        self._model, self._encoder = model, _Encoder(params, 3)
+        self._model, self.encode = model, _Encoder(params, 3)
         self._time, self._out = _Layers(group(params, "time"), 3), group(params, "out")
         self._out["kernel"] = _side_by_side(self._out["kernel"])
         blocks = ("down1", "down2", "middle1", "middle2", "up1", "up2")
         self._blocks = {name: _Residual(group(params, name), model["groups"]) for name in blocks}
         self._attention = [group(params, f"attention{i}") for i in (1, 2, 3)]
-
-    def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        return self._encoder(maps, ends)
 
     def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
         model, block = self._model, self._blocks
@@ -108,13 +94,10 @@ class PathConvNet:
     """v1."""
 
     def __init__(self, model: dict[str, Any], params: Weights):
-        self._encoder, self._time = _Encoder(params, 2), _Layers(group(params, "time"), 2)
+        self.encode, self._time = _Encoder(params, 2), _Layers(group(params, "time"), 2)
         self._path = group(params, "path")
         for i in (1, 2, 3):
             self._path[f"conv{i}_kernel"] = _side_by_side(self._path[f"conv{i}_kernel"])
-
-    def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        return self._encoder(maps, ends)
 
     def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
         w = self._path

@@ -3,24 +3,22 @@
 Formulas: docs/models.md and `hrm_jax.models`. Obstacles run in cache-sized blocks on all cores.
 """
 
-import concurrent.futures
 import functools
 import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference import scene
+from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
 from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context
 from hrm_jax.worlds.observation import Observation
 
-ONE_BLAS_THREAD = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
 BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache
 # What older model files do not say.
 DEFAULTS = {
@@ -49,7 +47,7 @@ class Predictor:
         self.config = config
         self.parameters = sum(array.size for array in params.values())
         model_file.check_constants(config, features.CONSTANTS)
-        try:
+        with refusing_what_does_not_fit():
             model = DEFAULTS | config["model"]
             self.world: dict[str, Any] = config["world"]
             self.history: int = config["history"]
@@ -57,10 +55,6 @@ class Predictor:
             self._together = self._scene or model["attention"] == "obstacles"
             self._network = NETWORKS[model["name"]](model, params)
             self._network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
-        except KeyError as error:
-            raise RequestError(f"model file lacks {error} that its config asks for") from None
-        except (ValueError, IndexError, TypeError) as error:
-            raise RequestError(f"model file whose config and parameters do not fit ({error})") from None
 
     def predict(self, observation: Observation, horizon: int) -> np.ndarray:
         """Free-running prediction: E observed scenes to positions [E, horizon, N, 2] in cells, float64.
@@ -83,25 +77,16 @@ class Predictor:
 
     def _tracks(self, groups: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
-        # Each core has a block of its own: additional BLAS threads would compete for the same cores.
-        with ONE_BLAS_THREAD(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = pool.map(lambda block: self._network.tracks(*block, horizon), _split(groups, context))
-            return np.concatenate(list(parts))
+
+        def run(groups: np.ndarray, *context: np.ndarray) -> np.ndarray:
+            return self._network.tracks(groups, Context(*context) if context else None, horizon)
+
+        rows = groups.shape[0] * groups.shape[1]
+        return in_blocks(run, -(-rows // BLOCK_ROWS), groups, *(context or ()))
 
     def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
         """One step: positions over size [G, N, T, 2] float32 to displacements over size [G, N, 2]."""
         return self._network.displacement(history, context)
-
-
-def _split(groups: np.ndarray, context: Context | None) -> list[tuple[np.ndarray, Context | None]]:
-    """[G, N, T, 2] and context in blocks of about BLOCK_ROWS obstacles, at least one a core."""
-    rows = groups.shape[0] * groups.shape[1]
-    count = min(max(-(-rows // BLOCK_ROWS), os.cpu_count() or 1), groups.shape[0])
-    blocks = np.array_split(groups, count)
-    if context is None:
-        return [(block, None) for block in blocks]
-    parts = zip(*(np.array_split(a, count) for a in context), strict=True)
-    return [(block, Context(*part)) for block, part in zip(blocks, parts, strict=True)]
 
 
 def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:
