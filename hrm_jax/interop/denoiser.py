@@ -9,7 +9,6 @@ import numpy as np
 from hrm_jax.interop import checks
 from hrm_jax.interop.predictors import linear
 from hrm_jax.interop.states import State
-from hrm_jax.worlds import raster
 
 TITLE = "path denoiser v2"
 GOLDEN = {"diffusion/v2": ("in/x", "out/y", "in/t", "in/grid", "in/sg", "names", "shapes", "seed")}
@@ -127,12 +126,10 @@ def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
 
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`, how the original planned with it, and in what world."""
-    from hrm_jax.models.denoisers import networks as diffusion
+    from hrm_jax.models.denoisers import networks
+    from hrm_jax.tasks.diffusion import Diffusion
 
-    fields = diffusion.describe(model)
-    world = {name: fields[name] for name in ("size", "obstacle_radius")}
-    constants = raster.CONSTANTS
-    return {"task": "diffusion", "model": fields, "plan": PLAN, "world": world, "constants": constants}
+    return Diffusion.describe({"model": networks.describe(model), "plan": PLAN})
 
 
 def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:

@@ -17,8 +17,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
-from hrm_jax.artefacts import expert as expert_file
+from hrm_jax.artefacts import expert
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.expert import Paths
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.models.denoisers.config import DenoiserConfig
 from hrm_jax.training import sharding
@@ -53,17 +54,6 @@ class DataConfig:
             raise RequestError(f"data.limit = {self.limit}: 0 (all) or more")
 
 
-class Expert(NamedTuple):
-    """What is used of the expert's paths; see `artefacts.expert.Paths`."""
-
-    static: jax.Array  # [M, R, R] bool
-    positions: jax.Array  # [M, N, 2] float32
-    velocities: jax.Array  # [M, N, 2] float32
-    goal: jax.Array  # [M, 2] int
-    points: jax.Array  # [M, P, 2] float32
-    length: jax.Array  # [M] int
-
-
 class Examples(NamedTuple):
     """What a denoiser is trained on."""
 
@@ -73,16 +63,14 @@ class Examples(NamedTuple):
     ends: jax.Array  # [B, 4]: start, goal, over the map
 
 
-def read(path: str, size: int, points: int) -> tuple[Expert, bool]:
+def read(path: str, size: int, points: int) -> tuple[Paths, bool]:
     """An `expert.npz` for a model of this size and number of points; whether its paths are stretched."""
-    paths, stretched = expert_file.read(path)
-    for name, found, asked in (
-        ("size", paths.static.shape[1], size),
-        ("points", paths.points.shape[1], points),
-    ):
-        if found != asked:
-            raise RequestError(f"data.path = {path}: its {name} is {found}, model.{name} is {asked}")
-    return Expert(*(getattr(paths, name) for name in Expert._fields)), stretched
+    paths, stretched = expert.read(path)
+    found = {"size": paths.static.shape[1], "points": paths.points.shape[1]}
+    for name, asked in (("size", size), ("points", points)):
+        if found[name] != asked:
+            raise RequestError(f"data.path = {path}: its {name} is {found[name]}, model.{name} is {asked}")
+    return paths, stretched
 
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
@@ -104,8 +92,8 @@ class Diffusion(Task):
         sharding.check_batch(config["batch_size"], "batch_size", mesh, config["optimizer"]["accumulate"])
         self._batch_size, self._mesh = config["batch_size"], mesh
         self._later = self.fields.points - 1 if self.data.crop else 0
-        expert, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
-        train, held_out = self._split(expert)
+        paths, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
+        train, held_out = self._split(paths)
         self.samples_per_epoch = len(train.points)
         # Key and data are arguments, not constants of the programs: they stay small, and the same for
         # every seed. (jax 0.7.2 also folds constants of this size wrongly.)
@@ -169,9 +157,9 @@ class Diffusion(Task):
 
     # ------------------------------------------------------------ data
 
-    def _split(self, expert: Expert) -> tuple[Expert, Expert]:
+    def _split(self, paths: Paths) -> tuple[Paths, Paths]:
         """The examples to train on, from the first one on, and the last ones, held out."""
-        d, count = self.data, len(expert.points)
+        d, count = self.data, len(paths.points)
         if self._stretched and d.crop:
             raise RequestError(
                 f"data.crop = True: the paths of {d.path} are stretched (published), a part of one is no path"
@@ -183,38 +171,38 @@ class Diffusion(Task):
                 f"data.limit = {d.limit}: {d.path} has {count} examples, {d.held_out} of them held out"
             )
         last = d.limit or count - d.held_out
-        return Expert(*(a[:last] for a in expert)), Expert(*(a[-d.held_out :] for a in expert))
+        return Paths(*(a[:last] for a in paths)), Paths(*(a[-d.held_out :] for a in paths))
 
-    def _draw(self, key: jax.Array, expert: Expert, step: jax.Array) -> Examples:
+    def _draw(self, key: jax.Array, paths: Paths, step: jax.Array) -> Examples:
         """The batch of `step`: the next examples of one shuffled pass over the data after another."""
         key = jax.random.fold_in(key, TRAIN_STREAM)
         order_key, view_key = jax.random.split(key)
-        count = len(expert.points)
+        count = len(paths.points)
 
         def one(position):
             order = jax.random.fold_in(order_key, position // count)
             index = shuffled(order, position % count, count)
             moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
-            length = expert.length[index]
+            length = paths.length[index]
             # Whole paths are half of the examples: they are what a first plan is.
             moment = jax.random.randint(moment_key, (), -length, jnp.maximum(length, 1))
             symmetry = jax.random.randint(symmetry_key, (), 0, SYMMETRIES)
             return index, jnp.maximum(moment, 0) * self.data.crop, symmetry * self.data.symmetries
 
         index, moments, symmetries = jax.vmap(one)(step * self._batch_size + jnp.arange(self._batch_size))
-        some = jax.tree.map(lambda a: a[index], expert)
+        some = jax.tree.map(lambda a: a[index], paths)
         return examples(self.fields, some, moments, symmetries, self._later)
 
     # ------------------------------------------------------------ evaluation
 
-    def _evaluate(self, key: jax.Array, expert: Expert, params: Any) -> dict[str, jax.Array]:
+    def _evaluate(self, key: jax.Array, paths: Paths, params: Any) -> dict[str, jax.Array]:
         """Held-out losses at fixed noise, and how far, in cells, the implied clean path is from the expert's.
 
         The yardstick is the straight line, at the pace of an expert that nothing delays.
         """
-        f, count = self.fields, len(expert.points)
+        f, count = self.fields, len(paths.points)
         whole = jnp.zeros(count, int)
-        batch = examples(f, expert, whole, whole)
+        batch = examples(f, paths, whole, whole)
         if count % self._mesh.size == 0:
             batch = jax.lax.with_sharding_constraint(batch, sharding.over_batch(self._mesh))
         noise = jax.random.normal(jax.random.fold_in(key, EVAL_STREAM), batch.path.shape)
@@ -226,15 +214,15 @@ class Diffusion(Task):
             results[f"eval/loss_{level}"] = jnp.mean(error)
             results[f"eval/error_{level}"] = f.frame.cells * root_mean_square(clean - batch.path)
         arrival = f.points - 1 if self._stretched else None
-        line = path_frame.straight(expert.points[:, 0], expert.goal, f.points, arrival)
-        return results | {"eval/straight/error": root_mean_square(line - expert.points)}
+        line = path_frame.straight(paths.points[:, 0], paths.goal, f.points, arrival)
+        return results | {"eval/straight/error": root_mean_square(line - paths.points)}
 
 
 # ---------------------------------------------------------------- examples
 
 
 def examples(
-    fields: DenoiserConfig, expert: Expert, moments: jax.Array, symmetries: jax.Array, latest: int = 0
+    fields: DenoiserConfig, paths: Paths, moments: jax.Array, symmetries: jax.Array, latest: int = 0
 ) -> Examples:
     """Paths of the expert from `moments` [B] on (each at most `latest`), under `symmetries` [B] (0 to 7)."""
     ahead = fields.points if "forecast" in fields.channels else 1  # steps whose obstacles are looked at
@@ -247,7 +235,7 @@ def examples(
         moved = (middle + turned(symmetry, x - middle) for x in cells)
         return *moved, turned(symmetry, velocities[moment]), turned_map(symmetry, example.static)
 
-    points, goal, tracks, velocity, static = jax.vmap(one)(expert, moments, symmetries)
+    points, goal, tracks, velocity, static = jax.vmap(one)(paths, moments, symmetries)
     frame, start = fields.frame, points[:, 0]
     line = path_frame.straight(start, goal, fields.points)
     world = (fields.channels, static, tracks, velocity)
