@@ -35,11 +35,12 @@ def build(out: Path, count: int, published: bool = False, first: int = FIRST, jo
         )
     with parts.work_folder(out, {"published": published, "first": first}) as folder:
         stream = parts.stream(folder, functools.partial(chunk, published, first, CHUNK), jobs)
-        chunks, progress = [], tqdm(total=count, desc="paths", unit="", disable=None)
-        with progress, contextlib.closing(stream):
-            while progress.n < count:
+        chunks, found = [], 0
+        with tqdm(total=count, desc="paths", unit="", disable=None) as progress, contextlib.closing(stream):
+            while found < count:
                 chunks.append(next(stream))
-                progress.update(min(len(chunks[-1]["ids"]), count - progress.n))
+                found += len(chunks[-1]["ids"])
+                progress.update(min(found, count) - progress.n)
         arrays = {name: np.concatenate([c[name] for c in chunks])[:count] for name in chunks[0]}
         described = asdict(search) | {"published": published}
         expert_file.write(out, expert_file.Paths(**arrays), asdict(WORLDS[rules.world]), described)
