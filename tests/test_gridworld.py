@@ -34,16 +34,16 @@ def _keys(seed, n):
     return jax.random.split(jax.random.key(seed), n)
 
 
-def _resets(config, n, seed=0):
-    static, obstacles = jax.jit(jax.vmap(functools.partial(rollout.reset, config)))(_keys(seed, n))
+def _resets(world, n, seed=0):
+    static, obstacles = jax.jit(jax.vmap(functools.partial(rollout.reset, world)))(_keys(seed, n))
     return np.asarray(static), np.asarray(obstacles.position), np.asarray(obstacles.velocity)
 
 
-def _maps(config, cells):
+def _maps(world, cells):
     """The static cells [E, n] as bool [E, R, C], from the meaning of a flat index alone."""
-    grid = np.zeros((len(cells), config.size**2), bool)
+    grid = np.zeros((len(cells), world.size**2), bool)
     np.put_along_axis(grid, cells, cells > 0, axis=1)
-    return grid.reshape(-1, config.size, config.size)
+    return grid.reshape(-1, world.size, world.size)
 
 
 def _has_path(grid):
@@ -79,11 +79,11 @@ def test_static_cells_are_uniform(standard):
 
 @pytest.mark.parametrize("connected", [False, True])
 def test_every_subset_of_cells_is_equally_likely(connected):
-    config = _world(size=4, n_static=3, connected=connected)
+    world = _world(size=4, n_static=3, connected=connected)
     subsets = np.array(list(itertools.combinations(range(1, 15), 3)))
-    walkable = np.array([_has_path(m) for m in _maps(config, subsets)])
+    walkable = np.array([_has_path(m) for m in _maps(world, subsets)])
     assert 0 < (~walkable).sum() < len(subsets)
-    draws = np.asarray(jax.jit(jax.vmap(functools.partial(maps.draw_static, config)))(_keys(1, 40_000)))
+    draws = np.asarray(jax.jit(jax.vmap(functools.partial(maps.draw_static, world)))(_keys(1, 40_000)))
     counts = dict(zip(map(tuple, subsets.tolist()), np.zeros(len(subsets), int), strict=True))
     for subset in map(tuple, draws.tolist()):
         counts[subset] += 1
@@ -96,13 +96,13 @@ def test_every_subset_of_cells_is_equally_likely(connected):
 
 @pytest.mark.parametrize("size, n", [(4, 6), (6, 14), (9, 34)])
 def test_connectivity_against_flood_fill(size, n):
-    config = _world(size=size, n_static=1)
+    world = _world(size=size, n_static=1)
     rng = np.random.default_rng(size)
     cells = np.sort(rng.integers(0, size**2 - 1, (5000, n)))  # 0: a lost draw, no wall
     cells[rng.random(5000) < 0.5, : n // 3] = 0
     cells.sort()
-    found = np.asarray(jax.jit(jax.vmap(functools.partial(maps.is_connected, config)))(jnp.asarray(cells)))
-    expected = np.array([_has_path(m) for m in _maps(config, cells)])
+    found = np.asarray(jax.jit(jax.vmap(functools.partial(maps.is_connected, world)))(jnp.asarray(cells)))
+    expected = np.array([_has_path(m) for m in _maps(world, cells)])
     assert 1000 < expected.sum() < 4500
     np.testing.assert_array_equal(found, expected)
 
@@ -191,9 +191,9 @@ def test_motion_equals_the_numpy_world(size):
     rng = np.random.default_rng(0)
     position = rng.integers(0, size, (200, 2)).astype(np.float64)
     velocity = rng.integers(-64, 65, (200, 2)) / 64  # exact in float32: both sides see the same bounces
-    config = _world(size=size, n_static=0)
+    world = _world(size=size, n_static=0)
     state = Obstacles(jnp.asarray(position, jnp.float32), jnp.asarray(velocity, jnp.float32))
-    end, path = jax.jit(functools.partial(dynamics.roll, config, steps=120))(state)
+    end, path = jax.jit(functools.partial(dynamics.roll, world, steps=120))(state)
     for t in range(120):
         position, velocity = motion.bounce(position, velocity, size)
         np.testing.assert_allclose(path[t], position, atol=1e-4)
@@ -214,18 +214,18 @@ def _smallest_distance_to_start(position, velocity, history, size):
     return np.linalg.norm(ends[:-1] + along * (ends[1:] - ends[:-1]), axis=-1).min(axis=(0, 1))
 
 
-@pytest.mark.parametrize("config", [STANDARD, SMALL], ids=["standard", "small"])
-def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(config, standard):
+@pytest.mark.parametrize("world", [STANDARD, SMALL], ids=["standard", "small"])
+def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(world, standard):
     n = 1500
-    _, position, velocity = (a[:n] for a in standard) if config is STANDARD else _resets(config, n, seed=3)
+    _, position, velocity = (a[:n] for a in standard) if world is STANDARD else _resets(world, n, seed=3)
     nearest = _smallest_distance_to_start(
-        position.reshape(-1, 2), velocity.reshape(-1, 2), config.history, config.size
+        position.reshape(-1, 2), velocity.reshape(-1, 2), world.history, world.size
     )
     assert nearest.min() > 2 - 1e-3
     assert nearest.min() < 2.05  # and no more than that
-    anything = dataclasses.replace(config, safe_start=False)
+    anything = dataclasses.replace(world, safe_start=False)
     p, v = (a.reshape(-1, 2) for a in _resets(anything, n, seed=4)[1:])
-    free = _smallest_distance_to_start(p, v, config.history, config.size) >= 2
+    free = _smallest_distance_to_start(p, v, world.history, world.size) >= 2
     assert 0.001 < 1 - free.mean() < 0.3
     for measure in (
         lambda p, v: p[..., 0],
@@ -239,8 +239,8 @@ def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(config
 @pytest.mark.parametrize("switches", list(itertools.product([False, True], repeat=3)))
 def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
     distinct, connected, safe = switches
-    config = _world(n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe)
-    static, obstacles = jax.eval_shape(functools.partial(rollout.reset, config), jax.random.key(0))
+    world = _world(n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe)
+    static, obstacles = jax.eval_shape(functools.partial(rollout.reset, world), jax.random.key(0))
     assert static.shape == (0,) and obstacles.position.shape == (1, 2)
 
 
@@ -302,17 +302,15 @@ def test_windows_are_what_the_original_collects(episodes):
         np.testing.assert_allclose(targets[now - 10, j], (one[now, j] - one[now - 1, j]) / 20, atol=1e-7)
 
 
-@pytest.mark.parametrize("config", [SMALL, PUBLISHED], ids=["small", "published"])
-def test_a_track_is_a_column_of_its_episode(config):
+@pytest.mark.parametrize("world", [SMALL, PUBLISHED], ids=["small", "published"])
+def test_a_track_is_a_column_of_its_episode(world):
     key = jax.random.key(11)
 
     @jax.jit
     def both(numbers):
-        return rollout.episode(config, key, 15), jax.vmap(lambda n: rollout.track(config, key, n, 15))(
-            numbers
-        )
+        return rollout.episode(world, key, 15), jax.vmap(lambda n: rollout.track(world, key, n, 15))(numbers)
 
-    whole, alone = both(jnp.arange(config.n_obstacles))
+    whole, alone = both(jnp.arange(world.n_obstacles))
     np.testing.assert_array_equal(jnp.moveaxis(alone, 0, 1), whole)
 
 
@@ -335,8 +333,8 @@ def test_fixed_windows_by_id(together):
     assert len(np.unique(np.asarray(histories).reshape(total, -1), axis=0)) == total
 
 
-def _fresh(config, seed, count, per_episode, history, steps, together=False):
-    arguments = (config, jax.random.key(seed), count, per_episode, history, steps, together)
+def _fresh(world, seed, count, per_episode, history, steps, together=False):
+    arguments = (world, jax.random.key(seed), count, per_episode, history, steps, together)
     return jax.tree.map(
         np.asarray, jax.jit(rollout.fresh_windows, static_argnums=(0, 2, 3, 4, 5, 6))(*arguments)
     )
