@@ -15,7 +15,7 @@ from hrm_jax.models.denoisers.networks import DENOISERS
 from hrm_jax.tasks import TASKS, build, diffusion, forecast, prediction
 from hrm_jax.training import cost, experiment, optimizer
 from hrm_jax.training.optimizer import OptimizerConfig
-from hrm_jax.worlds.world import World, of_config
+from hrm_jax.worlds.world import WORLDS, World, of_config
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -162,6 +162,14 @@ def test_the_corrected_world_is_the_default():
         "distinct_static": True, "connected": True, "safe_start": True,
         "kinds": ("bounce",), "interacting": False, "noise": 0.0, "drop": 0.0, "layout": "cells",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_config_may_train_in_every_declared_world(name):
+    from configs import base
+
+    simulated = dataclasses.replace(WORLDS[name], name="data.world", generator="jax")
+    assert of_config(base.world(name)) == simulated
 
 
 def test_the_quickstart_has_both_models_and_refuses_a_third():
