@@ -18,15 +18,11 @@ def scan(
     """As `jax.lax.scan`: `body(state, input) -> (state, output)`; the last state and the outputs, stacked.
 
     `inputs` are arrays whose first axis is time: `body` gets a tuple a step. Without them, `length` steps.
-    An output is an array, a tuple of them, or None.
+    An output is an array or None.
     """
     steps = itertools.repeat(None, length or 0) if inputs is None else zip(*inputs, strict=True)
     outputs = []
     for now in steps:
         state, output = body(state, now)
         outputs.append(output)
-    if not outputs or outputs[0] is None:
-        return state, None
-    if isinstance(outputs[0], tuple):
-        return state, tuple(map(np.stack, zip(*outputs, strict=True)))
-    return state, np.stack(outputs)
+    return state, np.stack(outputs) if outputs and outputs[0] is not None else None
