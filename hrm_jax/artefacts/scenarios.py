@@ -53,11 +53,10 @@ class Scenarios:
     @property
     def obstacles(self) -> Obstacles:
         """The obstacles at time 0; in a simple world a position and a velocity are all of them."""
-        motion = None
-        if not self.world.simple:
-            motion = Motion(
-                self.kind, self.anchors, self.turn, self.seed, waypoint=np.ones(self.kind.shape, np.int32)
-            )
+        if self.world.simple:
+            return Obstacles(self.positions, self.velocities)
+        waypoint = np.ones(self.kind.shape, np.int32)
+        motion = Motion(self.kind, self.anchors, self.turn, self.seed, waypoint)
         return Obstacles(self.positions, self.velocities, motion)
 
     def select(self, index: slice | np.ndarray) -> "Scenarios":
@@ -69,7 +68,7 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
     """`obstacles`, of NumPy or of jax, as the arrays OF_OBSTACLES; in a simple world the motion is zeros."""
     shape = obstacles.position.shape[:-1]
     sizes = {"2": 2, "W": WAYPOINTS}
-    found = {"positions": obstacles.position, "velocities": obstacles.velocity}
+    found: dict[str, Any] = {"positions": obstacles.position, "velocities": obstacles.velocity}
     if obstacles.motion is not None:
         found |= obstacles.motion._asdict()
     arrays: dict[str, np.ndarray] = {}

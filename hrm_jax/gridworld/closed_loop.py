@@ -144,6 +144,7 @@ def _predict(
         return state.obstacles.position, future
     if predict == "blind":
         return state.obstacles.position[:, :0], future[:, :, :0]
+    assert callable(predict), predict
     history = jax.vmap(dynamics.fill)(state.noted, state.observed) if world.drop else state.noted
     seen = Observation(history, state.observed, state.agents.astype(history.dtype), static)
     return history[:, -1], predict(seen, horizon).astype(history.dtype)

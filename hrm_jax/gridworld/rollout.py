@@ -103,7 +103,8 @@ def fresh_windows(
         return histories.reshape(-1, members, history, 2), targets.reshape(-1, members, 2)
 
     groups = per_episode * world.n_obstacles // members
-    return Windows(*fresh(key, count, groups, draw), jnp.ones((count,)))
+    histories, targets = fresh(key, count, groups, draw)
+    return Windows(histories, targets, jnp.ones((count,)))
 
 
 def fixed_windows(

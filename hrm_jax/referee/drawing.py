@@ -22,8 +22,7 @@ def draw(world: World, ids: Sequence[int]) -> Scenarios:
     """The scenarios of `world` with these ids (for the published worlds: seeds)."""
     static, obstacles, *ends = DRAWS[world.generator](world, ids)
     start, goal = ends or (np.zeros((len(ids), 2), np.int64), np.full((len(ids), 2), world.size - 1))
-    ids = np.asarray(ids, np.int64)
-    return Scenarios(world=world, ids=ids, static=static, **obstacles, start=start, goal=goal)
+    return Scenarios(world, np.asarray(ids, np.int64), static, **obstacles, start=start, goal=goal)
 
 
 def empty(world: World, episodes: int) -> Arrays:
@@ -51,8 +50,8 @@ def _draw_philox(world: World, ids: Sequence[int]) -> tuple[np.ndarray, Arrays]:
         for e in unsafe:
             for name, drawn in _obstacles(world, generators[e], static[e], int(pending[e].sum())).items():
                 obstacles[name][e, pending[e]] = drawn
-        drawn = {name: array[unsafe] for name, array in obstacles.items()}
-        pending[unsafe] = _threatens_start(world, static[unsafe], drawn)
+        redrawn = {name: array[unsafe] for name, array in obstacles.items()}
+        pending[unsafe] = _threatens_start(world, static[unsafe], redrawn)
         unsafe = unsafe[pending[unsafe].any(axis=1)]
     return static, obstacles
 
@@ -67,9 +66,9 @@ def _connected_map(world: World, generator: np.random.Generator) -> np.ndarray:
     """`n_static` distinct static cells [R, C], start and goal spared, start and goal connected."""
     n_cells = world.size**2
     for _ in range(MAX_MAP_DRAWS):
-        static = np.zeros(n_cells, bool)
-        static[1 + generator.permutation(n_cells - 2)[: world.n_static]] = True
-        static = static.reshape(world.size, world.size)
+        cells = np.zeros(n_cells, bool)
+        cells[1 + generator.permutation(n_cells - 2)[: world.n_static]] = True
+        static = cells.reshape(world.size, world.size)
         if connected(static):
             return static
     raise RequestError(

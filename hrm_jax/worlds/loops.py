@@ -13,7 +13,7 @@ def scan(
     body: Callable[[Any, Any], tuple[Any, Any]],
     state: Any,
     inputs: tuple[np.ndarray, ...] | None = None,
-    length: int | None = None,
+    length: int = 0,
 ) -> tuple[Any, Any]:
     """As `jax.lax.scan`: `body(state, input) -> (state, output)`; the last state and the outputs, stacked.
 

@@ -48,7 +48,7 @@ class Obstacles(NamedTuple):
 
     position: Array  # [..., N, 2] cells, in [0, size - WALL_GAP]; as drawn among discs: in [0, size)
     velocity: Array  # [..., N, 2] cells a step
-    motion: Motion | None = None  # None in a simple world
+    motion: Motion = None  # type: ignore[assignment]  # None in a simple world, which never reads it
 
 
 def step(

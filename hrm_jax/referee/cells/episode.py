@@ -111,8 +111,14 @@ class _Running(NamedTuple):
 
     def select(self, kept: np.ndarray) -> "_Running":
         """Those of them that are `kept`, bool [A]."""
-        state = dynamics.select(self.state, kept)
-        return _Running(*(state if part is self.state else part[kept] for part in self))
+        return _Running(
+            self.episodes[kept],
+            self.agent[kept],
+            dynamics.select(self.state, kept),
+            self.seen[kept],
+            self.observed[kept],
+            self.agents[kept],
+        )
 
 
 def play(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Iterator[Step]:
@@ -156,9 +162,15 @@ def _wait(scenarios: Scenarios) -> _Running:
 def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
     """What is seen at time `now` becomes the newest entry of the history."""
     position, seen = motion.observe(scenarios.world, running.state, now)
-    newest = ((running.seen, position), (running.observed, seen), (running.agents, running.agent))
-    moved = (np.concatenate([old[:, 1:], new[:, None]], axis=1) for old, new in newest)
-    return running._replace(**dict(zip(("seen", "observed", "agents"), moved, strict=True)))
+
+    def push(old: np.ndarray, new: np.ndarray) -> np.ndarray:
+        return np.concatenate([old[:, 1:], new[:, None]], axis=1)
+
+    return running._replace(
+        seen=push(running.seen, position),
+        observed=push(running.observed, seen),
+        agents=push(running.agents, running.agent),
+    )
 
 
 def _predict(
@@ -169,6 +181,7 @@ def _predict(
         return running.state.position, future
     if predictor == "blind":
         return running.state.position[:, :0], future[:, :, :0]
+    assert callable(predictor), predictor
     history = dynamics.fill(running.seen, running.observed)
     seen = Observation(history, running.observed, running.agents.astype(np.float64), scenarios.static)
     predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)

@@ -138,8 +138,9 @@ def _play_published(scenarios: Scenarios, protocol: PathProtocol, planner: Plann
         clear = _clear(protocol, scenarios.static, path[:, k], following.position)
         outcomes = np.where(clear & (length >= 0), np.where(k >= length, SUCCESS, ""), COLLISION)
         before = path[:, max(k - 1, 0)]
-        yield Moment(episodes, before, path[:, k], state.position, following.position, planned, outcomes)
-        planned, kept = None, outcomes == ""
+        made = None if k else planned
+        yield Moment(episodes, before, path[:, k], state.position, following.position, made, outcomes)
+        kept = outcomes == ""
         if not kept.any():
             return
         scenarios, episodes, path, length = scenarios.select(kept), episodes[kept], path[kept], length[kept]
