@@ -33,6 +33,8 @@ def test_the_eight_symmetries_have_the_originals_numbers(shape):
         stack = np.stack([grid, 2 * grid])[None]
         np.testing.assert_array_equal(symmetries.apply(stack, which)[0], [expected, 2 * expected])
         np.testing.assert_array_equal(symmetries.apply(expected, symmetries.INVERSE[which]), grid)
+        if which == 7:
+            np.testing.assert_array_equal(expected, grid.T[::-1, ::-1])  # as TRM's names of ARC tasks mean it
         assert (expected.shape != shape) == (which in symmetries.TRANSPOSING and shape == (2, 3))
     assert len({view.tobytes() for view in original}) == len(original) == symmetries.COUNT
 

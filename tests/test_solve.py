@@ -242,7 +242,7 @@ def test_a_model_is_judged_on_what_it_answers(mazes, models, tmp_path, capsys):
     assert "after so many segments" in printed and "any shortest route" in printed
 
 
-def test_thinking_longer_than_in_training(mazes, models, tmp_path):
+def test_more_segments_than_in_training(mazes, models, tmp_path):
     out = tmp_path / "r.json"
     words = ["--data", mazes, "--split=train", "--model", models / "first.npz", "--examples=6"]
     run(*words, "--segments=9", "--out", out)
@@ -270,7 +270,7 @@ def test_baselines_alone_do_not_need_jax(mazes):
     assert len(rows) == 4 and "| copy " in rows[2] and "100.0" in rows[3]
 
 
-def test_a_model_that_does_not_fit_is_refused_before_it_thinks(mazes, models, tmp_path):
+def test_a_model_that_does_not_fit_is_refused_before_it_is_asked(mazes, models, tmp_path):
     for name, change, identifiers, message in (
         ("words", {"vocabulary": 11}, 1, "vocabulary 11, but vocab_size 6"),
         ("length", {"sequence": 81}, 1, "sequence 81, but seq_len 25"),

@@ -1,6 +1,6 @@
 """Long work in parts: interrupted, the same request goes on where it was, and the result appears in one step.
 
-The parts of OUT stand in OUT.parts until OUT is complete, beside a note of the request that they belong to.
+The parts of OUT stand in OUT.parts until OUT is complete, with a note of the request that they belong to.
 """
 
 import concurrent.futures

@@ -15,11 +15,11 @@ def text(report: dict[str, Any]) -> str:
     first, stop = report["seeds"]
     segments = f", {report['segments']} segments (trained with {trained})" if trained else ""
     parts = [f"{report['world']}, examples {first}:{stop}{segments}", markdown(_main(models))]
-    thinking = {name: result for name, result in models.items() if result.get("segments")}
-    if thinking:
-        lenient = any("lenient" in after for result in thinking.values() for after in result["segments"])
+    by_segment = {name: result for name, result in models.items() if result.get("segments")}
+    if by_segment:
+        lenient = any("lenient" in after for result in by_segment.values() for after in result["segments"])
         what = "Exact %" + " / lenient %" * lenient
-        parts += [f"{what} after so many segments:", markdown(_segments(thinking, report["segments"]))]
+        parts += [f"{what} after so many segments:", markdown(_segments(by_segment, report["segments"]))]
     voted = {name: result for name, result in models.items() if result.get("voting")}
     if voted:
         parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]

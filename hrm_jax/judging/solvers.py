@@ -20,6 +20,7 @@ from hrm_jax.puzzles.dataset import PuzzleSet
 
 LARGEST_BATCH = 1024
 TOKENS = {"cpu": 2**14, "gpu": 2**17, "tpu": 2**17}  # in a default batch
+PUZZLE_EMBEDDING = "puzzles"  # its name among the parameters of a model file
 UNKNOWN_SEGMENTS = 16  # of model files that do not say with how many they were trained
 
 # From inputs [B, S] of puzzles with identifiers [B]: tokens [T, B, S] after each segment, and Q values
@@ -84,9 +85,9 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
 
 
 def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
-    table = params.get("puzzles")
+    table = params.get(PUZZLE_EMBEDDING)
     _check_data(path, config["model"], table, puzzles)
-    apart = {"puzzles", "initial/high", "initial/low"}  # not trained by gradient descent
+    apart = {PUZZLE_EMBEDDING, "initial/high", "initial/low"}  # not trained by gradient descent
     trained = int(config.get("segments") or UNKNOWN_SEGMENTS)
     about = {
         "parameters": int(sum(array.size for name, array in params.items() if name not in apart)),
@@ -127,7 +128,7 @@ def _hrm_act_solver(
     if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
         fields = fields | {"attention": "matmul"}
     network = hrm_act.build(fields)
-    identifiers = len(params.get("puzzles", ()))
+    identifiers = len(params.get(PUZZLE_EMBEDDING, ()))
     shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
     _check_shapes(path, params, {name: leaf.shape for name, leaf in _leaves(shapes).items()})
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
