@@ -349,7 +349,10 @@ def test_files_that_are_not_the_hubs_are_refused(tmp_path):
         "line 2: the question has 80 signs, not 81": (None, [f"a,{question[1:]},{answer},3"]),
         "row 1 has the sign 'x'": (None, [f"a,x{question[1:]},{answer},3"]),
         "line 3: the rating is 'hard'": (None, [f"a,{question},{answer},1", f"a,{question},{answer},hard"]),
-        "answer of row 2 is not full": (None, [f"a,{question},{answer},1", f"a,{question},{question},1"]),
+        "row 2 has an answer that is not full": (
+            None,
+            [f"a,{question},{answer},1", f"a,{question},{question},1"],
+        ),
         "has no rows": (None, []),
         "--subsample 9: .* has 1 rows": (None, [f"a,{question},{answer},1"]),
     }

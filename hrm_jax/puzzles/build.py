@@ -16,6 +16,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,8 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import files, parts
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.puzzles.dataset import SPLITS
+from hrm_jax.puzzles import hub
+from hrm_jax.puzzles.dataset import SPLITS, write_groups
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
 
@@ -76,6 +78,43 @@ def interval(text: str) -> tuple[int, int]:
 
 
 # ---------------------------------------------------------------- the folder
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What one kind of puzzle adds to `make`. Inputs and labels are tokens [N, S]."""
+
+    kind: str
+    vocabulary: int
+    part: Part
+    patience: int  # parts in sequence without a new puzzle, after which there are none
+    augment: Callable[[np.ndarray, np.ndarray, int, int, int], np.ndarray]
+    """(inputs, labels, size, copies, seed) -> [2, N, 1 + copies, S]: each puzzle with others like it."""
+    alphabet: dict[str, int]  # tokens by the signs of the hub's files
+    wrong: Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows [N] that are no puzzle with its answer
+    fault: str  # what is wrong with them
+
+
+def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
+    """Write the data set of `options`: generated, or rows of the hub's files; training puzzles augmented."""
+    size = options.size
+    settings = settings | {"csv": None if options.csv is None else str(options.csv.resolve())}
+
+    def fill(work: Path, whole: Path) -> None:
+        if options.csv is None:
+            what, wanted = f"{size}x{size} {maker.kind}s", (options.train, options.test)
+            found = gather(work, settings, maker.part, wanted, options.jobs, what, maker.patience)
+        else:
+            found = [hub.rows(options, s, maker.alphabet, maker.wrong, maker.fault) for s in SPLITS]
+        for split, arrays in zip(SPLITS, found, strict=True):
+            copies = options.augment if split == "train" else 0
+            groups = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
+            extra = {"ratings": arrays["rating"]}
+            frame = {"height": size, "width": size}
+            write_groups(whole, split, maker.kind, *groups, maker.vocabulary, extra=extra, **frame)
+
+    made = produce(options.out, settings, fill)
+    print(f"{options.out}: {'done' if made else 'there already'}")
 
 
 def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bool:

@@ -26,7 +26,13 @@ from hrm_jax.artefacts.errors import RequestError
 SPLITS = ("train", "test")
 PAD = 0
 BLANK = "<blank>"
-ARRAYS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
+TYPES = {
+    "inputs": np.uint8,
+    "labels": np.uint8,
+    "puzzle_identifiers": np.int32,
+    "puzzle_indices": np.int32,
+    "group_indices": np.int32,
+}  # of the arrays
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Side = Annotated[int, msgspec.Meta(ge=1)]
@@ -116,14 +122,9 @@ def write(
     """
     place = Path(folder) / split
     (place / "dataset.json").unlink(missing_ok=True)
-    arrays: dict[str, np.ndarray] = {
-        "inputs": np.asarray(inputs, np.uint8),
-        "labels": np.asarray(labels, np.uint8),
-        "puzzle_identifiers": np.asarray(identifiers, np.int32),
-        "puzzle_indices": np.asarray(puzzle_indices, np.int32),
-        "group_indices": np.asarray(group_indices, np.int32),
-        **(extra or {}),
-    }
+    given = (inputs, labels, identifiers, puzzle_indices, group_indices)
+    arrays = {name: np.asarray(array, TYPES[name]) for name, array in zip(TYPES, given, strict=True)}
+    arrays |= extra or {}
     for name, array in arrays.items():
         with files.written_whole(place / f"all__{name}.npy", "wb") as file:
             np.save(file, array)
@@ -191,26 +192,15 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
         allowed = f"it has {' and '.join(there)}" if there else "a data set is a folder with train/ and test/"
         raise RequestError(f"{folder} has no split {split}/: {allowed}")
     meta = _description(place / "dataset.json")
-    arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in ARRAYS}
+    arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
     _check_shapes(arrays, meta, place)
     used = {
         name: tokens_of(arrays[name], meta.vocab_size, f"{place}: {name}") for name in ("inputs", "labels")
     }
     _check_ignored(meta, used, place)
     height, width = _frame(meta, place)
-    return PuzzleSet(
-        meta.kind,
-        folder,
-        split,
-        _as(arrays["inputs"], np.uint8),
-        _as(arrays["labels"], np.uint8),
-        _as(arrays["puzzle_identifiers"], np.int32),
-        _as(arrays["puzzle_indices"], np.int32),
-        _as(arrays["group_indices"], np.int32),
-        meta,
-        height,
-        width,
-    )
+    typed = (array.astype(TYPES[name], copy=False) for name, array in arrays.items())
+    return PuzzleSet(meta.kind, folder, split, *typed, meta, height, width)
 
 
 def _description(path: Path) -> Description:
@@ -232,14 +222,9 @@ def _array(path: Path) -> np.ndarray:
     return array
 
 
-def _as(array: np.ndarray, kind: type) -> np.ndarray:
-    """The array itself where its type is the layout's, else a copy of it in that type."""
-    return array if array.dtype == kind else array.astype(kind)
-
-
 def _check_shapes(arrays: dict[str, np.ndarray], meta: Meta, place: Path) -> None:
     """Shapes, offsets and identifiers fit together and to dataset.json."""
-    inputs, labels, names, puzzles, groups = (arrays[name] for name in ARRAYS)
+    inputs, labels, names, puzzles, groups = (arrays[name] for name in TYPES)
     if inputs.ndim != 2 or labels.shape != inputs.shape or not len(inputs):
         raise RequestError(
             f"{place}: inputs {list(inputs.shape)} and labels {list(labels.shape)}; "
@@ -249,7 +234,7 @@ def _check_shapes(arrays: dict[str, np.ndarray], meta: Meta, place: Path) -> Non
         raise RequestError(
             f"{place}: seq_len is {meta.seq_len} but the inputs are {inputs.shape[1]} long: they must agree"
         )
-    for name in ARRAYS[2:]:
+    for name in list(TYPES)[2:]:
         if arrays[name].ndim != 1:
             raise RequestError(f"{place}: {name} has shape {list(arrays[name].shape)}; one axis is allowed")
     for name, offsets, last in (

@@ -1,6 +1,8 @@
 """The published CSV files of mazes and sudokus (the "hub"): source, question, answer, rating."""
 
+import argparse
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -61,10 +63,29 @@ def _rating(text: str | None, path: Path, line: int) -> int:
         raise RequestError(f"{path} line {line}: the rating is {text!r}; an integer is expected") from None
 
 
-def subsample(rows: int, count: int | None, seed: int, path: Path) -> np.ndarray:
-    """Indices of the rows to keep, in order: all, or `count` of them drawn without replacement."""
-    if count is None:
-        return np.arange(rows)
-    if count > rows:
-        raise RequestError(f"--subsample {count}: {path} has {rows} rows")
-    return np.sort(np.random.default_rng([seed, 0x5B]).choice(rows, count, replace=False))
+def rows(
+    options: argparse.Namespace,
+    split: str,
+    alphabet: dict[str, int],
+    wrong: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    fault: str,
+) -> dict[str, np.ndarray]:
+    """Inputs, labels and ratings of the rows of one split's file that the options ask for.
+
+    Refused is a file with a row that is `wrong` (of tokens [N, S] each: bool [N]), with what is its `fault`.
+    """
+    path = options.csv / f"{split}.csv"
+    inputs, labels, rating = read_csv(path, alphabet, options.size**2)
+    low, high = getattr(options, "rating", None) or (0, 2**31 - 1)
+    kept = np.flatnonzero((rating >= low) & (rating <= high))
+    if not len(kept):
+        raise RequestError(f"{path}: no row is rated from {low} to {high}")
+    faulty = wrong(inputs, labels)
+    if faulty.any():
+        raise RequestError(f"{path}: row {faulty.argmax() + 1} {fault}")
+    if split == "train" and options.subsample is not None:
+        if options.subsample > len(kept):
+            raise RequestError(f"--subsample {options.subsample}: {path} has {len(kept)} rows")
+        rng = np.random.default_rng([options.seed, 0x5B])
+        kept = kept[np.sort(rng.choice(len(kept), options.subsample, replace=False))]
+    return {"inputs": inputs[kept], "labels": labels[kept], "rating": rating[kept]}

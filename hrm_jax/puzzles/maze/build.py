@@ -12,19 +12,17 @@ or with start and goal exchanged, and solved anew: a turned route is not the can
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles import flood, hub
-from hrm_jax.puzzles.dataset import SPLITS, write_groups
+from hrm_jax.puzzles import flood
 from hrm_jax.puzzles.maze import grids, law
 from hrm_jax.puzzles.maze.grids import ALPHABET, FREE, GOAL, ROUTE, START
 
 SIZES = range(4, 65)
-PATIENCE = 64  # parts in sequence without a new maze, after which there are none
+PATIENCE = 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,42 +70,23 @@ def build(options: argparse.Namespace) -> None:
     settings = {"kind": "maze"} | {name: getattr(options, name) for name in names}
     maps, usual = law.effort(size, shortest)
     settings |= {"shortest": shortest, "tries": options.tries or usual, "maps": maps}
-    settings["csv"] = None if options.csv is None else str(options.csv.resolve())
-
-    def fill(parts: Path, whole: Path) -> None:
-        if options.csv is None:
-            wanted = options.train, options.test
-            what = f"{size}x{size} mazes"
-            found = building.gather(parts, settings, part, wanted, options.jobs, what, PATIENCE)
-        else:
-            found = [_from_csv(options, split) for split in SPLITS]
-        for split, arrays in zip(SPLITS, found, strict=True):
-            copies = options.augment if split == "train" else 0
-            inputs, labels = grids.augmented(arrays["inputs"], arrays["labels"], size, copies, options.seed)
-            extra = {"ratings": arrays["rating"]}
-            write_groups(
-                whole, split, "maze", inputs, labels, grids.VOCABULARY, height=size, width=size, extra=extra
-            )
-
-    made = building.produce(options.out, settings, fill)
-    print(f"{options.out}: {'done' if made else 'there already'}")
+    maker = building.Maker(
+        kind="maze",
+        vocabulary=grids.VOCABULARY,
+        part=part,
+        patience=PATIENCE,
+        augment=grids.augmented,
+        alphabet=ALPHABET,
+        wrong=_wrong,
+        fault="needs one S, one G, and an answer that differs by o for free cells",
+    )
+    building.make(options, settings, maker)
 
 
-def _from_csv(options: argparse.Namespace, split: str) -> dict[str, np.ndarray]:
-    """The rows of the hub's file of one split."""
-    path, size = options.csv / f"{split}.csv", options.size
-    inputs, labels, rating = hub.read_csv(path, ALPHABET, size * size)
-    whole = ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)
-    whole &= ((inputs == labels) | ((inputs == FREE) & (labels == ROUTE))).all(axis=1)
-    if not whole.all():
-        row = (~whole).argmax() + 1
-        raise RequestError(
-            f"{path}: row {row} needs one S, one G, and an answer that differs by o for free cells"
-        )
-    kept = np.arange(len(inputs))
-    if split == "train":
-        kept = hub.subsample(len(inputs), options.subsample, options.seed, path)
-    return {"inputs": inputs[kept], "labels": labels[kept], "rating": rating[kept]}
+def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which rows [N] are no maze with a route marked."""
+    ends = ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)
+    return ~(ends & ((inputs == labels) | ((inputs == FREE) & (labels == ROUTE))).all(axis=1))
 
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:

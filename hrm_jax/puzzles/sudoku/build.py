@@ -12,19 +12,16 @@ after every training puzzle N symmetric ones.
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles import hub
-from hrm_jax.puzzles.dataset import SPLITS, write_groups
 from hrm_jax.puzzles.sudoku import generate, symmetry
 from hrm_jax.puzzles.sudoku.solver import BOXES
 
 PART = {4: 256, 6: 128, 9: 32}  # puzzles tried for one part
-PATIENCE = 100  # parts in sequence without a new puzzle, after which there are none
+PATIENCE = 100
 BLANK = 1  # the token; digit d is d + 1
 # No puzzle of fewer clues has one solution (McGuire et al., 2012, for 9x9).
 FEWEST = {4: 4, 6: 8, 9: 17}
@@ -49,48 +46,27 @@ def build(options: argparse.Namespace) -> None:
         raise RequestError("--givens: puzzles of --csv have the clues they have")
     names = ("size", "train", "test", "seed", "augment", "givens", "rating", "subsample")
     settings = {"kind": "sudoku"} | {name: getattr(options, name) for name in names}
-    settings["csv"] = None if options.csv is None else str(options.csv.resolve())
-
-    def fill(parts: Path, whole: Path) -> None:
-        if options.csv is None:
-            what = f"{options.size}x{options.size} sudokus"
-            wanted = options.train, options.test
-            found = building.gather(parts, settings, part, wanted, options.jobs, what, PATIENCE)
-        else:
-            found = [_from_csv(options, split) for split in SPLITS]
-        for split, arrays in zip(SPLITS, found, strict=True):
-            _write(whole, split, arrays, options)
-
-    made = building.produce(options.out, settings, fill)
-    print(f"{options.out}: {'done' if made else 'there already'}")
+    maker = building.Maker(
+        kind="sudoku",
+        vocabulary=size + 2,
+        part=part,
+        patience=PATIENCE,
+        augment=_augmented,
+        alphabet={".": BLANK, "0": BLANK} | {str(d): d + 1 for d in range(1, size + 1)},
+        wrong=_wrong,
+        fault="has an answer that is not full or not that of its question",
+    )
+    building.make(options, settings, maker)
 
 
-def _write(folder: Path, split: str, arrays: dict[str, np.ndarray], options: argparse.Namespace) -> None:
-    copies = options.augment if split == "train" else 0
-    size = options.size
-    puzzles, answers = arrays["inputs"] - np.uint8(1), arrays["labels"] - np.uint8(1)
-    inputs, labels = symmetry.augmented(puzzles, answers, size, copies, options.seed) + np.uint8(1)
-    extra = {"ratings": arrays["rating"]}
-    write_groups(folder, split, "sudoku", inputs, labels, size + 2, height=size, width=size, extra=extra)
+def _augmented(inputs: np.ndarray, labels: np.ndarray, size: int, copies: int, seed: int) -> np.ndarray:
+    one = np.uint8(1)
+    return symmetry.augmented(inputs - one, labels - one, size, copies, seed) + one
 
 
-def _from_csv(options: argparse.Namespace, split: str) -> dict[str, np.ndarray]:
-    """Rows of the hub's file of one split whose rating is asked for."""
-    path, size = options.csv / f"{split}.csv", options.size
-    alphabet = {".": 1, "0": 1} | {str(d): d + 1 for d in range(1, size + 1)}
-    inputs, labels, rating = hub.read_csv(path, alphabet, size * size)
-    low, high = options.rating or (0, 2**31 - 1)
-    kept = np.flatnonzero((rating >= low) & (rating <= high))
-    if not len(kept):
-        raise RequestError(f"{path}: no row is rated from {low} to {high}")
-    wrong = ((inputs != BLANK) & (inputs != labels)).any(axis=1) | (labels == BLANK).any(axis=1)
-    if wrong.any():
-        raise RequestError(
-            f"{path}: the answer of row {wrong.argmax() + 1} is not full or not that of its question"
-        )
-    if split == "train":
-        kept = kept[hub.subsample(len(kept), options.subsample, options.seed, path)]
-    return {"inputs": inputs[kept], "labels": labels[kept], "rating": rating[kept]}
+def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Which rows [N] are no sudoku with its full answer."""
+    return ((inputs != BLANK) & (inputs != labels)).any(axis=1) | (labels == BLANK).any(axis=1)
 
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:
