@@ -108,10 +108,10 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             found = [hub.rows(options, s, maker.alphabet, maker.wrong, maker.fault) for s in SPLITS]
         for split, arrays in zip(SPLITS, found, strict=True):
             copies = options.augment if split == "train" else 0
-            groups = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
+            inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
             extra = {"ratings": arrays["rating"]}
             frame = {"height": size, "width": size}
-            write_groups(whole, split, maker.kind, *groups, maker.vocabulary, extra=extra, **frame)
+            write_groups(whole, split, maker.kind, inputs, labels, maker.vocabulary, extra=extra, **frame)
 
     made = produce(options.out, settings, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")

@@ -199,8 +199,12 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     }
     _check_ignored(meta, used, place)
     height, width = _frame(meta, place)
-    typed = (array.astype(TYPES[name], copy=False) for name, array in arrays.items())
-    return PuzzleSet(meta.kind, folder, split, *typed, meta, height, width)
+    inputs, labels, identifiers, puzzles, groups = (
+        array.astype(TYPES[name], copy=False) for name, array in arrays.items()
+    )
+    return PuzzleSet(
+        meta.kind, folder, split, inputs, labels, identifiers, puzzles, groups, meta, height, width
+    )
 
 
 def _description(path: Path) -> Description:
