@@ -13,14 +13,13 @@ not examples. Of ARC the two tries of all test inputs are voted for (docs/puzzle
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
@@ -81,8 +80,7 @@ def _solve(options: argparse.Namespace) -> None:
         report["traces"] = path.name
     print(puzzle_tables.text(report))
     if options.out:
-        with files.written_whole(options.out) as file:
-            file.write(json.dumps(report, indent=1) + "\n")
+        report_file.write(options.out, report)
         print(f"\nWrote {options.out}.")
 
 

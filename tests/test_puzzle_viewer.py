@@ -426,7 +426,7 @@ def test_traces_that_are_no_archive_are_refused(tmp_path, content):
 
 BROKEN = {
     "not a report.json of hrm_jax.solve: the file is": ((), "segments", ...),
-    "models.hrm.tokens is 1.2; expected float | null": (("models", "hrm"), "tokens", 1.2),
+    "models.hrm.tokens is 1.2; expected float <= 1.0": (("models", "hrm"), "tokens", 1.2),
     'models.hrm.lenient is {"rate": 1}; object missing required field': (
         ("models", "hrm"), "lenient", {"rate": 1},
     ),

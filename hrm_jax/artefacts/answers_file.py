@@ -12,6 +12,7 @@ import numpy as np
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.traces_file import shaped
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +71,12 @@ def _read(arrays: dict[str, np.ndarray]) -> Answers:
     models = [str(name) for name in np.atleast_1d(arrays["models"])]
     if len(set(models)) < len(models):
         raise ValueError(f"models names one twice: {', '.join(models)}")
-    inputs = _shaped(arrays, "inputs", (None, None))
+    inputs = shaped(arrays, "inputs", (None, None))
     examples, cells = inputs.shape
-    predictions = _shaped(arrays, "predictions", (len(models), examples, None, cells))
+    predictions = shaped(arrays, "predictions", (len(models), examples, None, cells))
     if 0 in predictions.shape:
         raise ValueError(f"predictions is {list(predictions.shape)}; 1 of each is needed")
-    height, width = (int(_shaped(arrays, side, ())) for side in ("height", "width"))
+    height, width = (int(shaped(arrays, side, ())) for side in ("height", "width"))
     if min(height, width) < 1 or height * width != cells:
         raise ValueError(f"{height} x {width} cells; inputs are of {cells}")
     return Answers(
@@ -83,23 +84,13 @@ def _read(arrays: dict[str, np.ndarray]) -> Answers:
         height=height,
         width=width,
         models=models,
-        index=_shaped(arrays, "index", (examples,)),
+        index=shaped(arrays, "index", (examples,)),
         inputs=inputs,
-        labels=_shaped(arrays, "labels", (examples, cells)),
+        labels=shaped(arrays, "labels", (examples, cells)),
         predictions=predictions,
         q_halt=_opinion(arrays, "q_halt", predictions.shape[:3], models),
         q_continue=_opinion(arrays, "q_continue", predictions.shape[:3], models),
     )
-
-
-def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int | None, ...]) -> np.ndarray:
-    """The array `name`, refused unless it is of whole numbers and this shape; None stands for any size."""
-    array = arrays[name]
-    fits = array.ndim == len(shape) and all(w in (None, s) for w, s in zip(shape, array.shape, strict=True))
-    if not fits or array.dtype.kind not in "biu":
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
-    return array
 
 
 def _opinion(

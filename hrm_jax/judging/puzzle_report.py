@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import provenance
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport
 from hrm_jax.judging import statistics
 from hrm_jax.judging.answers import Result
 from hrm_jax.judging.solvers import Model
@@ -32,14 +33,14 @@ def build(
     results: Mapping[str, Result],
     models: Mapping[str, Model],
     voting: Voting | None,
-) -> dict[str, Any]:
+) -> PuzzleReport:
     """The contents of report.json. Intervals and tests count groups of examples, or tasks that were voted on.
 
     `models` are those of the solvers that are models.
     """
     groups = puzzles.group_of_example[:count]
     solved = {name: np.bincount(groups, result.exact) for name, result in results.items()}
-    parts = {name: _summary(result, groups) for name, result in results.items()}
+    parts: dict[str, dict[str, Any]] = {name: _summary(result, groups) for name, result in results.items()}
     for name, model in models.items():
         parts[name] |= model.about
     if voting:  # then the answer to a puzzle is what its augmentations agree on
@@ -49,8 +50,8 @@ def build(
             parts[name]["voting"] = {f"pass@{tries}": _votes(tasks) for tries, tasks in votes.items()}
             solved[name] = _all_right(votes[max(votes)])
     size = f"{puzzles.height}x{puzzles.width} " if kinds.of(puzzles).one_size else ""
-    return {
-        "protocol": "puzzles",
+    report: Any = {
+        "protocol": PUZZLES,
         "world": f"{puzzles.kind or 'puzzles'} {size}({puzzles.folder}, {puzzles.split})",
         "kind": puzzles.kind,
         "seeds": [0, count],
@@ -62,6 +63,7 @@ def build(
         "models": parts,
         "pairs": statistics.pairs(solved),
     }
+    return report
 
 
 def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:

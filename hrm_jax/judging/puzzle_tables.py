@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+from hrm_jax.artefacts.report_file import PuzzleReport
 from hrm_jax.console.tables import markdown, percent, rate
 from hrm_jax.puzzles.kinds import KINDS
 
-Results = Mapping[str, dict[str, Any]]
+Results = Mapping[str, Any]
 
 
-def text(report: dict[str, Any]) -> str:
+def text(report: PuzzleReport) -> str:
     """The data, a row per model, its answers after some of the segments, its votes, and how to read them."""
     models, trained = report["models"], report.get("trained_segments")
     first, stop = report["seeds"]
@@ -61,7 +62,7 @@ def _votes(models: Results) -> list[list[str]]:
     return rows
 
 
-def _legend(report: dict[str, Any]) -> str:
+def _legend(report: PuzzleReport) -> str:
     """How to read the tables."""
     first, kind = next(iter(report["models"].values())), KINDS.get(report["kind"])
     lines = ["Exact: every label is met."]
