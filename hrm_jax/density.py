@@ -39,8 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("density"), __doc__)
     add = parser.add_argument
     add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE", help="as in evaluate")
-    add("--obstacles", type=int, nargs="+", default=[6, 12, 20, 30], metavar="N")
-    add("--speeds", type=float, nargs="+", default=[0.4, 0.8, 1.2], metavar="CELLS")
+    add("--obstacles", type=int, nargs="+", default=[6, 12, 20, 30], metavar="N", help="their numbers")
+    add("--speeds", type=float, nargs="+", default=[0.4, 0.8, 1.2], metavar="CELLS",
+        help="their speeds, in cells a step")  # fmt: skip
     add("--episodes", type=int, default=200, help="scenarios a cell")
     add("--backend", choices=BACKENDS, default="numpy")
     add("--out", type=Path, required=True, help="a folder")

@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("sweep"), __doc__)
     add = parser.add_argument
     add("--config", default="benchmark", help="a file of configs/ whose choice is world,model[,ablation]")
-    add("--worlds", nargs="+", required=True)
+    add("--worlds", nargs="+", required=True, help="of the config")
     add("--models", "--rivals", nargs="+", default=["hrm", "lstm"], help="hrm lstm gru transformer hrm,k1 …")
     add("--ablations", action="store_true", help="add every ablation of the config to the models")
     add("--seeds", type=int, default=3, help="training seeds 0, 1, …")

@@ -11,15 +11,15 @@ import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
-
-import jax
-from ml_collections import ConfigDict
+from typing import TYPE_CHECKING
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory
 from hrm_jax.console.parser import Parser, program, run_command
-from hrm_jax.tasks import build
-from hrm_jax.training import command_line, configs, dry_run, loop, processes, sharding
+from hrm_jax.training import configs
+
+if TYPE_CHECKING:  # jax is imported once the command line is read: --help needs nothing of it
+    from ml_collections import ConfigDict
 
 FIELDS = """
 --config.FIELD=VALUE sets any field of the config, such as --config.steps=2000 or --config.model.width=128.
@@ -28,7 +28,7 @@ configs/base.py ({folder}) has all of them with their meanings and defaults. The
 """.format(folder=configs.CONFIGS, names=textwrap.fill(", ".join(configs.names()), 110))
 
 
-def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, ConfigDict]:
+def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "ConfigDict"]:
     """The options of a command line, and its config with the fields that are set there."""
     parser = Parser(program("train"), __doc__, epilog=FIELDS)
     add = parser.add_argument
@@ -40,6 +40,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, C
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
     add("--process_id", type=int, metavar="I", help="with --coordinator: which one this is")
     options, fields = parser.parse_known_args(arguments)
+    from hrm_jax.training import command_line
+
     config = command_line.read_config(options.config, fields) if options.config else None
     if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
@@ -48,6 +50,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, C
 
 def enable_compile_cache(folder: str) -> None:
     """Keep compiled programs between runs; the user's JAX_COMPILATION_CACHE_DIR wins."""
+    import jax
+
     if folder and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -56,6 +60,9 @@ def enable_compile_cache(folder: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
+    from hrm_jax.tasks import build
+    from hrm_jax.training import dry_run, loop, processes, sharding
+
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
