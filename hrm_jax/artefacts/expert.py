@@ -29,14 +29,15 @@ class Paths(NamedTuple):
     length: np.ndarray  # int64 [M], moves until the path ends
 
 
-KINDS = Paths("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data types
+KINDS = ("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data types
 
 
 def write(out: str | os.PathLike, paths: Paths, world: dict[str, Any], search: dict[str, Any]) -> None:
     """Write an `expert.npz`."""
-    described = {"world": json.dumps(world), "search": json.dumps(search)}
+    described = {"world": np.array(json.dumps(world)), "search": np.array(json.dumps(search))}
+    arrays: dict[str, Any] = described | paths._asdict()
     with files.written_whole(out, "wb") as file:
-        np.savez_compressed(file, **described, **paths._asdict())
+        np.savez_compressed(file, **arrays)
 
 
 def read(path: str | os.PathLike) -> tuple[Paths, bool]:
@@ -71,7 +72,7 @@ def _problem(paths: Paths) -> str | None:
     obstacles, points = paths.positions.shape[1:2], paths.points.shape[1:2]
     if not count or not size or not points:
         return "it holds no path"
-    shapes = Paths((), (*size, *size), *2 * [(*obstacles, 2)], (2,), (2,), (*points, 2), ())
+    shapes = ((), (*size, *size), *2 * [(*obstacles, 2)], (2,), (2,), (*points, 2), ())
     for name, array, shape in zip(Paths._fields, paths, shapes, strict=True):
         if array.shape != (count, *shape):
             return f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}"

@@ -69,6 +69,7 @@ def features(inputs: Inputs, now: Array, moved: Array, seen: Seen | None) -> Arr
     xp = now.__array_namespace__()
     parts = [2 * now - 1, moved * inputs.size]
     if inputs.features == "scene":
+        assert seen is not None, "a context"
         cells = now * inputs.size
         walls = (cells, inputs.size - BEYOND - cells)
         parts += [seen.observed[..., None], *(xp.clip(d, 0, NEAR_WALL) / NEAR_WALL for d in walls)]

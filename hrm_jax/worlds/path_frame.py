@@ -63,7 +63,7 @@ class PathFrame(NamedTuple):
         return OFFSET * units @ xp.stack(axes(line), axis=1)[:, None] + line[:, None]
 
 
-def straight(start: Array, goal: Array, points: int, arrival: Array | int | None = None) -> Array:
+def straight(start: Array, goal: Array, points: int, arrival: Array = None) -> Array:
     """Paths [A, points, 2] in a straight line from start to goal [A, 2], there after `arrival` [A] steps.
 
     Without it at the pace of an expert that nothing delays: a diagonal is one step.
