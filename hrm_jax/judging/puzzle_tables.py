@@ -18,7 +18,9 @@ def text(report: PuzzleReport) -> str:
     parts = [f"{report['world']}, examples {first}:{stop}{segments}", markdown(_main(models))]
     by_segment = {name: result for name, result in models.items() if result.get("segments")}
     if by_segment:
-        lenient = any("lenient" in after for result in by_segment.values() for after in result["segments"])
+        lenient = any(
+            "lenient" in after for result in by_segment.values() for after in result["segments"] or ()
+        )
         what = "Exact %" + " / lenient %" * lenient
         parts += [f"{what} after so many segments:", markdown(_segments(by_segment, report["segments"]))]
     voted = {name: result for name, result in models.items() if result.get("voting")}
