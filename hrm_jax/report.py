@@ -5,7 +5,7 @@ python -m hrm_jax.report --report standard.report.json --workdir runs/hrm --dens
 
 Without --out: a row per model, a column per report, printed; of answers to puzzles (hrm_jax.solve) a table
 each, and one of their accuracy by segment. With it: index.html, which needs no network, and PNG figures
-beside it; `--gif 17` adds an animation of episode 17.
+in the same folder; `--gif 17` adds an animation of episode 17.
 """
 
 import argparse

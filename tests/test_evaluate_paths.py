@@ -158,10 +158,10 @@ def test_the_report_of_a_path_protocol(run, name, episodes, capsys):
         assert pair["a_only"] == sum(a and not b for a, b in zip(*solved, strict=True))
         assert pair["b_only"] == sum(b and not a for a, b in zip(*solved, strict=True))
         assert pair["p_holm"] >= pair["p_value"] == statistics.mcnemar(pair["a_only"], pair["b_only"])
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (
-        f"protocol {name}, world {rules.world}, seeds {episodes}" in told
-        and ("within 63 steps" in told) != rules.published
+        f"protocol {name}, world {rules.world}, seeds {episodes}" in printed
+        and ("within 63 steps" in printed) != rules.published
     )
 
 

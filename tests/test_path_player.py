@@ -16,6 +16,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.traces_file import Episode, Traces
 from hrm_jax.judging.tables import comparison, fault_note, heading
 from hrm_jax.referee.paths.episode import PathTrace
+from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
 from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
 from hrm_jax.report import main
 from hrm_jax.reporting import figures, names, traces
@@ -157,7 +158,7 @@ def unpacked(packed):
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "told"),
+    ("name", "change", "complaint"),
     [
         ("planned_at/0/0", lambda a: a + 1, "0/0: planned_at is [1, 17, 33]; it must rise from 0"),
         ("planned_at/0/0", lambda a: 40 * a, "it must rise from 0 to at most 44"),
@@ -178,23 +179,23 @@ def unpacked(packed):
         ("samples/1/2", None, "incomplete, samples/1/2"),
     ],
 )
-def test_traces_that_do_not_fit_are_refused(tmp_path, name, change, told):
+def test_traces_that_do_not_fit_are_refused(tmp_path, name, change, complaint):
     write(tmp_path)
     _rewrite(
         tmp_path, lambda arrays: arrays | {name: change(arrays[name])} if change else _without(arrays, name)
     )
-    _refused(tmp_path, told)
+    _refused(tmp_path, complaint)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "complaint"),
     [
         ("kind", "path", 'kind "path"; allowed: cells, paths'),
         ("ends", [[6, 8], [54, 64]], "two cells of a map of 64x64 are needed"),
         ("outcomes", dict.fromkeys(MODELS, "2"), 'outcome "2" of 0/0; allowed: 1, 0, T'),
     ],
 )
-def test_an_index_that_does_not_fit_is_refused(tmp_path, key, value, told):
+def test_an_index_that_does_not_fit_is_refused(tmp_path, key, value, complaint):
     write(tmp_path)
 
     def change(arrays):
@@ -203,7 +204,7 @@ def test_an_index_that_does_not_fit_is_refused(tmp_path, key, value, told):
         return arrays | {"index": json.dumps(index)}
 
     _rewrite(tmp_path, change)
-    _refused(tmp_path, told)
+    _refused(tmp_path, complaint)
 
 
 def _rewrite(folder, change):
@@ -216,10 +217,10 @@ def _without(arrays, name):
     return {key: value for key, value in arrays.items() if key != name}
 
 
-def _refused(folder, told):
+def _refused(folder, complaint):
     with pytest.raises(RequestError) as caught:
         traces_file.load(folder / "p.traces.npz")
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert complaint in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_ended_an_episode(tmp_path):
@@ -248,14 +249,15 @@ def test_planners_have_kinds_and_styles():
         "diffusion_hybrid": "learned", "straight_line_refined": "baseline", "oracle": "bound",
         "expert": "bound", "guided_line": "baseline", "frozen": "baseline", "blind": "bound",
     }  # fmt: skip
-    styles = names.styles((name, None) for name in names.PATH_BASELINES)
+    baselines = [name for name in PLANNERS if name not in BOUNDS]
+    styles = names.styles((name, None) for name in baselines)
     assert len({style.dash for style in styles.values()}) == min(len(styles), names.DASHES)
 
 
 def test_the_page_says_how_paths_are_judged(folder):
     text = " ".join((folder / "out/index.html").read_text(encoding="utf-8").split())
     text = text.replace("\N{NO-BREAK SPACE}", " ").replace("&#x27;", "'")
-    for told in (
+    for complaint in (
         "<title>Evaluation: paths</title>",
         "Success: within 2 cells of the goal after at most 63 steps, and nothing touched on the way",
         "at most 1.41 cells a step. Static cells and the obstacles' discs of 2 cells are tested",
@@ -263,7 +265,7 @@ def test_the_page_says_how_paths_are_judged(folder):
         "34.0 points above the straight_line_refined baseline (56.0 %): a difference, Holm-adjusted",
         "6.0 points below the oracle (96.0 %)",
     ):
-        assert told in text
+        assert complaint in text
     shown = text[: text.index("<script")]
     for wrong in ("within the time limit", "boxed in", "horizon", "reflection", "Closed-loop"):
         assert wrong not in shown

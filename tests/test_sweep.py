@@ -53,7 +53,7 @@ def calls(monkeypatch):
 
 def _sweep(folder, *extra):
     return sweep.main(
-        ["--worlds", "standard", "--rivals", "hrm", "lstm", "--seeds", "2", "--episodes", "6",
+        ["--worlds", "standard", "--models", "hrm", "lstm", "--seeds", "2", "--episodes", "6",
          "--record", "1", "--out", str(folder), *extra]
     )  # fmt: skip
 

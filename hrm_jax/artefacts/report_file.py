@@ -138,7 +138,7 @@ class Header(TypedDict):
     versions: NotRequired[dict[str, Any] | None]
     commit: NotRequired[str | None]
     pairs: NotRequired[list[Pair] | None]
-    traces: NotRequired[Name | None]  # a file beside the report
+    traces: NotRequired[Name | None]  # a file in the report's folder
 
 
 class Report(Header):

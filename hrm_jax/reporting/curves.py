@@ -232,7 +232,7 @@ def _thinned(steps: list[int], values: list[float]) -> tuple[list[float], list[f
 
 
 def _references(runs: Sequence[Run], key: str) -> list[Curve]:
-    """Curves of the baselines that the runs evaluated beside themselves; equal ones once."""
+    """Curves of the baselines that the runs evaluated with themselves; equal ones once."""
     out = {}
     for run in runs:
         written = {name for record in run.records for name in record if name.startswith("eval/")}

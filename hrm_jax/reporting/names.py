@@ -4,22 +4,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hrm_jax.puzzles.kinds import baseline_names
-from hrm_jax.referee.cells.episode import BOUNDS
-from hrm_jax.referee.paths.planners import PLANNERS
+from hrm_jax.referee.paths import planners
 from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.rules import BOUNDS
 
-# Planners of whole paths that learn nothing; the bounds are told the truth.
-PATH_BOUNDS = ("expert", "expert_stretched", "oracle")
-PATH_BASELINES = tuple(name for name in PLANNERS if name not in PATH_BOUNDS)
-
-PUZZLE_BASELINES = baseline_names()
+# Families of names that are built in: predictors, planners of whole paths, solvers of puzzles.
 BUILT_IN = {
-    "baseline": (tuple(BASELINES), PATH_BASELINES, PUZZLE_BASELINES),
-    "bound": (BOUNDS, PATH_BOUNDS),
+    "baseline": (
+        tuple(BASELINES),
+        tuple(name for name in planners.PLANNERS if name not in planners.BOUNDS),
+        baseline_names(),
+    ),
+    "bound": (BOUNDS, planners.BOUNDS),
 }
 
 # What learned models are measured against: the first of these that was evaluated.
-REFERENCES = ("reflection", "guided_line_replanned", "straight_line_refined", *reversed(PUZZLE_BASELINES))
+REFERENCES = ("reflection", "guided_line_replanned", "straight_line_refined", *reversed(baseline_names()))
 
 KINDS = ("learned", "baseline", "bound")
 HEADINGS = {
@@ -27,9 +27,9 @@ HEADINGS = {
     "baseline": "Baselines: no training",
     "bound": "Bounds: not predictors",
 }
-PATH_HEADINGS = {**HEADINGS, "bound": "Bounds: they are told how obstacles will move"}
+PATH_HEADINGS = {**HEADINGS, "bound": "Bounds: they know how obstacles will move"}
 
-# After Okabe and Ito, to be told apart with any kind of colour vision. page.css has the same ones for
+# After Okabe and Ito: distinct with any kind of colour vision. page.css has the same ones for
 # the page's charts, and lighter ones for the dark page.
 COLOURS = ("#0072b2", "#d55e00", "#007d5b", "#b0508a", "#3a93c9", "#b17d00")
 GREYS = {"baseline": "#5f6672", "bound": "#1d2129"}

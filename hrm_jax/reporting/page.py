@@ -251,7 +251,7 @@ def _density(density: Any | None, looks: dict[str, Style]) -> list[Figure]:
     first, stop = density["seeds"]
     note = (
         f"Protocol {density['protocol']}, seeds {first:,} to {stop - 1:,} in every cell. "
-        "Bars are Wilson 95 % intervals, moved apart sideways so that they can be told from each other."
+        "Bars are Wilson 95 % intervals, moved apart sideways so that they do not hide each other."
     )
     return [Figure("", _panels(curves.density(density, looks)), note, chart_tables.density(density))]
 

@@ -212,5 +212,7 @@ PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
     "oracle": Oracle,
 }
 
+BOUNDS = ("expert", "expert_stretched", "oracle")  # those that get the true future
+
 # In every table, as references.
 ALWAYS = ("straight_line", "straight_line_refined", "stand_still", "frozen_astar", "expert", "oracle")
