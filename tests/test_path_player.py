@@ -175,7 +175,7 @@ def unpacked(packed):
         ),
         ("plans/0/1", lambda a: a[:, :, :1], "plans/0/1 is int16 [1, 64, 1]; whole numbers [1, any, 2]"),
         ("agent/0/1", lambda a: a / 100, "agent/0/1 is float64"),
-        ("agent/0/1", lambda a: a[:0], "0/1: agent holds no position"),
+        ("agent/0/1", lambda a: a[:0], "obstacles/0/1 is int16 [22, 8, 2]; whole numbers [0, any, 2]"),
         ("samples/1/2", None, "incomplete, samples/1/2"),
     ],
 )
@@ -256,7 +256,7 @@ def test_planners_have_kinds_and_styles():
 
 def test_the_page_says_how_paths_are_judged(folder):
     text = " ".join((folder / "out/index.html").read_text(encoding="utf-8").split())
-    text = text.replace("\N{NO-BREAK SPACE}", " ").replace("&#x27;", "'")
+    text = text.replace("\N{NO-BREAK SPACE}", " ").replace("&#39;", "'")
     for complaint in (
         "<title>Evaluation: paths</title>",
         "Success: within 2 cells of the goal after at most 63 steps, and nothing touched on the way",

@@ -209,7 +209,7 @@ def load(path: str | Path) -> Report | PuzzleReport:
             _check_segments(where, result, report["segments"])
         else:
             _check_causes(where, result.get("failures") or {})
-            _check_lengths(where, result.get("prediction") or {})
+            _check_lengths(where, result.get("prediction") or Prediction())
     return report
 
 

@@ -108,7 +108,8 @@ class PathTrace(Trace):
         return int(np.searchsorted(self.planned_at, step, side="right")) - 1
 
 
-KINDS: dict[str, type[CellTrace] | type[PathTrace]] = {"cells": CellTrace, "paths": PathTrace}
+AnyTrace = CellTrace | PathTrace
+KINDS: dict[str, type[AnyTrace]] = {"cells": CellTrace, "paths": PathTrace}
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class Episode:
     id: int
     static: np.ndarray  # bool [R, C]
     ends: list[list[int]]  # the cells of start and goal
-    traces: dict[str, CellTrace] | dict[str, PathTrace]  # by model
+    traces: dict[str, AnyTrace]  # by model
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def _parts(kind: type) -> dict[str, Field]:
 # ---------------------------------------------------------------- writing
 
 
-def compact(kind: str, trace: Any) -> Trace:
+def compact(kind: str, trace: Any) -> AnyTrace:
     """A trace of `kind` as the file keeps it, out of one that has the same names, all positions in cells."""
     arrays = {name: _whole(getattr(trace, name), kept) for name, kept in schema(KINDS[kind]).items()}
     return KINDS[kind](trace.outcome, **arrays)
@@ -157,7 +158,8 @@ def _whole(array: np.ndarray, kept: Array) -> np.ndarray:
 
 def write(path: Path, traces: Traces) -> None:
     """Write the file, whole or not at all."""
-    of_paths, arrays, episodes = traces.kind != "cells", {}, []
+    of_paths, episodes = traces.kind != "cells", []
+    arrays: dict[str, Any] = {}
     for e, episode in enumerate(traces.episodes):
         arrays[f"static/{e}"] = episode.static
         for m, name in enumerate(traces.models):
@@ -205,7 +207,7 @@ def _traces(arrays: dict[str, np.ndarray]) -> Traces:
 
 
 def _episode(
-    arrays: dict[str, np.ndarray], e: int, entry: dict[str, Any], models: list[str], kind: type[Trace]
+    arrays: dict[str, np.ndarray], e: int, entry: dict[str, Any], models: list[str], kind: type[AnyTrace]
 ) -> Episode:
     static = shaped(arrays, f"static/{e}", (None, None))
     traces = {
@@ -223,7 +225,7 @@ def _ends(entry: dict[str, Any], shape: tuple[int, ...]) -> list[list[int]]:
     return cells.tolist()
 
 
-def _trace(arrays: dict[str, np.ndarray], key: str, outcome: str, kind: type[Trace]) -> Trace:
+def _trace(arrays: dict[str, np.ndarray], key: str, outcome: str, kind: type[AnyTrace]) -> AnyTrace:
     if outcome not in OUTCOMES:
         raise ValueError(f'outcome "{outcome}" of {key}; allowed: {", ".join(OUTCOMES)}')
     sizes: dict[str, int] = {}

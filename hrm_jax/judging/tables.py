@@ -82,7 +82,7 @@ def _published_paths(report: Report | PuzzleReport) -> bool:
     return isinstance(protocol, PathProtocol) and protocol.published
 
 
-def _path_fault_note(report: Report) -> str:
+def _path_fault_note(report: Report | PuzzleReport) -> str:
     stands, straight = (_shown(report, name) for name in ("stand_still", "straight_line_refined"))
     return (
         f"{report['protocol']}: the published rule tests only the points of a path, whatever lies between "
@@ -92,7 +92,7 @@ def _path_fault_note(report: Report) -> str:
     )
 
 
-def _shown(report: Report, name: str) -> str:
+def _shown(report: Report | PuzzleReport, name: str) -> str:
     return f" ({name}: {_rate(report['models'][name])})" if name in report["models"] else ""
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts.traces_file import CellTrace, PathTrace, Trace
+from hrm_jax.artefacts.traces_file import CellTrace, Trace
 from hrm_jax.worlds.geometry import nearest_moment
 
 ROUNDING = 0.02  # cells, by which a distance between positions in hundredths may be off
@@ -45,7 +45,7 @@ def ending(
     return touch(trace, static, rule.swept), None
 
 
-def touch(trace: PathTrace, static: np.ndarray, swept: bool) -> np.ndarray | None:
+def touch(trace: Trace, static: np.ndarray, swept: bool) -> np.ndarray | None:
     """Where [2] the last step first leads off the map or into a static cell, in cells; None: nowhere.
 
     A cell is a unit square around its centre, or, by the published rule that is not `swept`, what a position
