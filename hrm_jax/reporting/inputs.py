@@ -81,7 +81,8 @@ def finite(value: object) -> bool:
 
 def load_report(path: str | Path) -> Report:
     """A report.json with all that belongs to it."""
-    data, recorded = report_file.load(path), None
+    data: Any = report_file.load(path)
+    recorded: Traces | Answers | None = None
     of_puzzles = data["protocol"] == PUZZLES
     if not of_puzzles:
         data = _with_groups(data)
@@ -91,7 +92,7 @@ def load_report(path: str | Path) -> Report:
     return Report(data, recorded)
 
 
-def _with_groups(report: report_file.Report) -> report_file.Report:
+def _with_groups(report: Any) -> Any:
     """The report with the spread of models that were trained several times, which the first ones lacked."""
     models = report["models"]
     solved = {name: groups.solved(result["outcomes"]) for name, result in models.items()}
@@ -140,8 +141,8 @@ def _load_run(workdir: Path, name: str) -> Run:
         raise RequestError(
             f"{path}: not readable ({error}); --workdir is a folder of hrm_jax.train"
         ) from None
-    records = [_record(path, number, line, len(lines)) for number, line in enumerate(lines, 1)]
-    records = sorted(filter(None, records), key=lambda record: record["step"])
+    read = [_record(path, number, line, len(lines)) for number, line in enumerate(lines, 1)]
+    records = sorted((record for record in read if record), key=lambda record: record["step"])
     if not records:
         raise RequestError(f"{path}: holds no record yet; train first")
     return Run(name, records, _load_config(workdir / "config.json"))

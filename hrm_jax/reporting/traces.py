@@ -28,7 +28,7 @@ def packed(traces: Traces, rule: CollisionRule) -> dict:
 
 def _packed(trace: Trace) -> dict:
     kept, arrays = schema(type(trace)), trace.arrays()
-    found = {name: pack(array, kept[name].time) for name, array in arrays.items()}
+    found: dict[str, dict | None] = {name: pack(array, kept[name].time) for name, array in arrays.items()}
     if "observed" in kept and not _differs(arrays.get("observed"), trace.obstacles[:-1]):
         found["observed"] = None
     return {"outcome": OUTCOMES[trace.outcome], **found}
