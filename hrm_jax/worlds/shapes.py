@@ -34,14 +34,19 @@ def draw(world: World, u: Array, cell: Array, seed: Array) -> Obstacles:
     position, velocity, turn = cell, world.speed * direction(angle), xp.zeros_like(cell)
     anchors = _inside(world, u[..., 8:].reshape(*kind.shape, WAYPOINTS, 2), 0.0)
     for code, place in ((CIRCULAR, _circle), (OSCILLATING, _swing)):
-        chosen = (kind == code)[..., None]
+        chosen = _wide(kind == code)
         at, moving, centre, rate = place(world, u, angle, phase)
         position, velocity = xp.where(chosen, at, position), xp.where(chosen, moving, velocity)
-        anchors = xp.where(chosen[..., None], centre[..., None, :], anchors)
+        anchors = xp.where(_wide(chosen), centre[..., None, :] if kind.ndim else centre, anchors)
         turn = xp.where(chosen, xp.stack([xp.cos(rate), xp.sin(rate)], axis=-1), turn)
-    position = xp.where((kind == PATROL)[..., None], anchors[..., 0, :], position)
+    position = xp.where(_wide(kind == PATROL), anchors[..., 0, :], position)
     waypoint = xp.ones(kind.shape, np.int32)
     return Obstacles(position, velocity, Motion(kind, anchors, turn, seed, waypoint))
+
+
+def _wide(x: Array) -> Array:
+    """`x` [...] as [..., 1]; a scalar, of a single obstacle, stays one: jit then rounds as it always did."""
+    return x[..., None] if x.ndim else x
 
 
 def _inside(world: World, u: Array, reach: Array | float) -> Array:
@@ -53,18 +58,18 @@ def _inside(world: World, u: Array, reach: Array | float) -> Array:
 def _circle(world: World, u: Array, angle: Array, phase: Array) -> tuple[Array, Array, Array, Array]:
     """Position, velocity, centre [..., 2] and angle a step [...] of obstacles that circle."""
     radius = CIRCLE_RADIUS[0] + (CIRCLE_RADIUS[1] - CIRCLE_RADIUS[0]) * u[..., 4]
-    centre = _inside(world, u[..., 5:7], radius[..., None])
+    centre = _inside(world, u[..., 5:7], _wide(radius))
     turn = u.__array_namespace__().where(u[..., 7] < 0.5, 1, -1) * world.speed / radius
-    now, then = (radius[..., None] * direction(phase + at) for at in (0, turn))
+    now, then = (_wide(radius) * direction(phase + at) for at in (0, turn))
     return centre + now, then - now, centre, turn
 
 
 def _swing(world: World, u: Array, angle: Array, phase: Array) -> tuple[Array, Array, Array, Array]:
     """The same of obstacles that oscillate; the angle is the phase's step."""
     reach = SWING[0] + (SWING[1] - SWING[0]) * u[..., 4]
-    centre = _inside(world, u[..., 5:7], reach[..., None])
+    centre = _inside(world, u[..., 5:7], _wide(reach))
     turn = world.speed / reach  # the speed through the centre
     sin = u.__array_namespace__().sin
     before, now = (reach * sin(phase - back) for back in (turn, 0))
     along = direction(angle)
-    return centre + now[..., None] * along, (now - before)[..., None] * along, centre, turn
+    return centre + _wide(now) * along, _wide(now - before) * along, centre, turn
