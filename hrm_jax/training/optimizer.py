@@ -166,30 +166,20 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
     moves a parameter by pi/4 learning rates. Published variants with a = 4/pi take steps 1.27 times as long.
     """
 
-    def direction(m, v, count):
-        first, second = 1 - b1**count, 1 - b2**count
-        return jnp.arctan2(m, jnp.sqrt(v / second)) / first
-
-    return scale_by_moments(b1, b2, direction)
-
-
-def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """m / (sqrt(v) + eps) without bias correction: LAMB as the package torch-optimizer has it."""
-    return scale_by_moments(b1, b2, lambda m, v, _: m / (jnp.sqrt(v) + eps))
-
-
-def scale_by_moments(b1: float, b2: float, direction: Callable) -> optax.GradientTransformation:
-    """`direction(m, v, count)` of Adam's moments after `count` updates, neither corrected for its bias."""
+    def init(params):
+        mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
 
     def update(updates, state, params=None):
         del params
         count = optax.safe_increment(state.count)
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment(updates, state.nu, b2, 2)
-        scaled = jax.tree.map(lambda m, v: direction(m, v, count), mu, nu)
+        first, second = 1 - b1**count, 1 - b2**count
+        scaled = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v / second)) / first, mu, nu)
         return scaled, optax.ScaleByAdamState(count, mu, nu)
 
-    return optax.GradientTransformation(optax.scale_by_adam(b1, b2).init, update)
+    return optax.GradientTransformation(init, update)
 
 
 def sign_sgd(
@@ -206,6 +196,23 @@ def sign_sgd(
     moved = embedding[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
     finite = jnp.isfinite(values).all()
     return embedding.at[rows].set(jnp.where(finite, moved, embedding[rows]), mode="drop")
+
+
+def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """m / (sqrt(v) + eps) without bias correction: LAMB as the package torch-optimizer has it."""
+
+    def init(params):
+        zeros = optax.tree.zeros_like(params)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
+
+    def update(updates, state, params=None):
+        del params
+        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
+        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
+        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+        return scaled, optax.ScaleByAdamState(optax.safe_increment(state.count), mu, nu)
+
+    return optax.GradientTransformation(init, update)
 
 
 def scale_by_trust_ratio() -> optax.GradientTransformation:
