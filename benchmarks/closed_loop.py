@@ -17,7 +17,7 @@ from hrm_jax.judging.entrants import PREDICTORS, read_predictor
 from hrm_jax.judging.request import model_files
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode  # noqa: E402
-from hrm_jax.referee.cells.protocols import PROTOCOLS  # noqa: E402
+from hrm_jax.referee.protocols import PROTOCOLS  # noqa: E402
 from hrm_jax.worlds.world import WORLDS  # noqa: E402
 
 STANDARD = PROTOCOLS["standard"]

@@ -18,7 +18,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from hrm_jax.artefacts.scenarios import Scenarios  # noqa: E402
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode  # noqa: E402
-from hrm_jax.referee.cells.protocols import PROTOCOLS  # noqa: E402
+from hrm_jax.referee.protocols import PROTOCOLS  # noqa: E402
 from hrm_jax.worlds.world import WORLDS  # noqa: E402
 
 MOVES = [np.array(move) for move in ((0, 1), (0, -1), (1, 0), (-1, 0), (0, 0))]

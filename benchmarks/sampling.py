@@ -30,7 +30,7 @@ from hrm_jax.models.denoisers import networks as diffusion  # noqa: E402
 from hrm_jax.referee import drawing  # noqa: E402
 from hrm_jax.referee.paths import episode as path_episode  # noqa: E402
 from hrm_jax.referee.paths.denoising import BLOCK, DiffusionPlanner  # noqa: E402
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS  # noqa: E402
+from hrm_jax.referee.protocols import PATH_PROTOCOLS  # noqa: E402
 from hrm_jax.worlds.world import WORLDS  # noqa: E402
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests" / "golden" / "diffusion_v2.npz"

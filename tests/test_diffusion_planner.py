@@ -28,7 +28,7 @@ from hrm_jax.referee.paths import (
 )
 from hrm_jax.referee.paths.denoising import DiffusionPlanner, NumpySampler
 from hrm_jax.referee.paths.planners import Planned, View, line
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.worlds import raster
 from hrm_jax.worlds.path_frame import PathFrame, straight
 from hrm_jax.worlds.world import WORLDS

@@ -24,7 +24,7 @@ from hrm_jax.referee import drawing
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import ALWAYS, PLANNERS
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.worlds.world import WORLDS

@@ -8,7 +8,7 @@ from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import PLANNERS, published_future
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.worlds.world import WORLDS
 
 PUBLISHED = PATH_PROTOCOLS["diffusion/2025-12"]

@@ -18,7 +18,7 @@ from hrm_jax.gridworld import maps, rollout
 from hrm_jax.judging import on_device
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
-from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.protocols import PROTOCOLS
 from hrm_jax.tasks import exporting
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.baselines import BASELINES

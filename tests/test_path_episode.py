@@ -9,7 +9,7 @@ from hrm_jax.referee import drawing, geometry
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths.planners import PLANNERS, Planned, line
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.worlds.world import WORLDS
 
 RULES, PUBLISHED = PATH_PROTOCOLS["paths"], PATH_PROTOCOLS["diffusion/2025-12"]

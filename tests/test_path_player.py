@@ -17,7 +17,7 @@ from hrm_jax.artefacts.traces_file import Episode, Traces
 from hrm_jax.judging.tables import comparison, fault_note, heading
 from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.report import main
 from hrm_jax.reporting import figures, names, traces
 from hrm_jax.reporting.collisions import CollisionRule, ending

@@ -12,7 +12,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
-from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.protocols import PROTOCOLS
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.world import WORLDS, World

@@ -11,10 +11,10 @@ from hrm_jax.console.tables import markdown, rate
 from hrm_jax.judging import entrants, evaluation
 from hrm_jax.judging.entrants import Predictor
 from hrm_jax.referee import drawing
-from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.worlds.world import WORLDS, World
 
-STANDARD = PROTOCOLS["standard"]
+STANDARD = CELL_PROTOCOLS["standard"]
 
 
 def make_world(n_obstacles: int, speed: float) -> World:

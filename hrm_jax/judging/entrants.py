@@ -13,8 +13,7 @@ from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS, Planner
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
-from hrm_jax.referee.protocols import Protocol
+from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.rules import BOUNDS
 from hrm_jax.worlds.world import World

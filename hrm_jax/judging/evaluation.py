@@ -11,8 +11,7 @@ from hrm_jax.judging.entrants import Entrant
 from hrm_jax.judging.request import Request
 from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.paths.planners import ALWAYS
-from hrm_jax.referee.paths.protocols import PathProtocol
-from hrm_jax.referee.protocols import PROTOCOLS, Protocol
+from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 

@@ -17,8 +17,8 @@ from hrm_jax.gridworld import closed_loop
 from hrm_jax.gridworld.dynamics import BASELINES
 from hrm_jax.judging.backend import JaxPredictor
 from hrm_jax.referee.cells import episode
-from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.prediction_errors import ErrorCounts
+from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.tasks.forecast import predictor
 from hrm_jax.worlds.rules import OUTCOMES
 from hrm_jax.worlds.world import World
@@ -33,7 +33,7 @@ except AttributeError:  # jax before 0.8
 
 def run(
     scenarios: Scenarios,
-    protocol: Protocol,
+    protocol: CellProtocol,
     entrant: JaxPredictor | str,
     progress: Callable[[int, int], None] | None = None,
 ) -> episode.Result:
@@ -55,7 +55,7 @@ def run(
     return episode.Result("".join(outcomes), {}, ErrorCounts(protocol.horizon))
 
 
-def check(protocol: Protocol) -> None:
+def check(protocol: CellProtocol) -> None:
     """Refuse a protocol whose rules the jitted loop does not know."""
     if not protocol.swept:
         raise RequestError(f'--backend jit plays by the rules of "standard", not of "{protocol.name}"')

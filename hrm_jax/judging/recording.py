@@ -13,8 +13,7 @@ from hrm_jax.console.progress import watch
 from hrm_jax.judging.entrants import Entrant
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.paths import episode as path_episode
-from hrm_jax.referee.paths.protocols import PathProtocol
-from hrm_jax.referee.protocols import Protocol
+from hrm_jax.referee.protocols import PathProtocol, Protocol
 from hrm_jax.worlds.rules import SUCCESS
 
 

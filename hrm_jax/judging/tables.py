@@ -4,9 +4,7 @@ from collections.abc import Sequence
 
 from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, Trials
 from hrm_jax.console.tables import interval, markdown, percent, rate
-from hrm_jax.referee.cells.protocols import Protocol
-from hrm_jax.referee.paths.protocols import PathProtocol
-from hrm_jax.referee.protocols import PROTOCOLS
+from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 
 def evaluation(report: Report, limit: int) -> str:
@@ -65,7 +63,7 @@ def fault_note(report: Report | PuzzleReport) -> str:
     if _published_paths(report):
         return _path_fault_note(report)
     protocol = PROTOCOLS.get(report["protocol"])
-    if not (isinstance(protocol, Protocol) and protocol.index_shift):
+    if not (isinstance(protocol, CellProtocol) and protocol.index_shift):
         return ""
     models = report["models"]
     best = max(models, key=lambda name: models[name]["success"])

@@ -15,8 +15,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.artefacts.traces_file import Traces
 from hrm_jax.judging import groups, tables
-from hrm_jax.referee.cells.protocols import PROTOCOLS
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting.collisions import CollisionRule
 
 
@@ -53,7 +52,7 @@ class Report:
         rules = self.path_rules
         if rules:
             return CollisionRule(rules.collision_radius, not rules.published)
-        protocol = PROTOCOLS.get(self.data["protocol"], PROTOCOLS["standard"])
+        protocol = CELL_PROTOCOLS.get(self.data["protocol"], CELL_PROTOCOLS["standard"])
         return CollisionRule(protocol.collision_radius, protocol.swept)
 
 

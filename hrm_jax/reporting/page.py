@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import jinja2
 from markupsafe import Markup
 
-from hrm_jax.referee.cells.protocols import PROTOCOLS
+from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting import (
     chart_tables,
     charts,
@@ -234,7 +234,7 @@ def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Figu
 
 
 def _prediction_note(report: Report) -> str:
-    protocol = PROTOCOLS.get(report.data["protocol"])
+    protocol = CELL_PROTOCOLS.get(report.data["protocol"])
     margin = protocol.planning_radius - protocol.collision_radius if protocol and protocol.swept else 0.0
     if margin <= 0:
         return PREDICTION_NOTE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
-from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts
 from hrm_jax.reporting.inputs import Report
 from hrm_jax.reporting.markup import (

@@ -13,10 +13,10 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.cells import space_time_astar
-from hrm_jax.referee.cells.protocols import Protocol
 from hrm_jax.referee.cells.space_time_astar import Plan
 from hrm_jax.referee.geometry import connected
 from hrm_jax.referee.prediction_errors import ErrorCounts
+from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
@@ -55,7 +55,7 @@ class Result(NamedTuple):
 
 def run(
     scenarios: Scenarios,
-    protocol: Protocol,
+    protocol: CellProtocol,
     predictor: Predictor,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
@@ -121,7 +121,7 @@ class _Running(NamedTuple):
         )
 
 
-def play(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Iterator[Step]:
+def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> Iterator[Step]:
     """Run all scenarios to their end, a step at a time."""
     world = scenarios.world
     running = _wait(scenarios)
@@ -191,7 +191,7 @@ def _predict(
 
 
 def _plan(
-    protocol: Protocol,
+    protocol: CellProtocol,
     free: np.ndarray,
     agent: np.ndarray,
     goal: np.ndarray,
@@ -208,7 +208,7 @@ def _plan(
 
 
 def _act(
-    protocol: Protocol,
+    protocol: CellProtocol,
     free: np.ndarray,
     goal: np.ndarray,
     running: _Running,
@@ -231,7 +231,7 @@ def _act(
 
 
 def _judge(
-    protocol: Protocol,
+    protocol: CellProtocol,
     here: np.ndarray,
     there: np.ndarray,
     goal: np.ndarray,
@@ -261,7 +261,7 @@ class Trace:
     plan: np.ndarray  # int64 [S, T + 1, 2]: the planned cells, the agent's first, the last repeated
 
 
-def trace(scenarios: Scenarios, protocol: Protocol, predictor: Predictor) -> Trace:
+def trace(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> Trace:
     """Record the episode of `scenarios`, which must hold one scenario."""
     if len(scenarios) != 1:
         raise ValueError(f"{len(scenarios)} scenarios; a trace is of one")

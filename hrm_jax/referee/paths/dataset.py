@@ -15,7 +15,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import published_future, stretched
-from hrm_jax.referee.paths.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol
 from hrm_jax.worlds.world import WORLDS
 
 FIRST = 1_000_000  # id of the first world: far from those that judge

@@ -18,7 +18,7 @@ from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths import refinement
 from hrm_jax.referee.paths.field import Field
 from hrm_jax.referee.paths.planners import Planned, View
-from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.path_frame import PathFrame

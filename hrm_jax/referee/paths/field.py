@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hrm_jax.referee.geometry import crosses, step_toward
-from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds.geometry import swept_distance
 
 Array = Any  # of NumPy or of jax

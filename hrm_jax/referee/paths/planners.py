@@ -13,7 +13,7 @@ import numpy as np
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.paths import expert, refinement
 from hrm_jax.referee.paths import field as space_time_field
-from hrm_jax.referee.paths.protocols import PathProtocol
+from hrm_jax.referee.protocols import PathProtocol
 
 
 class View(NamedTuple):
@@ -49,124 +49,88 @@ class Planner(Protocol):
         """Paths from where the agents are; `previous` [A, P, 2] is what is left of the plans in force."""
 
 
-class StraightLine:
-    """Straight to the goal: at the speed limit, or as published over all points."""
+class Reference(NamedTuple):
+    """A `Planner` that is one of the functions below, its settings given."""
 
-    replan = 0
-
-    def __init__(self, rules: PathProtocol, refine: int = 0):
-        self._rules, self._refine = rules, refine
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """Pushed `refine` times away from what the map shows now, as the original does after sampling."""
-        path = line(
-            view.agent, view.goal, self._rules.points, None if self._rules.published else self._rules.speed
-        )
-        if not self._refine:
-            return Planned(path)
-        now = np.repeat(view.history[:, -1:], self._rules.points, axis=1)
-        distance = refinement.distance_map(view.static, view.history[:, -1])
-        refined = refinement.refine(distance, path[:, None], self._refine)
-        return Planned(refined[:, 0], samples=path[:, None], refined=refined,
-                       chosen=np.zeros(len(path), int), believed=now)  # fmt: skip
+    plan: Callable[..., Planned]
+    replan: int = 0
 
 
-class StandStill:
-    """Stay at the start and jump to the goal at the last point: 80 % under the published rule (fault F28)."""
+def straight_line(
+    rules: PathProtocol, view: View, previous: np.ndarray | None = None, refine: int = 0
+) -> Planned:
+    """Straight to the goal: at the speed limit, or as published over all points.
 
-    replan = 0
-
-    def __init__(self, rules: PathProtocol):
-        self._points = rules.points
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """The jump."""
-        path = np.repeat(view.agent[:, None], self._points, axis=1)
-        path[:, -1] = view.goal
-        return Planned(path)
-
-
-class Expert:
-    """The published expert, executed: it reads true velocities, and lets obstacles bounce beyond the walls.
-
-    Under the published rule by the original's queue, whose rounding decides among equal plans.
+    Pushed `refine` times away from what the map shows now, as the original does after sampling.
     """
-
-    replan = 0
-
-    def __init__(self, rules: PathProtocol, stretch: bool = False):
-        self._search, self._stretch = expert.PUBLISHED, stretch
-        self._plan = expert.queue_search if rules.published else expert.plan
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """With its own timing, or stretched over all points as the original's training data are."""
-        points, size = self._search.points, view.static.shape[1]
-        tracks = published_future(view.history[:, -1], view.velocities, size, points)
-        plans = _search(self._search, view, tracks, self._plan)
-        if self._stretch:
-            return Planned(stretched(plans.points, plans.length), believed=tracks)
-        return Planned(plans.points.astype(float), plans.length, believed=tracks)
+    path = line(view.agent, view.goal, rules.points, None if rules.published else rules.speed)
+    if not refine:
+        return Planned(path)
+    distance = refinement.distance_map(view.static, view.history[:, -1])
+    refined = refinement.refine(distance, path[:, None], refine)
+    chosen = np.zeros(len(path), int)
+    return Planned(refined[:, 0], None, path[:, None], refined, chosen, _frozen(view, rules.points))
 
 
-class Oracle:
+def stand_still(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
+    """Stay at the start and jump to the goal at the last point: 80 % under the published rule (fault F28)."""
+    path = np.repeat(view.agent[:, None], rules.points, axis=1)
+    path[:, -1] = view.goal
+    return Planned(path)
+
+
+def published_expert(
+    rules: PathProtocol, view: View, previous: np.ndarray | None = None, stretch: bool = False
+) -> Planned:
+    """The published expert: it reads true velocities, and lets obstacles bounce beyond the walls.
+
+    Under the published rule by the original's queue, whose rounding decides among equal plans. With its own
+    timing, or stretched over all points as the original's training data are.
+    """
+    search, size = expert.PUBLISHED, view.static.shape[1]
+    tracks = published_future(view.history[:, -1], view.velocities, size, search.points)
+    planned = _search(search, view, tracks, expert.queue_search if rules.published else expert.plan)
+    return Planned(stretched(planned.path, planned.length), believed=tracks) if stretch else planned
+
+
+def oracle(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
     """Our expert with the true future: where it fails, there is no safe path."""
-
-    replan = 0
-
-    def __init__(self, rules: PathProtocol):
-        self._search = expert.Search(points=rules.points)
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """The plan, from the true future."""
-        plans = _search(self._search, view, view.future)
-        return Planned(plans.points.astype(float), plans.length, believed=view.future)
+    return _search(expert.Search(points=rules.points), view, view.future)
 
 
-class FrozenAStar:
+def frozen_astar(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
     """Our expert on the map of now: it takes every obstacle to stay where it is."""
-
-    replan = 0
-
-    def __init__(self, rules: PathProtocol):
-        self._search = expert.Search(points=rules.points)
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """One plan, never revised."""
-        now = np.repeat(view.history[:, -1:], self._search.points, axis=1)
-        plans = _search(self._search, view, now)
-        return Planned(plans.points.astype(float), plans.length, believed=now)
+    return _search(expert.Search(points=rules.points), view, _frozen(view, rules.points))
 
 
-class GuidedLine:
+def guided_line(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
     """Straight lines, fast and slow, pushed off where obstacles are headed: all of the hybrid but learning.
 
-    `steps` between two plans; obstacles are taken to go straight on.
+    The best of the lines, and of what is left of the last plan; obstacles are taken to go straight on.
     """
-
-    def __init__(self, rules: PathProtocol, steps: int):
-        self._rules, self.replan = rules, steps
-
-    def plan(self, view: View, previous: np.ndarray | None = None) -> Planned:
-        """The best of the lines, and of what is left of the last plan."""
-        rules, now = self._rules, view.history[:, -1]
-        moved = dynamics.last_moves(view.history, view.static.shape[1])
-        believed = now[:, None] + np.arange(rules.points)[:, None, None] * moved[:, None]
-        field = space_time_field.make(view.static, believed)
-        lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
-        drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
-        refined = space_time_field.refine(field, drawn, refinement.ITERATIONS, rules.speed)
-        left = rules.points - 1 - view.time
-        costs = space_time_field.costs(field, view.static, view.goal, refined, rules, left)
-        chosen = costs.argmin(axis=1)
-        kept = np.where(chosen < len(lines), chosen, -1)
-        worlds = np.arange(len(chosen))
-        return Planned(refined[worlds, chosen], None, drawn[:, :2], refined[:, :2], kept, believed)
+    now, moved = view.history[:, -1], dynamics.last_moves(view.history, view.static.shape[1])
+    believed = now[:, None] + np.arange(rules.points)[:, None, None] * moved[:, None]
+    field = space_time_field.make(view.static, believed)
+    lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
+    drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
+    refined = space_time_field.refine(field, drawn, refinement.ITERATIONS, rules.speed)
+    left = rules.points - 1 - view.time
+    chosen = space_time_field.costs(field, view.static, view.goal, refined, rules, left).argmin(axis=1)
+    kept = np.where(chosen < len(lines), chosen, -1)
+    path = refined[np.arange(len(chosen)), chosen]
+    return Planned(path, None, drawn[:, :2], refined[:, :2], kept, believed)
 
 
-def _search(search: expert.Search, view: View, tracks: np.ndarray, plan=expert.plan) -> expert.Plans:
+def _frozen(view: View, points: int) -> np.ndarray:
+    """Obstacles where they are now, [A, P, N, 2]."""
+    return np.repeat(view.history[:, -1:], points, axis=1)
+
+
+def _search(search: expert.Search, view: View, tracks: np.ndarray, plan=expert.plan) -> Planned:
     start, goal = view.agent.astype(np.int64), view.goal.astype(np.int64)
     expert.check_reach(search, start, goal)
-    return plan(search, view.static, start, goal, tracks)
+    plans = plan(search, view.static, start, goal, tracks)
+    return Planned(plans.points.astype(float), plans.length, believed=tracks)
 
 
 def line(start: np.ndarray, goal: np.ndarray, points: int, speed: float | None) -> np.ndarray:
@@ -199,17 +163,23 @@ def stretched(points: np.ndarray, length: np.ndarray) -> np.ndarray:
     return points[worlds, before] * (1 - share) + points[worlds, after] * share
 
 
+def _reference(
+    plan: Callable[..., Planned], replan: int = 0, **settings
+) -> Callable[[PathProtocol], Planner]:
+    return lambda rules: Reference(functools.partial(plan, rules, **settings), replan)
+
+
 PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
-    "straight_line": StraightLine,
-    "straight_line_refined": functools.partial(StraightLine, refine=refinement.ITERATIONS),
-    "straight_line_refined_20": functools.partial(StraightLine, refine=20),  # as v1 and v0 refine
-    "stand_still": StandStill,
-    "frozen_astar": FrozenAStar,
-    "guided_line": functools.partial(GuidedLine, steps=0),
-    "guided_line_replanned": functools.partial(GuidedLine, steps=4),
-    "expert": Expert,
-    "expert_stretched": functools.partial(Expert, stretch=True),
-    "oracle": Oracle,
+    "straight_line": _reference(straight_line),
+    "straight_line_refined": _reference(straight_line, refine=refinement.ITERATIONS),
+    "straight_line_refined_20": _reference(straight_line, refine=20),  # as v1 and v0 refine
+    "stand_still": _reference(stand_still),
+    "frozen_astar": _reference(frozen_astar),
+    "guided_line": _reference(guided_line),
+    "guided_line_replanned": _reference(guided_line, replan=4),
+    "expert": _reference(published_expert),
+    "expert_stretched": _reference(published_expert, stretch=True),
+    "oracle": _reference(oracle),
 }
 
 BOUNDS = ("expert", "expert_stretched", "oracle")  # those that get the true future
