@@ -231,18 +231,19 @@ def interval_bar(
     low, high = map(x, result["interval"])
     band = element("rect", x=f"{low:.1f}", y=middle - 4, width=f"{max(high - low, 1):.1f}", height=8)
     parts.append(element("g", band, marker(x(result["rate"]), middle, kind), class_=css))
-    return _bar(BAR_HEIGHT, parts)
+    return _bar(BAR_HEIGHT, parts, aria_hidden="true")
 
 
 def bar_axis(span: tuple[float, float]) -> Markup:
     """The axis above a column of interval bars."""
     x, ticks = _bar_axis(span), linear_ticks(*span, about=6)
-    return _bar(13, [_text(f"{100 * v:.0f}", x(v), 10, "middle") for v in ticks])
+    numbers = [_text(f"{100 * v:.0f}", x(v), 10, "middle") for v in ticks]
+    return _bar(13, numbers, role="img", aria_label="The interval, drawn")
 
 
-def _bar(height: float, parts: Sequence[Markup]) -> Markup:
+def _bar(height: float, parts: Sequence[Markup], **meaning: str) -> Markup:
     size = {"viewBox": f"0 0 {BAR_WIDTH} {height}", "width": BAR_WIDTH, "height": height}
-    return element("svg", *parts, class_="bar", aria_hidden="true", **size)
+    return element("svg", *parts, class_="bar", **size, **meaning)
 
 
 def marker(x: float, y: float, kind: str) -> Markup:

@@ -1,25 +1,25 @@
 """The tables of the page. Every number also stands in a `data-value`, unrounded."""
 
 import statistics
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
 from hrm_jax.referee.protocols import PathProtocol
-from hrm_jax.reporting import charts
-from hrm_jax.reporting.inputs import Report
+from hrm_jax.reporting import charts, curves
+from hrm_jax.reporting.inputs import Report, Run, finite
 from hrm_jax.reporting.markup import (
-    cell,
-    count,
-    element,
+    Column,
+    Record,
     folded,
-    name_cell,
     number,
     p_value,
-    row,
-    simple_table,
+    points,
+    rate_columns,
     table,
+    trial_columns,
+    whole,
 )
 from hrm_jax.reporting.names import HEADINGS, KINDS, PATH_HEADINGS, Style, kind, reference
 from hrm_jax.worlds.rules import FAILURES
@@ -32,6 +32,15 @@ FAILURE_HEADINGS = {
     "prediction_error": "prediction",
     "horizon": "horizon",
 }
+SEGMENT_HEADINGS = {
+    "exact": "Exact %",
+    "lenient": "Lenient %",
+    "tokens": "Tokens %",
+    "halted": "Stopped by then %",
+    "q_accuracy": "Q-head right %",
+}
+BEST = ("success", "exact")  # held-out shares of which the table of runs shows the highest
+MODEL = Column("model", "Model")
 
 
 def by_kind(models: dict[str, dict]) -> dict[str, list[str]]:
@@ -50,44 +59,61 @@ def by_kind(models: dict[str, dict]) -> dict[str, list[str]]:
 # ---------------------------------------------------------------- results
 
 
-@dataclass(frozen=True)
-class _Columns:
-    """Which columns a table of results has, and what its bars are drawn on."""
-
-    sized: bool  # parameters are known
-    failed: bool  # causes of failure are known
-    span: tuple[float, float]  # of the bars, shares
-    reference: float | None  # a rate to compare with
-    headings: dict[str, str]  # of the kinds of models
-
-    @property
-    def count(self) -> int:
-        """All columns."""
-        return 8 + self.sized + len(FAILURES) * self.failed
-
-
 def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
-    """A row per model: rate with its interval, outcomes, and why episodes failed."""
+    """A row per model: its rate and interval, and what became of the rest; or of puzzles, partial credit."""
     models = report.data["models"]
-    columns = _Columns(
-        sized=any(result.get("parameters") is not None for result in models.values()),
-        failed=any(result.get("failures") for result in models.values()),
-        span=charts.bar_range(models.values()),
-        reference=models[baseline]["rate"] if (baseline := reference(models)) else None,
-        headings=PATH_HEADINGS if report.path_rules else HEADINGS,
-    )
-    bodies = [
-        _results_body(sort, names, models, styles, columns)
-        for sort, names in by_kind(models).items()
-        if names
+    span, baseline = charts.bar_range(models.values()), reference(models)
+    level = models[baseline]["rate"] if baseline else None
+
+    def record(name: str) -> Record:
+        result, style = models[name], styles[name]
+        bar = charts.interval_bar(result, span, style.css, style.kind, level)
+        causes = dict.fromkeys(FAILURES, 0) | result["failures"] if result.get("failures") else {}
+        lenient = {f"lenient-{key}": value for key, value in (result.get("lenient") or {}).items()}
+        return {**result, **causes, **lenient, "model": name, "bar": bar}
+
+    headings = PATH_HEADINGS if report.path_rules else HEADINGS
+    bodies = {
+        (sort, headings[sort]): list(map(record, names)) for sort, names in by_kind(models).items() if names
+    }
+    bar = Column("bar", charts.bar_axis(span))
+    columns = _puzzle_columns(bar) if report.puzzles else _episode_columns(bar)
+    return table(columns, bodies, _success(report), ["model"], id=f"results-{index}", class_="results")
+
+
+def _episode_columns(bar: Column) -> list[Column]:
+    return [
+        MODEL,
+        Column("parameters", "Parameters", whole, optional=True),
+        *trial_columns("Successes", "Rate\N{NO-BREAK SPACE}%"),
+        bar,
+        Column("collisions", "collision", whole, "Failures"),
+        Column("timeouts", "timeout", whole, "Failures"),
+        *(Column(key, FAILURE_HEADINGS[key], whole, "Causes of failure", optional=True) for key in FAILURES),
     ]
-    return table(
-        _results_head(columns), bodies, _success(report.path_rules), id=f"results-{index}", class_="results"
-    )
 
 
-def _success(rules: PathProtocol | None) -> str:
-    """What an episode must do to count."""
+def _puzzle_columns(bar: Column) -> list[Column]:
+    return [
+        MODEL,
+        Column("parameters", "Parameters", whole, optional=True),
+        Column("step", "Step", whole, optional=True),
+        *trial_columns("Exact", "Exact\N{NO-BREAK SPACE}%"),
+        bar,
+        *rate_columns("Lenient\N{NO-BREAK SPACE}%", "lenient-", optional=True),
+        Column("tokens", "Tokens\N{NO-BREAK SPACE}%", _hundredths, optional=True),
+    ]
+
+
+def _hundredths(share: float) -> str:
+    return f"{100 * share:.2f}"
+
+
+def _success(report: Report) -> str:
+    """What counts as a success."""
+    rules: PathProtocol | None = report.path_rules
+    if report.puzzles:
+        return "Answers that are exact"
     if rules is None:
         return "Success within the time limit and without a collision"
     if rules.published:
@@ -98,48 +124,38 @@ def _success(rules: PathProtocol | None) -> str:
     )
 
 
-def _results_head(columns: _Columns) -> list[Markup]:
-    def th(text: str | Markup, css: str | None = "number", **attributes: object) -> Markup:
-        return element("th", text, scope="col", rowspan=2, class_=css, **attributes)
-
-    def group(text: str, width: int) -> Markup:
-        return element("th", text, scope="colgroup", class_="group", colspan=width)
-
-    tops = [th("Model", None), th("Parameters") if columns.sized else None]
-    tops += [th("Successes", colspan=2), th("Rate\N{NO-BREAK SPACE}%"), th("95 % interval")]
-    tops.append(th(charts.bar_axis(columns.span), "drawn", aria_label="The interval, drawn"))
-    tops.append(group("Failures", 2))
-    tops.append(group("Causes of failure", len(FAILURES)) if columns.failed else None)
-    names = ["collision", "timeout", *(FAILURE_HEADINGS[key] for key in FAILURES if columns.failed)]
-    return [row(*tops), row(*(element("th", name, scope="col", class_="number") for name in names))]
-
-
-def _results_body(
-    sort: str, names: list[str], models: dict[str, dict], styles: dict[str, Style], columns: _Columns
-) -> Markup:
-    title = row(element("th", columns.headings[sort], colspan=columns.count, scope="rowgroup"), class_="kind")
-    rows = [_result(name, models[name], styles[name], columns) for name in names]
-    return element("tbody", title, *rows, class_=sort)
+def segments(report: Report, index: int) -> Markup:
+    """The numbers behind the charts by segment: a row per model and segment."""
+    records = [
+        {"model": name, "segment": number, **segment}
+        for name, result in report.data["models"].items()
+        for number, segment in enumerate(result.get("segments") or [], 1)
+    ]
+    columns = [MODEL, Column("segment", "Segment", whole)]
+    columns += [
+        Column(key, heading, _hundredths if key == "tokens" else percent, optional=True)
+        for key, heading in SEGMENT_HEADINGS.items()
+    ]
+    caption = "Answers after each segment"
+    return table(columns, {None: records}, caption, ["model", "segment"], id=f"segments-{index}")
 
 
-def _result(name: str, result: dict, style: Style, columns: _Columns) -> Markup:
-    low, high = result["interval"]
-    cells = name_cell(name)
-    if columns.sized:
-        cells.append(count("parameters", result.get("parameters")))
-    cells += [count("success", result["success"]), cell("n", result["n"], f"/ {result['n']:,}")]
-    cells.append(cell("rate", result["rate"], percent(result["rate"])))
-    cells.append(cell("interval", f"{low} {high}", f"{percent(low)} – {percent(high)}"))
-    bar = charts.interval_bar(result, columns.span, style.css, style.kind, columns.reference)
-    cells.append(element("td", bar, class_="drawn"))
-    cells += [count(key, result[key]) for key in ("collisions", "timeouts")]
-    if columns.failed:
-        causes = result.get("failures")
-        cells += [count(key, causes.get(key, 0) if causes else None) for key in FAILURES]
-    return row(*cells, data_model=name)
+def votes(report: Report, index: int) -> Markup | None:
+    """What the augmentations of every task agree on, for so many tries; None where nothing was voted on."""
+    records = [
+        {"model": name, "tries": tries, "n": found["tasks"], **found}
+        for name, result in report.data["models"].items()
+        for tries, found in (result.get("voting") or {}).items()
+    ]
+    if not records:
+        return None
+    columns = [MODEL, Column("tries", "Tries"), *trial_columns("Tasks", "Tasks %")]
+    columns.append(Column("share", "Test inputs %", percent))
+    caption = "Votes of all augmentations"
+    return table(columns, {None: records}, caption, ["model", "tries"], id=f"votes-{index}")
 
 
-# ---------------------------------------------------------------- spread between training seeds
+# ---------------------------------------------------------------- groups of training seeds
 
 
 def training_seeds(report: Report, index: int) -> Markup | None:
@@ -147,27 +163,33 @@ def training_seeds(report: Report, index: int) -> Markup | None:
     groups = {name: group for name, group in (report.data.get("groups") or {}).items() if group["seeds"] > 1}
     if not groups:
         return None
-    names = ("Group", "Training seeds", "Mean rate %", "Lowest %", "Highest %", "Std between seeds",
-             "95 % half width between episodes")  # fmt: skip
-    rows = [_group(name, group, report.data["models"]) for name, group in groups.items()]
+    columns = [
+        Column("group", "Group"),
+        Column("seeds", "Training seeds", whole),
+        Column("which", "Training seeds"),
+        Column("mean", "Mean rate %", percent),
+        Column("lowest", "Lowest %", percent),
+        Column("highest", "Highest %", percent),
+        Column("std", "Std between seeds", percent),
+        Column("half_width", "95 % half width between episodes", percent),
+    ]
+    records = [_group(name, group, report.data["models"]) for name, group in groups.items()]
     caption = "Spread between training seeds, in percentage points"
-    return simple_table(names, rows, caption, id=f"groups-{index}")
+    return table(columns, {None: records}, caption, ["group"], id=f"groups-{index}")
 
 
-def _group(group: str, spread: dict, models: dict[str, dict]) -> Markup:
+def _group(group: str, spread: dict, models: dict[str, dict]) -> Record:
     members = [result for result in models.values() if result.get("group") == group]
     halves = [(result["interval"][1] - result["interval"][0]) / 2 for result in members]
     seeds = ", ".join(str(result["seed"]) for result in members if result.get("seed") is not None)
-    columns = {
-        "mean": spread["mean"],
+    return {
+        **spread,
+        "group": group,
+        "which": f"({seeds})" if seeds else "",
         "lowest": spread["min"],
         "highest": spread["max"],
-        "std": spread["std"],
         "half_width": statistics.mean(halves),
     }
-    counted = f"{len(members)} ({seeds})" if seeds else str(len(members))
-    cells = [cell(key, value, percent(value)) for key, value in columns.items()]
-    return row(*name_cell(group), cell("seeds", len(members), counted), *cells, data_group=group)
 
 
 def group_tests(report: Report, index: int) -> Markup | None:
@@ -175,18 +197,14 @@ def group_tests(report: Report, index: int) -> Markup | None:
     tested = report.data.get("group_pairs")
     if not tested:
         return None
-    names = ("Group a", "Group b", "a − b, points", "p over episodes", "p over training seeds")
-    rows = [
-        row(
-            *name_cell(pair["a"], pair["b"]),
-            cell("difference", pair["difference"], f"{100 * pair['difference']:+.1f}".replace("-", "−")),
-            *(_p(key, pair[key]) for key in ("p_episodes", "p_seeds")),
-            data_a=pair["a"],
-            data_b=pair["b"],
-        )
-        for pair in tested
+    columns = [
+        Column("a", "Group a"),
+        Column("b", "Group b"),
+        Column("difference", "a − b, points", points),
+        Column("p_episodes", "p over episodes", p_value),
+        Column("p_seeds", "p over training seeds", p_value),
     ]
-    return simple_table(names, rows, "Tests between groups", left=2, id=f"group-pairs-{index}")
+    return table(columns, {None: tested}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
 
 
 # ---------------------------------------------------------------- paired tests
@@ -211,58 +229,109 @@ def pairs(report: Report, index: int) -> Markup | None:
 
 
 def _pairs_table(tested: list[dict], report: Report, caption: str, name: str) -> Markup:
-    adjusted = any("p_holm" in pair for pair in tested)
-    columns = ["Model a", "Model b", "Only a succeeded", "Only b succeeded", "a − b, points", "p"]
-    columns += ["p, Holm"] if adjusted else []
-    rows = [_pair(pair, report.data["models"], adjusted) for pair in tested]
-    return simple_table(columns, rows, caption, left=2, id=name, class_="pairs")
+    columns = [
+        Column("a", "Model a"),
+        Column("b", "Model b"),
+        Column("a_only", "Only a succeeded", whole),
+        Column("b_only", "Only b succeeded", whole),
+        Column("difference", "a − b, points", points),
+        Column("p_value", "p", p_value),
+        Column("p_holm", "p, Holm", p_value, optional=True),
+    ]
+    records = [_pair(pair, report.data["models"]) for pair in tested]
+    return table(columns, {None: records}, caption, ["a", "b"], id=name, class_="pairs")
 
 
-def _pair(pair: dict, models: dict[str, dict], adjusted: bool) -> Markup:
-    cells = name_cell(pair["a"], pair["b"])
-    cells += [count(key, pair[key]) for key in ("a_only", "b_only")]
+def _pair(pair: dict, models: dict[str, dict]) -> Record:
     n = _units(models[pair["a"]]) if pair["a"] in models else None
-    gain = (pair["a_only"] - pair["b_only"]) / n if n else None
-    cells.append(cell("difference", gain, "–" if gain is None else f"{100 * gain:+.1f}".replace("-", "−")))
-    cells.append(_p("p_value", pair["p_value"]))
-    if adjusted:
-        cells.append(_p("p_holm", pair.get("p_holm")))
-    deciding = pair.get("p_holm", pair["p_value"]) if adjusted else 1.0
-    css = "significant" if deciding < SIGNIFICANT else None
-    return row(*cells, data_a=pair["a"], data_b=pair["b"], class_=css)
-
-
-def _judged(report: Report) -> str:
-    """What the tests count."""
-    first = next(iter(report.data["models"].values()))
-    if first.get("voting"):
-        return "tasks"
-    return "puzzles" if report.puzzles else "episodes"
+    difference = (pair["a_only"] - pair["b_only"]) / n if n else None
+    css = "significant" if pair.get("p_holm", 1.0) < SIGNIFICANT else None
+    return {**pair, "difference": difference, "css": css}
 
 
 def _units(result: dict) -> int:
-    """How many of them there are."""
+    """How many tasks, puzzles or episodes the tests count."""
     votes = result.get("voting")
     return next(iter(votes.values()))["tasks"] if votes else result.get("puzzles") or result["n"]
 
 
-def _p(key: str, p: float | None) -> Markup:
-    return cell(key, p, "–" if p is None else p_value(p))
+# ---------------------------------------------------------------- the numbers behind the charts
 
 
-def pairs_note(report: Report) -> str:
-    """How to read so many p-values."""
-    tested = report.data.get("pairs") or []
-    explained = f"Exact McNemar test on the {_judged(report)} that only one of the two solved."
-    if len(tested) == 1:
-        return explained
-    if all("p_holm" in pair for pair in tested):
-        return (
-            f"{explained} Holm's adjustment is over all {len(tested)} pairs of this report: below 0.05 "
-            "(bold) the difference stands even though so many were tested."
-        )
-    return (
-        f"{explained} These p-values are not adjusted for the {len(tested)} tests of this report: "
-        f"{number(SIGNIFICANT * len(tested), 2)} of them would fall below 0.05 by chance alone, so read only "
-        f"those below {number(SIGNIFICANT / len(tested), 2)} (Bonferroni) as differences."
-    )
+def prediction(report: Report, index: int) -> Markup:
+    """Error and calibration at every step ahead."""
+    models = report.data["models"]
+    within = {f"within-{distance}": distance for distance in curves.distances(models)}
+    columns = [
+        MODEL,
+        Column("step", "Steps ahead", whole),
+        Column("median", "Median, cells", number),
+        Column("p90", "90th percentile, cells", number),
+        *(Column(key, f"Within {distance} cells, %", percent) for key, distance in within.items()),
+    ]
+    records = []
+    for name, result in models.items():
+        known = result.get("prediction") or {}
+        lines = {key: known.get(key) or [] for key in ("median", "p90")}
+        horizon = max(map(len, lines.values()))
+        lines |= {key: known.get("within", {}).get(distance, []) for key, distance in within.items()}
+        records += [
+            {"model": name, "step": step + 1, **{key: _at(line, step) for key, line in lines.items()}}
+            for step in range(horizon)
+        ]
+    caption = "Prediction errors in the closed loop"
+    return table(columns, {None: records}, caption, ["model", "step"], id=f"prediction-{index}")
+
+
+def _at(curve: list, step: int) -> float | None:
+    return curve[step] if step < len(curve) and finite(curve[step]) else None
+
+
+def density(data: dict) -> Markup:
+    """Success at every density and speed."""
+    columns = [
+        MODEL,
+        Column("n_obstacles", "Obstacles", whole),
+        Column("speed", "Speed, cells/step", number),
+        Column("n", "Episodes", whole),
+        Column("success", "Successes", whole),
+        *rate_columns("Rate %"),
+    ]
+    records = [
+        {**field, **result, "model": name}
+        for field in data["cells"]
+        for name, result in field["models"].items()
+    ]
+    return table(columns, {None: records}, "Success against density", ["model"], id="density-table")
+
+
+def runs(trained: Sequence[Run]) -> Markup:
+    """What each training run was and where it ended."""
+    goals = [key for key in BEST if any(run.series(f"eval/{key}")[1] for run in trained)] or ["success"]
+    columns = [
+        Column("run", "Run"),
+        Column("network", "Model"),
+        Column("batch_size", "Batch size", whole),
+        Column("steps", "Steps", whole),
+        Column("loss", "Last loss", number),
+        Column("eval/loss", "Best held-out loss", number),
+        *(Column(f"eval/{key}", f"Best held-out {key} %", number) for key in goals),
+        Column("samples_per_second", "Samples/s", number),
+    ]
+    return table(columns, {None: [_run(run, goals) for run in trained]}, "Training runs", ["run"], id="runs")
+
+
+def _run(run: Run, goals: Sequence[str]) -> Record:
+    losses, pace = run.series("loss")[1], run.series("samples_per_second")[1]
+    model, batch = run.config.get("model"), run.config.get("batch_size")
+    best = {key: max(run.series(key)[1], default=None) for key in (f"eval/{goal}" for goal in goals)}
+    return {
+        "run": run.name,
+        "network": (model.get("name") if isinstance(model, dict) else model) or "–",
+        "batch_size": batch if finite(batch) else None,
+        "steps": run.records[-1]["step"],
+        "loss": losses[-1] if losses else None,
+        "eval/loss": min(run.series("eval/loss")[1], default=None),
+        **{key: None if share is None else 100 * share for key, share in best.items()},
+        "samples_per_second": statistics.median(pace) if pace else None,
+    }

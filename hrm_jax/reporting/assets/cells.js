@@ -1,5 +1,5 @@
 /* Episodes of planners that move from cell to cell. A trace is {outcome, agent, obstacles, observed,
-   predicted, plan}: traces.Trace of hrm_jax/reporting/traces.py. */
+   predicted, plan}: CellTrace of hrm_jax/artefacts/traces_file.py. */
 
 const NEAR = 3; // cells from the plan
 

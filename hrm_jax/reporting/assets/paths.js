@@ -1,5 +1,5 @@
 /* Episodes of planners of whole paths. A trace is {outcome, agent, obstacles, planned_at, plans, samples,
-   refined, chosen, believed}: PathTrace of hrm_jax/reporting/path_traces.py. Plan number k is in force from
+   refined, chosen, believed}: PathTrace of hrm_jax/artefacts/traces_file.py. Plan number k is in force from
    step planned_at[k] on; its entry i is for step planned_at[k] + i. */
 
 const [FINENESS, GRAZE] = [200, 0.01]; // places tried in a step for a touch of the map, and cells off it
@@ -123,7 +123,7 @@ function drawPlace({ context, at, colours }, place) {
   context.stroke();
 }
 
-/* What ended an episode: {hit} an obstacle, {place} the map there, or {} no path to follow: traces.ending. */
+/* What ended an episode: {hit} an obstacle, {place} the map there, or {} no path to follow: collisions.ending. */
 function ending({ episode, trace, rule }) {
   const hit = contact(trace, rule.swept);
   if (hit?.distance < rule.radius + ROUNDING) return { hit };
@@ -131,7 +131,7 @@ function ending({ episode, trace, rule }) {
   return place ? { place } : {};
 }
 
-/* Where the last step first leads off the map or into a static cell: path_traces.touch. */
+/* Where the last step first leads off the map or into a static cell: collisions.touch. */
 function touch({ agent }, map, swept) {
   const last = agent.length - 1;
   const [shift, grazes] = [swept ? 0.5 : 0, [[0, 0], [GRAZE, 0], [-GRAZE, 0], [0, GRAZE], [0, -GRAZE]]];

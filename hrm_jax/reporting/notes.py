@@ -1,0 +1,141 @@
+"""What the tables and charts of the page mean, in plain words."""
+
+from collections.abc import Sequence
+
+from hrm_jax.puzzles.kinds import KINDS
+from hrm_jax.referee.protocols import CELL_PROTOCOLS
+from hrm_jax.reporting.curves import MOST_POINTS
+from hrm_jax.reporting.inputs import Report, Run
+from hrm_jax.reporting.markup import number
+from hrm_jax.reporting.names import reference
+from hrm_jax.reporting.tables import SIGNIFICANT
+
+FAILURES = (
+    "Causes of failure: no path, the static map itself cuts the goal off; boxed in, a collision where every "
+    "move would have collided; prediction, any other collision; horizon, a timeout though there is a path: "
+    "the planner did not see far enough."
+)
+RESULTS = (
+    "Intervals are Wilson's 95 % for the success rate, over episodes. Full discs are learned models, open "
+    "ones baselines, lozenges bounds."
+)
+PATHS = (
+    "An agent follows its path a point a step, at most {speed:.2f} cells a step. Static cells and the "
+    "obstacles' discs of {collision_radius:g} cells are tested over the whole of a step, before the goal is."
+)
+PUBLISHED_PATHS = (
+    "Point k of a path is tested at time k + 1, so that the player's agent is a point behind its path; "
+    "whatever fails counts as a collision."
+)
+SPREAD = (
+    "Two kinds of doubt, kept apart: the spread between training seeds is how much the same model, trained "
+    "again, differs from itself on the same episodes; the half width is how much the rate of one trained "
+    "model could differ on other episodes."
+)
+GROUPS = (
+    "Over episodes: an exact sign-flip test on how many models of either group solve each episode; it holds "
+    "for these trained models. Over training seeds: Welch's t-test on their rates; it holds for models "
+    "trained again, and with few seeds it sees large differences only."
+)
+VOTES = (
+    "A task is right when all its test inputs are, each within so many tries; test inputs: their share that "
+    "is right, averaged over tasks."
+)
+PUZZLES = (
+    "An answer is exact when every cell that counts is that of the label. Intervals are Wilson's 95 % over "
+    "examples. Full discs are learned models, open ones baselines."
+)
+AUGMENTED = "The {n:,} examples are augmentations of {puzzles:,} puzzles, and intervals count these."
+LENIENT = "any right answer counts, be it the label's or another."
+TOKENS = "Tokens: the mean share of cells that are right; a copy of the input shows what it is worth."
+PREDICTION = "Errors of predicted obstacle positions as they occurred in the closed loop."
+
+
+def results(report: Report) -> str:
+    """How to read the table of results."""
+    first, *more = _of_puzzles(report) if report.puzzles else _of_episodes(report)
+    if baseline := reference(report.data["models"]):
+        named = f'"{baseline}"' if report.puzzles else baseline
+        more.insert(0, f"The dashed line is the rate of {named}.")
+    return " ".join([first, *more])
+
+
+def _of_episodes(report: Report) -> list[str]:
+    rules = report.path_rules
+    if rules:
+        return [RESULTS, PUBLISHED_PATHS if rules.published else PATHS.format(**vars(rules))]
+    known = any(result.get("failures") for result in report.data["models"].values())
+    return [RESULTS, FAILURES] if known else [RESULTS]
+
+
+def _of_puzzles(report: Report) -> list[str]:
+    models, kind = list(report.data["models"].values()), KINDS.get(report.data["kind"])
+    parts = [PUZZLES]
+    if models[0].get("puzzles", models[0]["n"]) < models[0]["n"]:
+        parts.append(AUGMENTED.format(**models[0]))
+    if any(result.get("lenient") for result in models):
+        parts.append(f"Lenient: {kind.lenient.note if kind and kind.lenient else LENIENT}")
+    if any(result.get("tokens") is not None for result in models):
+        parts.append(TOKENS)
+    return parts
+
+
+def pairs(report: Report) -> str:
+    """How to read so many p-values."""
+    tested = report.data.get("pairs") or []
+    first = next(iter(report.data["models"].values()))
+    judged = "tasks" if first.get("voting") else "puzzles" if report.puzzles else "episodes"
+    explained = f"Exact McNemar test on the {judged} that only one of the two solved."
+    if len(tested) == 1:
+        return explained
+    if all("p_holm" in pair for pair in tested):
+        return (
+            f"{explained} Holm's adjustment is over all {len(tested)} pairs of this report: below 0.05 "
+            "(bold) the difference stands even though so many were tested."
+        )
+    return (
+        f"{explained} These p-values are not adjusted for the {len(tested)} tests of this report: "
+        f"{number(SIGNIFICANT * len(tested), 2)} of them would fall below 0.05 by chance alone, so read only "
+        f"those below {number(SIGNIFICANT / len(tested), 2)} (Bonferroni) as differences."
+    )
+
+
+def segments(report: Report) -> str:
+    """What the charts by segment show."""
+    trained = report.data.get("trained_segments")
+    said = (
+        f"The model runs {report.data['segments']} segments whatever its Q-head says; stopped counts the "
+        "examples for which it would have said stop in this segment or before."
+    )
+    return f"{said} It was trained with at most {trained} (dashed line)." if trained else said
+
+
+def prediction(report: Report) -> str:
+    """Which errors matter to the planner."""
+    protocol = CELL_PROTOCOLS.get(report.data["protocol"])
+    margin = protocol.planning_radius - protocol.collision_radius if protocol and protocol.swept else 0.0
+    if margin <= 0:
+        return PREDICTION
+    return (
+        f"{PREDICTION} {margin:.1g} cells is the margin between the planner's radius "
+        f"({protocol.planning_radius}) and that of a collision ({protocol.collision_radius}): predictions "
+        "nearer than that to the truth cannot lead the planner into a collision."
+    )
+
+
+def density(data: dict) -> str:
+    """Which episodes the charts of densities are of."""
+    first, stop = data["seeds"]
+    return (
+        f"Protocol {data['protocol']}, seeds {first:,} to {stop - 1:,} in every cell. "
+        "Bars are Wilson 95 % intervals, moved apart sideways so that they do not hide each other."
+    )
+
+
+def training(runs: Sequence[Run]) -> str:
+    """How training curves are drawn."""
+    judged = "examples" if any(run.series("eval/exact")[1] for run in runs) else "episodes"
+    return (
+        f"Losses on a logarithmic axis. Dashed grey curves are baselines on the same held-out {judged}. "
+        f"Curves of more than {MOST_POINTS} records show means of equal numbers of records."
+    )
