@@ -199,9 +199,11 @@ def experts(tmp_path_factory):
         np.savez_compressed(
             paths[published],
             search=f'{{"published": {str(published).lower()}}}',
+            ids=np.arange(count),
             static=np.zeros((count, 64, 64), bool),
             positions=np.zeros((count, 8, 2), np.float32),
             velocities=np.zeros((count, 8, 2), np.float32),
+            start=np.zeros((count, 2), np.int64),
             goal=np.zeros((count, 2), np.int64),
             points=np.zeros((count, 64, 2), np.float32),
             length=np.full(count, 63),

@@ -239,7 +239,7 @@ def test_describe_says_what_a_model_file_must_say():
         9,
         "lstm",
     )
-    assert sorted(described) == ["history", "model", "world"]
+    assert sorted(described) == ["constants", "history", "model", "world"]
 
 
 def test_neighbouring_seeds_and_steps_do_not_share_worlds(meshes):
