@@ -1,10 +1,12 @@
 """The motion of `hrm_jax.worlds` for E scenarios of N obstacles: time is the second axis here; float64."""
 
+from typing import Any
+
 import numpy as np
 
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.worlds import motion
-from hrm_jax.worlds.motion import Motion, Obstacles
+from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import WALL_GAP
 
 
@@ -36,10 +38,11 @@ def wait(scenarios: Scenarios) -> tuple[Obstacles, np.ndarray]:
     return obstacles, np.stack(positions, axis=1)
 
 
-def select(obstacles: Obstacles, kept: np.ndarray) -> Obstacles:
-    """The obstacles of the scenarios that are `kept`, bool [E]."""
-    moved = obstacles.motion and Motion(*(part[kept] for part in obstacles.motion))
-    return Obstacles(obstacles.position[kept], obstacles.velocity[kept], moved)
+def select(parts: Any, kept: np.ndarray | slice) -> Any:
+    """What is `kept` along the first axis of every array of a named tuple; what is no array stays."""
+    if isinstance(parts, tuple):
+        return type(parts)(*(select(part, kept) for part in parts))
+    return parts[kept] if isinstance(parts, np.ndarray) else parts
 
 
 def fill(history: np.ndarray, observed: np.ndarray) -> np.ndarray:

@@ -36,8 +36,7 @@ class Step(NamedTuple):
     episodes: np.ndarray  # int64 [A], indices into the scenarios
     agent: np.ndarray  # int64 [A, 2], before the move
     obstacles: np.ndarray  # float64 [A, N, 2], before the move
-    observed: np.ndarray  # float64 [A, N, 2], what the planner takes them to be
-    predicted: np.ndarray  # float64 [A, T, N, 2]; N = 0 for "blind"
+    tracks: np.ndarray  # float64 [A, T + 1, N, 2], what the planner takes them to be: now, then predicted
     future: np.ndarray  # float64 [A, T, N, 2], the truth, should the agent stay where it is
     plan: Plan
     succeeded: np.ndarray  # bool [A]
@@ -73,7 +72,7 @@ def run(
             outcomes[first + step.episodes[step.collided]] = COLLISION
             boxed_in[first + step.episodes[step.boxed_in]] = True
             if predictor not in BOUNDS:
-                errors.add(step.predicted, step.future)
+                errors.add(step.tracks[:, 1:], step.future)
             if progress:
                 running = len(step.episodes) - (step.succeeded | step.collided).sum()
                 progress(first + len(block) - int(running), total)
@@ -109,17 +108,6 @@ class _Running(NamedTuple):
     observed: np.ndarray  # bool [A, H, N]
     agents: np.ndarray  # int64 [A, H, 2]
 
-    def select(self, kept: np.ndarray) -> "_Running":
-        """Those of them that are `kept`, bool [A]."""
-        return _Running(
-            self.episodes[kept],
-            self.agent[kept],
-            dynamics.select(self.state, kept),
-            self.seen[kept],
-            self.observed[kept],
-            self.agents[kept],
-        )
-
 
 def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> Iterator[Step]:
     """Run all scenarios to their end, a step at a time."""
@@ -129,9 +117,9 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
     for now in range(world.history, world.history + protocol.limit(world.size)):
         following = dynamics.step(scenarios, running.state, running.agent, now)
         future = dynamics.course(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
-        observed, predicted = _predict(predictor, scenarios, running, future)
-        plan = _plan(protocol, free, running.agent, scenarios.goal, observed, predicted)
-        step = _act(protocol, free, scenarios.goal, running, observed, predicted, future, plan)
+        tracks = _predict(predictor, scenarios, running, future)
+        plan = _plan(protocol, free, running.agent, scenarios.goal, tracks)
+        step = _act(protocol, free, scenarios.goal, running, tracks, future, plan)
         yield step
         kept = ~(step.succeeded | step.collided)
         if not kept.any():
@@ -139,7 +127,8 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
         running = running._replace(agent=plan.cells[:, 1], state=following)
         running = _look(scenarios, running, now + 1)
         if not kept.all():
-            scenarios, running, free = scenarios.select(kept), running.select(kept), free[:, kept]
+            scenarios, free = scenarios.select(kept), free[:, kept]
+            running = dynamics.select(running, kept)
 
 
 def _wait(scenarios: Scenarios) -> _Running:
@@ -173,50 +162,32 @@ def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
     )
 
 
-def _predict(
-    predictor: Predictor, scenarios: Scenarios, running: _Running, future: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Positions now [A, N, 2] and predicted [A, T, N, 2], by a predictor or one of BOUNDS."""
-    if predictor == "oracle":
-        return running.state.position, future
-    if predictor == "blind":
-        return running.state.position[:, :0], future[:, :, :0]
+def _predict(predictor: Predictor, scenarios: Scenarios, running: _Running, future: np.ndarray) -> np.ndarray:
+    """Positions now and predicted, [A, T + 1, N, 2], by a predictor or one of BOUNDS."""
+    if predictor in BOUNDS:
+        tracks = np.concatenate([running.state.position[:, None], future], axis=1)
+        return tracks if predictor == "oracle" else tracks[:, :, :0]
     assert callable(predictor), predictor
     history = dynamics.fill(running.seen, running.observed)
     seen = Observation(history, running.observed, running.agents.astype(np.float64), scenarios.static)
     predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
         raise RequestError(f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away")
-    return history[:, -1], predicted
+    return np.concatenate([history[:, -1:], predicted], axis=1)
 
 
 def _plan(
-    protocol: CellProtocol,
-    free: np.ndarray,
-    agent: np.ndarray,
-    goal: np.ndarray,
-    observed: np.ndarray,
-    predicted: np.ndarray,
+    protocol: CellProtocol, free: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks: np.ndarray
 ) -> Plan:
     if protocol.swept:
-        tracks = np.concatenate([observed[:, None], predicted], axis=1)
-        return space_time_astar.plan_swept(free, agent, goal, tracks, protocol.planning_radius)
+        return space_time_astar.plan_swept(free, start, goal, tracks, protocol.planning_radius)
     # The published search ends at plan time horizon - 1, shifted index or not.
-    first = protocol.index_shift
-    tracks = predicted[:, first : first + protocol.horizon - 1]
-    return space_time_astar.plan_sampled(free, agent, goal, tracks, protocol.planning_radius)
+    shift = protocol.index_shift
+    tracks = tracks[:, 1 + shift : protocol.horizon + shift]
+    return space_time_astar.plan_sampled(free, start, goal, tracks, protocol.planning_radius)
 
 
-def _act(
-    protocol: CellProtocol,
-    free: np.ndarray,
-    goal: np.ndarray,
-    running: _Running,
-    observed: np.ndarray,
-    predicted: np.ndarray,
-    future: np.ndarray,
-    plan: Plan,
-) -> Step:
+def _act(protocol: CellProtocol, free, goal, running: _Running, tracks, future, plan: Plan) -> Step:
     """Make the planned moves, and judge them."""
     here, there, obstacles = running.agent, plan.cells[:, 1], running.state.position
     succeeded, collided = _judge(protocol, here, there, goal, obstacles, future[:, 0])
@@ -225,9 +196,7 @@ def _act(
         hit = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
         best = space_time_astar.clearances(*hit).max(axis=1)
         boxed_in[collided] = best < protocol.collision_radius
-    return Step(
-        running.episodes, here, obstacles, observed, predicted, future, plan, succeeded, collided, boxed_in
-    )
+    return Step(running.episodes, here, obstacles, tracks, future, plan, succeeded, collided, boxed_in)
 
 
 def _judge(
@@ -271,7 +240,7 @@ def trace(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) ->
         outcome=SUCCESS if last.succeeded[0] else COLLISION if last.collided[0] else TIMEOUT,
         agent=np.array([step.agent[0] for step in steps] + [last.plan.cells[0, 1]]),
         obstacles=np.array([step.obstacles[0] for step in steps] + [last.future[0, 0]]),
-        observed=np.array([step.observed[0] for step in steps]),
-        predicted=np.array([step.predicted[0] for step in steps]),
+        observed=np.array([step.tracks[0, 0] for step in steps]),
+        predicted=np.array([step.tracks[0, 1:] for step in steps]),
         plan=np.array([step.plan.cells[0] for step in steps]),
     )

@@ -4,6 +4,7 @@ Shapes: A episodes, S samples, P points a path, N obstacles, R rows, C columns. 
 where the model's coordinates are named.
 """
 
+import json
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple, Protocol
@@ -25,10 +26,30 @@ from hrm_jax.worlds.path_frame import PathFrame
 
 NETWORKS = tuple(denoiser.NETWORKS)
 BLOCK = 50  # episodes denoised at a time
-PLAN = ("sampler", "steps", "samples", "map_guidance", "forecast", "cost_guidance", "refine", "replan",
-        "warm", "seed")  # fmt: skip
-FORECASTS = ("none", "ignore", "predictor")
 Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
+
+
+def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
+    return names.__contains__, f"one of {', '.join(names)}"
+
+
+def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda x: isinstance(x, int) and low <= x < 2**31, f"a whole number from {low} on"
+
+
+# The fields of a model file's group `plan`: what each may be, in code and in words.
+PLAN: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "sampler": _one_of("ddim", "published"),
+    "steps": _whole(1),
+    "samples": _whole(1),
+    "map_guidance": (lambda x: isinstance(x, int | float), "a number"),
+    "forecast": _one_of("none", "ignore", "predictor"),
+    "cost_guidance": _whole(0),
+    "refine": _whole(0),
+    "replan": _whole(0),
+    "warm": (lambda x: isinstance(x, int | float) and 0 < x <= 1, "above 0, at most 1"),
+    "seed": _whole(0),
+}
 
 
 class Request(NamedTuple):
@@ -134,8 +155,8 @@ class DiffusionPlanner:
     def plan(self, view: View, previous: np.ndarray | None) -> Planned:
         """The best of the samples, and of what is left of the last plan."""
         blocks = [
-            self._plan_block(_select(view, block), None if previous is None else previous[block])
-            for block in _blocks(len(view.ids))
+            self._plan_block(dynamics.select(view, block), dynamics.select(previous, block))
+            for block in (slice(first, first + BLOCK) for first in range(0, len(view.ids), BLOCK))
         ]
         return Planned(*(None if a[0] is None else np.concatenate(a) for a in zip(*blocks, strict=True)))
 
@@ -170,9 +191,8 @@ class DiffusionPlanner:
         samples = np.zeros((len(kept), self._plan["samples"], *kept.shape[2:]))
         for level, members in ((self._plan["warm"], holds), (1.0, ~holds)):
             if members.any():
-                some = Field(*(part[members] for part in field))
-                drawn = self._draw(_select(view, members), believed[members], some, kept[members, 0], level)
-                samples[members] = drawn
+                some = (dynamics.select(part, members) for part in (view, believed, field, kept[:, 0]))
+                samples[members] = self._draw(*some, level)
         return samples
 
     def _draw(self, view: View, believed, field: Field, previous, level: float) -> np.ndarray:
@@ -228,31 +248,20 @@ class DiffusionPlanner:
 
 def check_plan(config: dict[str, Any]) -> dict[str, Any]:
     """The `plan` group of a model file's config; what it lacks or cannot mean is a `RequestError`."""
-    plan = config.get("plan") or {}
-    missing = [name for name in PLAN if name not in plan]
-    if missing:
-        raise RequestError(f"the model file says nothing of how it plans: plan.{missing[0]} is missing")
-    if plan["forecast"] not in FORECASTS:
-        raise RequestError(f'plan.forecast = "{plan["forecast"]}": one of {", ".join(FORECASTS)}')
-    if plan["sampler"] not in ("ddim", "published"):
-        raise RequestError(f'plan.sampler = "{plan["sampler"]}": one of ddim, published')
-    if plan["sampler"] == "published" and config["model"]["predict"] != "noise":
+    plan, model = config.get("plan") or {}, config["model"]
+    for name, (allowed, words) in PLAN.items():
+        if name not in plan:
+            raise RequestError(f"the model file says nothing of how it plans: plan.{name} is missing")
+        if not allowed(plan[name]):
+            raise RequestError(f"plan.{name} = {json.dumps(plan[name])}: {words}")
+    if plan["sampler"] == "published" and model["predict"] != "noise":
         raise RequestError('plan.sampler = "published": for models that predict noise alone')
     if plan["sampler"] == "published" and (plan["cost_guidance"] or plan["replan"]):
         raise RequestError('plan.sampler = "published": with cost_guidance = 0 and replan = 0 alone')
-    if plan["sampler"] == "ddim" and not config["model"]["ends"]:
+    if plan["sampler"] == "ddim" and not model["ends"]:
         raise RequestError('plan.sampler = "ddim": the ends are clean; the model had model.ends = False')
-    least = {"steps": 1, "samples": 1, "cost_guidance": 0, "refine": 0, "replan": 0, "seed": 0}
-    for name, low in least.items():
-        if not isinstance(plan[name], int) or not low <= plan[name] < 2**31:
-            raise RequestError(f"plan.{name} = {plan[name]!r}: a whole number from {low} on")
-    for name in ("warm", "map_guidance"):
-        if not isinstance(plan[name], int | float):
-            raise RequestError(f"plan.{name} = {plan[name]!r}: a number")
-    if plan["map_guidance"] != 1 and not config["model"]["map_dropout"]:
+    if plan["map_guidance"] != 1 and not model["map_dropout"]:
         raise RequestError(f"plan.map_guidance = {plan['map_guidance']}: 1, for training hid no map")
-    if not 0 < plan["warm"] <= 1:
-        raise RequestError(f"plan.warm = {plan['warm']}: above 0, at most 1")
     return plan
 
 
@@ -266,15 +275,6 @@ def forecast(predict: Predict, view: View, points: int) -> np.ndarray:
         raise RequestError("its predictor says positions that are not finite")
     predicted = np.clip(predicted, 0, size)
     return np.concatenate([history[:, -1:], predicted], axis=1)
-
-
-def _blocks(count: int) -> list[slice]:
-    return [slice(first, first + BLOCK) for first in range(0, count, BLOCK)]
-
-
-def _select(view: View, members: slice | np.ndarray) -> View:
-    """Some of the episodes of a view."""
-    return View(*(part if name == "time" else part[members] for name, part in view._asdict().items()))
 
 
 def _noise(seed: int, scenario: int, time: int, shape: tuple[int, ...]) -> np.ndarray:
