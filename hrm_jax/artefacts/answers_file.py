@@ -48,7 +48,7 @@ class Answers:
 
 def write(path: Path, answers: Answers) -> None:
     """Write the file, whole or not at all."""
-    with files.written_whole(path, "wb") as file:
+    with files.atomic_write(path, "wb") as file:
         np.savez_compressed(file, **{field.name: getattr(answers, field.name) for field in fields(Answers)})
 
 

@@ -36,7 +36,7 @@ def write(out: str | os.PathLike, paths: Paths, world: dict[str, Any], search: d
     """Write an `expert.npz`."""
     described = {"world": np.array(json.dumps(world)), "search": np.array(json.dumps(search))}
     arrays: dict[str, Any] = described | paths._asdict()
-    with files.written_whole(out, "wb") as file:
+    with files.atomic_write(out, "wb") as file:
         np.savez_compressed(file, **arrays)
 
 

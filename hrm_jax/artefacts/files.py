@@ -10,7 +10,7 @@ from hrm_jax.artefacts.errors import RequestError
 
 
 @contextlib.contextmanager
-def written_whole(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
+def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
     """Open a file beside `path` for writing; it takes the place of `path` when the block ends well."""
     path = pathlib.Path(path)
     check_writable(path)

@@ -44,7 +44,7 @@ def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, A
     """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file."""
     config = {"format": FORMAT, **config, "versions": provenance.versions(), "commit": provenance.commit()}
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
-    with files.written_whole(out, "wb") as file:
+    with files.atomic_write(out, "wb") as file:
         np.savez(file, config=np.array(json.dumps(config)), **arrays)  # type: ignore[arg-type]
 
 

@@ -42,7 +42,7 @@ def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, Non
     if note.exists():
         check_same(json.loads(note.read_text()), request, folder, "was begun")
     else:
-        with files.written_whole(note) as file:
+        with files.atomic_write(note) as file:
             json.dump(request, file)
     try:
         yield folder
@@ -77,7 +77,7 @@ def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     arrays = make(number)
-    with files.written_whole(path, "wb") as file:
+    with files.atomic_write(path, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return arrays
 

@@ -189,7 +189,7 @@ class Record(TypedDict):
 
 def write(path: Path, report: Report | PuzzleReport | Density) -> None:
     """Write it, whole or not at all."""
-    with files.written_whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(json.dumps(report, indent=1) + "\n")
 
 

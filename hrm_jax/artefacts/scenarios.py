@@ -82,7 +82,7 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
 def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
     """Write the arrays of SCHEMA, and the world as JSON."""
     arrays = {name: getattr(scenarios, name) for name in ARRAYS}
-    with files.written_whole(path, "wb") as file:
+    with files.atomic_write(path, "wb") as file:
         np.savez_compressed(file, world=json.dumps(asdict(scenarios.world)), **arrays)
 
 

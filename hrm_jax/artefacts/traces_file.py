@@ -18,7 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.files import written_whole
+from hrm_jax.artefacts.files import atomic_write
 
 HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
 OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
@@ -174,7 +174,7 @@ def write(path: Path, traces: Traces) -> None:
         "episodes": episodes,
         **({"kind": traces.kind} if of_paths else {}),
     }
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         np.savez_compressed(file, index=json.dumps(index), **arrays)
 
 

@@ -133,7 +133,7 @@ def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bo
         whole = folder / "whole"
         shutil.rmtree(whole, ignore_errors=True)
         fill(folder, whole)
-        with files.written_whole(whole / "build.json") as file:
+        with files.atomic_write(whole / "build.json") as file:
             json.dump(settings, file)
         os.replace(whole, out)
     return True

@@ -126,10 +126,10 @@ def write(
     arrays = {name: np.asarray(array, TYPES[name]) for name, array in zip(TYPES, given, strict=True)}
     arrays |= extra or {}
     for name, array in arrays.items():
-        with files.written_whole(place / f"all__{name}.npy", "wb") as file:
+        with files.atomic_write(place / f"all__{name}.npy", "wb") as file:
             np.save(file, array)
     names = [BLANK] * num_puzzle_identifiers if names is None else names
-    with files.written_whole(Path(folder) / "identifiers.json") as file:
+    with files.atomic_write(Path(folder) / "identifiers.json") as file:
         json.dump(names, file)
     description = Description(
         pad_id=PAD,
@@ -146,7 +146,7 @@ def write(
         height=int(height),
         width=int(width),
     )
-    with files.written_whole(place / "dataset.json") as file:
+    with files.atomic_write(place / "dataset.json") as file:
         json.dump(msgspec.to_builtins(description), file)
 
 

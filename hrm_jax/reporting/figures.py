@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.artefacts.files import written_whole
+from hrm_jax.artefacts.files import atomic_write
 from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace
 from hrm_jax.console.progress import watch
 from hrm_jax.reporting import curves, tables
@@ -72,7 +72,7 @@ def write_png(path: Path, draw: Callable) -> None:
     with matplotlib.rc_context(PAPER):
         image = io.BytesIO()
         draw().savefig(image, format="png", dpi=DPI, bbox_inches="tight")
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(image.getvalue())
 
 
@@ -221,7 +221,7 @@ def write_gif(path: Path, episode: Episode, models: Sequence[str], rule: Collisi
             frames.append(image)
             progress(len(frames), count)
     times = [FRAME_MS] * (count - 1) + [LAST_FRAME_MS]
-    with written_whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
 
 

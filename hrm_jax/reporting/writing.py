@@ -52,7 +52,7 @@ def write(asked: Request) -> None:
 
 
 def _save(path: Path, text: str) -> None:
-    with files.written_whole(path, "wb") as file:
+    with files.atomic_write(path, "wb") as file:
         file.write(text.encode("utf-8"))
     _say_written(path)
 

@@ -42,7 +42,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> None:
         _refuse_other(path, config)
     elif (workdir / "checkpoints").exists():
         raise RequestError(f"{workdir} holds checkpoints but no config.json: give another --workdir")
-    with files.written_whole(path) as file:
+    with files.atomic_write(path) as file:
         file.write(json.dumps(config, indent=2) + "\n")
 
 

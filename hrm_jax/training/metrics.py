@@ -122,7 +122,7 @@ def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
             continue
         if record["step"] <= start:
             kept.append(record)
-    with files.written_whole(path) as file:
+    with files.atomic_write(path) as file:
         file.writelines(json.dumps(record) + "\n" for record in kept)
     return kept
 

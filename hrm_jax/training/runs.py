@@ -86,7 +86,7 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 def _train(run: Run, cores: set[int]) -> bool:
     run.folder.mkdir(parents=True, exist_ok=True)
-    with files.written_whole(run.settings) as file:
+    with files.atomic_write(run.settings) as file:
         file.write(json.dumps(sorted(run.fields)) + "\n")
     choice = f"configs/{run.config}.py:{run.world},{run.model}"
     training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import parts
 from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.artefacts.files import written_whole
+from hrm_jax.artefacts.files import atomic_write
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles.arc import files, frames
 from hrm_jax.puzzles.arc.grids import CELLS, SIDE, VOCABULARY, Task, canonical, identifier
@@ -103,7 +103,7 @@ def build(options: argparse.Namespace) -> None:
     def fill(work: Path, folder: Path) -> None:
         _fill(work, folder, tasks, settings, options.jobs)
         asked = {task.name: files.as_json(task) for name in sorted(judged) for task in sets[name]}
-        with written_whole(folder / files.TEST_PUZZLES) as file:
+        with atomic_write(folder / files.TEST_PUZZLES) as file:
             json.dump(asked, file)
 
     if not building.produce(options.out, settings, fill):
