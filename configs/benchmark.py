@@ -1,15 +1,15 @@
-"""One rival in one world of the benchmark: same data, steps, schedule and size (within 5 %) for every rival.
+"""One model in one world of the benchmark: same data, steps, schedule and size (within 5 %) for every model.
 
     python -m hrm_jax.train --config configs/benchmark.py:swarm,hrm --workdir runs/benchmark/swarm/hrm/0
     python -m hrm_jax.train --config configs/benchmark.py:swarm,lstm --config.seed=1 --workdir …/swarm/lstm/1
 
 Worlds: standard, dense, swarm, mixed, interacting, noisy, large; and discs, where the diffusion planners
-move. Rivals: hrm, lstm, gru, transformer. A third word changes one thing of the HRM (see ABLATIONS), or makes
-a rival `wide`: 1.8 million parameters, for a GPU. All at once, over several training seeds, with evaluation
+move. Models: hrm, lstm, gru, transformer. A third word changes one thing of the HRM (see ABLATIONS), or makes
+a model `wide`: 1.8 million parameters, for a GPU. All at once, over several training seeds, with evaluation
 and report: `python -m hrm_jax.sweep --help`.
 
 About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the learning rate (of 3e-3, 5e-3 and
-1e-2) was chosen once, in `swarm`, for HRM and LSTM alike, then used for every rival in every world.
+1e-2) was chosen once, in `swarm`, for HRM and LSTM alike, then used for every model in every world.
 """
 
 from configs import base
@@ -21,7 +21,7 @@ WORLDS = tuple(name for name, world in worlds.WORLDS.items() if "mt19937" not in
 # What a predictor looks at beyond the motion, where the world asks for it.
 INPUTS = {"mixed": dict(agent=True), "interacting": dict(patch=5, neighbours=2)}
 
-# Further inputs cost the rivals differently: widths that make them equal in size again.
+# Further inputs cost the models differently: widths that make them equal in size again.
 WIDTHS = {"mixed": dict(lstm=47), "interacting": dict(lstm=40, gru=44)}
 
 ABLATIONS = {
@@ -40,19 +40,19 @@ ABLATIONS = {
 # As many parameters as an HRM of width 256: widths of a run that wants a GPU.
 WIDE = dict(hrm=256, lstm=386, gru=444, transformer=272)
 
-STEPS = {"mixed": 1_200}  # where 800 are not enough; the same for every rival
+STEPS = {"mixed": 1_200}  # where 800 are not enough; the same for every model
 
 SAMPLES = 480  # an update, about: whole scenes of all their obstacles, in a number that 8 devices can share
 
 
 def get_config(choice: str = "swarm,hrm"):
-    """`choice`: world,rival or world,rival,wide or world,hrm,ablation."""
+    """`choice`: world,model or world,model,wide or world,hrm,ablation."""
     words = choice.split(",")
     if len(words) not in (2, 3):
-        raise ValueError(f'"{choice}": one of world,rival; world,rival,wide; world,hrm,ablation')
+        raise ValueError(f'"{choice}": one of world,model; world,model,wide; world,hrm,ablation')
     world, model, *ablation = words
     _check("world", world, WORLDS)
-    _check("rival", model, RIVALS)
+    _check("model", model, MODELS)
     c = base.get_config()
     base.forecast(c)
     c.data.world = base.world(world)
@@ -66,12 +66,12 @@ def get_config(choice: str = "swarm,hrm"):
     c.optimizer.learning_rate = 1e-2
     c.optimizer.schedule = "onecycle"
     c.optimizer.onecycle_warmup = 0.1
-    c.model = RIVALS[model]()
+    c.model = MODELS[model]()
     c.model.features = "scene"
     c.model.update(INPUTS.get(world, {}))
     c.model.width = WIDTHS.get(world, {}).get(model, c.model.width)
     if ablation == ["wide"]:
-        _check("world of wide rivals", world, [name for name in WORLDS if name != "interacting"])
+        _check("world of wide models", world, [name for name in WORLDS if name != "interacting"])
         c.model.width = WIDE[model]
         c.model.dtype = "bfloat16"
         c.batch_size *= 16
@@ -79,7 +79,7 @@ def get_config(choice: str = "swarm,hrm"):
         c.optimizer.learning_rate = 2e-3
         c.data.closed_loop_episodes *= 10
     elif ablation:
-        _check("rival to change", model, ("hrm",))
+        _check("model to change", model, ("hrm",))
         _check("ablation", ablation[0], ABLATIONS)
         c.model.update(ABLATIONS[ablation[0]])
     return c
@@ -118,4 +118,4 @@ def _transformer():
     return m
 
 
-RIVALS = {"hrm": _hrm, "lstm": _lstm, "gru": _gru, "transformer": _transformer}
+MODELS = {"hrm": _hrm, "lstm": _lstm, "gru": _gru, "transformer": _transformer}

@@ -70,7 +70,7 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     judged = [name for name in config.WORLDS if WORLDS[name].layout == "cells"]
     worlds = _known("--worlds", options.worlds, judged)
     changed = [f"hrm,{name}" for name in config.ABLATIONS]
-    allowed = (*config.RIVALS, *changed, *(f"{name},wide" for name in config.RIVALS))
+    allowed = (*config.MODELS, *changed, *(f"{name},wide" for name in config.MODELS))
     models = _known("--models", options.models + changed * options.ablations, allowed)
     for name, least in (("seeds", 1), ("episodes", 1), ("jobs", 1), ("first", 0), ("record", 0)):
         if getattr(options, name) < least:
@@ -89,10 +89,10 @@ def _runs(options: argparse.Namespace) -> list[Run]:
 
 
 def _config(name: str) -> ModuleType:
-    """The module configs/NAME.py, which lists WORLDS, RIVALS and ABLATIONS."""
+    """The module configs/NAME.py, which lists WORLDS, MODELS and ABLATIONS."""
     module = configs.module(name)
-    if not all(hasattr(module, table) for table in ("WORLDS", "RIVALS", "ABLATIONS")):
-        raise RequestError(f"--config {name}: it lists no WORLDS, RIVALS and ABLATIONS, as benchmark does")
+    if not all(hasattr(module, table) for table in ("WORLDS", "MODELS", "ABLATIONS")):
+        raise RequestError(f"--config {name}: it lists no WORLDS, MODELS and ABLATIONS, as benchmark does")
     return module
 
 

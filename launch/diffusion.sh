@@ -39,7 +39,7 @@ models=()
 for model in once velocity forecast receding hybrid-once hybrid-unguided hybrid; do
   models+=(--model "$out/$model.npz")
 done
-for planner in guided_line guided_line_replanned; do # beside the baselines that every table has
+for planner in guided_line guided_line_replanned; do # with the baselines that every table has
   models+=(--model "$planner")
 done
 run evaluate --backend "$backend" --protocol paths --predictor "$out/lstm.npz" "${models[@]}" --record 6 --out "$out/paths.report.json"

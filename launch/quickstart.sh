@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh clone to a table: trains a small HRM and an LSTM of the same size, lets them steer a space-time
-# A* planner beside five trivial predictors and the oracle, and judges all by two protocols.
+# A* planner next to five trivial predictors and the oracle, and judges all by two protocols.
 # 2 CPU cores, about 3 minutes, install included. Leaves everything under runs/quickstart/. Run again to resume.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt

@@ -131,13 +131,13 @@ def test_the_configs_train_in_the_worlds_that_the_referee_draws():
 @pytest.mark.parametrize(
     ("world", "size"), [("swarm", ""), ("mixed", ""), ("interacting", ""), ("mixed", ",wide")]
 )
-def test_rivals_are_equal_in_size_data_and_steps(world, size):
-    configs = {rival: benchmark.get_config(f"{world},{rival}{size}") for rival in benchmark.RIVALS}
+def test_models_are_equal_in_size_data_and_steps(world, size):
+    configs = {name: benchmark.get_config(f"{world},{name}{size}") for name in benchmark.MODELS}
     counts = {}
-    for rival, config in configs.items():
+    for name, config in configs.items():
         task = Forecast(config.to_dict(), sharding.make_mesh(1))
         shapes = jax.eval_shape(task.init, jax.random.key(0), jax.eval_shape(task.batch, 0))[0]
-        counts[rival] = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+        counts[name] = sum(leaf.size for leaf in jax.tree.leaves(shapes))
     assert max(counts.values()) <= 1.05 * min(counts.values()), counts
     same = [{**copy.deepcopy(c.to_dict()), "model": None} for c in configs.values()]
     assert all(config == same[0] for config in same)

@@ -390,7 +390,7 @@ def test_fixed_vectors_start_every_position_and_states_carry_no_gradient():
     @jax.jit
     @functools.partial(jax.grad, argnums=(0, 1), has_aux=True)
     def gradients(params, shift):
-        """Of the loss; and, beside it, of the state handed on."""
+        """Of the loss; and also of the state handed on."""
         start = jax.tree.map(jnp.add, hrm_act.initialize(model, params, 3), shift)
         loss, _ = _loss(config, params, (inputs, labels, ids, start))
 
@@ -505,7 +505,7 @@ def test_cudnn_gets_even_lengths(sequence, odd, monkeypatch):
 
     monkeypatch.setattr(hrm_act.jax.nn, "dot_product_attention", replaced)
     run = jax.jit(lambda p: _loss(config, p, task))
-    told = ("key_value_seq_lengths", "query_seq_lengths") if odd else ()
+    lengths = ("key_value_seq_lengths", "query_seq_lengths") if odd else ()
     if not odd:
         jax.eval_shape(run, params)
     else:
@@ -515,7 +515,7 @@ def test_cudnn_gets_even_lengths(sequence, odd, monkeypatch):
         )
         np.testing.assert_allclose(out.logits, expected.logits, rtol=0, atol=2e-2)
         assert float(loss) == pytest.approx(float(plain), abs=2e-2)
-    assert ("cudnn", 12 if odd else 10, *told) in calls
+    assert ("cudnn", 12 if odd else 10, *lengths) in calls
 
 
 def test_padding_told_by_lengths_is_exact_in_float32():

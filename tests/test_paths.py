@@ -167,8 +167,8 @@ def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path
 
     monkeypatch.setattr(dataset, "examples", until_the_third)
     assert run_command(lambda _: _build(out)) == 130 and not out.exists()
-    told = capfd.readouterr().err
-    assert "the same command goes on" in told and "Traceback" not in told
+    message = capfd.readouterr().err
+    assert "the same command goes on" in message and "Traceback" not in message
     parts = tmp_path / "e.npz.parts"
     assert sorted(os.listdir(parts)) == ["000000.npz", "000001.npz", "request.json"]
     (parts / "000002.npz.partial").write_bytes(b"PK\x03\x04")  # as of a process that was killed

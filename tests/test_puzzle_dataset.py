@@ -182,8 +182,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_data_that_would_mislead_are_refused_in_one_line(tmp_path, name):
-    changed, told = REFUSED[name]
-    with pytest.raises(RequestError, match=told) as error:
+    changed, message = REFUSED[name]
+    with pytest.raises(RequestError, match=message) as error:
         kinds.load(_by_hand(tmp_path, **changed), "train")
     assert "\n" not in str(error.value)
 
@@ -296,8 +296,8 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
         ("sudoku", *out, "--csv", str(tmp_path)): "train.csv is missing",
         ("statistics", str(tmp_path)): "no data set",
     }
-    for arguments, told in wrong.items():
+    for arguments, message in wrong.items():
         code = run_command(command.main, arguments)
         error = capsys.readouterr().err
-        assert code == 2 and told in error and error.count("\n") == 1, (arguments, error)
+        assert code == 2 and message in error and error.count("\n") == 1, (arguments, error)
     assert not (tmp_path / "x").exists()

@@ -32,7 +32,7 @@ def maze(rng, side=10):
         queue = deque(parent)
         while queue:
             here = queue.popleft()
-            for there in beside(here, side):
+            for there in neighbours(here, side):
                 if cells[there] == FREE and there not in parent:
                     parent[there] = here
                     queue.append(there)
@@ -48,7 +48,7 @@ def maze(rng, side=10):
             return cells, label
 
 
-def beside(cell, side):
+def neighbours(cell, side):
     row, column = divmod(cell, side)
     steps = ((row + 1, column), (row, column - 1), (row, column + 1), (row - 1, column))
     return [r * side + c for r, c in steps if 0 <= r < side and 0 <= c < side]
@@ -236,7 +236,7 @@ def test_the_printed_tables(folder, monkeypatch, capsys):
 
 
 def test_reports_of_planners_keep_their_table(folder, monkeypatch, capsys):
-    """Beside one of puzzles as without it."""
+    """Next to one of puzzles as without it."""
     result = {"n": 50, "success": 20, "rate": 0.4, "interval": [0.276, 0.538], "collisions": 30,
               "timeouts": 0, "outcomes": "1" * 20 + "0" * 30}  # fmt: skip
     other = {"protocol": "standard", "world": "standard", "seeds": [0, 50], "models": {"frozen": result}}
@@ -405,14 +405,14 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("told", FAULTS)
-def test_traces_that_do_not_fit_are_refused(tmp_path, told):
+@pytest.mark.parametrize("message", FAULTS)
+def test_traces_that_do_not_fit_are_refused(tmp_path, message):
     def change(arrays):
-        new = {name: change and change(arrays[name]) for name, change in FAULTS[told].items()}
+        new = {name: change and change(arrays[name]) for name, change in FAULTS[message].items()}
         return {name: array for name, array in (arrays | new).items() if array is not None}
 
     write(tmp_path, change=change)
-    _refused(tmp_path, told)
+    _refused(tmp_path, message)
 
 
 @pytest.mark.parametrize("content", [None, b"no archive"])
@@ -443,10 +443,10 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("told", BROKEN)
-def test_reports_that_do_not_fit_are_refused(tmp_path, told):
+@pytest.mark.parametrize("message", BROKEN)
+def test_reports_that_do_not_fit_are_refused(tmp_path, message):
     write(tmp_path)
-    keys, name, value = BROKEN[told]
+    keys, name, value = BROKEN[message]
     content = holder = json.loads((tmp_path / "maze10.json").read_text())
     for key in keys:
         holder = holder[key]
@@ -454,7 +454,7 @@ def test_reports_that_do_not_fit_are_refused(tmp_path, told):
     if value is ...:
         del holder[name]
     (tmp_path / "maze10.json").write_text(json.dumps(content))
-    _refused(tmp_path, told)
+    _refused(tmp_path, message)
 
 
 def test_there_is_no_animation_of_puzzles(tmp_path):
@@ -463,12 +463,12 @@ def test_there_is_no_animation_of_puzzles(tmp_path):
     _refused(tmp_path, "none of the reports names recorded episodes", "--gif", "all")
 
 
-def _refused(folder, told, *more):
+def _refused(folder, message, *more):
     before = sorted(folder.rglob("*"))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(RequestError) as caught:
         patch.chdir(folder)
         main(["--report", "maze10.json", "--out", "out", *more])
-    assert told in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
     assert sorted(folder.rglob("*")) == before
 
 
@@ -589,11 +589,11 @@ def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     main(["--report", "maze10.json", "--out", "out"])
-    told = []
+    outcomes = []
     for segment in range(1, 5):
         browser.open(tmp_path / "out/index.html", f"#answers?example=3&segment={segment}")
-        told += browser.evaluate(OUTCOMES)
-    assert told == ["exact", "another shortest route", "not solved", "another shortest route"]
+        outcomes += browser.evaluate(OUTCOMES)
+    assert outcomes == ["exact", "another shortest route", "not solved", "another shortest route"]
     (state,) = states(browser)
     assert state == (
         "Another route as short as the label's; 6 of 9 cells differ, 4 changed since segment 3. "

@@ -91,8 +91,8 @@ def test_two_pieces_with_as_many_marks_as_a_route_are_no_route():
     assert shortest_routes(grid[None], maze("SooooG", "      ", "      ")[None])[0]
     detour = maze("S    G", "oooooo", "      ")
     assert not shortest_routes(grid[None], detour[None])[0]  # joined, and longer than the shortest
-    beside = maze("SG", "  ")
-    assert shortest_routes(beside[None], beside[None])[0]  # nothing lies between
+    adjacent = maze("SG", "  ")
+    assert shortest_routes(adjacent[None], adjacent[None])[0]  # nothing lies between
 
 
 def test_grids_of_a_stack_do_not_join():

@@ -241,8 +241,8 @@ def test_a_data_set_is_what_was_asked_for(small, capsys):
     assert (groups == groups[:, :1]).all()
     assert len(np.load(small / "train/all__ratings.npy")) == 60
     command.main(["statistics", str(small)])
-    told = capsys.readouterr().out
-    assert "clues, mean" in told and "backtracks, mean" in told and f"{small} test" in told
+    message = capsys.readouterr().out
+    assert "clues, mean" in message and "backtracks, mean" in message and f"{small} test" in message
 
 
 def test_the_same_command_makes_the_same_bytes_also_with_more_processes(small, tmp_path, capsys):
@@ -356,9 +356,9 @@ def test_files_that_are_not_the_hubs_are_refused(tmp_path):
         "has no rows": (None, []),
         "--subsample 9: .* has 1 rows": (None, [f"a,{question},{answer},1"]),
     }
-    for told, (header, rows) in wrong.items():
+    for message, (header, rows) in wrong.items():
         _csv(tmp_path / "hub", rows, header=header or "source,question,answer,rating")
         _csv(tmp_path / "hub", [f"a,{question},{answer},1"], "test")
-        with pytest.raises(RequestError, match=told):
-            _build(tmp_path / "out", "--csv", tmp_path / "hub", "--subsample", 9 if "--sub" in told else 1)
+        with pytest.raises(RequestError, match=message):
+            _build(tmp_path / "out", "--csv", tmp_path / "hub", "--subsample", 9 if "--sub" in message else 1)
         assert not (tmp_path / "out").exists()

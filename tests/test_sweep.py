@@ -82,7 +82,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     ("words", "complaint"),
     [
         (["--worlds", "swarn"], 'did you mean "swarm"'),
-        (["--rivals", "hrm,k9"], "hrm,k1"),
+        (["--models", "hrm,k9"], "hrm,k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),
         (["--record", "-1"], "--record -1: 0 or more"),
         (["--set", "stepps=3"], "steps"),
