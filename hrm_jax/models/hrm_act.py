@@ -11,7 +11,7 @@ when a puzzle is done, is the task's (tasks/puzzle.py).
 import dataclasses
 import functools
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import chex
 import jax
@@ -19,7 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import Positive
 from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
@@ -32,37 +34,35 @@ Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
 class HRMACTConfig:
     """The `model` group; defaults are HRM's. `vocabulary` and `sequence` are those of the data."""
 
-    vocabulary: int  # V: token ids, PAD (0) included
-    sequence: int  # S
+    vocabulary: Positive  # V: token ids, PAD (0) included
+    sequence: Positive  # S
     width: int = 512  # D
-    heads: int = 8
-    low_layers: int = 4  # blocks of the L module
-    high_layers: int = 4  # of the H module; unused where one network is shared
-    h_cycles: int = 2  # H updates a segment
-    l_cycles: int = 2  # L updates before each
+    heads: Positive = 8
+    low_layers: Positive = 4  # blocks of the L module
+    high_layers: Positive = 4  # of the H module; unused where one network is shared
+    h_cycles: Positive = 2  # H updates a segment
+    l_cycles: Positive = 2  # L updates before each
     expansion: float = 4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
-    inner_multiple: int = 256  # … to a multiple of this
+    inner_multiple: Positive = 256  # … to a multiple of this
     puzzle_width: int = 512  # E; 0: no puzzle embedding
     prefix: int = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
-    positions: str = "rope"  # rope | learned | none
+    positions: Literal["rope", "learned", "none"] = "rope"
     theta: float = 10_000.0  # of rope
     norm_eps: float = 1e-5
     mixer: bool = False  # TRM: SwiGLU across the positions instead of attention
     shared: bool = False  # TRM: one network for both updates
-    grad: str = "one_step"  # one_step: through the last L and H update | full_last: the whole last cycle
+    # The gradient goes through the last L and H update (one_step), or the whole last cycle (full_last).
+    grad: Literal["one_step", "full_last"] = "one_step"
     q_continue: bool = True  # False: halt where q_halt > 0, and no second forward for a Q target
-    dtype: str = "bfloat16"  # of activations and matmuls; parameters, norms, softmax, losses are float32
-    attention: str = "matmul"  # matmul | xla, cudnn (GPU, bfloat16): jax.nn.dot_product_attention
+    # Of activations and matmuls; parameters, norms, softmax, losses are float32.
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    # xla and cudnn (GPU, bfloat16): jax.nn.dot_product_attention.
+    attention: Literal["matmul", "xla", "cudnn"] = "matmul"
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
-    unroll: int = 4  # blocks unrolled in the scan over them
+    unroll: Positive = 4  # blocks unrolled in the scan over them
 
     def __post_init__(self):
-        layers.check_choice("model.positions", self.positions, ("rope", "learned", "none"))
-        layers.check_choice("model.grad", self.grad, ("one_step", "full_last"))
-        layers.check_choice("model.attention", self.attention, ("matmul", "xla", "cudnn"))
-        layers.check_choice("model.dtype", self.dtype, ("float32", "bfloat16"))
-        names = ("vocabulary", "sequence", "heads", "low_layers", "high_layers", "h_cycles", "l_cycles")
-        layers.check_positive(**{name: getattr(self, name) for name in (*names, "inner_multiple", "unroll")})
+        fields.check("model", self)
         layers.check_heads(self.width, self.heads)
         if self.puzzle_width < 0 or self.prefix * self.width < self.puzzle_width:
             raise RequestError(

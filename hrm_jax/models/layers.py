@@ -112,20 +112,7 @@ def declare(module: nn.Module, name: str, **leaves: tuple) -> dict[str, jax.Arra
     return module.param(name, init)
 
 
-def check_positive(**fields: int) -> None:
-    """Raise a one-line `RequestError` for a model field under 1."""
-    for name, value in fields.items():
-        if value < 1:
-            raise RequestError(f"model.{name} = {value}: at least 1")
-
-
 def check_heads(width: int, heads: int, name: str = "heads") -> None:
     """Raise a one-line `RequestError` unless the heads divide the width."""
     if width % heads:
         raise RequestError(f"model.width = {width} is not divisible by model.{name} = {heads}")
-
-
-def check_choice(field: str, value: str, allowed: tuple[str, ...]) -> None:
-    """Raise a one-line `RequestError` unless `value` is one of `allowed`."""
-    if value not in allowed:
-        raise RequestError(f'{field} = "{value}": one of {", ".join(allowed)}')

@@ -13,16 +13,16 @@ import functools
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import hrm_act
-from hrm_jax.models.layers import check_choice
 from hrm_jax.models.losses import softmax_cross_entropy, stablemax_cross_entropy
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.tasks.puzzle_data import DataConfig, Examples
@@ -38,20 +38,15 @@ LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy
 class ActConfig:
     """The `act` group; meanings in configs/base_puzzles.py."""
 
-    segments: int
-    exploration: float
-    supervision: str
-    loss: str
+    segments: fields.Positive
+    exploration: Annotated[float, fields.Rule(lambda chance: 0 <= chance <= 1, "0 to 1")]
+    supervision: Literal["every", "last"]
+    loss: Annotated[str, fields.one_of(LOSSES)]
     q_halt_weight: float
     q_continue_weight: float
 
     def __post_init__(self):
-        if self.segments < 1:
-            raise RequestError(f"act.segments = {self.segments}: at least 1")
-        if not 0 <= self.exploration <= 1:
-            raise RequestError(f"act.exploration = {self.exploration}: 0 to 1")
-        check_choice("act.supervision", self.supervision, ("every", "last"))
-        check_choice("act.loss", self.loss, tuple(LOSSES))
+        fields.check("act", self)
 
 
 class Slots(NamedTuple):

@@ -8,12 +8,13 @@ they are counted (28,969,474 holds to the unit) and never computed. `attention="
 
 import dataclasses
 import functools
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import NotNegative, Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
@@ -27,33 +28,24 @@ NOISE = 0.01  # standard deviation of the noisy initial state
 class HRMConfig(scene.InputsConfig):
     """Every switch that distinguishes the published scripts, and options of ours."""
 
-    width: int = 512  # D
-    heads: int = 8  # used by attention="obstacles" only
-    blocks: int = 4  # in each of the two streams
-    k_step: int = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
+    width: Positive = 512  # D
+    heads: Positive = 8  # used by attention="obstacles" only
+    blocks: Positive = 4  # in each of the two streams
+    k_step: NotNegative = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
     h_stream: bool = True  # False: no H stream at all, L hears the input alone
-    block: str = "gated"  # gated | recurrent (ungated: its state grows without bound, docs/faults.md#f8)
+    block: Literal["gated", "recurrent"] = "gated"  # recurrent: unbounded state, docs/faults.md#f8
     detach: bool = True  # stop the gradient from H into L
-    norm: str = "published"  # published (docs/faults.md#f6) | rms
+    norm: layers.Norm = "published"  # docs/faults.md#f6
     norm_eps: float = 1e-6
-    initial_state: str = "zeros"  # zeros | noise: N(0, 0.01²) in training, its mean in evaluation
+    initial_state: Literal["zeros", "noise"] = "zeros"  # N(0, 0.01²) in training, in evaluation 0
     init_std: float = 0.01  # of Linear weights, biases zero; 0: torch's default
-    attention: str = "single"  # single token, as published | obstacles of one world
+    attention: Literal["single", "obstacles"] = "single"  # one token, as published | a world's
     remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
-    unroll: int = 4  # blocks (and L steps) unrolled in their scans
+    unroll: Positive = 4  # blocks (and L steps) unrolled in their scans
 
     def __post_init__(self):
         super().__post_init__()
-        layers.check_choice("model.block", self.block, ("gated", "recurrent"))
-        layers.check_choice("model.norm", self.norm, ("published", "rms"))
-        layers.check_choice("model.initial_state", self.initial_state, ("zeros", "noise"))
-        layers.check_choice("model.attention", self.attention, ("single", "obstacles"))
-        layers.check_positive(heads=self.heads, blocks=self.blocks, unroll=self.unroll)
         layers.check_heads(self.width, self.heads)
-        if self.k_step < 0:
-            raise RequestError(
-                f"model.k_step = {self.k_step}: at least 1, or 0 for an H stream that never runs"
-            )
 
     @property
     def hidden(self) -> int:

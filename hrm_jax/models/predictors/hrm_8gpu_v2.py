@@ -6,11 +6,14 @@ the output does not depend on the order of all but the last step, and the L gate
 """
 
 import dataclasses
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from hrm_jax.artefacts import fields
+from hrm_jax.artefacts.fields import Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors.base import Weights, roll_out
 from hrm_jax.models.predictors.hrm import MIX
@@ -21,18 +24,17 @@ from hrm_jax.worlds.features import Context
 class HRM8GPUV2Config:
     """Widths of the published script."""
 
-    width: int = 512
-    heads: int = 8
-    blocks: int = 4  # in each of the two stacks
-    k_step: int = 2  # passes through the H stack
+    width: Positive = 512
+    heads: Positive = 8
+    blocks: Positive = 4  # in each of the two stacks
+    k_step: Positive = 2  # passes through the H stack
     norm_eps: float = 1e-6
     init_std: float = 0.01
     size: int = 20  # cells; the world that the positions are scaled by
-    dtype: str = "float32"
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
-        layers.check_choice("model.dtype", self.dtype, ("float32", "bfloat16"))
-        layers.check_positive(width=self.width, heads=self.heads, blocks=self.blocks, k_step=self.k_step)
+        fields.check("model", self)
         layers.check_heads(self.width, self.heads)
 
     @property

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import Fraction, Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
@@ -22,16 +22,9 @@ Prepare = Callable[[Weights], Weights]
 class RecurrentConfig(scene.InputsConfig):
     """Stacked cells and a linear head on the last output."""
 
-    width: int = 256
-    layers: int = 2
-    dropout: float = 0.0  # between layers, in training
-    unroll: int = 1  # time steps unrolled in the scan
-
-    def __post_init__(self):
-        super().__post_init__()
-        layers.check_positive(layers=self.layers, unroll=self.unroll)
-        if not 0 <= self.dropout < 1:
-            raise RequestError(f"model.dropout = {self.dropout}: from 0 to under 1")
+    layers: Positive = 2
+    dropout: Fraction = 0.0  # between layers, in training
+    unroll: Positive = 1  # time steps unrolled in the scan
 
 
 class Recurrent(Predictor):

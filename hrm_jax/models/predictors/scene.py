@@ -6,12 +6,15 @@ and displacements over size. The features themselves: `hrm_jax.worlds.features`.
 
 import dataclasses
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import NotNegative, Positive
 from hrm_jax.models import layers
 from hrm_jax.worlds.features import Context, Seen, relative
 
@@ -20,25 +23,21 @@ from hrm_jax.worlds.features import Context, Seen, relative
 class InputsConfig:
     """What every predictor sees of the scene and how it runs free; the architectures inherit it."""
 
-    width: int = 256  # D
-    features: str = "positions"  # positions (published) | motion | scene
+    width: Positive = 256  # D
+    features: Literal["positions", "motion", "scene"] = "positions"  # positions: as published
     patch: int = 0  # side of the map patch around an obstacle, odd; 0: none; only with scene
-    neighbours: int = 0  # heads of attention across a world's obstacles, in the input; only with scene
+    neighbours: NotNegative = 0  # heads of attention across a world's obstacles; only with scene
     agent: bool = False  # whether the agent's position is seen; only with scene
-    rollout: str = "sliding"  # sliding window (published) | carry the state on | direct: all steps at once
-    horizon: int = 20  # displacements that the head of "direct" emits
+    # A sliding window (published), the state carried on, or all steps at once.
+    rollout: Literal["sliding", "carry", "direct"] = "sliding"
+    horizon: Positive = 20  # displacements that the head of "direct" emits
     size: int = 20  # cells; the world that the positions are scaled by
-    dtype: str = "float32"  # of matmuls: float32 | bfloat16
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of matmuls
 
     def __post_init__(self):
-        layers.check_choice("model.features", self.features, ("positions", "motion", "scene"))
-        layers.check_choice("model.rollout", self.rollout, ("sliding", "carry", "direct"))
-        layers.check_choice("model.dtype", self.dtype, ("float32", "bfloat16"))
-        layers.check_positive(width=self.width, horizon=self.horizon)
+        fields.check("model", self)
         if self.patch < 0 or (self.patch and self.patch % 2 == 0):
             raise RequestError(f"model.patch = {self.patch}: 0 or an odd number")
-        if self.neighbours < 0:
-            raise RequestError(f"model.neighbours = {self.neighbours}: 0 or more heads")
         if self.neighbours:
             layers.check_heads(self.width, self.neighbours, "neighbours")
         for name in ("patch", "neighbours", "agent"):

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
@@ -23,14 +24,13 @@ State = tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array]  # keys, value
 class TransformerConfig(scene.InputsConfig):
     """Causal attention over the steps of one obstacle, and a linear head on the last step."""
 
-    width: int = 64
-    heads: int = 4
-    layers: int = 2
-    positions: int = 64  # steps that it can tell apart, predicted ones included
+    width: Positive = 64
+    heads: Positive = 4
+    layers: Positive = 2
+    positions: Positive = 64  # steps that it can tell apart, predicted ones included
 
     def __post_init__(self):
         super().__post_init__()
-        layers.check_positive(heads=self.heads, layers=self.layers, positions=self.positions)
         layers.check_heads(self.width, self.heads)
 
 
