@@ -12,7 +12,6 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import dataset, flood, routes, symmetries
 from hrm_jax.puzzles.maze import build, grids, law
-from hrm_jax.puzzles.maze.statistics import statistics
 
 
 def _maps(size, count, seed=0, walls=(0.3, 0.5)):
@@ -90,7 +89,7 @@ def test_distances_and_the_number_of_routes_are_those_of_other_methods():
 
 def test_the_canonical_route_goes_down_then_left_then_right_then_up():
     free = np.ones((4, 3, 3), bool)
-    found = routes.canonical(free, np.array([0, 8, 2, 6]), np.array([8, 0, 6, 2]))
+    found = routes.shortest(free, np.array([0, 8, 2, 6]), np.array([8, 0, 6, 2]))
     assert found.astype(int).tolist() == [
         [[1, 0, 0], [1, 0, 0], [1, 1, 1]],  # from the upper left: down first
         [[1, 0, 0], [1, 0, 0], [1, 1, 1]],  # from the lower right: left before up
@@ -102,7 +101,7 @@ def test_the_canonical_route_goes_down_then_left_then_right_then_up():
 @pytest.mark.parametrize("size,count,walls", [(8, 200, (0.0, 0.4)), (15, 60, (0.1, 0.5))])
 def test_both_definitions_of_the_canonical_route_agree(size, count, walls):
     free, start, goal = _connected(_maps(size, count, 1, walls))
-    found = routes.canonical(free, start, goal)
+    found = routes.shortest(free, start, goal)
     assert len(free) > 0.9 * count
     for m in range(len(free)):
         np.testing.assert_array_equal(found[m], _first_in_first_out(free[m], int(start[m]), int(goal[m])))
@@ -110,7 +109,7 @@ def test_both_definitions_of_the_canonical_route_agree(size, count, walls):
 
 def test_a_goal_out_of_reach_is_an_error():
     with pytest.raises(ValueError, match="cannot be reached"):
-        routes.canonical(np.array([[[True, False, True]]]), np.array([0]), np.array([2]))
+        routes.shortest(np.array([[[True, False, True]]]), np.array([0]), np.array([2]))
 
 
 # ---------------------------------------------------------------- floods
@@ -381,7 +380,7 @@ def test_statistics_are_those_of_mazes_that_can_be_counted_by_hand(tmp_path):
     inputs, labels = grids.tokens(free, np.array([0, 0]), np.array([8, 8]))
     labels[1] = np.array([3, 5, 5, 2, 1, 5, 2, 2, 4], np.uint8)  # as short, not canonical
     dataset.write_groups(tmp_path, "test", "maze", inputs[:, None], labels[:, None], 6, height=3, width=3)
-    found = statistics(dataset.load(tmp_path, "test"), None)
+    found = build.statistics(dataset.load(tmp_path, "test"), None)
     assert found["mazes (groups)"] == 2 and found["wall maps"] == 2
     assert found["wall fraction, mean"] == pytest.approx(1 / 18) and found["free cells, mean"] == 8.5
     assert found["route cells 'o', mean"] == 3 and found["share with 3 or 4 'o'"] == 1
@@ -397,7 +396,7 @@ def test_two_thousand_mazes_of_30x30_have_the_published_statistics(tmp_path):
     command.main(["maze", "--out", str(tmp_path / "m")])
     train, test = (dataset.load(tmp_path / "m", split) for split in dataset.SPLITS)
     for splits in ((train, test), (test, train)):
-        found = statistics(*splits)
+        found = build.statistics(*splits)
         assert found[f"wall maps shared with {splits[1].split}"] == 0
         assert 0.370 < found["wall fraction, mean"] < 0.376  # docs/puzzles.md: .371, .373, .3725, .3730
         assert 112.2 < found["route cells 'o', mean"] < 113.7  # 113.1, 112.5, 112.7 to 113.2

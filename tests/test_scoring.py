@@ -5,8 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from hrm_jax.puzzles import dataset, kinds, scoring
-from hrm_jax.puzzles.maze.scoring import random_routes, route_edges, shortest_routes
+from hrm_jax.puzzles import dataset, kinds, routes, scoring
+from hrm_jax.puzzles.maze import grids as maze_grids
+from hrm_jax.puzzles.maze.scoring import random_routes, shortest_routes
 
 SIGNS = {"#": 1, " ": 2, "S": 3, "G": 4, "o": 5}
 
@@ -144,10 +145,11 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
     np.testing.assert_allclose(scores.tokens[0], 1 - 15 / 81)
     assert len({row.tobytes() for row in any_route}) > 50
     mixed = random_mazes(300, 6, 7, seed=5)
-    routes = random_routes(mixed, rng)
-    solvable = route_edges(mixed) > 0
-    np.testing.assert_array_equal(shortest_routes(mixed, routes), solvable)
-    np.testing.assert_array_equal(routes[~solvable], mixed[~solvable])
+    marked = random_routes(mixed, rng)
+    free, start, goal = maze_grids.read(mixed)
+    solvable = routes.at(routes.distances(free, goal), start) > 0
+    np.testing.assert_array_equal(shortest_routes(mixed, marked), solvable)
+    np.testing.assert_array_equal(marked[~solvable], mixed[~solvable])
     assert 100 < solvable.sum() < 300
 
 

@@ -18,7 +18,6 @@ from hrm_jax.puzzles.arc import grids, voting
 from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import scoring as maze_scoring
-from hrm_jax.puzzles.maze import statistics as maze_statistics
 from hrm_jax.puzzles.sudoku import build as sudoku
 from hrm_jax.puzzles.sudoku import statistics as sudoku_statistics
 
@@ -84,7 +83,7 @@ KINDS = {
         builder=Builder(
             "mazes of loose walls with a long way through", maze.__doc__, maze.add_arguments, maze.build
         ),
-        statistics=maze_statistics.statistics,
+        statistics=maze.statistics,
         published=Published(6, 900, frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4, 5})),
         lenient=Lenient(
             maze_scoring.lenient,

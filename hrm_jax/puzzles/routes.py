@@ -1,7 +1,10 @@
-"""Shortest routes in many mazes at once: distances, the canonical route, the number of routes.
+"""Shortest routes in many mazes at once: distances, a route, the number of routes.
 
 Mazes are `free` bool [M, H, W]; cells are given as row * W + column; moves go down, left, right, up.
 """
+
+import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,19 +12,22 @@ NOWHERE = -1  # distance of a cell that cannot be reached
 BLOCK = 256  # mazes at a time: their arrays stay in the cache
 
 
+def _in_blocks(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The same function of arrays of M mazes, computed for `BLOCK` mazes at a time."""
+
+    @functools.wraps(function)
+    def by_blocks(*arrays: np.ndarray) -> np.ndarray:
+        blocks = (slice(n, n + BLOCK) for n in range(0, max(len(arrays[0]), 1), BLOCK))
+        return np.concatenate([function(*(array[block] for array in arrays)) for block in blocks])
+
+    return by_blocks
+
+
+@_in_blocks
 def distances(free: np.ndarray, source: np.ndarray) -> np.ndarray:
     """int16 [M, H, W]: steps from cell `source` [M] to every free cell, -1 where there is no way."""
-    out = np.empty(free.shape, np.int16)
-    for first in range(0, len(free), BLOCK):
-        block = slice(first, first + BLOCK)
-        out[block] = _distances(free[block], source[block])
-    return out
-
-
-def _distances(free: np.ndarray, source: np.ndarray) -> np.ndarray:
     count, height, width = free.shape
-    open_ = np.zeros((count, height + 2, width + 2), bool)  # a border of walls
-    open_[:, 1:-1, 1:-1] = free
+    open_ = np.pad(free, ((0, 0), (1, 1), (1, 1)))  # a border of walls
     steps = np.full(open_.shape, NOWHERE, np.int16)
     layer = np.zeros_like(open_)
     layer[np.arange(count), source // width + 1, source % width + 1] = True
@@ -39,60 +45,66 @@ def _distances(free: np.ndarray, source: np.ndarray) -> np.ndarray:
     return steps[:, 1:-1, 1:-1]
 
 
-def canonical(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """bool [M, H, W]: the cells of the route of the published labels, `start` and `goal` [M] among them.
+def at(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
+    """The values [M] of grids [M, H, W] at a cell [M] of each."""
+    width = values.shape[2]
+    return values[np.arange(len(values)), cell // width, cell % width]
 
-    Of all shortest routes the first in the order down < left < right < up: from the start, always the first
-    of these whose distance to the goal is one smaller. It is the route that a breadth-first search from the
-    start finds with a first-in-first-out queue and neighbours in that order (docs/puzzles.md#mazes).
+
+def shortest(
+    free: np.ndarray, start: np.ndarray, goal: np.ndarray, rng: np.random.Generator | None = None
+) -> np.ndarray:
+    """bool [M, H, W]: the cells of a shortest route, `start` and `goal` [M] among them.
+
+    With `rng` one at random, at every step to any of the cells that are nearer; `start` and `goal` alone
+    where there is none. Else the canonical one, that of the published labels, the first in the order down <
+    left < right < up: from the start, always the first of these whose distance to the goal is one smaller. It
+    is the route that a breadth-first search from the start finds with a first-in-first-out queue and
+    neighbours in that order (docs/puzzles.md#mazes).
     """
     count, height, width = free.shape
-    padded = np.full((count, height + 2, width + 2), NOWHERE, np.int16)
-    padded[:, 1:-1, 1:-1] = distances(free, goal)
-    padded = padded.reshape(count, (height + 2) * (width + 2))
     stride = width + 2
-    moves = np.array([stride, -1, 1, -stride])  # down, left, right, up
-    cell = (start // width + 1) * stride + start % width + 1
+    moves = np.array((stride, -1, 1, -stride) if rng is None else (-stride, stride, -1, 1))
+    steps = _bordered(distances(free, goal))
+    cell, end = _in_border(start, width), _in_border(goal, width)
     maze = np.arange(count)
-    left = padded[maze, cell].copy()
-    if (left < 0).any():
+    left = steps[maze, cell]
+    if rng is None and (left < 0).any():
         raise ValueError("a goal that cannot be reached from its start")
-    on_route = np.zeros(padded.shape, bool)
-    on_route[maze, cell] = True
-    while (left > 0).any():
-        beside = cell[:, None] + moves
-        nearer = padded[maze[:, None], beside] == left[:, None] - 1
-        nearer &= (left > 0)[:, None]
-        cell = cell + np.where(left > 0, moves[nearer.argmax(axis=1)], 0)
-        on_route[maze, cell] = True
-        left = np.maximum(left - 1, 0)
-    return on_route.reshape(count, height + 2, width + 2)[:, 1:-1, 1:-1]
+    on_route = np.zeros(steps.shape, bool)
+    on_route[maze, cell] = on_route[maze, end] = True
+    for step in range(1, left.max(initial=0)):
+        going = np.flatnonzero(left > step)
+        beside = cell[going, None] + moves
+        nearer = steps[going[:, None], beside] == (left[going] - step)[:, None]
+        rank = nearer if rng is None else np.where(nearer, rng.random(nearer.shape), -1)
+        cell[going] = beside[np.arange(len(going)), rank.argmax(axis=1)]
+        on_route[going, cell[going]] = True
+    return on_route.reshape(count, height + 2, stride)[:, 1:-1, 1:-1]
 
 
+@_in_blocks
 def number(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """float64 [M]: how many shortest routes lead from `start` to `goal` [M]; exact up to 2**53."""
-    out = np.empty(len(free))
-    for first in range(0, len(free), BLOCK):
-        block = slice(first, first + BLOCK)
-        out[block] = _number(free[block], start[block], goal[block])
-    return out
+    """float64 [M]: how many shortest routes lead from `start` to `goal` [M]; exact up to 2**53.
 
-
-def _number(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """The cells in order of their distance: each takes the sum of its neighbours that are one nearer."""
-    count, height, width = free.shape
-    steps = np.full((count, height + 2, width + 2), NOWHERE - 1, np.int16)
-    steps[:, 1:-1, 1:-1] = distances(free, start)
-    steps = steps.ravel()
-    stride = width + 2
-    size = (height + 2) * stride
-    maze = np.arange(count) * size
-    ways = np.zeros(steps.shape)
-    ways[maze + (start // width + 1) * stride + start % width + 1] = 1
-    order = np.argsort(steps, kind="stable")
-    ends = np.searchsorted(steps[order], np.arange(1, steps.max(initial=0) + 2))
-    for step, (first, last) in enumerate(zip(ends[:-1], ends[1:], strict=True), start=1):
-        cells = order[first:last]
+    Every cell, in the order of their distance, takes the sum of its neighbours that are one nearer.
+    """
+    steps, stride = _bordered(distances(free, start)), free.shape[2] + 2
+    ways = np.where(steps == 0, 1.0, 0.0)
+    for step in range(1, steps.max(initial=0) + 1):
+        maze, cell = np.nonzero(steps == step)
         for move in (stride, -1, 1, -stride):
-            ways[cells] += np.where(steps[cells + move] == step - 1, ways[cells + move], 0)
-    return ways[maze + (goal // width + 1) * stride + goal % width + 1]
+            nearer = steps[maze, cell + move] == step - 1
+            ways[maze, cell] += np.where(nearer, ways[maze, cell + move], 0)
+    return ways[np.arange(len(ways)), _in_border(goal, free.shape[2])]
+
+
+def _bordered(steps: np.ndarray) -> np.ndarray:
+    """[M, (H + 2) * (W + 2)]: distances [M, H, W] within a border that cannot be reached."""
+    padded = np.pad(steps, ((0, 0), (1, 1), (1, 1)), constant_values=NOWHERE)
+    return padded.reshape(len(steps), padded.shape[1] * padded.shape[2])
+
+
+def _in_border(cell: np.ndarray, width: int) -> np.ndarray:
+    """The same cell, counted within the border."""
+    return (cell // width + 1) * (width + 2) + cell % width + 1

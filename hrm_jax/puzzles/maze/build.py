@@ -17,7 +17,8 @@ import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles import flood
+from hrm_jax.puzzles import flood, routes
+from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import grids, law
 from hrm_jax.puzzles.maze.grids import ALPHABET, FREE, GOAL, ROUTE, START
 
@@ -100,3 +101,49 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
     split = building.split_of(grids.map_keys(free), settings["train"], settings["test"])
     rating = (labels >= START).sum(axis=1).astype(np.int32)
     return {"split": split, "inputs": inputs, "labels": labels, "rating": rating}
+
+
+def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float | int]:
+    """What the mazes of a split are like; `other` is the other split, where there is one (docs/puzzles.md).
+
+    Of every group the first puzzle counts: augmentations say nothing new.
+    """
+    base = puzzles.first_of_group
+    inputs, labels = puzzles.inputs[base], puzzles.labels[base]
+    free, start, goal = grids.read(inputs.reshape(-1, puzzles.height, puzzles.width))
+    steps = routes.at(routes.distances(free, start), goal)
+    ways = routes.number(free, start, goal)
+    walls = 1 - free.mean(axis=(1, 2))
+    route = (labels == ROUTE).sum(axis=1)
+    least = int(route.min())
+    ends = divmod(start, puzzles.width), divmod(goal, puzzles.width)
+    apart = sum(abs(a - b) for a, b in zip(*ends, strict=True))
+    _, canonical = grids.tokens(free, start, goal)
+    keys = grids.map_keys(free)
+    found = {
+        "mazes (groups)": len(base),
+        "examples": len(puzzles.inputs),
+        "wall maps": len(set(keys)),
+        "wall fraction, mean": float(walls.mean()),
+        "wall fraction, least": float(walls.min()),
+        "wall fraction, most": float(walls.max()),
+        "free cells, mean": float(free.sum(axis=(1, 2)).mean()),
+        "route cells 'o', mean": float(route.mean()),
+        "route cells 'o', least": least,
+        "route cells 'o', most": int(route.max()),
+        f"share with {least} or {least + 1} 'o'": float((route <= least + 1).mean()),
+        "shortest routes, least": float(ways.min()),
+        "shortest routes, median": float(np.median(ways)),
+        "shortest routes, most": float(ways.max()),
+        "Manhattan distance, median": float(np.median(apart)),
+        "Manhattan distance, 5 %": float(np.quantile(apart, 0.05)),
+        "Manhattan distance, 95 %": float(np.quantile(apart, 0.95)),
+        "labels that are the canonical route, %": float(100 * (canonical == labels).all(axis=1).mean()),
+        "labels that are as short as can be, %": float(100 * (route == steps - 1).mean()),
+        "tokens right by copying the input, %": float(100 * (inputs == labels).mean()),
+    }
+    if other is not None:
+        theirs = other.inputs[other.first_of_group].reshape(-1, other.height, other.width)
+        shared = set(keys) & set(grids.map_keys(theirs != grids.WALL))
+        found[f"wall maps shared with {other.split}"] = len(shared)
+    return found

@@ -15,13 +15,14 @@ def tokens(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> tuple[np.nd
     inputs = np.where(free, FREE, WALL).astype(np.uint8).reshape(len(free), free.shape[1] * free.shape[2])
     inputs[maze, start], inputs[maze, goal] = START, GOAL
     labels = inputs.copy()
-    labels[routes.canonical(free, start, goal).reshape(labels.shape) & (inputs == FREE)] = ROUTE
+    labels[routes.shortest(free, start, goal).reshape(labels.shape) & (inputs == FREE)] = ROUTE
     return inputs, labels
 
 
 def read(inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(free [M, S] bool, start [M], goal [M]) of inputs [M, S]."""
-    return inputs != WALL, (inputs == START).argmax(axis=1), (inputs == GOAL).argmax(axis=1)
+    """(free bool [M, ...], start [M], goal [M]) of inputs [M, ...], such as [M, S] or [M, H, W]."""
+    flat = inputs.reshape(len(inputs), -1)
+    return inputs != WALL, (flat == START).argmax(axis=1), (flat == GOAL).argmax(axis=1)
 
 
 def map_keys(free: np.ndarray) -> list[bytes]:
@@ -52,6 +53,5 @@ def augmented(inputs: np.ndarray, labels: np.ndarray, size: int, copies: int, se
             continue
         grids = symmetries.apply(inputs[group].reshape(-1, size, size), aspect // 2)
         grids = np.ascontiguousarray(exchange[grids] if aspect % 2 else grids)
-        free, start, goal = read(grids.reshape(len(group), size * size))
-        out[:, group, copy + 1] = tokens(free.reshape(grids.shape), start, goal)
+        out[:, group, copy + 1] = tokens(*read(grids))
     return out

@@ -6,7 +6,9 @@ import numpy as np
 
 from hrm_jax.puzzles import routes
 from hrm_jax.puzzles.dataset import PuzzleSet
-from hrm_jax.puzzles.maze.grids import FREE, GOAL, ROUTE, START, WALL
+from hrm_jax.puzzles.maze.grids import FREE, ROUTE, START, read
+
+ELSEWHERE = -3  # no distance, and not one less than routes.NOWHERE
 
 
 def lenient(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> np.ndarray:
@@ -23,45 +25,26 @@ def shortest_routes(mazes: np.ndarray, answers: np.ndarray) -> np.ndarray:
     """
     marked = answers == ROUTE
     kept = ((answers == mazes) | (marked & (mazes == FREE))).all(axis=(-2, -1))
-    distance = to_goal(mazes)
-    edges = _at(distance, mazes == START)
+    free, start, goal = read(mazes)
+    distance = routes.distances(free, goal)
+    edges = routes.at(distance, start)
     fitting = kept & (edges > 0) & (marked.sum(axis=(-2, -1)) == edges - 1)
     found = np.zeros(fitting.shape, bool)
     which = np.broadcast_to(np.arange(len(mazes)), fitting.shape)[fitting]
-    if len(which):
-        found[fitting] = _descend(marked[fitting], mazes[which], distance[which], edges[which])
+    found[fitting] = _descends(np.where(answers[fitting] >= START, distance[which], ELSEWHERE))
     return found
 
 
-def _descend(marked: np.ndarray, mazes: np.ndarray, distance: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Whether S, the marked cells and G are neighbours in the order of their distance to G: bool [M].
+def _descends(route: np.ndarray) -> np.ndarray:
+    """Whether of the cells of a route [M, H, W] each has a neighbour on it that is nearer to G: bool [M].
 
-    All [M, H, W], `edges` [M]; there are as many marks as a route has cells between its ends.
+    A cell is its distance to G, `ELSEWHERE` off the route. As many cells as a shortest route has, S and G
+    among them, are then such a route.
     """
-    route = marked | (mazes == START) | (mazes == GOAL)
-    grid, row, column = np.nonzero(route)
-    step = distance[grid, row, column]
-    place = np.full((len(mazes), edges.max() + 1, 2), -(10**6))  # of the cell at each distance; far from any
-    on = (step >= 0) & (step <= edges[grid])
-    place[grid[on], step[on]] = np.stack([row, column], axis=1)[on]
-    beside = np.abs(np.diff(place, axis=1)).sum(axis=2) == 1
-    return (beside | (np.arange(edges.max()) >= edges[:, None])).all(axis=1)
-
-
-def _at(values: np.ndarray, cell: np.ndarray) -> np.ndarray:
-    """The value [M] of grids [M, H, W] at their one true cell."""
-    flat = cell.reshape(len(cell), -1).argmax(axis=1)
-    return values.reshape(len(values), -1)[np.arange(len(values)), flat]
-
-
-def route_edges(mazes: np.ndarray) -> np.ndarray:
-    """Edges of a shortest route from S to G in mazes [K, H, W]: int16 [K]; -1 where there is none."""
-    return _at(to_goal(mazes), mazes == START)
-
-
-def to_goal(mazes: np.ndarray) -> np.ndarray:
-    """Edges from every cell of mazes [K, H, W] to G: int16 [K, H, W], -1 where no way leads there."""
-    return routes.distances(mazes != WALL, (mazes == GOAL).reshape(len(mazes), -1).argmax(axis=1))
+    padded = np.pad(route, ((0, 0), (1, 1), (1, 1)), constant_values=ELSEWHERE)
+    sides = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
+    nearer = np.any([side == route - 1 for side in sides], axis=0)
+    return (nearer | (route == 0) | (route == ELSEWHERE)).all(axis=(1, 2))
 
 
 # ---------------------------------------------------------------- the baseline
@@ -87,19 +70,4 @@ def random_routes(mazes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
     Without a route they stay as they are.
     """
-    distance = to_goal(mazes)
-    padded = np.pad(distance, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
-    width = padded.shape[2]
-    left, padded = _at(distance, mazes == START), padded.reshape(len(mazes), -1)
-    cell = np.pad(mazes == START, ((0, 0), (1, 1), (1, 1))).reshape(len(mazes), -1).argmax(axis=1)
-    answers = np.pad(mazes, ((0, 0), (1, 1), (1, 1)))
-    flat = answers.reshape(len(mazes), -1)
-    steps = np.array([-width, width, -1, 1])
-    for step in range(1, left.max(initial=0)):
-        (going,) = np.nonzero(left > step)
-        ahead = cell[going, None] + steps
-        nearer = padded[going[:, None], ahead] == (left[going] - step)[:, None]
-        chosen = np.where(nearer, rng.random(nearer.shape), -1).argmax(axis=1)
-        cell[going] = ahead[np.arange(len(going)), chosen]
-        flat[going, cell[going]] = ROUTE
-    return np.ascontiguousarray(answers[:, 1:-1, 1:-1])
+    return np.where(routes.shortest(*read(mazes), rng) & (mazes == FREE), np.uint8(ROUTE), mazes)
