@@ -76,7 +76,7 @@ def _by_hand(folder, split="train", **changed):
 def test_what_is_written_are_the_bytes_of_the_original_layout(tmp_path):
     inputs = np.array([[1, 2, 3], [2, 2, 4], [4, 1, 1]])
     labels = np.array([[1, 5, 3], [2, 5, 4], [4, 1, 5]])
-    dataset.write(tmp_path, "test", "maze", inputs, labels, [0, 1], [0, 2, 3], [0, 1, 2], 6, 2,
+    dataset.write(tmp_path, "test", "maze", inputs, labels, [0, 1], [0, 2, 3], [0, 1, 2], 6,
                   height=1, width=3, names=["<blank>", "x"])  # fmt: skip
     place = tmp_path / "test"
     assert sorted(p.name for p in place.iterdir()) == [

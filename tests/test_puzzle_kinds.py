@@ -44,6 +44,7 @@ def test_the_eight_symmetries_have_the_originals_numbers(shape):
 
 def toy_module():
     """Rows of four cells, 1 or 2; the label is the row reversed, and leniently any cyclic shift of it."""
+    __doc__ = "Toys, for a test."
 
     def part(settings, number):
         rows = np.array(list(itertools.product([1, 2], repeat=4)), np.uint8)[1:-1]
@@ -51,7 +52,6 @@ def toy_module():
         return {"split": split, "inputs": rows, "labels": np.ascontiguousarray(rows[:, ::-1])}
 
     def build(options):
-        """Toys, for a test."""
         building.check(options)
         settings = {"kind": "toy", "train": options.train, "test": options.test, "seed": options.seed}
 
@@ -65,7 +65,7 @@ def toy_module():
         building.produce(options.out, settings, fill)
 
     def add_arguments(parser):
-        building.add_arguments(parser, train=6, test=4)
+        building.add_arguments(parser)
         parser.set_defaults(augment=0)
 
     def statistics(puzzles, other):
@@ -97,7 +97,8 @@ def toy(monkeypatch, tmp_path):
     drawing.write_text("PUZZLES.toy = { draw: drawNumbers, legend: [], mark: 77 };\n")
     kind = kinds.Kind(
         name="toy",
-        builder=kinds.Builder("toys", module.build.__doc__, module.add_arguments, module.build),
+        summary="toys",
+        builder=module,
         statistics=module.statistics,
         published=kinds.Published(3, 4),
         lenient=kinds.Lenient(module.shifted, short="any shift", note="any shift of the label."),
@@ -112,7 +113,7 @@ def toy(monkeypatch, tmp_path):
 
 def test_a_kind_is_built_counted_solved_and_drawn_by_its_record(toy, tmp_path, capsys, monkeypatch):
     data, out = tmp_path / "toys", tmp_path / "r.json"
-    builders.main(["toy", "--out", str(data)])
+    builders.main(["toy", "--out", str(data), "--train=6", "--test=4"])
     builders.main(["statistics", str(data)])
     assert "toys of the other split" in capsys.readouterr().out
     family_of_copies(monkeypatch, tmp_path / "copies.npz")

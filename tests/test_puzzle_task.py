@@ -57,7 +57,7 @@ def with_ids(tmp_path_factory):
     for split in ("train", "test"):
         dataset.write(
             folder, split, "", inputs, inputs, np.arange(1, count + 1), np.arange(count + 1) * 2,
-            np.cumsum([0, *puzzles]), VOCABULARY, count + 1, height=2, width=3,
+            np.cumsum([0, *puzzles]), VOCABULARY, height=2, width=3,
             names=["<blank>", *(f"p{i}" for i in range(count))],
         )  # fmt: skip
     return folder

@@ -16,7 +16,7 @@ from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.sudoku import build, solver, symmetry
-from hrm_jax.puzzles.sudoku.generate import generate
+from hrm_jax.puzzles.sudoku.build import generate
 
 ROOT = Path(__file__).resolve().parent.parent
 BOX = {4: (2, 2), 6: (2, 3), 9: (3, 3)}

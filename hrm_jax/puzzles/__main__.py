@@ -26,13 +26,13 @@ STATISTICS = """What the puzzles of a data set are like ({kinds}).
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module docstring."""
     builders = {name: kind.builder for name, kind in KINDS.items() if kind.builder}
-    commands = {name: builder.summary for name, builder in builders.items()}
+    commands = {name: KINDS[name].summary for name in builders}
     commands["statistics"] = "what the puzzles of a data set are like"
     command, rest = choose(program("puzzles"), __doc__, commands, arguments)
     if command == "statistics":
         return _statistics(rest)
     builder = builders[command]
-    parser = _parser(command, builder.usage)
+    parser = _parser(command, builder.__doc__ or "")
     builder.add_arguments(parser)
     options = parser.parse_args(rest)
     with interruptible("the same command goes on"):

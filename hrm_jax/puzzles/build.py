@@ -1,15 +1,17 @@
-"""What the builders share: the options, a folder that appears in one step, the stream of distinct puzzles.
+"""What the builders share: options, a folder that appears in one step, CSV files, the stream of puzzles.
 
 A builder names its `settings` (all that the result depends on) and a function of (settings, number) that
 makes part `number`: arrays of one length, among them `split` (0 train, 1 test), `inputs` and `labels` [K, S].
 Parts are kept until the folder is complete (`artefacts.parts`): the same command goes on where a killed one
 was, with the same result, on any number of processes, for a data set is the first distinct puzzles of the
 stream. The function that makes a part decides the split of a puzzle by a hash of what must
-not be shared, so that train and test are disjoint however the stream is cut.
+not be shared, so that train and test are disjoint however the stream is cut. Instead of the stream, the
+published CSV files of mazes and sudokus (the "hub") are read: source, question, answer, rating.
 """
 
 import argparse
 import contextlib
+import csv
 import functools
 import hashlib
 import json
@@ -24,23 +26,24 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import files, parts
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.puzzles import hub
 from hrm_jax.puzzles.dataset import SPLITS, write_groups
+
+USUAL = 1000  # puzzles of a split
+COLUMNS = ("source", "question", "answer", "rating")  # of the hub's files
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
 
 
-def add_arguments(parser: argparse.ArgumentParser, train: int = 1000, test: int = 1000) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that mazes and sudokus have alike."""
     add = parser.add_argument
     add("--out", type=Path, required=True, help="folder of the data set, not there yet")
-    add("--train", type=int, help=f"training puzzles (groups); default: {train:,}; not with --csv")
-    add("--test", type=int, help=f"test puzzles; default: {test:,}; not with --csv")
+    add("--train", type=int, help=f"training puzzles (groups); default: {USUAL:,}; not with --csv")
+    add("--test", type=int, help=f"test puzzles; default: {USUAL:,}; not with --csv")
     add("--seed", type=int, default=0, help="another seed, other puzzles")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     add("--csv", type=Path, help="folder with the hub's train.csv and test.csv, instead of generating")
     add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
-    parser.set_defaults(counts=(train, test))
 
 
 def check(options: argparse.Namespace) -> None:
@@ -50,9 +53,9 @@ def check(options: argparse.Namespace) -> None:
     if options.csv is None:
         if options.subsample is not None:
             raise RequestError("--subsample draws rows of --csv; without it, --train says how many puzzles")
-        for name, usual in zip(SPLITS, options.counts, strict=True):
+        for name in SPLITS:
             if getattr(options, name) is None:
-                setattr(options, name, usual)
+                setattr(options, name, USUAL)
             if getattr(options, name) < 1:
                 raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
     elif options.train is not None or options.test is not None:
@@ -92,7 +95,7 @@ class Maker:
     """(inputs, labels, size, copies, seed) -> [2, N, 1 + copies, S]: each puzzle with others like it."""
     alphabet: dict[str, int]  # tokens by the signs of the hub's files
     wrong: Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows [N] that are no puzzle with its answer
-    fault: str  # what is wrong with them
+    fault: str  # what is wrong with a row of them
 
 
 def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
@@ -105,7 +108,7 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             what, wanted = f"{size}x{size} {maker.kind}s", (options.train, options.test)
             found = gather(work, settings, maker.part, wanted, options.jobs, what, maker.patience)
         else:
-            found = [hub.rows(options, s, maker.alphabet, maker.wrong, maker.fault) for s in SPLITS]
+            found = [_rows(options, split, maker) for split in SPLITS]
         for split, arrays in zip(SPLITS, found, strict=True):
             copies = options.augment if split == "train" else 0
             inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
@@ -139,6 +142,72 @@ def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bo
     return True
 
 
+# ---------------------------------------------------------------- the hub's files
+
+
+def _rows(options: argparse.Namespace, split: str, maker: Maker) -> dict[str, np.ndarray]:
+    """Inputs, labels and ratings of the rows of one split's file that the options ask for."""
+    path = options.csv / f"{split}.csv"
+    inputs, labels, rating = _read_csv(path, maker.alphabet, options.size**2)
+    low, high = getattr(options, "rating", None) or (0, 2**31 - 1)
+    kept = np.flatnonzero((rating >= low) & (rating <= high))
+    if not len(kept):
+        raise RequestError(f"{path}: no row is rated from {low} to {high}")
+    faulty = maker.wrong(inputs, labels)
+    if faulty.any():
+        raise RequestError(f"{path}: row {faulty.argmax() + 1} {maker.fault}")
+    if split == "train" and options.subsample is not None:
+        if options.subsample > len(kept):
+            raise RequestError(f"--subsample {options.subsample}: {path} has {len(kept)} rows")
+        rng = np.random.default_rng([options.seed, 0x5B])
+        kept = kept[np.sort(rng.choice(len(kept), options.subsample, replace=False))]
+    return {"inputs": inputs[kept], "labels": labels[kept], "rating": rating[kept]}
+
+
+def _read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tokens of questions and answers uint8 [N, S], ratings int32 [N]. A space is a cell, never stripped."""
+    texts: dict[str, list[str]] = {"question": [], "answer": []}
+    ratings: list[int] = []
+    try:
+        with open(path, newline="", encoding="ascii") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or [])]
+            if missing:
+                raise RequestError(
+                    f"{path} lacks the columns {', '.join(missing)}; wanted: {','.join(COLUMNS)}"
+                )
+            for row in reader:
+                place = f"{path} line {reader.line_num}"
+                for name, rows in texts.items():
+                    rows.append(row[name] or "")
+                    if len(rows[-1]) != length:
+                        raise RequestError(f"{place}: the {name} has {len(rows[-1])} signs, not {length}")
+                try:
+                    ratings.append(int(row["rating"] or ""))
+                except ValueError:
+                    wrong = f"the rating is {row['rating']!r}; an integer is expected"
+                    raise RequestError(f"{place}: {wrong}") from None
+    except FileNotFoundError:
+        raise RequestError(f"{path} is missing; --csv takes a folder with train.csv and test.csv") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise RequestError(f"{path} cannot be read: {error}") from None
+    if not ratings:
+        raise RequestError(f"{path} has no rows")
+    table = np.zeros(256, np.uint8)
+    table[[ord(sign) for sign in alphabet]] = list(alphabet.values())
+    signs = {name: np.frombuffer("".join(rows).encode(), np.uint8) for name, rows in texts.items()}
+    for name, found in signs.items():
+        unknown = table[found] == 0
+        if unknown.any():
+            first = int(unknown.argmax())
+            raise RequestError(
+                f"{path}: the {name} of row {first // length + 1} has the sign {chr(found[first])!r}; "
+                f"allowed: {''.join(alphabet)!r}"
+            )
+    questions, answers = (table[found].reshape(-1, length) for found in signs.values())
+    return questions, answers, np.array(ratings, np.int32)
+
+
 # ---------------------------------------------------------------- the stream
 
 
@@ -162,9 +231,7 @@ def gather(
                 if rows:
                     found[split].append({name: array[rows] for name, array in arrays.items()})
                     have[split] += len(rows)
-            progress.set_postfix_str(
-                ", ".join(f"{n:,} {split}" for n, split in zip(have, SPLITS, strict=True))
-            )
+            progress.set_postfix_str(f"{have[0]:,} train, {have[1]:,} test")
             progress.update(sum(have) - progress.n)
             if have == list(wanted):
                 break

@@ -12,10 +12,10 @@ A group is one base puzzle, its puzzles are that and its augmentations, a puzzle
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -107,37 +107,33 @@ def write(
     puzzle_indices: np.ndarray,
     group_indices: np.ndarray,
     vocab_size: int,
-    num_puzzle_identifiers: int = 1,
     *,
     height: int,
     width: int,
-    ignore_label_id: int | None = PAD,
-    names: list[str] | None = None,
+    names: Sequence[str] = (BLANK,),
     extra: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write one split; shapes as in `PuzzleSet`. dataset.json comes last: a split without it is no data set.
 
-    `names` are the identifiers' (written to identifiers.json; without them, only the blank one must exist),
+    `names` are the identifiers' (written to identifiers.json; by default only the blank one must exist),
     `extra` further arrays {name: array}, kept as all__<name>.npy, which no original tool reads.
     """
     place = Path(folder) / split
     (place / "dataset.json").unlink(missing_ok=True)
     given = (inputs, labels, identifiers, puzzle_indices, group_indices)
     arrays = {name: np.asarray(array, TYPES[name]) for name, array in zip(TYPES, given, strict=True)}
-    arrays |= extra or {}
-    for name, array in arrays.items():
+    for name, array in (arrays | (extra or {})).items():
         with files.atomic_write(place / f"all__{name}.npy", "wb") as file:
             np.save(file, array)
-    names = [BLANK] * num_puzzle_identifiers if names is None else names
     with files.atomic_write(Path(folder) / "identifiers.json") as file:
         json.dump(names, file)
     description = Description(
         pad_id=PAD,
-        ignore_label_id=ignore_label_id,
+        ignore_label_id=PAD,
         blank_identifier_id=0,
         vocab_size=int(vocab_size),
         seq_len=int(inputs.shape[1]),
-        num_puzzle_identifiers=int(num_puzzle_identifiers),
+        num_puzzle_identifiers=len(names),
         total_groups=len(group_indices) - 1,
         mean_puzzle_examples=len(inputs) / len(identifiers),
         sets=("all",),
@@ -151,33 +147,17 @@ def write(
 
 
 def write_groups(
-    folder: Path,
-    split: str,
-    kind: str,
-    inputs: np.ndarray,
-    labels: np.ndarray,
-    vocab_size: int,
-    *,
-    height: int,
-    width: int,
-    extra: dict[str, np.ndarray] | None = None,
+    folder: Path, split: str, kind: str, inputs: np.ndarray, labels: np.ndarray, vocab_size: int, **more: Any
 ) -> None:
-    """`write` for inputs and labels [G, A, S]: G groups of A puzzles of one example each, without names."""
+    """`write` for inputs and labels [G, A, S]: G groups of A puzzles of one example each, without names.
+
+    `more`: the height, the width and `extra`, as in `write`.
+    """
     groups, copies, length = inputs.shape
-    write(
-        folder,
-        split,
-        kind,
-        inputs.reshape(-1, length),
-        labels.reshape(-1, length),
-        np.zeros(groups * copies, np.int32),
-        np.arange(groups * copies + 1),
-        np.arange(groups + 1) * copies,
-        vocab_size,
-        height=height,
-        width=width,
-        extra=extra,
-    )
+    offsets = np.arange(groups * copies + 1)
+    cells = inputs.reshape(-1, length), labels.reshape(-1, length)
+    none = np.zeros(groups * copies, np.int32)
+    write(folder, split, kind, *cells, none, offsets, offsets[::copies], vocab_size, **more)
 
 
 # ---------------------------------------------------------------- reading
@@ -191,26 +171,18 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
         there = [name for name in SPLITS if (folder / name).is_dir()]
         allowed = f"it has {' and '.join(there)}" if there else "a data set is a folder with train/ and test/"
         raise RequestError(f"{folder} has no split {split}/: {allowed}")
-    meta = _description(place / "dataset.json")
-    arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
-    _check_shapes(arrays, meta, place)
-    used = {
-        name: tokens_of(arrays[name], meta.vocab_size, f"{place}: {name}") for name in ("inputs", "labels")
-    }
-    _check_ignored(meta, used, place)
-    height, width = _frame(meta, place)
-    inputs, labels, identifiers, puzzles, groups = (
-        array.astype(TYPES[name], copy=False) for name, array in arrays.items()
-    )
-    return PuzzleSet(
-        meta.kind, folder, split, inputs, labels, identifiers, puzzles, groups, meta, height, width
-    )
-
-
-def _description(path: Path) -> Description:
+    path = place / "dataset.json"
     if not path.exists():
         raise RequestError(f"{path} is missing: no data set, or one whose writing was not finished")
-    return json_file.load(path, Description, "dataset.json")
+    meta = json_file.load(path, Description, "dataset.json")
+    arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
+    for fault in _faults(arrays, meta, place):
+        raise RequestError(f"{place}: {fault}")
+    inputs, labels, names, puzzles, groups = (
+        array.astype(TYPES[name], copy=False) for name, array in arrays.items()
+    )
+    height, width = _frame(meta)
+    return PuzzleSet(meta.kind, folder, split, inputs, labels, names, puzzles, groups, meta, height, width)
 
 
 def _array(path: Path) -> np.ndarray:
@@ -226,57 +198,67 @@ def _array(path: Path) -> np.ndarray:
     return array
 
 
-def _check_shapes(arrays: dict[str, np.ndarray], meta: Meta, place: Path) -> None:
-    """Shapes, offsets and identifiers fit together and to dataset.json."""
+def _faults(arrays: dict[str, np.ndarray], meta: Description, place: Path) -> Iterator[str]:
+    """What is wrong with a split in `place`; each check takes for granted that those before it found nothing.
+
+    Shapes, offsets, identifiers and tokens fit together and to dataset.json.
+    """
     inputs, labels, names, puzzles, groups = (arrays[name] for name in TYPES)
     if inputs.ndim != 2 or labels.shape != inputs.shape or not len(inputs):
-        raise RequestError(
-            f"{place}: inputs {list(inputs.shape)} and labels {list(labels.shape)}; "
-            "both must be [N, S], N > 0"
-        )
+        yield f"inputs {list(inputs.shape)} and labels {list(labels.shape)}; both must be [N, S], N > 0"
     if inputs.shape[1] != meta.seq_len:
-        raise RequestError(
-            f"{place}: seq_len is {meta.seq_len} but the inputs are {inputs.shape[1]} long: they must agree"
-        )
+        yield f"seq_len is {meta.seq_len} but the inputs are {inputs.shape[1]} long: they must agree"
     for name in list(TYPES)[2:]:
         if arrays[name].ndim != 1:
-            raise RequestError(f"{place}: {name} has shape {list(arrays[name].shape)}; one axis is allowed")
-    for name, offsets, last in (
-        ("puzzle_indices", puzzles, len(inputs)),
-        ("group_indices", groups, len(names)),
+            yield f"{name} has shape {list(arrays[name].shape)}; one axis is allowed"
+    for name, of, last in (
+        ("puzzle_indices", "examples", len(inputs)),
+        ("group_indices", "puzzles", len(names)),
     ):
-        of = "examples" if name == "puzzle_indices" else "puzzles"
+        offsets = arrays[name]
         if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != last or (np.diff(offsets) <= 0).any():
-            raise RequestError(
-                f"{place}: {name} must rise from 0 to the number of {of}, {last}, with no empty stretch"
-            )
+            yield f"{name} must rise from 0 to the number of {of}, {last}, with no empty stretch"
     if len(puzzles) != len(names) + 1:
-        raise RequestError(
-            f"{place}: {len(names)} puzzle identifiers need {len(names) + 1} puzzle_indices, "
-            f"not {len(puzzles)}"
-        )
+        needed = len(names) + 1
+        yield f"{len(names)} puzzle identifiers need {needed} puzzle_indices, not {len(puzzles)}"
     if len(groups) - 1 != meta.total_groups:
-        raise RequestError(
-            f"{place}: total_groups is {meta.total_groups} but group_indices has {len(groups) - 1} groups"
-        )
+        yield f"total_groups is {meta.total_groups} but group_indices has {len(groups) - 1} groups"
     if names.min() < 0 or names.max() >= meta.num_puzzle_identifiers:
-        raise RequestError(
-            f"{place}: puzzle identifiers {names.min()} to {names.max()}; "
-            f"num_puzzle_identifiers allows 0 to {meta.num_puzzle_identifiers - 1}"
-        )
+        allowed = f"num_puzzle_identifiers allows 0 to {meta.num_puzzle_identifiers - 1}"
+        yield f"puzzle identifiers {names.min()} to {names.max()}; {allowed}"
+    of_inputs, of_labels = (
+        tokens_of(arrays[name], meta.vocab_size, f"{place}: {name}") for name in ("inputs", "labels")
+    )
+    yield from _hidden_answers(meta, of_inputs, of_labels)
+    if (meta.height or meta.width) and (meta.height or 0) * (meta.width or 0) != meta.seq_len:
+        yield f"height {meta.height} x width {meta.width} must be seq_len, {meta.seq_len}"
 
 
-def _blocks(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in pieces of about a megabyte: a data set may be larger than the memory."""
-    step = max(1, 2**20 // max(1, array.shape[1]))
-    for first in range(0, len(array), step):
-        yield np.asarray(array[first : first + step])
+def _hidden_answers(meta: Meta, inputs: set[int], labels: set[int]) -> Iterator[str]:
+    """How `ignore_label_id` keeps a model from being judged by the answer, whose tokens these are.
+
+    Padding may be ignored, nothing else: not a token of the answer, not token 0 where the sequences are not
+    padded (there it is a cell like others), and never so much that one constant would be right everywhere.
+    """
+    ignored = meta.ignore_label_id
+    hidden = f"ignore_label_id {ignored} hides the answer: " if ignored in labels else ""
+    if hidden and ignored != meta.pad_id:
+        allowed = f"it is not pad_id {meta.pad_id}; allowed: pad_id or null"
+        yield f"{hidden}labels of this value occur and {allowed}"
+    if hidden and meta.pad_id not in inputs:
+        yield f"{hidden}labels of this value occur but no input is padded; allowed here: null"
+    left = labels - {ignored}
+    if len(left) < 2:
+        found = f"the labels that count are all {left.pop()}" if left else "no label counts"
+        yield f"{hidden}{found}; allowed: two values or more"
 
 
 def tokens_of(array: np.ndarray, vocabulary: int, where: str) -> set[int]:
     """The tokens that occur in an array [N, S]; a `RequestError` where one is beyond the vocabulary."""
     missing = set(range(vocabulary))
-    for block in _blocks(array):
+    step = max(1, 2**20 // max(1, array.shape[1]))  # about a megabyte: data may be larger than the memory
+    for first in range(0, len(array), step):
+        block = np.asarray(array[first : first + step])
         low, high = int(block.min()), int(block.max())
         if low < 0 or high >= vocabulary:
             wrong = low if low < 0 else high
@@ -287,38 +269,9 @@ def tokens_of(array: np.ndarray, vocabulary: int, where: str) -> set[int]:
     return set(range(vocabulary)) - missing
 
 
-def _check_ignored(meta: Meta, used: dict[str, set[int]], place: Path) -> None:
-    """Refuse an `ignore_label_id` under which a model is not judged by the answer.
-
-    Padding may be ignored, nothing else: not a token of the answer, not token 0 where the sequences are not
-    padded (there it is a cell like others), and never so much that one constant would be right everywhere.
-    """
-    ignored = meta.ignore_label_id
-    hidden = f"{place}: ignore_label_id {ignored} hides the answer"
-    if ignored is not None and ignored in used["labels"]:
-        if ignored != meta.pad_id:
-            raise RequestError(
-                f"{hidden}: labels of this value occur and it is not pad_id {meta.pad_id}; "
-                "allowed: pad_id or null"
-            )
-        if meta.pad_id not in used["inputs"]:
-            raise RequestError(
-                f"{hidden}: labels of this value occur but no input is padded; allowed here: null"
-            )
-    left = used["labels"] - {ignored}
-    if len(left) < 2:
-        found = f"the labels that count are all {left.pop()}" if left else "no label counts"
-        raise RequestError(
-            f"{hidden if ignored in used['labels'] else place}: {found}; allowed: two values or more"
-        )
-
-
-def _frame(meta: Description, place: Path) -> tuple[int, int]:
+def _frame(meta: Description) -> tuple[int, int]:
     """Height and width in cells: as given, else those of a square, else one row."""
-    height, width = meta.height, meta.width
-    if height is not None or width is not None:
-        if height is None or width is None or height * width != meta.seq_len:
-            raise RequestError(f"{place}: height {height} x width {width} must be seq_len, {meta.seq_len}")
-        return height, width
+    if meta.height and meta.width:
+        return meta.height, meta.width
     side = round(meta.seq_len**0.5)
     return (side, side) if side * side == meta.seq_len else (1, meta.seq_len)

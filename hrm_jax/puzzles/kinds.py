@@ -3,10 +3,10 @@
 A new kind is a module with its functions, its record in `KINDS`, and a file that draws it (docs/puzzles.md).
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import numpy as np
@@ -19,21 +19,10 @@ from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import scoring as maze_scoring
 from hrm_jax.puzzles.sudoku import build as sudoku
-from hrm_jax.puzzles.sudoku import statistics as sudoku_statistics
 
 Statistics = dict[str, float | int]
 Answer = Callable[[np.ndarray], np.ndarray]  # inputs [K, S] -> answers [K, S]
 Index = np.ndarray | slice
-
-
-@dataclass(frozen=True)
-class Builder:
-    """A command of `python -m hrm_jax.puzzles`."""
-
-    summary: str  # a line
-    usage: str
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    build: Callable[[argparse.Namespace], None]
 
 
 @dataclass(frozen=True)
@@ -67,7 +56,8 @@ class Kind:
     """What a kind of puzzle is; with its name alone, a kind of which nothing is known."""
 
     name: str
-    builder: Builder | None = None
+    summary: str = ""  # a line, of its command
+    builder: ModuleType | None = None  # a command: add_arguments(parser), build(options), usage as docstring
     statistics: Callable[[PuzzleSet, PuzzleSet | None], Statistics] | None = None  # of a split, and the other
     published: Published | None = None
     lenient: Lenient | None = None
@@ -80,9 +70,8 @@ class Kind:
 KINDS = {
     "maze": Kind(
         name="maze",
-        builder=Builder(
-            "mazes of loose walls with a long way through", maze.__doc__, maze.add_arguments, maze.build
-        ),
+        summary="mazes of loose walls with a long way through",
+        builder=maze,
         statistics=maze.statistics,
         published=Published(6, 900, frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4, 5})),
         lenient=Lenient(
@@ -96,24 +85,16 @@ KINDS = {
     ),
     "sudoku": Kind(
         name="sudoku",
-        builder=Builder(
-            "sudokus of 4x4, 6x6 and 9x9 with one solution",
-            sudoku.__doc__,
-            sudoku.add_arguments,
-            sudoku.build,
-        ),
-        statistics=sudoku_statistics.statistics,
+        summary="sudokus of 4x4, 6x6 and 9x9 with one solution",
+        builder=sudoku,
+        statistics=sudoku.statistics,
         published=Published(11, 81),
         drawing="puzzle_sudoku.js",
     ),
     "arc": Kind(
         name="arc",
-        builder=Builder(
-            "ARC tasks and their augmentations, from the public files",
-            arc.__doc__,
-            arc.add_arguments,
-            arc.build,
-        ),
+        summary="ARC tasks and their augmentations, from the public files",
+        builder=arc,
         published=Published(grids.VOCABULARY, grids.CELLS),
         votes=voting.load,
         one_size=False,

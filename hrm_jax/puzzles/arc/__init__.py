@@ -1,1 +1,1 @@
-"""ARC: `grids`, public `files`, `frames`, `build` and `voting`."""
+"""ARC: `grids`, public `files`, `build` and `voting`."""

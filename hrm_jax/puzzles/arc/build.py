@@ -29,8 +29,8 @@ from hrm_jax.artefacts import parts
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.artefacts.files import atomic_write
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles.arc import files, frames
-from hrm_jax.puzzles.arc.grids import CELLS, SIDE, VOCABULARY, Task, canonical, identifier
+from hrm_jax.puzzles.arc import files, grids
+from hrm_jax.puzzles.arc.grids import CELLS, SIDE, Task, canonical
 from hrm_jax.puzzles.dataset import BLANK, SPLITS, write
 
 SIDES = ("inputs", "labels")
@@ -150,8 +150,7 @@ def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int
             identifiers=np.concatenate([own[t] + np.arange(counts[t]) for t in there]),
             puzzle_indices=np.cumsum([0, *np.repeat(pairs[split][there], counts[there])]),
             group_indices=np.cumsum([0, *counts[there]]),
-            vocab_size=VOCABULARY,
-            num_puzzle_identifiers=len(everyone),
+            vocab_size=grids.VOCABULARY,
             height=SIDE,
             width=SIDE,
             names=everyone,
@@ -159,8 +158,8 @@ def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int
 
 
 def _names(task: Task, settings: dict) -> list[str]:
-    variants, _ = frames.variants(task, settings)
-    return [task.name, *(identifier(task.name, variant) for variant in variants[1:])]
+    variants, _ = grids.variants(task, settings)
+    return [task.name, *(grids.identifier(task.name, variant) for variant in variants[1:])]
 
 
 def _array(work: Path, split: str, side: str) -> Path:
@@ -183,7 +182,7 @@ def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> N
     done = work / f"{number:06d}.done"
     if done.exists():
         return
-    for split, arrays in frames.examples(task, settings)[1].items():
+    for split, arrays in grids.examples(task, settings)[1].items():
         for side, array in zip(SIDES, arrays, strict=True):
             rows = array.reshape(-1, CELLS)
             if len(rows):

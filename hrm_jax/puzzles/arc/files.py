@@ -26,18 +26,10 @@ class Question(msgspec.Struct):
     input: Grid
 
 
-class PairFile(msgspec.Struct):
+class PairFile(Question):
     """An input and its output."""
 
-    input: Grid
     output: Grid
-
-
-class TaskFile(msgspec.Struct):
-    """A task."""
-
-    train: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
-    test: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
 
 
 class Challenge(msgspec.Struct):
@@ -45,6 +37,13 @@ class Challenge(msgspec.Struct):
 
     train: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
     test: Annotated[list[Question], msgspec.Meta(min_length=1)]
+
+
+class TaskFile(msgspec.Struct):
+    """A task."""
+
+    train: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
+    test: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
 
 
 def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
@@ -107,12 +106,10 @@ def read_tasks(path: Path) -> list[Task]:
 
 def _task(name: str, content: TaskFile, where: str) -> Task:
     def pairs(part: str) -> tuple[Pair, ...]:
-        named = [
-            (f"{where}: task {name}, {part}[{i}]", pair) for i, pair in enumerate(getattr(content, part))
-        ]
+        place = f"{where}: task {name}, {part}"
         return tuple(
-            (_grid(pair.input, f"{place}.input"), _grid(pair.output, f"{place}.output"))
-            for place, pair in named
+            (_grid(pair.input, f"{place}[{i}].input"), _grid(pair.output, f"{place}[{i}].output"))
+            for i, pair in enumerate(getattr(content, part))
         )
 
     return Task(name, pairs("train"), pairs("test"))
@@ -126,10 +123,11 @@ def _grid(rows: list[list[int]], where: str) -> np.ndarray:
 
 def as_json(task: Task) -> dict[str, list[dict[str, list]]]:
     """A task as in its file."""
-    sides = {
-        part: [PairFile(a.tolist(), b.tolist()) for a, b in getattr(task, part)] for part in ("train", "test")
-    }
-    return msgspec.to_builtins(TaskFile(**sides))
+
+    def pairs(of: tuple[Pair, ...]) -> list[dict[str, list]]:
+        return [{"input": given.tolist(), "output": answer.tolist()} for given, answer in of]
+
+    return {"train": pairs(task.train), "test": pairs(task.test)}
 
 
 def read(sources: Sequence[Path], wanted: Sequence[str] | None = None) -> dict[str, list[Task]]:

@@ -1,1 +1,1 @@
-"""Mazes: `grids`, their `law`, `build`, `scoring` and `statistics`."""
+"""Mazes: `grids`, their `law`, `build` and `scoring`."""

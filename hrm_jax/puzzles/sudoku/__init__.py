@@ -1,1 +1,1 @@
-"""Sudokus: `solver`, `generate`, `symmetry`, `build` and `statistics`."""
+"""Sudokus: `solver`, `symmetry` and `build`."""

@@ -17,7 +17,8 @@ import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles.sudoku import generate, symmetry
+from hrm_jax.puzzles.dataset import PuzzleSet
+from hrm_jax.puzzles.sudoku import solver, symmetry
 from hrm_jax.puzzles.sudoku.solver import BOXES
 
 PART = {4: 256, 6: 128, 9: 32}  # puzzles tried for one part
@@ -51,17 +52,12 @@ def build(options: argparse.Namespace) -> None:
         vocabulary=size + 2,
         part=part,
         patience=PATIENCE,
-        augment=_augmented,
+        augment=symmetry.augmented,
         alphabet={".": BLANK, "0": BLANK} | {str(d): d + 1 for d in range(1, size + 1)},
         wrong=_wrong,
         fault="has an answer that is not full or not that of its question",
     )
     building.make(options, settings, maker)
-
-
-def _augmented(inputs: np.ndarray, labels: np.ndarray, size: int, copies: int, seed: int) -> np.ndarray:
-    one = np.uint8(1)
-    return symmetry.augmented(inputs - one, labels - one, size, copies, seed) + one
 
 
 def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -73,7 +69,7 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
     """The puzzles of one part of the stream (`build.gather`)."""
     size, rated = settings["size"], settings["rating"]
     rng = np.random.default_rng([settings["seed"], number])
-    tried = [generate.generate(size, rng, settings["givens"]) for _ in range(PART[size])]
+    tried = [generate(size, rng, settings["givens"]) for _ in range(PART[size])]
     made = [m for m in tried if m and (rated is None or rated[0] <= m[2] <= rated[1])]
     puzzles = np.array([m[0] for m in made], np.uint8).reshape(-1, size * size)
     answers = np.array([m[1] for m in made], np.uint8).reshape(-1, size * size)
@@ -84,3 +80,53 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
         "labels": answers + np.uint8(1),
         "rating": np.array([m[2] for m in made], np.int32),
     }
+
+
+def generate(size: int, rng: np.random.Generator, givens: tuple[int, int] | None) -> tuple | None:
+    """(puzzle, solution, rating) of a random puzzle, as in `solver.solve`; None: too many clues were left."""
+    rule = solver.rules(size)
+    cells = size * size
+    empty = solver.solutions(rule, rule.full, [0], rng)
+    full = symmetry.shuffled(solver.grid(rule, next(empty))[None], size, rng, 1)[0, 0]
+    target = 0 if givens is None else int(rng.integers(givens[0], min(givens[1], cells) + 1))
+    puzzle, left = full.copy(), cells
+    for cell in rng.permutation(cells).tolist():
+        if left <= target:
+            break
+        puzzle[cell] = 0
+        # Another solution would have another digit here, or the puzzle before had two.
+        other = solver.candidates(rule, puzzle) & ~(1 << (int(full[cell]) - 1) * cells + cell)
+        if next(solver.solutions(rule, other, [0]), None) is None:
+            left -= 1
+        else:
+            puzzle[cell] = full[cell]
+    if givens is not None and left > givens[1]:
+        return None
+    solution, rating, only = solver.solve(puzzle, size)
+    if not only or (solution != full).any():
+        raise AssertionError(f"not the only solution: {puzzle}")
+    return puzzle, full, rating
+
+
+def statistics(puzzles: PuzzleSet, other: PuzzleSet | None = None) -> dict[str, float | int]:
+    """What the sudokus of a split are like; ratings are those of our builder, where it made the set."""
+    base = puzzles.first_of_group
+    clues = (puzzles.inputs[base] != BLANK).sum(axis=1)
+    found = {
+        "puzzles (groups)": len(base),
+        "examples": len(puzzles.inputs),
+        "clues, mean": float(clues.mean()),
+        "clues, least": int(clues.min()),
+        "clues, most": int(clues.max()),
+        "tokens right by copying the input, %": float(100 * clues.mean() / puzzles.meta.seq_len),
+    }
+    path = puzzles.folder / puzzles.split / "all__ratings.npy"
+    if path.exists():
+        rating = np.load(path)
+        found |= {
+            "backtracks, mean": float(rating.mean()),
+            "backtracks, median": float(np.median(rating)),
+            "backtracks, 95 %": float(np.quantile(rating, 0.95)),
+            "solved by singles alone, %": float(100 * (rating == 0).mean()),
+        }
+    return found

@@ -68,15 +68,16 @@ def shuffled(grids: np.ndarray, size: int, rng: np.random.Generator, copies: int
     return digits[np.arange(copies)[:, None, None], moved]
 
 
-def augmented(puzzles: np.ndarray, answers: np.ndarray, size: int, copies: int, seed: int) -> np.ndarray:
-    """Digits [2, G, 1 + copies, S] (puzzles, answers): each with `copies` symmetric ones after it.
+def augmented(inputs: np.ndarray, labels: np.ndarray, size: int, copies: int, seed: int) -> np.ndarray:
+    """Tokens [2, G, 1 + copies, S] (inputs, labels): each puzzle with `copies` symmetric ones after it.
 
     The symmetries of group g are a function of (seed, g).
     """
-    pairs = np.stack([puzzles, answers])
+    pairs = np.stack([inputs, labels])
     out = np.empty((*pairs.shape[:2], 1 + copies, size * size), np.uint8)
     out[:, :, 0] = pairs
-    for group in range(len(puzzles) if copies else 0):
+    digits = pairs - np.uint8(1)
+    for group in range(len(inputs) if copies else 0):
         rng = np.random.default_rng([seed, group, 0xA6])
-        out[:, group, 1:] = shuffled(pairs[:, group], size, rng, copies).swapaxes(0, 1)
+        out[:, group, 1:] = shuffled(digits[:, group], size, rng, copies).swapaxes(0, 1) + np.uint8(1)
     return out
