@@ -8,6 +8,7 @@
 Each builder says more with --help. What they write is HRM's own layout (`dataset`).
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,21 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command == "statistics":
         return _statistics(rest)
     builder = builders[command]
-    parser = _parser(command, builder.__doc__ or "")
+    parser = Parser(f"{program('puzzles')} {command}", builder.__doc__ or "")
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
+    add("--seed", type=int, default=0, help="another seed, other puzzles or augmentations")
+    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     builder.add_arguments(parser)
     options = parser.parse_args(rest)
+    if options.jobs < 1 or options.seed < 0 or vars(options).get("augment", 0) < 0:
+        raise RequestError("--jobs: at least 1; --seed and --augment: 0 or more")
     with interruptible("the same command goes on"):
         builder.build(options)
-
-
-def _parser(command: str, text: str) -> Parser:
-    return Parser(f"{program('puzzles')} {command}", text)
 
 
 def _statistics(arguments: Sequence[str]) -> None:
     """Print what the puzzles of a data set are like."""
     known = [name for name, kind in KINDS.items() if kind.statistics]
-    parser = _parser("statistics", STATISTICS.format(kinds=", ".join(known)))
+    parser = Parser(f"{program('puzzles')} statistics", STATISTICS.format(kinds=", ".join(known)))
     parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     sets = [kinds.load(options.folder, s) for s in dataset.SPLITS if (options.folder / s).is_dir()]
@@ -56,7 +59,7 @@ def _statistics(arguments: Sequence[str]) -> None:
         kind = kinds.of(puzzles)
         if kind.statistics is None:
             raise RequestError(
-                f"{options.folder}: kind {kind.name!r}; statistics are of the kinds {', '.join(known)}"
+                f"{options.folder}: kind {puzzles.kind!r}; statistics are of the kinds {', '.join(known)}"
             )
         other = next((found for found in sets if found is not puzzles), None)
         print(f"{options.folder} {puzzles.split}")

@@ -37,19 +37,14 @@ Part = Callable[[dict, int], dict[str, np.ndarray]]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments that mazes and sudokus have alike."""
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
     add("--train", type=int, help=f"training puzzles (groups); default: {USUAL:,}; not with --csv")
     add("--test", type=int, help=f"test puzzles; default: {USUAL:,}; not with --csv")
-    add("--seed", type=int, default=0, help="another seed, other puzzles")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     add("--csv", type=Path, help="folder with the hub's train.csv and test.csv, instead of generating")
     add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
 
 
 def check(options: argparse.Namespace) -> None:
     """Refuse what no builder can do."""
-    if options.jobs < 1 or options.seed < 0 or options.augment < 0:
-        raise RequestError("--jobs: at least 1; --seed and --augment: 0 or more")
     if options.csv is None:
         if options.subsample is not None:
             raise RequestError("--subsample draws rows of --csv; without it, --train says how many puzzles")

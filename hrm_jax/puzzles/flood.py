@@ -82,21 +82,10 @@ class Search:
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[:, chosen]))
 
 
-def within(start: np.ndarray, free: np.ndarray, steps: int) -> np.ndarray:
-    """[H, M]: the cells at most `steps` steps from `start`."""
-    reached = np.empty_like(start)
-    for block in blocks(start.shape[1]):
-        search = Search(start[:, block], free[:, block])
-        for _ in range(steps):
-            search.step()
-        reached[:, block] = search.cells
-    return reached
-
-
 def within_each(start: np.ndarray, free: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """`within` with the number of steps [M] of each grid."""
+    """[H, M]: the cells at most `steps` [M] steps from `start`, none where that is below 0."""
     search = Search(start, free)
-    reached = start.copy()
+    reached = start * (steps >= 0)
     for step in range(1, int(steps.max(initial=0)) + 1):
         search.step()
         np.copyto(reached, search.cells, where=step <= steps)

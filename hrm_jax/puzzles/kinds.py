@@ -53,9 +53,8 @@ class Voting(Protocol):
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of puzzle is; with its name alone, a kind of which nothing is known."""
+    """What a kind of puzzle is; without anything, a kind of which nothing is known."""
 
-    name: str
     summary: str = ""  # a line, of its command
     builder: ModuleType | None = None  # a command: add_arguments(parser), build(options), usage as docstring
     statistics: Callable[[PuzzleSet, PuzzleSet | None], Statistics] | None = None  # of a split, and the other
@@ -69,7 +68,6 @@ class Kind:
 
 KINDS = {
     "maze": Kind(
-        name="maze",
         summary="mazes of loose walls with a long way through",
         builder=maze,
         statistics=maze.statistics,
@@ -84,7 +82,6 @@ KINDS = {
         drawing="puzzle_maze.js",
     ),
     "sudoku": Kind(
-        name="sudoku",
         summary="sudokus of 4x4, 6x6 and 9x9 with one solution",
         builder=sudoku,
         statistics=sudoku.statistics,
@@ -92,7 +89,6 @@ KINDS = {
         drawing="puzzle_sudoku.js",
     ),
     "arc": Kind(
-        name="arc",
         summary="ARC tasks and their augmentations, from the public files",
         builder=arc,
         published=Published(grids.VOCABULARY, grids.CELLS),
@@ -102,7 +98,7 @@ KINDS = {
     ),
 }
 COPY = "copy"  # the baseline of every kind: the input itself
-UNKNOWN = Kind("")
+UNKNOWN = Kind()
 
 
 def load(folder: Path | str, split: str) -> PuzzleSet:

@@ -65,20 +65,15 @@ def divide(sets: dict[str, list[Task]], judged: Iterable[str]) -> tuple[list[Tas
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m hrm_jax.puzzles arc`."""
     add = parser.add_argument
-    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
     add("--source", type=Path, nargs="+", required=True, metavar="FOLDER", help="with the public JSON files")
     add("--sets", nargs="+", metavar="NAME", help="sets to read; default: all that have solutions")
     add("--evaluation", nargs="+", metavar="NAME",
         help="sets whose test pairs are judged; default: those named evaluation…")  # fmt: skip
     add("--augment", type=int, default=1000, help="augmentations of a task besides itself")
-    add("--seed", type=int, default=0, help="another seed, other augmentations")
-    add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
 
 
 def build(options: argparse.Namespace) -> None:
     """Write the data set; interrupted, the same request goes on."""
-    if options.jobs < 1 or options.seed < 0 or options.augment < 0:
-        raise RequestError("--jobs: at least 1; --seed and --augment: 0 or more")
     sets = files.read(options.source, options.sets)
     judged = options.evaluation or [name for name in sets if name.startswith("evaluation")]
     for name in judged:

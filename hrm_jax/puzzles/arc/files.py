@@ -53,9 +53,13 @@ def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
     for place in (source / "data", source / "corpus", source):
         if not place.is_dir():
             continue
-        combined = sorted(place.glob(f"*{CHALLENGES}"))
+        combined: dict[str, tuple[Path, ...]] = {}
+        for path in sorted(place.glob(f"*{CHALLENGES}")):
+            stem = path.name.removesuffix(CHALLENGES)  # arc-agi_training2, of the set training2
+            solutions = path.with_name(stem + SOLUTIONS)
+            combined[stem.rpartition("_")[2]] = (path, solutions) if solutions.exists() else (path,)
         if combined:
-            return {_set_name(path): _with_solutions(path) for path in combined}
+            return combined
         folders = {f.name: tuple(sorted(f.glob("*.json"))) for f in sorted(place.iterdir()) if f.is_dir()}
         if any(folders.values()):
             return {name: paths for name, paths in folders.items() if paths}
@@ -66,16 +70,6 @@ def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
             f"or combined files (*{CHALLENGES} and *{SOLUTIONS})"
         )
     return {source.name: own}
-
-
-def _set_name(path: Path) -> str:
-    """arc-agi_training2_challenges.json: training2."""
-    return path.name.removesuffix(CHALLENGES).rpartition("_")[2]
-
-
-def _with_solutions(path: Path) -> tuple[Path, ...]:
-    solutions = path.with_name(path.name.removesuffix(CHALLENGES) + SOLUTIONS)
-    return (path, solutions) if solutions.exists() else (path,)
 
 
 def _read_set(paths: Sequence[Path]) -> list[Task]:

@@ -5,6 +5,7 @@ An augmentation is a turn and a permutation of the colours 1 to 9.
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -65,17 +66,22 @@ def parse(name: str) -> tuple[str, Augmentation]:
 def canonical(pair: Pair) -> bytes:
     """The same bytes for all pairs that are one another's augmentations, and for no others."""
     forms = []
-    for turn in range(symmetries.COUNT):
-        views = [symmetries.apply(grid, turn) for grid in pair]
-        cells = np.concatenate([view.ravel() for view in views])
+    for cells, shapes in _views(pair):
         seen, first = np.unique(cells[cells > 0], return_index=True)
         table = np.zeros(COLOURS, np.uint8)
         table[seen[np.argsort(first)]] = np.arange(1, len(seen) + 1)
-        forms.append(bytes(side for view in views for side in view.shape) + table[cells].tobytes())
+        forms.append(shapes + table[cells].tobytes())
     return min(forms)
 
 
-# ---------------------------------------------------------------- the augmentations of a task
+def _views(grids: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, bytes]]:
+    """The cells of all grids and the shapes of all, after each turn."""
+    for turn in range(symmetries.COUNT):
+        views = [symmetries.apply(grid, turn) for grid in grids]
+        yield np.concatenate([view.ravel() for view in views]), bytes(side for v in views for side in v.shape)
+
+
+# ---------------------------------------------------------------- augmented tasks, in frames
 
 
 def augmentations(task: Task, count: int, rng: np.random.Generator) -> list[Augmentation]:
@@ -83,16 +89,12 @@ def augmentations(task: Task, count: int, rng: np.random.Generator) -> list[Augm
 
     They are fewer where 5 `count` draws give no more, as of a task of one colour.
     """
-    grids = [grid for pair in (*task.train, *task.test) for grid in pair]
-    cells, shapes = [], []
-    for turn in range(symmetries.COUNT):
-        views = [symmetries.apply(grid, turn) for grid in grids]
-        cells.append(b"".join(view.tobytes() for view in views))
-        shapes.append(bytes(side for view in views for side in view.shape))
+    views = list(_views([grid for pair in (*task.train, *task.test) for grid in pair]))
 
     def digest(a: Augmentation) -> bytes:
-        table = bytes(a.colours) + bytes(range(COLOURS, 256))
-        return hashlib.blake2b(cells[a.turn].translate(table) + shapes[a.turn], digest_size=16).digest()
+        cells, shapes = views[a.turn]
+        recoloured = np.array(a.colours, np.uint8)[cells].tobytes()
+        return hashlib.blake2b(recoloured + shapes, digest_size=16).digest()
 
     kept, seen = [IDENTITY], {digest(IDENTITY)}
     for _ in range(TRIALS * count):

@@ -31,22 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     building.add_arguments(parser)
     add = parser.add_argument
     add("--size", type=int, default=30, help="cells a side; default: 30")
-    add(
-        "--shortest",
-        type=int,
-        help="cells of the shortest route, ends included; default: 110 for 30x30, else size + 2",
-    )
-    add(
-        "--augment",
-        type=int,
-        default=0,
-        help="further aspects of every training maze, solved anew; at most 15",
-    )
-    add(
-        "--tries",
-        type=int,
-        help="random pairs tried per map; default: 8 where long routes are rare, else 1",
-    )
+    add("--shortest", type=int,
+        help="cells of the shortest route, ends included; default: 110 for 30x30, else size + 2")  # fmt: skip
+    add("--augment", type=int, default=0,
+        help="further aspects of every training maze, solved anew; at most 15")  # fmt: skip
+    add("--tries", type=int,
+        help="random pairs tried per map; default: 8 where long routes are rare, else 1")  # fmt: skip
 
 
 def build(options: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ words [H, M], see `flood`.
 """
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -58,8 +58,7 @@ def walls(size: int) -> tuple[int, int]:
 # ---------------------------------------------------------------- where the long routes are
 
 
-@dataclass(frozen=True, eq=False)
-class Ends:
+class Ends(NamedTuple):
     """Cells that may end a long route: their map [K] (rising), their component [H, K], the cell [H, K]."""
 
     map: np.ndarray
@@ -140,9 +139,7 @@ def _ends(
     _, beyond = flood.reach(centre, component, (shortest - 2) // 2)
     index, component, centre = index[beyond], component[:, beyond], centre[:, beyond]
     _, _, radius = flood.farthest(centre, component)
-    cells = component & ~flood.within_each(centre, component, shortest - 2 - radius)
-    cells[:, shortest - 1 <= radius] = component[:, shortest - 1 <= radius]
-    return index, component, cells
+    return index, component, component & ~flood.within_each(centre, component, shortest - 2 - radius)
 
 
 def _single_cells(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +153,8 @@ def _single_cells(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def far_cells(found: Ends, chosen: np.ndarray, shortest: int) -> np.ndarray:
     """[H, K]: the other ends of the routes of at least `shortest` cells from the `chosen` [K] of the ends."""
     component = found.component[:, chosen]
-    return component & ~flood.within(found.cell[:, chosen], component, shortest - 2)
+    near, _ = flood.reach(found.cell[:, chosen], component, shortest - 2)
+    return component & ~near
 
 
 # ---------------------------------------------------------------- mazes
@@ -174,24 +172,18 @@ def sample(
     qualifying = np.bincount(found.map, others, free.shape[1]).astype(np.int64)
     room = flood.count(free)
     taken = np.minimum(rng.binomial(tries, qualifying / (room * (room - 1))), qualifying)
-    maps, sources, numbers = (
-        [],
-        [],
-        [],
-    )  # of each maze: map, index of its start among the ends, its goal's rank
-    first = np.searchsorted(found.map, np.arange(free.shape[1] + 1))
-    for m in np.flatnonzero(taken):
-        pairs = np.sort(rng.choice(qualifying[m], taken[m], replace=False, shuffle=False))
-        upto = np.cumsum(others[first[m] : first[m + 1]])
-        source = np.searchsorted(upto, pairs, side="right")
-        maps += [m] * len(pairs)
-        sources += (first[m] + source).tolist()
-        numbers += (pairs - upto[source] + others[first[m] + source]).tolist()
-    starts, ranks = np.array(sources, np.int64), np.array(numbers, np.int64)
+    upto, before = np.cumsum(others), np.cumsum(qualifying) - qualifying  # pairs, counted through all maps
+    drawn = [
+        before[m] + np.sort(rng.choice(qualifying[m], taken[m], replace=False, shuffle=False))
+        for m in np.flatnonzero(taken)
+    ]
+    pairs = np.concatenate([np.zeros(0, np.int64), *drawn])
+    starts = np.searchsorted(upto, pairs, side="right")
+    ranks = pairs - upto[starts] + others[starts]  # of the goals among their starts' far cells
     far = flood.unpack(far_cells(found, starts, shortest), size).reshape(len(starts), size * size)
     goal = (far.cumsum(axis=1) == ranks[:, None] + 1).argmax(axis=1)
     start = flood.unpack(found.cell[:, starts], size).reshape(len(starts), size * size).argmax(axis=1)
-    return np.array(maps, np.int64), start, goal
+    return found.map[starts], start, goal
 
 
 def effort(size: int, shortest: int) -> tuple[int, int]:
