@@ -9,13 +9,23 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.models.denoisers import networks as diffusion
-from hrm_jax.models.denoisers import sampling as jax_sampling
 from hrm_jax.referee.inference import denoiser
-from hrm_jax.referee.inference import sampling as numpy_sampling
 from hrm_jax.worlds import noising
 
 SCHEDULES, PREDICTS = noising.SCHEDULES, noising.PREDICTS
 POINTS, BATCH = 9, 5
+
+
+def _under_jax(run):
+    """A sampler on jax arrays, its loop over the steps a scan of jax."""
+
+    def of_jax(denoise, *arrays, **how):
+        return run(denoise, *map(jnp.asarray, arrays), scan=jax.lax.scan, **how)
+
+    return of_jax
+
+
+JAX_SAMPLE, JAX_PUBLISHED = _under_jax(noising.sample), _under_jax(noising.sample_published)
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +98,9 @@ def test_an_exact_denoiser_is_sampled_exactly(schedule, predict, paths):
     start, goal = clean[:, 0], clean[:, -1]
     how = dict(schedule=schedule, predict=predict, steps=7)
     denoise = _knowing(schedule, predict, clean)
-    found = jax.jit(lambda: jax_sampling.sample(denoise, jnp.zeros_like(noise), noise, start, goal, **how))()
+    found = jax.jit(lambda: JAX_SAMPLE(denoise, jnp.zeros_like(noise), noise, start, goal, **how))()
     np.testing.assert_allclose(found, clean, atol=1e-4)
-    ours = numpy_sampling.sample(denoise, np.zeros_like(noise), noise, start, goal, **how)
+    ours = noising.sample(denoise, np.zeros_like(noise), noise, start, goal, **how)
     np.testing.assert_allclose(ours, clean, atol=1e-4)
 
 
@@ -107,18 +117,18 @@ def test_a_gaussian_is_sampled_as_a_gaussian(schedule):
     noise = jax.random.normal(jax.random.key(0), (500, POINTS, 2))
     zero = jnp.zeros((500, 2))
     how = dict(schedule=schedule, predict="sample", steps=60)
-    found = jax.jit(lambda: jax_sampling.sample(denoise, noise * 0, noise, zero, zero, **how))()[:, 1:-1]
+    found = jax.jit(lambda: JAX_SAMPLE(denoise, noise * 0, noise, zero, zero, **how))()[:, 1:-1]
     assert abs(float(found.mean()) - mean) < 0.01 and abs(float(found.std()) - spread) < 0.015
 
 
-@pytest.mark.parametrize("run", [jax_sampling.sample, numpy_sampling.sample], ids=["jax", "numpy"])
+@pytest.mark.parametrize("run", [JAX_SAMPLE, noising.sample], ids=["jax", "numpy"])
 def test_ends_are_clean_at_every_level_and_in_the_end(run, paths):
     clean, noise, start, goal = paths
     seen = []
 
     def denoise(x, t):
         jax.debug.callback(lambda x, t: seen.append((np.array(x), np.array(t))), x, t)
-        return jnp.asarray(clean) if run is jax_sampling.sample else clean
+        return jnp.asarray(clean) if run is JAX_SAMPLE else clean
 
     how = dict(schedule="linear", predict="sample", steps=4, level=0.8)
     found = run(denoise, clean, noise, start, goal, **how)
@@ -130,19 +140,19 @@ def test_ends_are_clean_at_every_level_and_in_the_end(run, paths):
     np.testing.assert_array_equal(found[:, 1:-1], clean[:, 1:-1])
 
 
-@pytest.mark.parametrize("run", [jax_sampling.sample, numpy_sampling.sample], ids=["jax", "numpy"])
+@pytest.mark.parametrize("run", [JAX_SAMPLE, noising.sample], ids=["jax", "numpy"])
 def test_the_guide_moves_the_clean_path(run, paths):
     clean, noise, start, goal = paths
     how = dict(schedule="cosine", predict="sample", steps=5)
-    found = run(lambda x, t: clean, clean, noise, start, goal, **how, guide=lambda path, share: path + share)
-    np.testing.assert_allclose(found[:, 1:-1], clean[:, 1:-1] + 1, atol=1e-6)  # the last share is 1
+    found = run(lambda x, t: clean, clean, noise, start, goal, **how, guide=lambda path: path + 1)
+    np.testing.assert_allclose(found[:, 1:-1], clean[:, 1:-1] + 1, atol=1e-6)
     np.testing.assert_array_equal(found[:, [0, -1]], np.stack([start, goal], axis=1))
 
 
 def test_what_leaves_the_map_by_far_is_clipped(paths):
     clean, noise, start, goal = paths
     how = dict(schedule="linear", predict="sample", steps=2)
-    for run in (jax_sampling.sample, numpy_sampling.sample):
+    for run in (JAX_SAMPLE, noising.sample):
         found = run(lambda x, t: 100 * clean, clean, noise, start, goal, **how)
         assert np.abs(found).max() <= 8
 
@@ -158,7 +168,7 @@ def test_a_warm_start_stays_near_the_path_it_began_with(paths):
     away = {}
     for level in (0.05, 1.0):
         how = dict(schedule="linear", predict="sample", steps=10, level=level)
-        runs = (jax_sampling.sample, numpy_sampling.sample)
+        runs = (JAX_SAMPLE, noising.sample)
         found = [run(denoise, clean, noise, start, goal, **how) for run in runs]
         np.testing.assert_allclose(*found, atol=1e-5)
         away[level] = np.abs(found[0] - clean)[:, 1:-1].mean()
@@ -194,7 +204,7 @@ def test_the_published_sampler(paths):
 
     noises = np.zeros((101, BATCH, POINTS, 2), np.float32)
     noises[0] = noise
-    for run in (jax_sampling.sample_published, numpy_sampling.sample_published):
+    for run in (JAX_PUBLISHED, noising.sample_published):
         seen.clear()
         found = run(denoise, noises, start, goal)
         jax.effects_barrier()
@@ -212,7 +222,7 @@ def test_the_last_published_noise_is_not_used(paths):
     silent, loud = noises.copy(), noises.copy()
     loud[-1] += 5
     silent[-2] += 5
-    for run in (jax_sampling.sample_published, numpy_sampling.sample_published):
+    for run in (JAX_PUBLISHED, noising.sample_published):
         found = [np.asarray(run(lambda x, t: x, n, start, goal, steps=10)) for n in (noises, loud, silent)]
         np.testing.assert_array_equal(found[0], found[1])
         assert np.abs(found[0] - found[2]).max() > 0.1
@@ -260,11 +270,11 @@ def test_guidance(network, paths):
 def test_numpy_samples_as_jax_does(schedule, predict, network, paths):
     denoise, twin, code = network
     clean, noise, start, goal = paths
-    how = dict(schedule=schedule, predict=predict, steps=10, level=0.9, guide=lambda path, share: 0.9 * path)
+    how = dict(schedule=schedule, predict=predict, steps=10, level=0.9, guide=lambda path: 0.9 * path)
     expected = jax.jit(
-        lambda code: jax_sampling.sample(noising.guided(denoise, code, 1.5), clean, noise, start, goal, **how)
+        lambda code: JAX_SAMPLE(noising.guided(denoise, code, 1.5), clean, noise, start, goal, **how)
     )(code)
-    found = numpy_sampling.sample(noising.guided(twin, code, 1.5), clean, noise, start, goal, **how)
+    found = noising.sample(noising.guided(twin, code, 1.5), clean, noise, start, goal, **how)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
@@ -273,9 +283,9 @@ def test_numpy_samples_the_published_way_as_jax_does(network, paths):
     denoise, twin, code = network
     _, _, start, goal = paths
     noises = np.random.default_rng(4).standard_normal((101, BATCH, POINTS, 2)).astype(np.float32)
-    expected = jax.jit(
-        lambda code: jax_sampling.sample_published(lambda x, t: denoise(x, t, code), noises, start, goal)
-    )(code)
-    found = numpy_sampling.sample_published(lambda x, t: twin(x, t, code), noises, start, goal)
+    expected = jax.jit(lambda code: JAX_PUBLISHED(lambda x, t: denoise(x, t, code), noises, start, goal))(
+        code
+    )
+    found = noising.sample_published(lambda x, t: twin(x, t, code), noises, start, goal)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())

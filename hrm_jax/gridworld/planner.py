@@ -18,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.worlds.geometry import rounded, swept_distance
+from hrm_jax.worlds.arrays import rounded
+from hrm_jax.worlds.geometry import swept_distance
 
 MOVES = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)], np.int32)  # the order that breaks ties
 RIGHT, LEFT, DOWN, UP, WAIT = range(5)

@@ -15,7 +15,6 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.models import predictors as models
 from hrm_jax.models.denoisers import networks as denoisers
-from hrm_jax.models.denoisers import sampling
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising
 from hrm_jax.worlds.features import Context
@@ -69,7 +68,7 @@ class JaxSampler:
             network = types.SimpleNamespace(encode=functools.partial(apply, method="encode"), denoise=apply)
             with jax.default_matmul_precision("highest"):
                 request = request._replace(level=level)
-                return denoising.draw_paths(config, request, speed, network, sampling)
+                return denoising.draw_paths(config, request, speed, network, jax.lax.scan)
 
         self._jitted = draw
 

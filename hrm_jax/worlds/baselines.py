@@ -3,12 +3,11 @@
 All have one signature: an `Observation` of A episodes, N obstacles over H steps; the result is
 [A, horizon, N, 2], positions in cells in the dtype of the history, the first entry one step ahead. `world` is
 the one observed: `reflection` uses its size, `kalman` its noise. `scan` is the loop over time
-(`worlds.loops`). The two bounds that are no predictors, the oracle (the true future) and blind (no
+(`worlds.arrays`). The two bounds that are no predictors, the oracle (the true future) and blind (no
 obstacles), belong to the closed loops (`rules.BOUNDS`).
 """
 
-from hrm_jax.worlds import loops
-from hrm_jax.worlds.geometry import Array, rounded
+from hrm_jax.worlds.arrays import Array, Scan, rounded, scan
 from hrm_jax.worlds.motion import bounce
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.world import World
@@ -20,15 +19,13 @@ ACCELERATION_STD = 0.1  # cells per step^2
 INITIAL_VELOCITY_STD = 1.0  # cells per step
 
 
-def constant_velocity(
-    seen: Observation, horizon: int, *, world: World, scan: loops.Scan = loops.scan
-) -> Array:
+def constant_velocity(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """The last displacement, repeated."""
     del world, scan
     return _extrapolate(seen.history[:, -1], _last_displacement(seen.history), horizon)
 
 
-def reflection(seen: Observation, horizon: int, *, world: World, scan: loops.Scan = loops.scan) -> Array:
+def reflection(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """The last displacement under the world's own rule at the walls."""
 
     def body(state, _):
@@ -39,7 +36,7 @@ def reflection(seen: Observation, horizon: int, *, world: World, scan: loops.Sca
     return _time_second(scan(body, now, length=horizon)[1])
 
 
-def kalman(seen: Observation, horizon: int, *, world: World, scan: loops.Scan = loops.scan) -> Array:
+def kalman(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """Constant-velocity Kalman filter on (position, velocity) over the history, then extrapolation.
 
     The axes are independent and share their covariance. A step without an observation only predicts.
@@ -69,7 +66,7 @@ def kalman(seen: Observation, horizon: int, *, world: World, scan: loops.Scan = 
     return _extrapolate(position, velocity, horizon)
 
 
-def frozen(seen: Observation, horizon: int, *, world: World, scan: loops.Scan = loops.scan) -> Array:
+def frozen(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """Every obstacle stays where it is."""
     del world, scan
     return seen.history.__array_namespace__().repeat(seen.history[:, -1:], horizon, axis=1)

@@ -7,7 +7,7 @@ the axes before G, so the whole history is the same function with T in front.
 
 from typing import Any, NamedTuple
 
-from hrm_jax.worlds.geometry import Array
+from hrm_jax.worlds.arrays import Array
 
 NEAR_WALL = 3.0  # cells; a wall further away than this is not seen
 BEYOND = 0.01  # cells; positions stay this far under size

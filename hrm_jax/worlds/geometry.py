@@ -1,23 +1,6 @@
 """Distances between points that move in straight lines, for the arrays of NumPy and of jax alike."""
 
-from typing import Any
-
-import numpy as np
-
-Array = Any  # of NumPy or of jax
-
-
-def rounded(value: Array) -> Array:
-    """`value`, a product mostly, rounded before it becomes a term of a sum.
-
-    Compilers turn a * b + c into one instruction that rounds once, and a + 1 + 2 into a + 3, which NumPy does
-    not: a contact that is exact there would here be missed by a rounding, and worlds whose obstacles interact
-    are chaotic. A compiler cannot know that this minimum changes nothing.
-    """
-    if isinstance(value, np.ndarray | np.generic):
-        return value
-    xp = value.__array_namespace__()
-    return xp.minimum(value, xp.finfo(value.dtype).max)
+from hrm_jax.worlds.arrays import Array, rounded
 
 
 def dot(a: Array, b: Array) -> Array:

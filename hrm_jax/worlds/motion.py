@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.worlds import loops
-from hrm_jax.worlds.geometry import Array, dot, rounded, swept_distance
+from hrm_jax.worlds.arrays import Array, Scan, rounded, scan
+from hrm_jax.worlds.geometry import dot, swept_distance
 from hrm_jax.worlds.world import (
     CIRCULAR,
     CONTACT,
@@ -97,7 +97,7 @@ def roll(
     agent: Array | None = None,
     time: Array | int = 0,
     static: Array | None = None,
-    scan: loops.Scan = loops.scan,
+    scan: Scan = scan,
 ) -> tuple[Obstacles, Array]:
     """The obstacles after `steps` steps in which the agent stays, and their positions [steps, ..., N, 2]."""
 
@@ -124,7 +124,7 @@ def observe(world: World, obstacles: Obstacles, time: Array | int) -> tuple[Arra
     return position, seen
 
 
-def fill(history: Array, observed: Array, scan: loops.Scan = loops.scan) -> Array:
+def fill(history: Array, observed: Array, scan: Scan = scan) -> Array:
     """Positions [H, ..., 2], oldest first, with straight motion where `observed` [H, ...] is False.
 
     Before the first observation the obstacle is where it will first be observed.
@@ -146,7 +146,7 @@ def threatens_start(
     world: World,
     obstacles: Obstacles,
     static: Array | None = None,
-    scan: loops.Scan = loops.scan,
+    scan: Scan = scan,
 ) -> Array:
     """Obstacles [..., N] that come near (0, 0) in the last history step or the SAFE_STEPS after it.
 

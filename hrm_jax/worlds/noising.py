@@ -1,7 +1,6 @@
 """Noise and paths: the mixes of training, their inverses, and the steps of the samplers that match them.
 
-Written once, for the arrays of NumPy (the referee) and of jax (training, sampling under jit); the loops over
-the steps are in `hrm_jax.models.denoisers.sampling` and `hrm_jax.referee.inference.sampling`. Formulas:
+Written once, for the arrays of NumPy (the referee) and of jax (training, sampling under jit). Formulas:
 Ho et al. 2020 (2006.11239), §3.2; Song et al. 2020, "DDIM" (2010.02502), eq. 12 without noise; Lipman et al.
 2022, "Flow Matching" (2210.02747), §4.1, for the linear schedule; docs/models.md.
 
@@ -12,12 +11,11 @@ their ends are in the model's coordinates, levels t are [B]; what they scale kee
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
-from hrm_jax.worlds.geometry import Array
+from hrm_jax.worlds.arrays import Array, Scan, scan
 
 Denoise = Callable[[Array, Array], Array]  # (x [B, P, 2], t [B]) -> [B, P, 2]
-Guide = Callable[[Array, Any], Array]  # (clean paths [B, P, 2], share of the steps done, in (0, 1])
+Guide = Callable[[Array], Array]  # clean paths [B, P, 2] -> better ones
 
 PREDICTS = ("noise", "sample", "velocity")
 SCHEDULES = ("linear", "cosine")
@@ -86,38 +84,72 @@ def clamp(x: Array, start: Array, goal: Array) -> Array:
     return x.__array_namespace__().concatenate([start[:, None], x[:, 1:-1], goal[:, None]], axis=1)
 
 
-# ---------------------------------------------------------------- steps of the samplers
+# ---------------------------------------------------------------- the samplers
 
 
-class Denoising(NamedTuple):
-    """What stays the same over the steps of `ddim_step`."""
+def sample(
+    denoise: Denoise,
+    initial: Array,
+    noise: Array,
+    start: Array,
+    goal: Array,
+    *,
+    schedule: str,
+    predict: str,
+    steps: int,
+    level: float = 1.0,
+    guide: Guide | None = None,
+    scan: Scan = scan,
+) -> Array:
+    """Deterministic sampling (DDIM) in `steps` calls of `denoise`: clean paths [B, P, 2], float32.
 
-    denoise: Denoise
-    start: Array  # [B, 2]
-    goal: Array  # [B, 2]
-    schedule: str
-    predict: str
-    guide: Guide | None
+    It begins at noise level `level` with the mix of the clean paths `initial` and noise [B, P, 2] (at level 1
+    `initial` does not count) and goes through the levels level (1 - i / steps). In every step the clean path
+    is predicted, clipped, its ends set, changed by the guide, and mixed anew with the noise that it implies;
+    the last clean paths are returned. start and goal [B, 2] are the ends of all paths, noisy ones too.
+    """
+    xp = noise.__array_namespace__()
+    initial, noise, start, goal = (xp.asarray(a, dtype="float32") for a in (initial, noise, start, goal))
+    levels = level * (1 - xp.arange(steps + 1, dtype=float) / steps)
+    levels = xp.broadcast_to(levels[:, None], (steps + 1, len(noise)))
 
-    def first(self, initial: Array, noise: Array, t: Array) -> Array:
-        """The noisy paths [B, P, 2] that sampling begins with, at levels t [B]; their ends are clean."""
-        return clamp(noised(self.schedule, initial, noise, t), self.start, self.goal)
+    def mixed(clean, noise, t):
+        return clamp(noised(schedule, clean, noise, t), start, goal)
 
-    def step(self, x: Array, now: Array, following: Array, share: Any) -> tuple[Array, Array]:
-        """From noisy paths x [B, P, 2] at levels `now` to those at levels `following` [B], and clean paths.
+    def step(carry, levels):
+        (x, _), (now, following) = carry, levels
+        output = xp.asarray(denoise(x, now.astype(x.dtype)), dtype=x.dtype)
+        clean, _ = to_sample_and_noise(schedule, predict, output, x, now)
+        clean = clamp(xp.clip(clean, -CLIP, CLIP), start, goal)
+        if guide is not None:
+            clean = clamp(xp.asarray(guide(clean), dtype=x.dtype), start, goal)
+        _, implied = to_sample_and_noise(schedule, "sample", clean, x, now)
+        return (mixed(clean, implied, following), clean), None
 
-        The clean path is predicted, clipped, its ends set, changed by the guide, and mixed anew with the
-        noise that it implies.
-        """
-        xp = x.__array_namespace__()
-        output = xp.asarray(self.denoise(x, now.astype(x.dtype)), dtype=x.dtype)
-        clean, _ = to_sample_and_noise(self.schedule, self.predict, output, x, now)
-        clean = clamp(xp.clip(clean, -CLIP, CLIP), self.start, self.goal)
-        if self.guide is not None:
-            guided_ = xp.asarray(self.guide(clean, share), dtype=x.dtype)
-            clean = clamp(guided_, self.start, self.goal)
-        _, implied = to_sample_and_noise(self.schedule, "sample", clean, x, now)
-        return self.first(clean, implied, following), clean
+    x = mixed(initial, noise, levels[0])
+    (_, clean), _ = scan(step, (x, x), (levels[:-1], levels[1:]))
+    return clean
+
+
+def sample_published(
+    denoise: Denoise, noises: Array, start: Array, goal: Array, steps: int = 100, scan: Scan = scan
+) -> Array:
+    """The originals' ancestral DDPM steps, with a network that predicts noise: [B, P, 2], float32.
+
+    noises [steps + 1, B, P, 2]: the first is where the path begins, noises[k] enters in the k-th step, but in
+    the last step none does. Their betas do not belong to the linear mix of their training
+    (docs/faults.md#f25).
+    """
+    xp = noises.__array_namespace__()
+    noises, start, goal = (xp.asarray(a, dtype="float32") for a in (noises, start, goal))
+
+    def step(x, now):
+        noise, (t, share, scale, fresh) = now
+        output = xp.asarray(denoise(x, xp.full(len(x), t, dtype=x.dtype)), dtype=x.dtype)
+        return clamp(scale * (x - share * output) + fresh * noise, start, goal), None
+
+    rows = xp.asarray(published_steps(steps), dtype="float32")
+    return scan(step, noises[0], (noises[1:], rows))[0]
 
 
 @functools.cache
@@ -144,19 +176,6 @@ def published_steps(steps: int) -> list[tuple[float, float, float, float]]:
         fresh = math.sqrt(beta) if i else 0.0
         rows.append((i / steps, beta / math.sqrt(1 - signal), 1 / math.sqrt(1 - beta), fresh))
     return rows[::-1]
-
-
-def published_step(
-    denoise: Denoise, x: Array, noise: Array, start: Array, goal: Array, row: tuple[Any, Any, Any, Any]
-) -> Array:
-    """One of the originals' ancestral DDPM steps with a network that predicts noise: [B, P, 2].
-
-    Their betas do not belong to the linear mix of their training (docs/faults.md#f25).
-    """
-    xp = x.__array_namespace__()
-    t, share, scale, fresh = row
-    output = xp.asarray(denoise(x, xp.full(len(x), t, dtype=x.dtype)), dtype=x.dtype)
-    return clamp(scale * (x - share * output) + fresh * noise, start, goal)
 
 
 def guided(denoise: Callable[[Array, Array, Array], Array], code: Array, weight: float) -> Denoise:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from hrm_jax.worlds.geometry import Array
+from hrm_jax.worlds.arrays import Array
 
 
 class Observation(NamedTuple):

@@ -6,7 +6,8 @@ successive steps; A worlds, S samples, B paths. Positions are (row, column) in c
 
 from typing import Any, NamedTuple
 
-from hrm_jax.worlds.geometry import Array, dot
+from hrm_jax.worlds.arrays import Array
+from hrm_jax.worlds.geometry import dot
 
 COORDINATES = ("line", "unit")
 OFFSET = 4.0  # cells to the unit, of offsets from the line: about their spread in the expert's paths

@@ -8,7 +8,8 @@ centred at integers; obstacles are discs of `radius` cells.
 
 from collections.abc import Sequence
 
-from hrm_jax.worlds.geometry import Array, dot, rounded
+from hrm_jax.worlds.arrays import Array, rounded
+from hrm_jax.worlds.geometry import dot
 from hrm_jax.worlds.path_frame import OFFSET, PathFrame, axes
 
 CHANNELS = ("occupancy", "static", "obstacles", "velocity", "forecast")

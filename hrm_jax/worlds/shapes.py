@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from hrm_jax.worlds.geometry import Array
+from hrm_jax.worlds.arrays import Array
 from hrm_jax.worlds.motion import Motion, Obstacles, direction
 from hrm_jax.worlds.world import (
     CIRCLE_RADIUS,

@@ -6,14 +6,13 @@ where the model's coordinates are named.
 
 import json
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee import dynamics
-from hrm_jax.referee.inference import denoiser, sampling
+from hrm_jax.referee.inference import denoiser
 from hrm_jax.referee.inference.cores import Weights
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths import refinement
@@ -21,6 +20,7 @@ from hrm_jax.referee.paths.field import Field
 from hrm_jax.referee.paths.planners import Planned, View
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds import noising, path_frame, raster
+from hrm_jax.worlds.arrays import Scan, scan
 from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.path_frame import PathFrame
 
@@ -84,7 +84,7 @@ class NumpySampler:
 
     def __call__(self, request: Request, speed: float) -> np.ndarray:
         """See `Sampler`."""
-        return draw_paths(self.config, request, speed, self.network, sampling)
+        return draw_paths(self.config, request, speed, self.network)
 
 
 class Network(Protocol):
@@ -97,8 +97,8 @@ class Network(Protocol):
         """What is predicted of noisy paths at levels t [B]."""
 
 
-def draw_paths(config: dict[str, Any], request: Request, speed: float, network: Network, loops: ModuleType):
-    """What a sampler returns, for the arrays of NumPy and jax; `loops` is the module `sampling` of either."""
+def draw_paths(config: dict[str, Any], request: Request, speed: float, network: Network, scan: Scan = scan):
+    """What a sampler returns, for the arrays of NumPy and, with its `scan`, of jax."""
     model, plan, xp = config["model"], config["plan"], request.map.__array_namespace__()
     count, samples, draws, *path = request.noise.shape
     codes = xp.repeat(network.encode(request.map, request.ends), samples, axis=0)
@@ -112,13 +112,13 @@ def draw_paths(config: dict[str, Any], request: Request, speed: float, network: 
     start, goal = PathFrame.of(model).clean_ends(xp.repeat(request.ends, samples, axis=0))
     noises = request.noise.reshape(-1, draws, *path).swapaxes(0, 1)
     if plan["sampler"] == "published":
-        drawn = loops.sample_published(denoise, noises, start, goal, plan["steps"])
+        drawn = noising.sample_published(denoise, noises, start, goal, plan["steps"], scan)
     else:
-        drawn = loops.sample(
+        drawn = noising.sample(
             denoise, request.initial.reshape(-1, *path), noises[0], start, goal,
             schedule=model["schedule"], predict=model["predict"], level=request.level,
             steps=max(1, round(plan["steps"] * request.level)),  # as dense as all of them from level 1
-            guide=_guide(model, plan["cost_guidance"], request, speed),
+            guide=_guide(model, plan["cost_guidance"], request, speed), scan=scan,
         )  # fmt: skip
     return drawn.reshape(count, samples, *path)
 
@@ -129,7 +129,7 @@ def _guide(model: dict[str, Any], descents: int, request: Request, speed: float)
         return None
     frame = PathFrame.of(model)
 
-    def descend(clean, share):
+    def descend(clean):
         paths = frame.to_cells(clean.reshape(request.initial.shape), request.line)
         for _ in range(descents):
             paths = space_time_field.descend(request.field, paths, speed)
