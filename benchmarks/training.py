@@ -174,7 +174,7 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     import jax
 
     from hrm_jax import interop, tasks
-    from hrm_jax.gridworld.types import Windows
+    from hrm_jax.gridworld.rollout import Windows
     from hrm_jax.training import sharding, state, step
 
     fields, params = interop.convert({k: v.numpy() for k, v in model.state_dict().items()}, HEADS, K_STEP)

@@ -71,11 +71,19 @@ def jitted_world(fields: dict, episodes: int):
 
     config = World("measured", history=HISTORY, generator="jax", **fields)
 
+    def all_windows(positions, history, size):
+        """Of one episode [steps, N, 2]: history [W, N, T, 2] and target [W, N, 2], W = steps - T."""
+        tracks = jnp.moveaxis(positions, 0, 1) / size  # [N, steps, 2]
+        count = positions.shape[0] - history
+        histories = jnp.stack([tracks[:, w : w + history] for w in range(count)])
+        targets = tracks[:, history:] - tracks[:, history - 1 : -1]
+        return histories, jnp.moveaxis(targets, 0, 1)
+
     @jax.jit
     def windows(seed):
         def one(index):
             positions = rollout.episode(config, rollout.episode_key(jax.random.key(seed), index), STEPS)
-            return rollout.all_windows(positions, HISTORY, config.size)
+            return all_windows(positions, HISTORY, config.size)
 
         return jax.vmap(one)(jnp.arange(episodes))
 

@@ -12,10 +12,11 @@ import pytest
 from configs import benchmark
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import dynamics, maps, rollout
+from hrm_jax.gridworld import drawing
 from hrm_jax.judging import on_device
-from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.referee import dynamics
 from hrm_jax.tasks import exporting
+from hrm_jax.worlds import motion
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import of_config
 
@@ -30,9 +31,9 @@ def drawn():
     @jax.jit
     @jax.vmap
     def draw(key):
-        discs, obstacles = rollout.reset(DISCS, key)
-        cells = maps.occupancy(DISCS, discs)
-        return cells, discs, obstacles, *rollout.ends(DISCS, cells, key)
+        discs, obstacles = drawing.reset(DISCS, key)
+        cells = drawing.occupancy(DISCS, discs)
+        return cells, discs, obstacles, *drawing.ends(DISCS, cells, key)
 
     return jax.tree.map(np.asarray, draw(jax.random.split(jax.random.key(3), MAPS)))
 
@@ -75,7 +76,7 @@ def test_ends_are_free_and_distinct(drawn):
 def test_every_pair_of_free_cells_is_drawn_as_often():
     config = dataclasses.replace(DISCS, size=3, n_static=0)
     occupancy = jnp.array([[1, 0, 1], [1, 1, 0], [0, 1, 1]], bool)
-    draw = jax.jit(jax.vmap(functools.partial(maps.draw_ends, config, occupancy)))
+    draw = jax.jit(jax.vmap(functools.partial(drawing.ends, config, occupancy)))
     start, goal = (np.asarray(cells) for cells in draw(jax.random.split(jax.random.key(0), 6000)))
     pairs, counts = np.unique(np.concatenate([start, goal], axis=1), axis=0, return_counts=True)
     free = [(0, 1), (1, 2), (2, 0)]
@@ -93,14 +94,14 @@ def test_obstacles_move_as_the_referee_says(drawn):
         start=drawn[3][:40].astype(np.int64),
         goal=drawn[4][:40].astype(np.int64),
     )
-    theirs = numpy_dynamics.tracks(scenarios, 100)[:, 1:]
+    theirs = dynamics.tracks(scenarios, 100)[:, 1:]
     for dtype, tolerance in (
         (np.float64, 1e-9),
         (np.float32, 1e-3),
     ):  # a float32 near 64 is good to 4e-6 a step
         with on_device.enable_x64(dtype == np.float64):
-            roll = jax.jit(jax.vmap(lambda obstacles: dynamics.roll(DISCS, obstacles, 100)[1]))
-            ours = roll(Obstacles(jnp.asarray(position, dtype), jnp.asarray(velocity, dtype)))
+            roll = jax.jit(jax.vmap(functools.partial(motion.roll, DISCS, steps=100, scan=jax.lax.scan)))
+            ours = roll(Obstacles(jnp.asarray(position, dtype), jnp.asarray(velocity, dtype)))[1]
             assert ours.dtype == dtype and np.abs(np.asarray(ours) - theirs).max() < tolerance
 
 

@@ -32,9 +32,8 @@ def _config(**fields):
 def test_batches_are_functions_of_seed_and_step_on_any_number_of_devices(meshes):
     one, eight = (Forecast(_config(), meshes[n]) for n in (1, 8))
     first, again, spread = (jax.tree.map(np.asarray, task.batch(3)) for task in (one, one, eight))
-    for a, b, c in zip(first, again, spread, strict=True):
-        np.testing.assert_array_equal(a, b)
-        np.testing.assert_allclose(a, c, atol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, first, again)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), first, spread)
     assert first.history.shape == (8, 3, 4, 2) and first.future.shape == (8, 3, 5, 2)
     assert (np.asarray(one.batch(4).history) != first.history).any()
     other = Forecast({**_config(), "seed": 1}, meshes[1])

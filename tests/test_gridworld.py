@@ -12,7 +12,7 @@ import pytest
 from scipy import ndimage, stats
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import dynamics, maps, rollout
+from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
 from hrm_jax.worlds import motion
@@ -35,7 +35,7 @@ def _keys(seed, n):
 
 
 def _resets(world, n, seed=0):
-    static, obstacles = jax.jit(jax.vmap(functools.partial(rollout.reset, world)))(_keys(seed, n))
+    static, obstacles = jax.jit(jax.vmap(functools.partial(drawing.reset, world)))(_keys(seed, n))
     return np.asarray(static), np.asarray(obstacles.position), np.asarray(obstacles.velocity)
 
 
@@ -83,7 +83,7 @@ def test_every_subset_of_cells_is_equally_likely(connected):
     subsets = np.array(list(itertools.combinations(range(1, 15), 3)))
     walkable = np.array([_has_path(m) for m in _maps(world, subsets)])
     assert 0 < (~walkable).sum() < len(subsets)
-    draws = np.asarray(jax.jit(jax.vmap(functools.partial(maps.draw_static, world)))(_keys(1, 40_000)))
+    draws = np.asarray(jax.jit(jax.vmap(functools.partial(drawing.draw_static, world)))(_keys(1, 40_000)))
     counts = dict(zip(map(tuple, subsets.tolist()), np.zeros(len(subsets), int), strict=True))
     for subset in map(tuple, draws.tolist()):
         counts[subset] += 1
@@ -101,7 +101,7 @@ def test_connectivity_against_flood_fill(size, n):
     cells = np.sort(rng.integers(0, size**2 - 1, (5000, n)))  # 0: a lost draw, no wall
     cells[rng.random(5000) < 0.5, : n // 3] = 0
     cells.sort()
-    found = np.asarray(jax.jit(jax.vmap(functools.partial(maps.is_connected, world)))(jnp.asarray(cells)))
+    found = np.asarray(jax.jit(jax.vmap(functools.partial(drawing.is_connected, world)))(jnp.asarray(cells)))
     expected = np.array([_has_path(m) for m in _maps(world, cells)])
     assert 1000 < expected.sum() < 4500
     np.testing.assert_array_equal(found, expected)
@@ -110,7 +110,7 @@ def test_connectivity_against_flood_fill(size, n):
 def test_standard_worlds_have_a_path_and_occupancy_agrees(standard):
     grids = _maps(STANDARD, standard[0])
     assert all(map(_has_path, grids))
-    ours = jax.vmap(functools.partial(maps.occupancy, STANDARD))(standard[0][:50])
+    ours = jax.vmap(functools.partial(drawing.occupancy, STANDARD))(standard[0][:50])
     np.testing.assert_array_equal(ours, grids[:50])
 
 
@@ -125,9 +125,9 @@ def test_published_draws_have_the_published_statistics(published):
     counts = grids.sum(axis=0).ravel()[1:399]
     assert stats.chisquare(counts).pvalue > 1e-3
     assert 0 < sum(not _has_path(m) for m in grids) < 40  # 0.4 %
-    ours = jax.vmap(functools.partial(maps.occupancy, PUBLISHED))(published[0][:50])
+    ours = jax.vmap(functools.partial(drawing.occupancy, PUBLISHED))(published[0][:50])
     np.testing.assert_array_equal(ours, grids[:50])
-    count = jax.vmap(functools.partial(maps.count_free, PUBLISHED))(published[0])
+    count = jax.vmap(functools.partial(drawing.count_free, PUBLISHED))(published[0])
     np.testing.assert_array_equal(
         count, [400 - n for n in (np.diff(published[0], prepend=0) > 0).sum(axis=1)]
     )
@@ -136,7 +136,7 @@ def test_published_draws_have_the_published_statistics(published):
 @pytest.mark.parametrize("cells", [[0, 0, 3, 4, 9, 14], [1, 2, 3, 4, 5, 6], [0] * 6, [7, 8, 10, 11, 13, 14]])
 def test_free_cells_by_rank(cells):
     free = [c for c in range(16) if c not in set(cells) - {0}]
-    found = jax.vmap(functools.partial(maps.free_cell, jnp.array(cells)))(jnp.arange(len(free)))
+    found = jax.vmap(functools.partial(drawing.free_cell, jnp.array(cells)))(jnp.arange(len(free)))
     assert found.tolist() == free
 
 
@@ -193,7 +193,7 @@ def test_motion_equals_the_numpy_world(size):
     velocity = rng.integers(-64, 65, (200, 2)) / 64  # exact in float32: both sides see the same bounces
     world = _world(size=size, n_static=0)
     state = Obstacles(jnp.asarray(position, jnp.float32), jnp.asarray(velocity, jnp.float32))
-    end, path = jax.jit(functools.partial(dynamics.roll, world, steps=120))(state)
+    end, path = jax.jit(functools.partial(motion.roll, world, steps=120, scan=jax.lax.scan))(state)
     for t in range(120):
         position, velocity = motion.bounce(position, velocity, size)
         np.testing.assert_allclose(path[t], position, atol=1e-4)
@@ -240,7 +240,7 @@ def test_safe_start_rejects_exactly_the_obstacles_that_endanger_the_agent(world,
 def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
     distinct, connected, safe = switches
     world = _world(n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe)
-    static, obstacles = jax.eval_shape(functools.partial(rollout.reset, world), jax.random.key(0))
+    static, obstacles = jax.eval_shape(functools.partial(drawing.reset, world), jax.random.key(0))
     assert static.shape == (0,) and obstacles.position.shape == (1, 2)
 
 
@@ -264,6 +264,12 @@ def test_an_impossible_world_is_refused_in_one_line(field, value, shown):
 # ---------------------------------------------------------------- windows
 
 
+def _all_windows(positions, history, size):
+    """Every window of one episode [steps, N, 2]: history [W, N, T, 2] and target [W, N, 2], W = steps - T."""
+    cut = jax.vmap(lambda offset: rollout.window(positions, offset, history, size))
+    return cut(jnp.arange(len(positions) - history))
+
+
 @pytest.fixture(scope="module")
 def episodes():
     """1,500 published episodes of 70 steps: [E, 70, 6, 2]."""
@@ -279,9 +285,7 @@ def test_bounces_are_as_frequent_as_measured_on_the_original(episodes):
 
 
 def test_reference_losses_of_the_training_data(episodes):
-    histories, targets = jax.vmap(lambda e: rollout.all_windows(e, 20, 20))(
-        jnp.asarray(episodes, jnp.float32)
-    )
+    histories, targets = jax.vmap(lambda e: _all_windows(e, 20, 20))(jnp.asarray(episodes, jnp.float32))
     assert histories.shape == (1500, 50, 6, 20, 2) and targets.shape == (1500, 50, 6, 2)
     histories, targets = np.asarray(histories, np.float64), np.asarray(targets, np.float64)
     last = histories[..., -1, :] - histories[..., -2, :]
@@ -295,7 +299,7 @@ def test_reference_losses_of_the_training_data(episodes):
 
 def test_windows_are_what_the_original_collects(episodes):
     one = episodes[0].astype(np.float32)
-    histories, targets = rollout.all_windows(jnp.asarray(one), 10, 20)
+    histories, targets = _all_windows(jnp.asarray(one), 10, 20)
     assert histories.shape == (60, 6, 10, 2) and targets.shape == (60, 6, 2)
     for now, j in itertools.product((10, 11, 40, 69), (0, 5)):  # a step with more than H observations
         np.testing.assert_allclose(histories[now - 10, j], one[now - 10 : now, j] / 20, rtol=1e-6)
@@ -322,7 +326,7 @@ def test_fixed_windows_by_id(together):
     total = 3 * offsets * (1 if together else n)
     histories, targets = cut(jnp.arange(total))
     play = jax.vmap(lambda e: rollout.episode(LOOSE, rollout.episode_key(key, e), steps))
-    cuts = [rollout.all_windows(e, history, LOOSE.size) for e in jax.jit(play)(jnp.arange(3))]
+    cuts = [_all_windows(e, history, LOOSE.size) for e in jax.jit(play)(jnp.arange(3))]
     members = n if together else 1
     for ours, expected in zip((histories, targets), zip(*cuts, strict=True), strict=True):
         expected = np.concatenate(expected)

@@ -1,5 +1,7 @@
 """The planner and the trivial predictors under jit against their NumPy twins."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,9 @@ import pytest
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import planner
-from hrm_jax.gridworld.dynamics import BASELINES
 from hrm_jax.referee.cells import space_time_astar
-from hrm_jax.worlds import baselines
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.features import Observation
 from hrm_jax.worlds.world import World
 
 try:
@@ -201,10 +202,11 @@ def test_baselines_are_those_of_numpy(name):
     history = generator.uniform(0, world.size, (50, 1, 6, 2)) + generator.normal(0, 0.4, (50, 9, 6, 2))
     observed = generator.random(history.shape[:3]) < 0.8
     seen = Observation(history, observed, history[:, :, 0], np.zeros((50, 20, 20), bool))
-    wanted = baselines.BASELINES[name](seen, 15, world=world)
+    wanted = BASELINES[name](seen, 15, world=world)
     for dtype, tolerance in ((np.float64, 0), (np.float32, 1e-4)):
         with enable_x64(dtype == np.float64):
-            predict = jax.jit(lambda seen: BASELINES[name](seen, 15, world=world), compiler_options=OPTIMISED)
+            jitted = functools.partial(BASELINES[name], horizon=15, world=world, scan=jax.lax.scan)
+            predict = jax.jit(jitted, compiler_options=OPTIMISED)
             predicted = predict(
                 Observation(*map(jnp.asarray, seen))._replace(history=jnp.asarray(history, dtype))
             )

@@ -13,8 +13,8 @@ from configs import benchmark
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
-from hrm_jax.gridworld import dynamics as jax_dynamics
-from hrm_jax.gridworld import maps, rollout
+from hrm_jax.gridworld import drawing as jax_drawing
+from hrm_jax.gridworld import rollout
 from hrm_jax.judging import on_device
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
@@ -22,7 +22,8 @@ from hrm_jax.referee.protocols import PROTOCOLS
 from hrm_jax.tasks import exporting
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.baselines import BASELINES
-from hrm_jax.worlds.world import KINDS, PURSUIT_RADIUS, PURSUIT_SPEED, TURN_CHANCE, WORLDS, World, of_config
+from hrm_jax.worlds.motion import PURSUIT_RADIUS, PURSUIT_SPEED, TURN_CHANCE
+from hrm_jax.worlds.world import KINDS, WORLDS, World, of_config
 
 STANDARD = PROTOCOLS["standard"]
 
@@ -197,7 +198,8 @@ def test_motion_and_observation_equal_numpy(optimised, name):
         np.testing.assert_allclose(noted[:, time], position, rtol=0, atol=1e-14 if name == "noisy" else 0)
         np.testing.assert_array_equal(seen[:, time], visible)
     with on_device.enable_x64(True):
-        filled = jax.jit(jax.vmap(jax_dynamics.fill))(jnp.asarray(noted), jnp.asarray(seen))
+        fill = jax.jit(jax.vmap(functools.partial(motion.fill, scan=jax.lax.scan)))
+        filled = fill(jnp.asarray(noted), jnp.asarray(seen))
     np.testing.assert_array_equal(filled, dynamics.fill(noted, seen))
 
 
@@ -221,14 +223,18 @@ def _simulated(name):
 def test_worlds_drawn_by_jax_are_those_of_numpy():
     """Kinds as likely, places inside, starts safe: the same distribution, drawn by other generators."""
     world = _simulated("mixed")
-    reset = jax.jit(jax.vmap(functools.partial(rollout.reset, world)))
+    reset = jax.jit(jax.vmap(functools.partial(jax_drawing.reset, world)))
     static, obstacles = reset(jax.random.split(jax.random.key(0), 300))
     theirs = drawing.draw(WORLDS["mixed"], range(300))
     mine = np.bincount(np.asarray(obstacles.motion.kind).ravel(), minlength=6)
     assert np.abs(mine - np.bincount(theirs.kind.ravel(), minlength=6)).max() < 200  # of 600 or 1,800
-    walk = jax.jit(
-        jax.vmap(lambda s, o: jax_dynamics.roll(world, o, 60, jnp.zeros(2), 0, maps.occupancy(world, s))[1])
-    )
+
+    @jax.jit
+    @jax.vmap
+    def walk(static, obstacles):
+        cells = jax_drawing.occupancy(world, static)
+        return motion.roll(world, obstacles, 60, jnp.zeros(2), 0, cells, jax.lax.scan)[1]
+
     path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.tracks(theirs, 60)[:, 1:]
     assert path.min() >= 0 and path.max() < 20
     np.testing.assert_allclose(path.mean((0, 1, 2)), numpy_path.mean((0, 1, 2)), atol=0.3)
@@ -241,8 +247,8 @@ def test_interacting_worlds_drawn_by_jax_leave_the_start_alone():
     @jax.jit
     @jax.vmap
     def draw(key):
-        static, obstacles = rollout.reset(world, key)
-        return jax_dynamics.threatens_start(world, obstacles, maps.occupancy(world, static))
+        static, obstacles = jax_drawing.reset(world, key)
+        return motion.threatens_start(world, obstacles, jax_drawing.occupancy(world, static), jax.lax.scan)
 
     assert not np.asarray(draw(jax.random.split(jax.random.key(1), 100))).any()
 
@@ -254,17 +260,17 @@ def test_scenes_hold_what_was_seen_and_what_comes():
     )
     scenes = jax.tree.map(np.asarray, make(jax.random.key(0)))
     assert scenes.history.shape == (64, 12, 10, 2) and scenes.future.shape == (64, 12, 20, 2)
-    assert scenes.static.shape == (64, 20, 20) and set(np.unique(scenes.static)) == {0, 1}
-    assert abs(scenes.observed.mean() - 0.8) < 0.02
+    assert scenes.context.static.shape == (64, 20, 20) and set(np.unique(scenes.context.static)) == {0, 1}
+    assert abs(scenes.context.observed.mean() - 0.8) < 0.02
     steps = 20 * np.linalg.norm(np.diff(scenes.future, axis=2), axis=-1)
     assert np.median(steps) == pytest.approx(1.0, abs=1e-4) and steps.max() < 1.0001
     # Where the newest position was seen, it lies within a step and the noise of the first true one.
     gap = 20 * np.linalg.norm(scenes.future[:, :, 0] - scenes.history[:, :, -1], axis=-1)
-    assert gap[scenes.observed[:, :, -1] == 1].max() < 1 + 5 * 0.15
-    moved = 20 * np.abs(np.diff(scenes.agent, axis=1)).sum(-1)
+    assert gap[scenes.context.observed[:, :, -1] == 1].max() < 1 + 5 * 0.15
+    moved = 20 * np.abs(np.diff(scenes.context.agent, axis=1)).sum(-1)
     assert set(np.unique(moved.round(4))) <= {0, 1}
     again = jax.tree.map(np.asarray, make(jax.random.key(0)))
-    assert all((a == b).all() for a, b in zip(scenes, again, strict=True))
+    jax.tree.map(np.testing.assert_array_equal, scenes, again)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import backend
 from hrm_jax.models import predictors as models
 from hrm_jax.referee.inference import networks
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.features import Observation
 
 ROOT = Path(__file__).resolve().parent.parent
 HRM = dict(name="hrm", width=12, heads=3, blocks=2, unroll=1)
@@ -225,7 +225,7 @@ for name in ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections"
 import numpy as np
 import hrm_jax.evaluate
 from hrm_jax.referee.inference import networks
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.features import Observation
 with np.load(sys.argv[1]) as file:
     seen = Observation(**file)
 for path in sys.argv[2:]:

@@ -14,7 +14,7 @@ from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.protocols import PROTOCOLS
 from hrm_jax.worlds.baselines import BASELINES
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.features import Observation
 from hrm_jax.worlds.world import WORLDS, World
 
 # Published protocols, measured on an independent implementation of the original's planner and

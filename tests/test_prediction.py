@@ -11,7 +11,7 @@ import pytest
 
 from configs import base
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld.types import Windows
+from hrm_jax.gridworld.rollout import Windows
 from hrm_jax.referee import drawing
 from hrm_jax.referee import dynamics as numpy_dynamics
 from hrm_jax.tasks.prediction import Prediction

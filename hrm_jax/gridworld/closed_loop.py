@@ -4,23 +4,22 @@ Observe, predict, plan, act, judge, as in `hrm_jax.referee.cells.episode`, which
 rules are those of the `standard` protocol. Shapes: E episodes, N obstacles, H history steps, T = horizon.
 """
 
-from collections.abc import Callable
+import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.gridworld import dynamics, planner
+from hrm_jax.gridworld import planner
 from hrm_jax.worlds import motion
+from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.observation import Observation
-from hrm_jax.worlds.rules import OUTCOMES, Rules
+from hrm_jax.worlds.rules import BOUNDS, OUTCOMES, Rules
 from hrm_jax.worlds.world import World
 
 COLLISION, SUCCESS, TIMEOUT = range(len(OUTCOMES))  # codes of `rules.OUTCOMES`
-
-Predict = Callable[[Observation, int], jax.Array]  # (seen, T) -> [E, T, N, 2]
 
 
 class _State(NamedTuple):
@@ -43,8 +42,8 @@ def play(
 ) -> jax.Array:
     """Outcomes [E] int32 (COLLISION, SUCCESS, TIMEOUT) of the worlds `static` [E, R, C] bool, `obstacles`.
 
-    `predict` is a function or one of BOUNDS. To be jitted by the caller; the arithmetic is in the dtype
-    of the obstacles' positions.
+    `predict` is a function, or a name of BASELINES or BOUNDS. To be jitted by the caller; the arithmetic is
+    in the dtype of the obstacles' positions.
     """
     last = world.history + rules.limit(world.size)
     free = planner.free_cells(static)
@@ -54,10 +53,9 @@ def play(
         return jnp.any(state.running) & (state.time < last)
 
     def body(state):
-        following = _step(world, state.obstacles, state.agent, state.time, static)
-        future = _future(world, rules, following, state.agent, state.time, static)
-        now, predicted = _predict(world, predict, state, future, static, rules.horizon)
-        tracks = jnp.concatenate([now[:, None], predicted], axis=1)
+        following = _step(world, state, static)
+        future = _future(world, rules, state, following, static)
+        tracks = _predict(world, predict, state, future, static)
         there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius).cells[:, 1]
         hit = _hit(rules, state.agent, there, state.obstacles.position, following.position)
         outcome = jnp.where(hit, COLLISION, jnp.where(jnp.all(there == goal, axis=1), SUCCESS, TIMEOUT))
@@ -70,26 +68,18 @@ def play(
     return jax.lax.while_loop(busy, body, _wait(world, static, obstacles)).outcome
 
 
-def _step(
-    world: World, obstacles: Obstacles, agent: jax.Array, time: jax.Array, static: jax.Array
-) -> Obstacles:
-    return jax.vmap(lambda o, a, s: motion.step(world, o, a, time, s))(obstacles, agent, static)
+def _step(world: World, state: _State, static: jax.Array) -> Obstacles:
+    step = jax.vmap(lambda o, a, s: motion.step(world, o, a, state.time, s))
+    return step(state.obstacles, state.agent, static)
 
 
-def _future(
-    world: World,
-    rules: Rules,
-    following: Obstacles,
-    agent: jax.Array,
-    time: jax.Array,
-    static: jax.Array,
-) -> jax.Array:
-    """True positions [E, T, N, 2] at `time` + 1 (`following`) and on, should the agent stay where it is."""
+def _future(world: World, rules: Rules, state: _State, following: Obstacles, static: jax.Array) -> jax.Array:
+    """True positions [E, T, N, 2] a step on (`following`) and later, should the agent stay where it is."""
 
     def one(obstacles, at, cells):
-        return dynamics.roll(world, obstacles, rules.horizon - 1, at, time + 1, cells)[1]
+        return motion.roll(world, obstacles, rules.horizon - 1, at, state.time + 1, cells, jax.lax.scan)[1]
 
-    later = jax.vmap(one)(following, agent, static)
+    later = jax.vmap(one)(following, state.agent, static)
     return jnp.concatenate([following.position[:, None], later], axis=1)
 
 
@@ -109,8 +99,7 @@ def _wait(world: World, static: jax.Array, obstacles: Obstacles) -> _State:
     )
 
     def watch(_, state):
-        moved = _step(world, state.obstacles, state.agent, state.time, static)
-        return _look(world, state._replace(obstacles=moved))
+        return _look(world, state._replace(obstacles=_step(world, state, static)))
 
     return jax.lax.fori_loop(0, history, watch, state)
 
@@ -132,22 +121,20 @@ def _look(world: World, state: _State) -> _State:
 
 
 def _predict(
-    world: World,
-    predict: Predict | str,
-    state: _State,
-    future: jax.Array,
-    static: jax.Array,
-    horizon: int,
-) -> tuple[jax.Array, jax.Array]:
-    """Positions now [E, N, 2] and predicted [E, T, N, 2], by a predictor or one of BOUNDS."""
-    if predict == "oracle":
-        return state.obstacles.position, future
-    if predict == "blind":
-        return state.obstacles.position[:, :0], future[:, :, :0]
-    assert callable(predict), predict
-    history = jax.vmap(dynamics.fill)(state.noted, state.observed) if world.drop else state.noted
+    world: World, predict: Predict | str, state: _State, future: jax.Array, static: jax.Array
+) -> jax.Array:
+    """Positions now and predicted, [E, T + 1, N, 2], by a predictor or one of BOUNDS."""
+    if predict in BOUNDS:
+        tracks = jnp.concatenate([state.obstacles.position[:, None], future], axis=1)
+        return tracks if predict == "oracle" else tracks[:, :, :0]
+    if isinstance(predict, str):
+        predict = functools.partial(BASELINES[predict], world=world, scan=jax.lax.scan)
+    history = state.noted
+    if world.drop:
+        history = jax.vmap(functools.partial(motion.fill, scan=jax.lax.scan))(history, state.observed)
     seen = Observation(history, state.observed, state.agents.astype(history.dtype), static)
-    return history[:, -1], predict(seen, horizon).astype(history.dtype)
+    now, predicted = history[:, -1], predict(seen, future.shape[1]).astype(history.dtype)
+    return jnp.concatenate([now[:, None], predicted], axis=1)
 
 
 def _hit(rules: Rules, here: jax.Array, there: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:

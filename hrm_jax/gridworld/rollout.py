@@ -3,64 +3,57 @@
 An episode is a function of (key, episode id): a data set of 60,000 episodes is regenerated, never stored.
 """
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.gridworld import drawing, dynamics, maps
-from hrm_jax.gridworld.types import Scenes, Windows
+from hrm_jax.gridworld import drawing
 from hrm_jax.worlds import motion
+from hrm_jax.worlds.features import Context
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import World
 
 WALK = (0.45, 0.9)  # a training agent goes right below the first, down below the second, else it waits
 
-ENDS_STREAM = 2  # a fold_in number; `reset` makes two other keys of an episode's
+
+class Windows(NamedTuple):
+    """Training windows in the published unit: positions and displacements over the world's size.
+
+    A group is the set of obstacles that one example may look at: one, or a world's N.
+    """
+
+    history: jax.Array  # [G, N, T, 2] positions, oldest first
+    target: jax.Array  # [G, N, 2] displacement of the step that follows
+    weight: jax.Array  # [G] mean 1; 0 pads the last batch of an epoch
 
 
-def reset(world: World, key: jax.Array) -> tuple[jax.Array, Obstacles]:
-    """One world before its history: static layout (see `maps`) and obstacles [N]."""
-    static_key, obstacle_key = jax.random.split(key)
-    static = maps.draw_static(world, static_key)
-    return static, drawing.draw_obstacles(world, static, obstacle_key)
+class Scenes(NamedTuple):
+    """Training examples of whole worlds: what was seen, and what came after. Positions over size."""
 
-
-def ends(world: World, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Start and goal [2] int32 of the world that `reset` draws from `key`; `occupancy` [R, C] is its map."""
-    if world.layout == "discs":
-        return maps.draw_ends(world, occupancy, jax.random.fold_in(key, ENDS_STREAM))
-    return jnp.zeros((2,), jnp.int32), jnp.full((2,), world.size - 1, jnp.int32)
+    history: jax.Array  # [G, N, T, 2] observed, gaps filled, oldest first
+    context: Context  # of the groups G
+    future: jax.Array  # [G, N, horizon, 2], the truth
 
 
 def episode(world: World, key: jax.Array, steps: int) -> jax.Array:
     """Positions after each of `steps` steps of one simple world: [steps, N, 2] cells."""
-    return dynamics.roll(world, reset(world, key)[1], steps)[1]
+    return motion.roll(world, drawing.reset(world, key)[1], steps, scan=jax.lax.scan)[1]
 
 
 def track(world: World, key: jax.Array, obstacle: jax.Array, steps: int) -> jax.Array:
     """Column `obstacle` of `episode`, [steps, 2], without drawing the others."""
     static_key, obstacle_key = jax.random.split(key)
-    static = maps.draw_static(world, static_key)
+    static = drawing.draw_static(world, static_key)
     state = drawing.draw_obstacle(world, static, jax.random.fold_in(obstacle_key, obstacle))
-    return dynamics.roll(world, state, steps)[1]
+    return motion.roll(world, state, steps, scan=jax.lax.scan)[1]
 
 
 def window(positions: jax.Array, offset: jax.Array, history: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """The window at `offset` of one track [steps, 2]: history [T, 2] and target [2], over `size`."""
+    """The window at `offset` of an episode [steps, N, 2] over `size`: history [N, T, 2] and target [N, 2]."""
     cut = jax.lax.dynamic_slice_in_dim(positions, offset, history + 1) / size
-    return cut[:-1], cut[-1] - cut[-2]
-
-
-def all_windows(positions: jax.Array, history: int, size: int) -> tuple[jax.Array, jax.Array]:
-    """Every window of one episode [steps, N, 2]: history [W, N, T, 2] and target [W, N, 2], W = steps - T."""
-    tracks = jnp.moveaxis(positions, 0, 1) / size  # [N, steps, 2]
-    count = positions.shape[0] - history
-    histories = jnp.stack([tracks[:, w : w + history] for w in range(count)])
-    targets = tracks[:, history:] - tracks[:, history - 1 : -1]
-    return histories, jnp.moveaxis(targets, 0, 1)
+    return jnp.moveaxis(cut[:-1], 0, 1), cut[-1] - cut[-2]
 
 
 def episode_key(key: jax.Array, index: jax.Array) -> jax.Array:
@@ -96,10 +89,9 @@ def fresh_windows(
 
     def draw(key):
         world_key, offset_key = jax.random.split(key)
-        tracks = jnp.moveaxis(episode(world, world_key, steps), 0, 1)  # [N, steps, 2]
+        positions = episode(world, world_key, steps)
         offsets = jax.random.randint(offset_key, (per_episode,), 0, steps - history)
-        cut = functools.partial(window, history=history, size=world.size)
-        histories, targets = jax.vmap(jax.vmap(cut, (0, None)), (None, 0))(tracks, offsets)  # [W, N, ...]
+        histories, targets = jax.vmap(lambda offset: window(positions, offset, history, world.size))(offsets)
         return histories.reshape(-1, members, history, 2), targets.reshape(-1, members, 2)
 
     groups = per_episode * world.n_obstacles // members
@@ -116,17 +108,15 @@ def fixed_windows(
     """
     offsets = steps - history
 
-    def alone(index):
-        index, obstacle = index // world.n_obstacles, index % world.n_obstacles
-        positions = track(world, episode_key(key, index // offsets), obstacle, steps)
-        return jax.tree.map(lambda a: a[None], window(positions, index % offsets, history, world.size))
+    def one(index):
+        if together:
+            positions = episode(world, episode_key(key, index // offsets), steps)
+        else:
+            index, obstacle = index // world.n_obstacles, index % world.n_obstacles
+            positions = track(world, episode_key(key, index // offsets), obstacle, steps)[:, None]
+        return window(positions, index % offsets, history, world.size)
 
-    def whole(index):
-        positions = episode(world, episode_key(key, index // offsets), steps)
-        tracks = jnp.moveaxis(positions, 0, 1)
-        return jax.vmap(lambda t: window(t, index % offsets, history, world.size))(tracks)
-
-    return jax.vmap(whole if together else alone)(ids)
+    return jax.vmap(one)(ids)
 
 
 def fresh_scenes(
@@ -141,15 +131,11 @@ def fresh_scenes(
 
     def draw(key):
         world_key, walk_key, moment_key = jax.random.split(key, 3)
-        static, obstacles = reset(world, world_key)
-        cells, agent = maps.occupancy(world, static), stroll(world, walk_key, steps)
-        record = watch(world, obstacles, agent, cells)
+        static, obstacles = drawing.reset(world, world_key)
+        cells, agent = drawing.occupancy(world, static), stroll(world, walk_key, steps)
+        record = (cells, agent, *watch(world, obstacles, agent, cells))
         moments = jax.random.randint(moment_key, (per_episode,), first, steps - horizon)
-        cut = functools.partial(_scene, world, *record, agent, history=history, horizon=horizon)
-        scenes = jax.vmap(cut)(moments)
-        return scenes._replace(
-            static=jnp.broadcast_to(cells, (per_episode, *cells.shape)).astype(jnp.float32)
-        )
+        return jax.vmap(lambda now: _scene(world, record, now, history, horizon))(moments)
 
     return fresh(key, count, per_episode, draw)
 
@@ -179,29 +165,20 @@ def watch(
     return jax.lax.scan(body, obstacles, (jnp.arange(len(agent)), agent))[1]
 
 
-def _scene(
-    world: World,
-    truth: jax.Array,
-    noted: jax.Array,
-    seen: jax.Array,
-    agent: jax.Array,
-    now: jax.Array,
-    history: int,
-    horizon: int,
-) -> Scenes:
-    """The scene at time `now` of what `watch` returned; its map is left to the caller."""
+def _scene(world: World, record: tuple, now: jax.Array, history: int, horizon: int) -> Scenes:
+    """The scene at time `now` of a map, of an agent's cells, and of what `watch` returned of both."""
+    static, agent, truth, noted, seen = record
 
     def back(a):  # the entries of times now - history + 1 to now, of an array that begins with time 1
         return jax.lax.dynamic_slice_in_dim(a, now - history, history)
 
     past, observed = back(noted), back(seen)
     if world.drop:
-        past = dynamics.fill(past, observed)
+        past = motion.fill(past, observed, jax.lax.scan)
     future = jax.lax.dynamic_slice_in_dim(truth, now, horizon)
-    return Scenes(
-        history=jnp.moveaxis(past, 0, 1) / world.size,
+    context = Context(
         observed=observed.T.astype(jnp.float32),
         agent=jax.lax.dynamic_slice_in_dim(agent, now - history + 1, history) / world.size,
-        static=None,
-        future=jnp.moveaxis(future, 0, 1) / world.size,
+        static=static.astype(jnp.float32),
     )
+    return Scenes(jnp.moveaxis(past, 0, 1) / world.size, context, jnp.moveaxis(future, 0, 1) / world.size)

@@ -4,7 +4,6 @@ Simulator and planner run in float64, rounded as NumPy rounds: the trivial predi
 NumPy referee's outcomes to the episode. A model's forward pass stays float32, and may differ in a few.
 """
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -14,14 +13,12 @@ import numpy as np
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.gridworld import closed_loop
-from hrm_jax.gridworld.dynamics import BASELINES
 from hrm_jax.judging.backend import JaxPredictor
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.prediction_errors import ErrorCounts
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.tasks.forecast import predictor
 from hrm_jax.worlds.rules import OUTCOMES
-from hrm_jax.worlds.world import World
 
 BLOCK = 1000  # episodes in one call, which ends with the last of them
 
@@ -39,8 +36,8 @@ def run(
 ) -> episode.Result:
     """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
-    world, predict = scenarios.world, _predict(entrant, scenarios.world)
-    loop = jax.jit(lambda static, obstacles: closed_loop.play(world, protocol, static, obstacles, predict))
+    predict = entrant if isinstance(entrant, str) else predictor(entrant.model, entrant.tree, entrant.history)
+    loop = jax.jit(lambda *drawn: closed_loop.play(scenarios.world, protocol, *drawn, predict))
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
     with enable_x64(True):
@@ -59,11 +56,3 @@ def check(protocol: CellProtocol) -> None:
     """Refuse a protocol whose rules the jitted loop does not know."""
     if not protocol.swept:
         raise RequestError(f'--backend jit plays by the rules of "standard", not of "{protocol.name}"')
-
-
-def _predict(entrant: JaxPredictor | str, world: World) -> closed_loop.Predict | str:
-    if isinstance(entrant, JaxPredictor):
-        return predictor(entrant.model, entrant.tree, entrant.history)
-    if entrant in BASELINES:
-        return functools.partial(BASELINES[entrant], world=world)
-    return entrant

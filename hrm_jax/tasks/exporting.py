@@ -11,7 +11,7 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays, save
-from hrm_jax.gridworld import maps, rollout
+from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
 from hrm_jax.tasks import TASKS
 from hrm_jax.training import checkpoint, cost
@@ -71,9 +71,9 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
     key = jax.random.fold_in(jax.random.key(config["seed"]), SCENARIO_STREAM)
 
     def draw(key):
-        static, obstacles = rollout.reset(world, key)
-        cells = maps.occupancy(world, static)
-        return cells, obstacles, rollout.ends(world, cells, key)
+        static, obstacles = drawing.reset(world, key)
+        cells = drawing.occupancy(world, static)
+        return cells, obstacles, drawing.ends(world, cells, key)
 
     static, obstacles, (start, goal) = jax.jit(lambda key: rollout.episodes(key, episodes, draw))(key)
     scenarios = Scenarios(

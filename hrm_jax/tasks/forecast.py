@@ -7,7 +7,7 @@ evaluation closes the loop on the device, so that the success rate itself is a c
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -17,14 +17,13 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.gridworld import closed_loop, maps, rollout
-from hrm_jax.gridworld.dynamics import BASELINES
-from hrm_jax.gridworld.types import Scenes
+from hrm_jax.gridworld import closed_loop, drawing, rollout
+from hrm_jax.gridworld.rollout import Scenes
 from hrm_jax.tasks import predictors
 from hrm_jax.training import sharding
 from hrm_jax.training.task import Task
-from hrm_jax.worlds.features import Context
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds import features
+from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.rules import Rules
 
 TRAIN_STREAM, EVAL_STREAM, LOOP_STREAM = 0, 1, 2  # episode keys: held-out worlds are never training worlds
@@ -79,7 +78,7 @@ class Forecast(Task):
     def init(self, key: jax.Array, batch: Scenes) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
         one = jax.tree.map(lambda a: a[:1], batch)
-        return self.model.init(key, one.history, context=_context(one))["params"], ()
+        return self.model.init(key, one.history, context=one.context)["params"], ()
 
     def loss(self, params: Any, carry: tuple, batch: Scenes, key: jax.Array) -> tuple[jax.Array, tuple]:
         """Mean over obstacles, and discounted over the steps ahead, of the pseudo-Huber error in cells.
@@ -109,7 +108,7 @@ class Forecast(Task):
     def forecast(self, params: Any, scenes: Scenes, key: jax.Array | None = None) -> jax.Array:
         """Positions over size, [horizon, G, N, 2]."""
         tracks = self.model.apply(
-            {"params": params}, scenes.history, self.data.horizon, key, _context(scenes), method="forecast"
+            {"params": params}, scenes.history, self.data.horizon, key, scenes.context, method="forecast"
         )
         chex.assert_shape(tracks, (self.data.horizon, *scenes.future.shape[:2], 2))
         return tracks
@@ -139,35 +138,24 @@ class Forecast(Task):
         """The success rate of the model, or of the predictor `name`, on held-out worlds."""
 
         def draw(key):
-            static, obstacles = rollout.reset(self.world, key)
-            return maps.occupancy(self.world, static), obstacles
+            static, obstacles = drawing.reset(self.world, key)
+            return drawing.occupancy(self.world, static), obstacles
 
         key = jax.random.fold_in(key, LOOP_STREAM)
         static, obstacles = rollout.episodes(key, self.data.closed_loop_episodes, draw)
         rules = Rules(horizon=self.data.horizon)
         predict = predictor(self.model, params, self.data.history) if name is None else name
-        if name in BASELINES:
-            predict = functools.partial(BASELINES[name], world=self.world)
         outcomes = closed_loop.play(self.world, rules, static, obstacles, predict)
         return jnp.mean(outcomes == closed_loop.SUCCESS)
 
 
-def predictor(model: nn.Module, params: Any, history: int) -> Callable[[Observation, int], jax.Array]:
+def predictor(model: nn.Module, params: Any, history: int) -> Predict:
     """A model that looks `history` steps back, as `closed_loop.play` wants it: cells in, cells out."""
     size = model.config.size
 
     def predict(seen: Observation, horizon: int) -> jax.Array:
-        positions = jnp.moveaxis(seen.history[:, -history:], 1, 2).astype(jnp.float32) / size
-        context = Context(
-            observed=jnp.moveaxis(seen.observed[:, -history:], 1, 2).astype(jnp.float32),
-            agent=seen.agent[:, -history:].astype(jnp.float32) / size,
-            static=seen.static.astype(jnp.float32),
-        )
+        positions, context = features.recent(seen, history, size)
         tracks = model.apply({"params": params}, positions, horizon, None, context, method="forecast")
         return size * jnp.moveaxis(tracks, 0, 1)
 
     return predict
-
-
-def _context(scenes: Scenes) -> Context:
-    return Context(scenes.observed, scenes.agent, scenes.static)

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
-from hrm_jax.gridworld.types import Windows
+from hrm_jax.gridworld.rollout import Windows
 from hrm_jax.models import predictors as models
 from hrm_jax.tasks import predictors
 from hrm_jax.tasks.predictors import HORIZONS

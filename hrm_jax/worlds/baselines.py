@@ -8,8 +8,8 @@ obstacles), belong to the closed loops (`rules.BOUNDS`).
 """
 
 from hrm_jax.worlds.arrays import Array, Scan, rounded, scan
+from hrm_jax.worlds.features import Observation
 from hrm_jax.worlds.motion import bounce
-from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.world import World
 
 # What the Kalman filter assumes. Where observations are exact, what it has to forget is the velocity
@@ -33,7 +33,7 @@ def reflection(seen: Observation, horizon: int, *, world: World, scan: Scan = sc
         return state, state[0]
 
     now = seen.history[:, -1], _last_displacement(seen.history)
-    return _time_second(scan(body, now, length=horizon)[1])
+    return scan(body, now, length=horizon)[1].swapaxes(0, 1)
 
 
 def kalman(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
@@ -79,11 +79,6 @@ def _last_displacement(history: Array) -> Array:
 def _extrapolate(position: Array, velocity: Array, horizon: int) -> Array:
     ahead = position.__array_namespace__().arange(1, horizon + 1, dtype=velocity.dtype)[:, None, None]
     return position[:, None] + rounded(ahead * velocity[:, None])
-
-
-def _time_second(tracks: Array) -> Array:
-    """[horizon, A, ...] as [A, horizon, ...]."""
-    return tracks.swapaxes(0, 1)
 
 
 BASELINES = {

@@ -5,6 +5,7 @@ size, displacements too; what enters a network is in cells. Every function compu
 the axes before G, so the whole history is the same function with T in front.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hrm_jax.worlds.arrays import Array
@@ -13,6 +14,21 @@ NEAR_WALL = 3.0  # cells; a wall further away than this is not seen
 BEYOND = 0.01  # cells; positions stay this far under size
 FAR = 10.0  # cells an axis; a neighbour further away than this counts as this far
 CONSTANTS = {"near_wall": NEAR_WALL, "beyond": BEYOND, "far": FAR}
+
+
+class Observation(NamedTuple):
+    """The scene so far. Positions are in cells; A episodes, H steps (the current one last), N obstacles.
+
+    The referee's are float64 arrays of NumPy, the jitted loop's are jax's.
+    """
+
+    history: Array  # [A, H, N, 2], oldest first; gaps filled by `motion.fill`
+    observed: Array  # bool [A, H, N]; False: filled in
+    agent: Array  # [A, H, 2]
+    static: Array  # bool [A, R, C]
+
+
+Predict = Callable[[Observation, int], Array]  # (seen, T) -> positions [A, T, N, 2] in cells
 
 
 class Context(NamedTuple):
@@ -43,6 +59,17 @@ class Inputs(NamedTuple):
     def of(cls, model: dict[str, Any]) -> "Inputs":
         """Of a model file's group `model`."""
         return cls(*(model[name] for name in cls._fields))
+
+
+def recent(seen: Observation, steps: int, size: int) -> tuple[Array, Context]:
+    """The last `steps` steps as predictors get them: positions [A, N, T, 2] over size, and the context."""
+    xp, last = seen.history.__array_namespace__(), slice(-steps, None)
+    positions = xp.moveaxis(seen.history[:, last], 1, 2).astype("float32") / size
+    return positions, Context(
+        observed=xp.moveaxis(seen.observed[:, last], 1, 2).astype("float32"),
+        agent=seen.agent[:, last].astype("float32") / size,
+        static=seen.static.astype("float32"),
+    )
 
 
 def afterwards(seen: Seen | None) -> Seen | None:

@@ -14,22 +14,13 @@ import numpy as np
 
 from hrm_jax.worlds.arrays import Array, Scan, rounded, scan
 from hrm_jax.worlds.geometry import dot, swept_distance
-from hrm_jax.worlds.world import (
-    CIRCULAR,
-    CONTACT,
-    OSCILLATING,
-    PATROL,
-    PURSUIT,
-    PURSUIT_RADIUS,
-    PURSUIT_SPEED,
-    SAFE_START,
-    SAFE_STEPS,
-    TURN_CHANCE,
-    TURNING,
-    WALL_GAP,
-    World,
-)
+from hrm_jax.worlds.world import CIRCULAR, OSCILLATING, PATROL, PURSUIT, SAFE_STEPS, TURNING, WALL_GAP, World
 
+TURN_CHANCE = 0.1  # a step, of a turning obstacle's new direction
+PURSUIT_RADIUS = 6.0  # cells; from here on a pursuer heads for the agent
+PURSUIT_SPEED = 0.5  # of the world's speed, so that the agent can escape
+CONTACT = 1.0  # cells; interacting obstacles nearer than this turn away from each other
+SAFE_START = 2.0  # cells kept clear around the start while the agent begins to move, for SAFE_STEPS
 TURN, HEADING, DROP, NOISE, NOISE_ANGLE = range(5)  # what a hashed number decides
 
 
@@ -68,16 +59,14 @@ def step(
         agent: the agent's cell at `time`, [2], or of a shape that fits the positions, [..., 1, 2].
         static: the map [..., R, C] bool.
     """
-    position, velocity, motion = obstacles
+    (position, velocity, motion), blocked = obstacles, False
     if world.kinds != ("bounce",):
         velocity, waypoint = _steer(world, obstacles, agent, time)
         motion = motion._replace(waypoint=waypoint)
-    advance, blocked = velocity, False
     if world.interacting:
         velocity = _turned_by_neighbour(position, velocity)
         blocked = _into_static(static, position, velocity)
-        advance = velocity.__array_namespace__().where(blocked, 0.0, velocity)
-    position, velocity = _move(position, velocity, advance, blocked, world.size)
+    position, velocity = bounce(position, velocity, world.size, blocked)
     if "circular" in world.kinds:
         velocity = velocity.__array_namespace__().where(
             (motion.kind == CIRCULAR)[..., None], _rotate(velocity, motion.turn), velocity
@@ -85,9 +74,15 @@ def step(
     return Obstacles(position, velocity, motion)
 
 
-def bounce(position: Array, velocity: Array, size: int) -> tuple[Array, Array]:
-    """One step of motion [..., 2] among walls alone: positions and velocities after it."""
-    return _move(position, velocity, velocity, False, size)
+def bounce(position: Array, velocity: Array, size: int, blocked: Array | bool = False) -> tuple[Array, Array]:
+    """One step of motion [..., 2] among walls: positions and velocities after it.
+
+    An obstacle stays along the axes on which it is `blocked` [..., 2], and turns back.
+    """
+    xp = position.__array_namespace__()
+    moved = position + (velocity if blocked is False else xp.where(blocked, 0.0, velocity))
+    turned = (moved < 0) | (moved >= size) | blocked
+    return xp.clip(moved, 0, size - WALL_GAP), xp.where(turned, -velocity, velocity)
 
 
 def roll(
@@ -178,15 +173,6 @@ def direction(angle: Array) -> Array:
     """Unit vectors [..., 2]."""
     xp = angle.__array_namespace__()
     return xp.stack([xp.sin(angle), xp.cos(angle)], axis=-1)
-
-
-def _move(
-    position: Array, velocity: Array, advance: Array, blocked: Array | bool, size: int
-) -> tuple[Array, Array]:
-    xp = position.__array_namespace__()
-    moved = position + advance
-    turned = (moved < 0) | (moved >= size) | blocked
-    return xp.clip(moved, 0, size - WALL_GAP), xp.where(turned, -velocity, velocity)
 
 
 # ---------------------------------------------------------------- the kinds of motion

@@ -106,8 +106,8 @@ def corridor(
     return xp.concatenate([part.astype("float32") for part in seen], axis=-1)
 
 
-def discs(positions: Array, size: int, radius: float) -> Array:
-    """Cells [A, size, size] bool whose centre is within `radius` of a position [A, N, 2]."""
+def discs(positions: Array, size: int, radius: Array | float) -> Array:
+    """Cells [A, size, size] bool whose centre is within `radius` (or [N, 1, 1]) of a position [A, N, 2]."""
     xp = positions.__array_namespace__()
     return xp.any(_squares(positions, size) <= radius**2, axis=1)
 

@@ -6,19 +6,11 @@ import numpy as np
 
 from hrm_jax.worlds.arrays import Array
 from hrm_jax.worlds.motion import Motion, Obstacles, direction
-from hrm_jax.worlds.world import (
-    CIRCLE_RADIUS,
-    CIRCULAR,
-    KINDS,
-    MARGIN,
-    OSCILLATING,
-    PATROL,
-    SWING,
-    WALL_GAP,
-    WAYPOINTS,
-    World,
-)
+from hrm_jax.worlds.world import CIRCULAR, KINDS, OSCILLATING, PATROL, WALL_GAP, WAYPOINTS, World
 
+MARGIN = 0.05  # cells that circles, swings and patrols keep from the walls
+CIRCLE_RADIUS = (1.5, 4.0)  # cells
+SWING = (2.0, 5.0)  # cells, to either side of the centre
 UNIFORMS = 8 + 2 * WAYPOINTS  # numbers in [0, 1) that make one obstacle
 
 

@@ -16,29 +16,11 @@ BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
 LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
 LARGEST = 64  # rows and columns that the planner handles
 
-# Motion.
 WALL_GAP = 0.01  # cells; the world ends this far inside its upper walls
 WAYPOINTS = 4  # of a patrol
-TURN_CHANCE = 0.1  # a step, of a turning obstacle's new direction
-PURSUIT_RADIUS = 6.0  # cells; from here on a pursuer heads for the agent
-PURSUIT_SPEED = 0.5  # of the world's speed, so that the agent can escape
-CONTACT = 1.0  # cells; interacting obstacles nearer than this turn away from each other
-
-# Where obstacles start.
-MARGIN = 0.05  # cells that circles, swings and patrols keep from the walls
-CIRCLE_RADIUS = (1.5, 4.0)  # cells
-SWING = (2.0, 5.0)  # cells, to either side of the centre
-SAFE_START = 2.0  # cells kept clear around the start while the agent begins to move
-SAFE_STEPS = 2  # steps after the history during which they are
-
+SAFE_STEPS = 2  # steps after the history during which the start is kept clear of obstacles
 DISC_RADII = (2, 5)  # cells, both included: of static discs
 DISC_CELLS = 81  # cells of the widest disc
-
-# What a config and a model file say of a world: all but its name and its generator.
-CONFIGURED = (
-    "size", "n_static", "n_obstacles", "speed", "history", "distinct_static", "connected", "safe_start",
-    "kinds", "interacting", "noise", "drop", "layout",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -131,14 +113,7 @@ class World:
 
 
 _UNCHECKED: dict[str, Any] = {"distinct_static": False, "connected": False, "safe_start": False}
-_DISCS: dict[str, Any] = {
-    "size": 64,
-    "n_static": 10,
-    "n_obstacles": 8,
-    "speed": 0.75,
-    "layout": "discs",
-    **_UNCHECKED,
-}
+_DISCS = _UNCHECKED | {"size": 64, "n_static": 10, "n_obstacles": 8, "speed": 0.75, "layout": "discs"}
 
 # Oracle and reflection: successes in the first 1,000 scenarios (`large`: 100) under `standard`, in per cent.
 WORLDS = {
@@ -180,9 +155,10 @@ def of_config(fields: Mapping[str, Any]) -> World:
 
 
 def to_config(world: World) -> dict[str, Any]:
-    """The group `data.world` of a config that trains in `world`: the fields CONFIGURED."""
+    """The group `data.world` of a config, and of a model file: all of a world but its name and generator."""
     fields = asdict(world)
-    return {name: fields[name] for name in CONFIGURED}
+    del fields["name"], fields["generator"]
+    return fields
 
 
 def from_json(fields: Mapping[str, Any]) -> World:

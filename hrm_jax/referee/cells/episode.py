@@ -18,15 +18,14 @@ from hrm_jax.referee.geometry import connected
 from hrm_jax.referee.prediction_errors import ErrorCounts
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.worlds import motion
+from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.observation import Observation
 from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, SUCCESS, TIMEOUT
 
 FURTHEST = 1e6  # cells; a prediction beyond it has diverged
 BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
 
-Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
 Predictor = Predict | str  # a function, or one of BOUNDS
 
 

@@ -16,8 +16,7 @@ from hrm_jax.referee.inference import scene
 from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
 from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
 from hrm_jax.worlds import features
-from hrm_jax.worlds.features import Context
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.features import Context, Observation
 
 BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache
 # What older model files do not say.
@@ -62,17 +61,11 @@ class Predictor:
         The last `self.history` steps enter. Like the published roll-out it is float32 and not clipped to
         the world.
         """
-        size, last = np.float32(self.world["size"]), slice(-self.history, None)
-        seen = np.moveaxis(observation.history[:, last], 1, 2).astype(np.float32) / size  # [E, N, T, 2]
+        size = self.world["size"]
+        seen, context = features.recent(observation, self.history, size)  # [E, N, T, 2]
         groups = seen if self._together else seen.reshape(-1, 1, *seen.shape[2:])
-        context = None
-        if self._scene:
-            context = Context(
-                np.moveaxis(observation.observed[:, last], 1, 2).astype(np.float32),
-                observation.agent[:, last].astype(np.float32) / size,
-                observation.static.astype(np.float32),
-            )
-        tracks = self._tracks(groups, context, horizon).reshape(*seen.shape[:2], horizon, 2)
+        tracks = self._tracks(groups, context if self._scene else None, horizon)
+        tracks = tracks.reshape(*seen.shape[:2], horizon, 2)
         return np.moveaxis(tracks, 1, 2).astype(np.float64) * float(size)
 
     def _tracks(self, groups: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:

@@ -21,12 +21,11 @@ from hrm_jax.referee.paths.planners import Planned, View
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.arrays import Scan, scan
-from hrm_jax.worlds.observation import Observation
+from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.path_frame import PathFrame
 
 NETWORKS = tuple(denoiser.NETWORKS)
 BLOCK = 50  # episodes denoised at a time
-Predict = Callable[[Observation, int], np.ndarray]  # (observation, T) -> [A, T, N, 2]
 
 
 def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
