@@ -355,8 +355,9 @@ def test_wrong_fields_are_one_line(case, expert, meshes):
 def test_files_that_are_no_expert_are_one_line(tmp_path, meshes):
     text = tmp_path / "text.npz"
     text.write_text("no archive")
-    for path in (text, write_expert(tmp_path / "less.npz", but=("length",))):
-        with pytest.raises(RequestError, match="not a complete expert.npz"):
+    less = write_expert(tmp_path / "less.npz", but=("length",))
+    for path, complaint in ((text, "not a complete expert.npz"), (less, "incomplete, length is missing")):
+        with pytest.raises(RequestError, match=complaint):
             _task(path, meshes[1])
     wrong = {
         "length holds float64": {"length": np.ones(12)},

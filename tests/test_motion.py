@@ -145,7 +145,7 @@ def test_observations_are_noisy_and_gaps_go_straight_on():
 def test_a_scenario_of_any_world_does_not_depend_on_the_others(tmp_path):
     for name in ("mixed", "interacting", "noisy"):
         many, few = _scenarios(name, 12), drawing.draw(_scenarios(name, 1).world, range(7, 9))
-        for array in scenario_file.ARRAYS:
+        for array in scenario_file.SCHEMA:
             np.testing.assert_array_equal(getattr(many, array)[7:9], getattr(few, array), err_msg=array)
         scenario_file.save(tmp_path / "s.npz", few)
         read = scenario_file.load(tmp_path / "s.npz")

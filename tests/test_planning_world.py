@@ -105,7 +105,7 @@ def test_connected_agrees_with_flood_fill():
 @pytest.mark.parametrize("name", WORLDS)
 def test_a_scenario_depends_on_its_world_and_id_only(name):
     every, some = drawing.draw(WORLDS[name], range(40)), drawing.draw(WORLDS[name], range(31, 34))
-    for field in scenario_file.ARRAYS:
+    for field in scenario_file.SCHEMA:
         np.testing.assert_array_equal(getattr(every, field)[31:34], getattr(some, field))
     other = drawing.draw(replace(WORLDS[name], name="other"), range(31, 34))
     same = (other.velocities == some.velocities).all()
@@ -137,7 +137,7 @@ def test_scenarios_survive_a_file(tmp_path):
     scenario_file.save(tmp_path / "scenarios.npz", drawn)
     loaded = scenario_file.load(tmp_path / "scenarios.npz")
     assert loaded.world == drawn.world
-    for field in scenario_file.ARRAYS:
+    for field in scenario_file.SCHEMA:
         np.testing.assert_array_equal(getattr(loaded, field), getattr(drawn, field))
 
 
@@ -180,7 +180,7 @@ def test_files_of_before_the_flags_load_with_the_same_meaning(tmp_path, name):
     said = asdict(WORLDS[name])
     for flag in ("distinct_static", "connected", "safe_start"):
         del said[flag]
-    arrays = {field: getattr(drawn, field) for field in scenario_file.ARRAYS}
+    arrays = {field: getattr(drawn, field) for field in scenario_file.SCHEMA}
     np.savez(path, world=json.dumps(said), **arrays)
     assert scenario_file.load(path).world == WORLDS[name]
     np.savez(path, world=json.dumps(said | {"name": "a run's", "generator": "jax"}), **arrays)

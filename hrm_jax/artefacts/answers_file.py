@@ -4,15 +4,17 @@ Shapes: M models, K examples, T segments, S cells of a puzzle, which is height x
 are those of the data set: its inputs, its labels, and a model's answers.
 """
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.traces_file import shaped
+from hrm_jax.artefacts import archive
+from hrm_jax.artefacts.archive import Arrays
+from hrm_jax.artefacts.traces_file import ABSENT, shaped
+
+SHAPES = {"inputs": "K S", "predictions": "M K T S", "height": "", "width": "", "index": "K", "labels": "K S"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,54 +50,36 @@ class Answers:
 
 def write(path: Path, answers: Answers) -> None:
     """Write the file, whole or not at all."""
-    with files.atomic_write(path, "wb") as file:
-        np.savez_compressed(file, **{field.name: getattr(answers, field.name) for field in fields(Answers)})
+    archive.write(path, {field.name: getattr(answers, field.name) for field in fields(Answers)})
 
 
 def load(path: Path) -> Answers:
     """Read the file; one that is anything else is a `RequestError`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return _read({field.name: file[field.name] for field in fields(Answers)})
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file; the report names it as its traces") from None
-    except KeyError as error:
-        name = str(error.args[0]).partition(" ")[0]
-        raise RequestError(f"{path}: incomplete, {name} is missing") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path}: not the traces of hrm_jax.solve ({error})") from None
+    with archive.reading(path, ABSENT, "not the traces of hrm_jax.solve") as arrays:
+        return _read(arrays)
 
 
-def _read(arrays: dict[str, np.ndarray]) -> Answers:
+def _read(arrays: Arrays) -> Answers:
     """The arrays, checked against each other; what does not fit is a ValueError."""
     models = [str(name) for name in np.atleast_1d(arrays["models"])]
     if len(set(models)) < len(models):
         raise ValueError(f"models names one twice: {', '.join(models)}")
-    inputs = shaped(arrays, "inputs", (None, None))
-    examples, cells = inputs.shape
-    predictions = shaped(arrays, "predictions", (len(models), examples, None, cells))
+    sizes = {"M": len(models)}
+    found = {name: shaped(arrays, name, shape, sizes) for name, shape in SHAPES.items()}
+    height, width, predictions = int(found["height"]), int(found["width"]), found["predictions"]
     if 0 in predictions.shape:
         raise ValueError(f"predictions is {list(predictions.shape)}; 1 of each is needed")
-    height, width = (int(shaped(arrays, side, ())) for side in ("height", "width"))
-    if min(height, width) < 1 or height * width != cells:
-        raise ValueError(f"{height} x {width} cells; inputs are of {cells}")
-    return Answers(
-        kind=str(arrays["kind"]),
-        height=height,
-        width=width,
-        models=models,
-        index=shaped(arrays, "index", (examples,)),
-        inputs=inputs,
-        labels=shaped(arrays, "labels", (examples, cells)),
-        predictions=predictions,
-        q_halt=_opinion(arrays, "q_halt", predictions.shape[:3], models),
-        q_continue=_opinion(arrays, "q_continue", predictions.shape[:3], models),
-    )
+    if min(height, width) < 1 or height * width != sizes["S"]:
+        raise ValueError(f"{height} x {width} cells; inputs are of {sizes['S']}")
+    opinions = {
+        name: _opinion(arrays, name, predictions.shape[:3], models) for name in ("q_halt", "q_continue")
+    }
+    described = {"models": models, "kind": str(arrays["kind"]), "height": height, "width": width}
+    contents: dict[str, Any] = found | opinions | described
+    return Answers(**contents)
 
 
-def _opinion(
-    arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], models: list[str]
-) -> np.ndarray:
+def _opinion(arrays: Arrays, name: str, shape: tuple[int, ...], models: list[str]) -> np.ndarray:
     """Logits of the Q head: numbers throughout, or none at all of a model."""
     array = arrays[name]
     if array.shape != shape or array.dtype.kind != "f":

@@ -7,12 +7,11 @@
 
 import json
 import os
-import zipfile
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import archive
 from hrm_jax.artefacts.errors import RequestError
 
 
@@ -34,10 +33,7 @@ KINDS = ("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data type
 
 def write(out: str | os.PathLike, paths: Paths, world: dict[str, Any], search: dict[str, Any]) -> None:
     """Write an `expert.npz`."""
-    described = {"world": np.array(json.dumps(world)), "search": np.array(json.dumps(search))}
-    arrays: dict[str, Any] = described | paths._asdict()
-    with files.atomic_write(out, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    archive.write(out, {"world": json.dumps(world), "search": json.dumps(search), **paths._asdict()})
 
 
 def read(path: str | os.PathLike) -> tuple[Paths, bool]:
@@ -45,19 +41,15 @@ def read(path: str | os.PathLike) -> tuple[Paths, bool]:
 
     A file that is not there, not complete or not possible is a `RequestError` of one line.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            paths = Paths(*(file[name] for name in Paths._fields))
-            stretched = json.loads(str(file["search"]))["published"]
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file (python -m hrm_jax.paths makes one)") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path}: not a complete expert.npz ({error})") from None
-    problem = _problem(paths)
-    if problem is None and not isinstance(stretched, bool):
-        problem = f"search says published = {stretched!r}: true or false"
-    if problem:
-        raise RequestError(f"{path}: {problem}")
+    absent = "no such file (python -m hrm_jax.paths makes one)"
+    with archive.reading(path, absent, "not a complete expert.npz") as arrays:
+        paths = Paths(*(arrays[name] for name in Paths._fields))
+        stretched = json.loads(str(arrays["search"]))["published"]
+        problem = _problem(paths)
+        if problem is None and not isinstance(stretched, bool):
+            problem = f"search says published = {stretched!r}: true or false"
+        if problem:
+            raise RequestError(problem)
     return paths, stretched
 
 

@@ -6,13 +6,12 @@ depends on the task that trained the model. Parameters are arrays `params/group/
 
 import json
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files, provenance
+from hrm_jax.artefacts import archive, provenance
 from hrm_jax.artefacts.errors import RequestError
 
 FORMAT = "hrm_jax/1"
@@ -44,8 +43,7 @@ def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, A
     """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file."""
     config = {"format": FORMAT, **config, "versions": provenance.versions(), "commit": provenance.commit()}
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
-    with files.atomic_write(out, "wb") as file:
-        np.savez(file, config=np.array(json.dumps(config)), **arrays)  # type: ignore[arg-type]
+    archive.write(out, {"config": json.dumps(config), **arrays}, np.savez)
 
 
 def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any], Weights]:
@@ -53,23 +51,17 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
 
     `known`: the networks that may be in it.
     """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    absent = "no such file (write one with python -m hrm_jax.export)"
+    with archive.reading(path, absent, "not a complete model.npz") as arrays:
         config = json.loads(str(arrays.pop("config")))
         name, written = config["model"]["name"], config.get("format", FORMAT)
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file (write one with python -m hrm_jax.export)") from None
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        detail = f"{type(error).__name__}: {error}"
-        raise RequestError(f"{path}: not a complete model.npz ({detail})") from None
-    if written != FORMAT:
-        raise RequestError(f"{path}: format {written!r}; this version reads {FORMAT}: export the model again")
-    known = tuple(known)
-    if name not in known and config.get("task") == "puzzle":
-        raise RequestError(f"{path}: a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
-    if name not in known:
-        raise RequestError(f'{path}: holds a "{name}"; wanted is one of {", ".join(known)}')
+        if written != FORMAT:
+            raise RequestError(f"format {written!r}; this version reads {FORMAT}: export the model again")
+        known = tuple(known)
+        if name not in known and config.get("task") == "puzzle":
+            raise RequestError(f"a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
+        if name not in known:
+            raise RequestError(f'holds a "{name}"; wanted is one of {", ".join(known)}')
     params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
     return config, params
 

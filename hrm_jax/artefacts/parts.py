@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import archive, files
+from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Arrays = dict[str, np.ndarray]
 AHEAD = 4  # items that every process may be ahead of the one that is waited for
 
 
@@ -77,8 +77,7 @@ def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
         with np.load(path, allow_pickle=False) as file:
             return dict(file)
     arrays = make(number)
-    with files.atomic_write(path, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    archive.write(path, arrays, np.savez)
     return arrays
 
 

@@ -2,33 +2,23 @@
 
 import json
 import os
-import zipfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import archive
+from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.motion import Motion, Obstacles
 from hrm_jax.worlds.world import KINDS, LARGEST, WAYPOINTS, World, from_json
 
-# Dtype and axes of every array: E scenarios, R = C cells a side, N obstacles, W way-points.
-SCHEMA = {
-    "ids": (np.int64, "E"),
-    "static": (np.bool_, "ERC"),
-    "positions": (np.float64, "EN2"),
-    "velocities": (np.float64, "EN2"),
-    "kind": (np.int8, "EN"),
-    "anchors": (np.float64, "ENW2"),
-    "turn": (np.float64, "EN2"),
-    "seed": (np.uint32, "EN"),
-    "start": (np.int64, "E2"),
-    "goal": (np.int64, "E2"),
-}
-ARRAYS = tuple(SCHEMA)
 OF_OBSTACLES = ("positions", "velocities", "kind", "anchors", "turn", "seed")
+
+
+def _array(dtype: type, axes: str) -> Any:
+    """E scenarios, R = C cells a side, N obstacles, W way-points."""
+    return field(metadata={"schema": (dtype, axes)})
 
 
 @dataclass(frozen=True)
@@ -36,16 +26,16 @@ class Scenarios:
     """E scenarios of one world, as drawn: before the history steps. Lengths in cells, velocities a step."""
 
     world: World
-    ids: np.ndarray  # int64 [E], consecutive
-    static: np.ndarray  # bool [E, R, C]
-    positions: np.ndarray  # float64 [E, N, 2]
-    velocities: np.ndarray  # float64 [E, N, 2]
-    kind: np.ndarray  # int8 [E, N]; this and the next three: see `motion.Motion`
-    anchors: np.ndarray  # float64 [E, N, WAYPOINTS, 2]
-    turn: np.ndarray  # float64 [E, N, 2]
-    seed: np.ndarray  # uint32 [E, N]
-    start: np.ndarray  # int64 [E, 2]
-    goal: np.ndarray  # int64 [E, 2]
+    ids: np.ndarray = _array(np.int64, "E")  # consecutive
+    static: np.ndarray = _array(np.bool_, "ERC")
+    positions: np.ndarray = _array(np.float64, "EN2")
+    velocities: np.ndarray = _array(np.float64, "EN2")
+    kind: np.ndarray = _array(np.int8, "EN")  # this and the next three: see `motion.Motion`
+    anchors: np.ndarray = _array(np.float64, "ENW2")
+    turn: np.ndarray = _array(np.float64, "EN2")
+    seed: np.ndarray = _array(np.uint32, "EN")
+    start: np.ndarray = _array(np.int64, "E2")
+    goal: np.ndarray = _array(np.int64, "E2")
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -61,7 +51,13 @@ class Scenarios:
 
     def select(self, index: slice | np.ndarray) -> "Scenarios":
         """The scenarios at `index`."""
-        return replace(self, **{name: getattr(self, name)[index] for name in ARRAYS})
+        return replace(self, **{name: getattr(self, name)[index] for name in SCHEMA})
+
+
+# The data type and the axes of every array.
+SCHEMA: dict[str, tuple[type, str]] = {
+    part.name: part.metadata["schema"] for part in fields(Scenarios) if part.metadata
+}
 
 
 def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
@@ -81,30 +77,21 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
 
 def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
     """Write the arrays of SCHEMA, and the world as JSON."""
-    arrays = {name: getattr(scenarios, name) for name in ARRAYS}
-    with files.atomic_write(path, "wb") as file:
-        np.savez_compressed(file, world=json.dumps(asdict(scenarios.world)), **arrays)
+    arrays = {name: getattr(scenarios, name) for name in SCHEMA}
+    archive.write(path, {"world": json.dumps(asdict(scenarios.world)), **arrays})
 
 
 def load(path: str | os.PathLike) -> Scenarios:
     """Read what `save` wrote; a file that is anything else is a `RequestError`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            world = from_json(json.loads(str(file["world"])))
-            arrays = {name: file[name] for name in ARRAYS}
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such scenario file") from None
-    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path}: not a complete scenarios.npz ({error})") from None
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
-    complaint = _misfit(world, arrays) or _wrong_values(world, arrays)
-    if complaint:
-        raise RequestError(f"{path}: {complaint}")
+    with archive.reading(path, "no such scenario file", "not a complete scenarios.npz") as found:
+        world = from_json(json.loads(str(found["world"])))
+        arrays = {name: found[name] for name in SCHEMA}
+        if complaint := _misfit(world, arrays) or _wrong_values(world, arrays):
+            raise RequestError(complaint)
     return Scenarios(world, **{name: array.astype(SCHEMA[name][0]) for name, array in arrays.items()})
 
 
-def _misfit(world: World, arrays: Mapping[str, np.ndarray]) -> str | None:
+def _misfit(world: World, arrays: Arrays) -> str | None:
     """The first array whose dtype or shape is not what the schema says of this world."""
     if world.size > LARGEST:
         return f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}"
@@ -119,7 +106,7 @@ def _misfit(world: World, arrays: Mapping[str, np.ndarray]) -> str | None:
     return None
 
 
-def _wrong_values(world: World, arrays: Mapping[str, Any]) -> str | None:
+def _wrong_values(world: World, arrays: Arrays) -> str | None:
     """The first array with values that no scenario of this world has."""
     ids, static, kind = (arrays[name] for name in ("ids", "static", "kind"))
     if not len(ids) or (np.diff(ids) != 1).any():

@@ -10,18 +10,18 @@ grid. "N|0" is N or, where obstacles are not looked at, 0.
 """
 
 import json
-import zipfile
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.files import atomic_write
+from hrm_jax.artefacts import archive
+from hrm_jax.artefacts.archive import Arrays
 
 HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
 OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
+ABSENT = "no such file; the report names it as its traces"
 
 
 class Array(NamedTuple):
@@ -51,7 +51,7 @@ class Trace:
         ends = [max(last - 1, 0), last]  # an agent that collides at once has made no step
         return self.agent[ends] / self.agent_unit, self.obstacles[ends] / HUNDREDTHS
 
-    def arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> Arrays:
         """Its arrays by name, those that are there."""
         found = {name: getattr(self, name) for name in schema(type(self))}
         return {name: array for name, array in found.items() if array is not None}
@@ -174,8 +174,7 @@ def write(path: Path, traces: Traces) -> None:
         "episodes": episodes,
         **({"kind": traces.kind} if of_paths else {}),
     }
-    with atomic_write(path, "wb") as file:
-        np.savez_compressed(file, index=json.dumps(index), **arrays)
+    archive.write(path, {"index": json.dumps(index), **arrays})
 
 
 # ---------------------------------------------------------------- reading
@@ -183,19 +182,11 @@ def write(path: Path, traces: Traces) -> None:
 
 def load(path: Path) -> Traces:
     """Read traces.npz; a file that is anything else is a `RequestError`."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    with archive.reading(path, ABSENT, "not a complete traces.npz") as arrays:
         return _traces(arrays)
-    except FileNotFoundError:
-        raise RequestError(f"{path}: no such file; the report names it as its traces") from None
-    except KeyError as error:
-        raise RequestError(f"{path}: incomplete, {error.args[0]} is missing") from None
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path}: not a complete traces.npz ({error})") from None
 
 
-def _traces(arrays: dict[str, np.ndarray]) -> Traces:
+def _traces(arrays: Arrays) -> Traces:
     index = json.loads(str(arrays.pop("index")))
     models, kind = list(index["models"]), str(index.get("kind", "cells"))
     if kind not in KINDS:
@@ -207,9 +198,9 @@ def _traces(arrays: dict[str, np.ndarray]) -> Traces:
 
 
 def _episode(
-    arrays: dict[str, np.ndarray], e: int, entry: dict[str, Any], models: list[str], kind: type[AnyTrace]
+    arrays: Arrays, e: int, entry: dict[str, Any], models: list[str], kind: type[AnyTrace]
 ) -> Episode:
-    static = shaped(arrays, f"static/{e}", (None, None))
+    static = shaped(arrays, f"static/{e}", "R C", {})
     traces = {
         name: _trace(arrays, f"{e}/{m}", entry["outcomes"][name], kind) for m, name in enumerate(models)
     }
@@ -225,12 +216,12 @@ def _ends(entry: dict[str, Any], shape: tuple[int, ...]) -> list[list[int]]:
     return cells.tolist()
 
 
-def _trace(arrays: dict[str, np.ndarray], key: str, outcome: str, kind: type[AnyTrace]) -> AnyTrace:
+def _trace(arrays: Arrays, key: str, outcome: str, kind: type[AnyTrace]) -> AnyTrace:
     if outcome not in OUTCOMES:
         raise ValueError(f'outcome "{outcome}" of {key}; allowed: {", ".join(OUTCOMES)}')
     sizes: dict[str, int] = {}
     found = {
-        name: _fitting(arrays, f"{name}/{key}", part.metadata["array"].shape, sizes)
+        name: shaped(arrays, f"{name}/{key}", part.metadata["array"].shape, sizes)
         for name, part in _parts(kind).items()
         if part.default is MISSING or f"{name}/{key}" in arrays
     }
@@ -242,35 +233,29 @@ def _trace(arrays: dict[str, np.ndarray], key: str, outcome: str, kind: type[Any
     return trace
 
 
-def _fitting(arrays: dict[str, np.ndarray], name: str, shape: str, sizes: dict[str, int]) -> np.ndarray:
-    """The array `name` if it is of this shape; a symbol that `sizes` does not have yet enters it."""
-    wanted = tuple(_size(symbol, sizes) for symbol in shape.split())
-    array = shaped(arrays, name, wanted)
-    for symbol, size in zip(shape.split(), array.shape, strict=True):
+def shaped(arrays: Arrays, name: str, shape: str, sizes: dict[str, int]) -> np.ndarray:
+    """The array `name`, refused unless it is of whole numbers and of this shape.
+
+    A symbol stands for its size in `sizes`; one that is not there yet stands for any size, and enters.
+    """
+    array, symbols = arrays[name], shape.split()
+    allowed = [_allowed(symbol, sizes) for symbol in symbols]
+    fits = array.ndim == len(symbols) and all(
+        not choice or size in choice for choice, size in zip(allowed, array.shape, strict=True)
+    )
+    if not fits or array.dtype.kind not in "biu":
+        wanted = ", ".join(" or ".join(map(str, choice)) or "any" for choice in allowed)
+        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
+    for symbol, size in zip(symbols, array.shape, strict=True):
         base = symbol.removesuffix("+1")
         sizes.setdefault(base, size - 1 if symbol != base else size)
     return array
 
 
-def _size(symbol: str, sizes: dict[str, int]) -> int | tuple[int, int] | None:
-    """A number, one of two, or None where any will do."""
+def _allowed(symbol: str, sizes: dict[str, int]) -> tuple[int, ...]:
+    """Sizes that a symbol stands for; none where any will do."""
     base = symbol.removesuffix("+1").removesuffix("|0")
     size = int(base) if base.isdigit() else sizes.get(base)
     if size is None:
-        return None
-    return size + 1 if symbol.endswith("+1") else (size, 0) if symbol.endswith("|0") and size else size
-
-
-def shaped(
-    arrays: dict[str, np.ndarray], name: str, shape: tuple[int | tuple[int, int] | None, ...]
-) -> np.ndarray:
-    """The array `name`, refused unless it is of whole numbers and this shape; None stands for any size."""
-    array = arrays[name]
-    allowed = [(size,) if isinstance(size, int) else size for size in shape]
-    fits = array.ndim == len(shape) and all(
-        sizes is None or size in sizes for sizes, size in zip(allowed, array.shape, strict=True)
-    )
-    if not fits or array.dtype.kind not in "biu":
-        wanted = ", ".join("any" if sizes is None else " or ".join(map(str, sizes)) for sizes in allowed)
-        raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; whole numbers [{wanted}] are needed")
-    return array
+        return ()
+    return (size + 1,) if symbol.endswith("+1") else (size, 0) if symbol.endswith("|0") and size else (size,)
