@@ -18,7 +18,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.console.tables import markdown
-from hrm_jax.judging import puzzle_tables, tables
+from hrm_jax.judging import tables
 from hrm_jax.reporting import writing
 
 
@@ -62,7 +62,7 @@ def _tables(options: argparse.Namespace) -> str:
     planned = [report for report in reports if report["protocol"] != PUZZLES]
     parts = [markdown(tables.comparison(planned))] if planned else []
     parts += filter(None, map(tables.fault_note, planned))
-    parts += [puzzle_tables.text(report) for report in reports if report["protocol"] == PUZZLES]
+    parts += [tables.puzzles(report) for report in reports if report["protocol"] == PUZZLES]
     return "\n\n".join(parts)
 
 

@@ -23,7 +23,7 @@ from hrm_jax.artefacts import files, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
-from hrm_jax.judging import answers, puzzle_report, puzzle_tables
+from hrm_jax.judging import answers, puzzle_report, tables
 from hrm_jax.judging import solvers as solving
 from hrm_jax.judging.answers import Result
 from hrm_jax.judging.solvers import Solver
@@ -78,7 +78,7 @@ def _solve(options: argparse.Namespace) -> None:
         path = options.out.with_suffix(".traces.npz")
         answers.record(path, puzzles, {name: solvers[name] for name in models}, index)
         report["traces"] = path.name
-    print(puzzle_tables.text(report))
+    print(tables.puzzles(report))
     if options.out:
         report_file.write(options.out, report)
         print(f"\nWrote {options.out}.")

@@ -14,7 +14,7 @@ from hrm_jax import solve
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import answers as judging
-from hrm_jax.judging import puzzle_report, puzzle_tables, solvers, statistics
+from hrm_jax.judging import puzzle_report, solvers, statistics, tables
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import __main__ as builders
 from hrm_jax.puzzles import dataset, kinds
@@ -160,7 +160,7 @@ def test_the_report_says_what_was_counted(script):
     ]  # fmt: skip
     assert report["world"].startswith("maze 5x5 (") and report["seeds"] == [0, COUNT]
     json.dumps(report, allow_nan=False)
-    text = puzzle_tables.text(report)
+    text = tables.puzzles(report)
     assert "| mine  | 17/23  73.9 % [" in text and "0.0 / 0.0 | 52.2 / 52.2 | 73.9 / 73.9" in text
 
 
@@ -185,7 +185,7 @@ def test_augmentations_of_a_puzzle_count_as_one_in_intervals(tmp_path):
     np.testing.assert_allclose(found["interval"], statistics.wilson(17 / 5, 4))
     pair = report["pairs"][0]  # group 0 alike, 1 better by b, 2 and 3 better by a
     assert (pair["a_only"], pair["b_only"]) == (2, 1)
-    assert "augmentations of 4 puzzles" in puzzle_tables.text(report)
+    assert "augmentations of 4 puzzles" in tables.puzzles(report)
 
 
 def test_recorded_are_examples_that_tell_models_apart():
@@ -253,9 +253,7 @@ def test_more_segments_than_in_training(mazes, models, tmp_path):
     usual = json.loads(out.read_text())["models"]["first"]["segments"]
     assert len(longer) == 9 and [s["tokens"] for s in longer[:4]] == [s["tokens"] for s in usual]
     assert (
-        puzzle_tables.shown(9) == [1, 2, 4, 8, 9]
-        and puzzle_tables.shown(16) == [1, 2, 4, 8, 16]
-        and puzzle_tables.shown(1) == [1]
+        tables.shown(9) == [1, 2, 4, 8, 9] and tables.shown(16) == [1, 2, 4, 8, 16] and tables.shown(1) == [1]
     )
 
 
@@ -362,7 +360,7 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
     assert copy["pass@2"]["success"] == 0 and copy["pass@2"]["share"] == 0
     assert report["models"]["half"]["puzzles"] == 2
     assert report["pairs"][0]["a_only"] == 1  # by task, not by augmentation
-    assert "| pass@2 " in puzzle_tables.text(report)
+    assert "| pass@2 " in tables.puzzles(report)
     run("--data", arc_set)  # the whole way, with baselines only
     printed = capsys.readouterr()
     assert "Votes of all augmentations" in printed.out and "no votes" not in printed.err

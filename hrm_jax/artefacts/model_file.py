@@ -41,7 +41,7 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, Any]) -> None:
     """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file."""
-    config = {"format": FORMAT, **config, "versions": provenance.versions(), "commit": provenance.commit()}
+    config = {"format": FORMAT, **config, **provenance.stamp()}
     arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
     archive.write(out, {"config": json.dumps(config), **arrays}, np.savez)
 

@@ -4,11 +4,17 @@ import importlib.metadata
 import pathlib
 import platform
 import subprocess
+from typing import Any
 
 import hrm_jax
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
 COMMIT = ("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+
+
+def stamp() -> dict[str, Any]:
+    """What an artefact says of where it comes from."""
+    return {"versions": versions(), "commit": commit()}
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
@@ -123,14 +122,13 @@ def make_planner(
 
 def make_forecaster(request: str, backend: str, asked: World) -> Forecaster:
     """The predictor that planners of paths roll obstacles forward with: a baseline's name or a file."""
-    if request in BASELINES:
-        return Forecaster(request, read_predictor(request, None, backend).enter(asked).play)
-    if not Path(request).exists():
+    path = None if request in BASELINES else Path(request)
+    if path and not path.exists():
         raise RequestError(
             f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
         )
-    backend = "numpy" if backend == "jit" else backend
-    return Forecaster(request, read_predictor(request, Path(request), backend).enter(asked).play)
+    predictor = read_predictor(request, path, "numpy" if backend == "jit" else backend)
+    return Forecaster(request, predictor.enter(asked).play)
 
 
 def check_world(path: Path, trained: dict[str, Any], asked: World) -> None:
@@ -158,24 +156,15 @@ def _sampler(backend: str) -> Callable[..., diffusion.Sampler]:
     return JaxSampler
 
 
-Referee = Callable[[Entrant, Scenarios, Protocol, Callable | None], episode.Result]
-
-
-def referee(backend: str, protocol: Protocol) -> Referee:
-    """What plays the episodes."""
+def referee(backend: str, protocol: Protocol) -> Callable[..., episode.Result]:
+    """What plays scenarios under a protocol with an entrant's `play`; for "jit", with its `source`."""
     if isinstance(protocol, PathProtocol):
         if backend == "jit":
             raise RequestError(f'--backend jit: paths ("{protocol.name}") are played by numpy or jax')
-        return lambda entrant, scenarios, rules, progress: path_episode.run(
-            scenarios, rules, entrant.play, progress
-        )
+        return path_episode.run
     if backend != "jit":
-        return lambda entrant, scenarios, rules, progress: episode.run(
-            scenarios, rules, entrant.play, progress
-        )
+        return episode.run
     from hrm_jax.judging import on_device
 
     on_device.check(protocol)
-    return lambda entrant, scenarios, rules, progress: on_device.run(
-        scenarios, rules, entrant.source, progress
-    )
+    return on_device.run

@@ -1,15 +1,22 @@
-"""Entrants play scenarios under a protocol: the episodes, and the report of them."""
+"""Entrants play scenarios under a protocol: the episodes, the report of them, and those that are recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
-from hrm_jax.artefacts import files, provenance, report_file
+import numpy as np
+
+from hrm_jax.artefacts import files, provenance, report_file, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.console.progress import watch
-from hrm_jax.judging import entrants, groups, recording, request, statistics, tables
+from hrm_jax.judging import entrants, request, statistics, tables
 from hrm_jax.judging.entrants import Entrant
 from hrm_jax.judging.request import Request
+from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.episode import Result
+from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
@@ -32,10 +39,10 @@ def evaluate(asked: Request) -> str:
     results = play_all(compared, scenarios, protocol, asked.backend)
     report = build_report(scenarios, protocol, results, compared)
     if asked.record:
-        shown = recording.one_a_group({name: compared[name] for name in paths})
+        shown = one_a_group({name: compared[name] for name in paths})
         path = asked.out.with_suffix(".traces.npz")
-        chosen = recording.choose({name: results[name].outcomes for name in shown}, asked.record)
-        recording.record(path, scenarios, protocol, shown, chosen)
+        chosen = choose({name: results[name].outcomes for name in shown}, asked.record)
+        record(path, scenarios, protocol, shown, chosen)
         report["traces"] = path.name
     report_file.write(asked.out, report)
     table = tables.evaluation(report, protocol.limit(scenarios.world.size))
@@ -50,41 +57,82 @@ def play_all(
     for name, entrant in compared.items():
         with watch(name, "episodes", len(scenarios)) as progress:
             try:
-                results[name] = play(entrant, scenarios, protocol, progress)
+                player = entrant.source if backend == "jit" else entrant.play
+                results[name] = play(scenarios, protocol, player, progress)
             except RequestError as error:
                 raise RequestError(f'model "{name}": {error}') from None
     return results
 
 
 def build_report(
-    scenarios: Scenarios,
-    protocol: Protocol,
-    results: Mapping[str, Result],
-    compared: Mapping[str, Entrant],
-) -> report_file.Report:
+    scenarios: Scenarios, protocol: Protocol, results: Mapping[str, Result], compared: Mapping[str, Entrant]
+) -> Any:
     """The contents of report.json."""
-    solved = {name: groups.solved(result.outcomes) for name, result in results.items()}
-    report: report_file.Report = {
+    models = {name: compared[name].about | summary(result) for name, result in results.items()}
+    solved = {name: statistics.solved(result.outcomes) for name, result in results.items()}
+    return {
         "protocol": protocol.name,
         "world": scenarios.world.name,
         "seeds": [int(scenarios.ids[0]), int(scenarios.ids[-1]) + 1],
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
-        "models": {name: compared[name].about | summary(result) for name, result in results.items()},
+        **provenance.stamp(),
+        "models": models,
         "pairs": statistics.pairs(solved),
-        **groups.compare(solved, {name: entrant.about.get("group") for name, entrant in compared.items()}),
+        **statistics.groups(models),
     }
-    return report
 
 
-def summary(result: Result) -> report_file.Result:
+def summary(result: Result) -> dict[str, Any]:
     """One entrant's part of the report, except for what it says about itself."""
     outcomes, errors = result.outcomes, result.errors.summary()
     return {
-        **statistics.trials(outcomes.count(SUCCESS), len(outcomes)),
+        "n": len(outcomes),
+        **statistics.rate(outcomes.count(SUCCESS), len(outcomes)),
         "collisions": outcomes.count(COLLISION),
         "timeouts": outcomes.count(TIMEOUT),
         **({"failures": result.failures} if result.failures else {}),
         **({"prediction": errors} if errors else {}),
         "outcomes": outcomes,
     }
+
+
+# ---------------------------------------------------------------- recording
+
+
+def one_a_group(entrants: Mapping[str, Entrant]) -> dict[str, Entrant]:
+    """Of models that were trained several times, the first."""
+    first: dict[str, str] = {}
+    for name, entrant in entrants.items():
+        first.setdefault(entrant.about.get("group", name), name)
+    return {name: entrants[name] for name in first.values()}
+
+
+def choose(outcomes: Mapping[str, str], count: int) -> list[int]:
+    """Up to `count` positions of telling episodes: those on which the models differ most come first."""
+    share = np.mean([statistics.solved(row) for row in outcomes.values()], axis=0)
+    order = np.argsort(np.abs(share - 0.5), kind="stable")
+    return sorted(order[:count].tolist())
+
+
+def record(
+    path: Path,
+    scenarios: Scenarios,
+    protocol: Protocol,
+    shown: Mapping[str, Entrant],
+    chosen: Sequence[int],
+) -> None:
+    """Play the episodes at the positions `chosen` with every entrant, and write them to `path`."""
+    of_paths = isinstance(protocol, PathProtocol)
+    kind, play = ("paths", path_episode.trace) if of_paths else ("cells", episode.trace)
+    episodes = []
+    with watch("recording", "episodes", len(chosen), closing=False) as progress:
+        for position in chosen:
+            one = scenarios.select(slice(position, position + 1))
+            traces = {
+                name: traces_file.compact(kind, play(one, protocol, entrant.play))
+                for name, entrant in shown.items()
+            }
+            ends = [one.start[0].tolist(), one.goal[0].tolist()]
+            episodes.append(traces_file.Episode(int(one.ids[0]), one.static[0], ends, traces))
+            progress(len(episodes), len(chosen))
+    about = asdict(scenarios.world), asdict(protocol)
+    traces_file.write(path, traces_file.Traces(kind, *about, list(shown), episodes))

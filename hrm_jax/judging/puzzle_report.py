@@ -57,8 +57,7 @@ def build(
         "seeds": [0, count],
         "segments": segments,
         "trained_segments": max((model.trained_segments for model in models.values()), default=None),
-        "versions": provenance.versions(),
-        "commit": provenance.commit(),
+        **provenance.stamp(),
         "data": {name: getattr(puzzles.meta, name) for name in Meta.__struct_fields__},
         "models": parts,
         "pairs": statistics.pairs(solved),
@@ -69,20 +68,12 @@ def build(
 def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:
     """One solver's part; intervals are those of as many puzzles as there are groups."""
     units = len(np.unique(groups))
-
-    def counted(right: np.ndarray) -> dict[str, Any]:
-        rate = float(right.mean())
-        return {
-            "success": int(right.sum()),
-            "rate": rate,
-            "interval": list(statistics.wilson(units if right.all() else rate * units, units)),
-        }
-
+    lenient = None if result.lenient is None else _rate(result.lenient, units)
     return {
         "n": len(result.exact),
         "puzzles": units,
-        **counted(result.exact),
-        **({} if result.lenient is None else {"lenient": counted(result.lenient)}),
+        **_rate(result.exact, units),
+        **({"lenient": lenient} if lenient else {}),
         "tokens": float(result.tokens.mean()),
         **({"segments": result.segments} if result.segments else {}),
         "outcomes": _letters(result.exact),
@@ -94,12 +85,14 @@ def _votes(tasks: list[list[bool]]) -> dict[str, Any]:
     right = _all_right(tasks)
     return {
         "tasks": len(right),
-        "success": int(right.sum()),
-        "rate": int(right.sum()) / len(right),
-        "interval": list(statistics.wilson(int(right.sum()), len(right))),
+        **_rate(right),
         "share": float(np.mean([np.mean(questions) for questions in tasks])),
         "outcomes": _letters(right),
     }
+
+
+def _rate(right: np.ndarray, units: int | None = None) -> dict[str, Any]:
+    return statistics.rate(int(right.sum()), len(right), units)
 
 
 def _all_right(tasks: list[list[bool]]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Intervals and paired tests."""
+"""Intervals, paired tests, and the spread of models that were trained several times."""
 
 import itertools
 import math
@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from hrm_jax.worlds.rules import SUCCESS
 
 NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
 
@@ -19,10 +21,14 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     return (0.0 if successes == 0 else centre - half), (1.0 if successes == n else centre + half)
 
 
-def trials(successes: int, n: int) -> dict[str, Any]:
-    """`n` trials as report.json has them: successes, their rate and its Wilson 95 % interval."""
-    interval = list(wilson(successes, n))
-    return {"n": n, "success": successes, "rate": successes / n, "interval": interval}
+def rate(successes: int, n: int, units: int | None = None) -> dict[str, Any]:
+    """Successes of `n` trials as report.json has them, with the Wilson 95 % interval of their rate.
+
+    Where trials are not independent, the interval is that of `units`, as many as are.
+    """
+    share = successes / n
+    counted = successes if units is None else units if successes == n else share * units
+    return {"success": successes, "rate": share, "interval": list(wilson(counted, units or n))}
 
 
 def mcnemar(a_only: int, b_only: int) -> float:
@@ -83,3 +89,46 @@ def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
         tested.append({"a": a, "b": b, "a_only": a_only, "b_only": b_only, "p_value": p_value})
     adjusted = holm([pair["p_value"] for pair in tested])
     return [{**pair, "p_holm": p} for pair, p in zip(tested, adjusted, strict=True)]
+
+
+def solved(outcomes: str) -> np.ndarray:
+    """Which episodes were successes: bool [N]."""
+    return np.array([outcome == SUCCESS for outcome in outcomes])
+
+
+def groups(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """`groups` and `group_pairs` of report.json, or nothing, of its `models`.
+
+    They are the spread over training seeds, and tests between groups of as many models.
+    """
+    members: dict[str, list[np.ndarray]] = {}
+    for model in models.values():
+        if model.get("group") is not None:
+            members.setdefault(model["group"], []).append(solved(model["outcomes"]))
+    if not members:
+        return {}
+    rows = {group: np.array(trained, int) for group, trained in members.items()}  # [seeds, N]
+    summaries = {group: _spread(trained.mean(axis=1).tolist()) for group, trained in rows.items()}
+    pairs = [
+        {
+            "a": a,
+            "b": b,
+            "difference": summaries[a]["mean"] - summaries[b]["mean"],
+            "p_episodes": sign_flip(rows[a].sum(axis=0) - rows[b].sum(axis=0)),
+            "p_seeds": welch(summaries[a]["rates"], summaries[b]["rates"]),
+        }
+        for a, b in itertools.combinations(rows, 2)
+        if len(rows[a]) == len(rows[b])
+    ]
+    return {"groups": summaries, "group_pairs": pairs}
+
+
+def _spread(rates: list[float]) -> dict[str, Any]:
+    return {
+        "seeds": len(rates),
+        "mean": float(np.mean(rates)),
+        "min": min(rates),
+        "max": max(rates),
+        "rates": rates,
+        "std": float(np.std(rates, ddof=1)) if len(rates) > 1 else None,
+    }

@@ -1,6 +1,7 @@
 """Reports as tables of text: a row per model, and what the reader must know about the protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, Trials
 from hrm_jax.console.tables import interval, markdown, percent, rate
@@ -70,7 +71,7 @@ def fault_note(report: Report | PuzzleReport) -> str:
     name = "oracle" if "oracle" in models else best
     return (
         f"{protocol.name}: the published planner tests each cell against the prediction one step "
-        f"too late, so that even an exact future fails often{_shown(report, name)}. "
+        f"too late, so that even an exact future fails often{_in_brackets(report, name)}. "
         "It measures that fault, not the predictor."
     )
 
@@ -81,7 +82,7 @@ def _published_paths(report: Report | PuzzleReport) -> bool:
 
 
 def _path_fault_note(report: Report | PuzzleReport) -> str:
-    stands, straight = (_shown(report, name) for name in ("stand_still", "straight_line_refined"))
+    stands, straight = (_in_brackets(report, name) for name in ("stand_still", "straight_line_refined"))
     return (
         f"{report['protocol']}: the published rule tests only the points of a path, whatever lies between "
         f"them. Standing still and jumping to the goal at the end succeeds too{stands}, and so "
@@ -90,9 +91,86 @@ def _path_fault_note(report: Report | PuzzleReport) -> str:
     )
 
 
-def _shown(report: Report | PuzzleReport, name: str) -> str:
+def _in_brackets(report: Report | PuzzleReport, name: str) -> str:
     return f" ({name}: {_rate(report['models'][name])})" if name in report["models"] else ""
 
 
 def _rate(result: Trials) -> str:
     return rate(result, result["n"])
+
+
+# ---------------------------------------------------------------- puzzles
+
+
+def puzzles(report: PuzzleReport) -> str:
+    """The data, a row per model, its answers after some of the segments, its votes, and how to read them."""
+    models, trained = report["models"], report.get("trained_segments")
+    first, stop = report["seeds"]
+    segments = f", {report['segments']} segments (trained with {trained})" if trained else ""
+    parts = [f"{report['world']}, examples {first}:{stop}{segments}", markdown(_puzzles(models))]
+    by_segment = {name: result for name, result in models.items() if result.get("segments")}
+    if by_segment:
+        lenient = any(
+            "lenient" in after for result in by_segment.values() for after in result["segments"] or ()
+        )
+        what = "Exact %" + " / lenient %" * lenient
+        parts += [f"{what} after so many segments:", markdown(_segments(by_segment, report["segments"]))]
+    voted = {name: result for name, result in models.items() if result.get("voting")}
+    if voted:
+        parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]
+    return "\n\n".join([*parts, _legend(report)])
+
+
+def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:
+    lenient = any(result.get("lenient") for result in models.values())
+    rows = [["model", "exact", *["lenient"] * lenient, "tokens"]]
+    for name, result in models.items():
+        judged = [result, *[result.get("lenient")] * lenient]
+        tokens = result.get("tokens")
+        cells = [rate(part, result["n"]) if part else "-" for part in judged]
+        rows.append([name, *cells, "-" if tokens is None else f"{100 * tokens:.2f} %"])
+    return rows
+
+
+def shown(segments: int) -> list[int]:
+    """Numbers of segments that the table has: 1, 2, 4, 8, … and the last."""
+    return sorted({*(2**i for i in range(segments.bit_length())), segments})
+
+
+def _segments(models: Mapping[str, Any], segments: int) -> list[list[str]]:
+    rows = [["model", *map(str, shown(segments))]]
+    for name, result in models.items():
+        after = [result["segments"][step - 1] for step in shown(segments)]
+        shares = [[s[key] for key in ("exact", "lenient") if s.get(key) is not None] for s in after]
+        rows.append([name, *(" / ".join(map(percent, parts)) for parts in shares)])
+    return rows
+
+
+def _votes(models: Mapping[str, Any]) -> list[list[str]]:
+    tries = list(dict.fromkeys(key for result in models.values() for key in result["voting"]))
+    rows = [["model", *(cell for name in tries for cell in (name, f"{name} share %"))]]
+    for name, result in models.items():
+        found = [result["voting"].get(key) for key in tries]
+        cells = [(rate(votes, votes["tasks"]), percent(votes["share"])) if votes else "--" for votes in found]
+        rows.append([name, *(cell for pair in cells for cell in pair)])
+    return rows
+
+
+def _legend(report: PuzzleReport) -> str:
+    """How to read the tables."""
+    from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
+
+    first, kind = next(iter(report["models"].values())), KINDS.get(report["kind"])
+    lines = ["Exact: every label is met."]
+    if first.get("lenient"):
+        lines.append(f"Lenient: {kind.lenient.short if kind and kind.lenient else 'any right answer'}.")
+    lines.append("Interval: Wilson.")
+    if first.get("puzzles", first["n"]) < first["n"]:
+        lines.append(
+            f"The examples are augmentations of {first['puzzles']:,} puzzles, which intervals count."
+        )
+    if "voting" in first:
+        lines.append(
+            "pass: all test inputs of a task are right; share: of its test inputs, averaged over tasks."
+        )
+    return " ".join(lines)

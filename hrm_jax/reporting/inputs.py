@@ -14,7 +14,7 @@ from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.artefacts.traces_file import Traces
-from hrm_jax.judging import groups, tables
+from hrm_jax.judging import statistics, tables
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting.collisions import CollisionRule
 
@@ -84,21 +84,11 @@ def load_report(path: str | Path) -> Report:
     recorded: Traces | Answers | None = None
     of_puzzles = data["protocol"] == PUZZLES
     if not of_puzzles:
-        data = _with_groups(data)
+        data = statistics.groups(data["models"]) | data  # which the first reports lacked
     if data.get("traces"):
         file = Path(path).parent / data["traces"]
         recorded = _answers(file, data) if of_puzzles else traces_file.load(file)
     return Report(data, recorded)
-
-
-def _with_groups(report: Any) -> Any:
-    """The report with the spread of models that were trained several times, which the first ones lacked."""
-    models = report["models"]
-    solved = {name: groups.solved(result["outcomes"]) for name, result in models.items()}
-    return {
-        **groups.compare(solved, {name: result.get("group") for name, result in models.items()}),
-        **report,
-    }
 
 
 def _answers(path: Path, report: report_file.PuzzleReport) -> Answers:
