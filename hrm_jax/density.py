@@ -6,36 +6,30 @@ Every cell of the grid obstacles x speed is a world of its own, otherwise like `
 Leaves OUT/density.json, which the report turns into a figure, and prints the table.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from hrm_jax.artefacts import files, report_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import Parser, program, run_command
-from hrm_jax.judging import density
-from hrm_jax.judging.entrants import BACKENDS
+from hrm_jax.artefacts.report_file import Density, DensityCell
+from hrm_jax.console.parser import Parser, at_least, program, run_command
+from hrm_jax.console.tables import markdown, rate
+from hrm_jax.judging import entrants, evaluation
+from hrm_jax.judging.entrants import BACKENDS, Predictor
 from hrm_jax.judging.request import model_files
+from hrm_jax.referee import drawing
+from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting import writing
+from hrm_jax.worlds.world import WORLDS, World
+
+STANDARD = CELL_PROTOCOLS["standard"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module docstring."""
-    options = _parser().parse_args(arguments)
-    if options.episodes < 1:
-        raise RequestError(f"--episodes {options.episodes}: at least 1")
-    worlds = [density.make_world(n, speed) for n in options.obstacles for speed in options.speeds]
-    predictors = density.read_predictors(model_files(options.model), options.backend, worlds[0])
-    out = options.out / "density.json"
-    files.check_writable(out)
-    report = density.judge(worlds, predictors, options.episodes, options.backend)
-    report_file.write(out, report)
-    print(density.table(report))
-    writing.write(writing.Request(out=options.out, density=out))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("density"), __doc__)
     add = parser.add_argument
     add("--model", action="append", required=True, metavar="NAME|FILE|NAME=FILE", help="as in evaluate")
@@ -45,7 +39,60 @@ def _parser() -> argparse.ArgumentParser:
     add("--episodes", type=int, default=200, help="scenarios a cell")
     add("--backend", choices=BACKENDS, default="numpy")
     add("--out", type=Path, required=True, help="a folder")
-    return parser
+    options = parser.parse_args(arguments)
+    at_least(options, episodes=1)
+    worlds = [_world(n, speed) for n in options.obstacles for speed in options.speeds]
+    models = model_files(options.model)
+    predictors = [entrants.read_predictor(name, path, options.backend) for name, path in models.items()]
+    for predictor in predictors:  # each is read once, and refused if it fits no world
+        predictor.enter(worlds[0])
+    out = options.out / "density.json"
+    files.check_writable(out)
+    density = _judge(worlds, predictors, options.episodes, options.backend)
+    report_file.write(out, density)
+    print(_table(density))
+    writing.write(writing.Request(out=options.out, density=out))
+
+
+def _world(n_obstacles: int, speed: float) -> World:
+    """The world of one cell of the grid."""
+    if not 1 <= n_obstacles <= 100:
+        raise RequestError(f"--obstacles {n_obstacles}: 1 to 100")
+    if not 0 < speed <= 2:
+        raise RequestError(f"--speeds {speed}: above 0, up to 2 cells a step")
+    name = f"{n_obstacles} obstacles at {speed:g} cells a step"
+    return replace(WORLDS["standard"], name=name, n_obstacles=n_obstacles, speed=speed)
+
+
+def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: int, backend: str) -> Density:
+    """Every predictor's success in the first `episodes` scenarios of each world."""
+    cells = []
+    for i, world in enumerate(worlds, 1):
+        print(f"{i}/{len(worlds)}: {world.name}", file=sys.stderr, flush=True)
+        cells.append(_cell(world, predictors, episodes, backend))
+    return {"protocol": STANDARD.name, "seeds": (0, episodes), "cells": cells}
+
+
+def _cell(world: World, predictors: Sequence[Predictor], episodes: int, backend: str) -> DensityCell:
+    scenarios = drawing.draw(world, range(episodes))
+    compared = {predictor.name: predictor.enter(world) for predictor in predictors}
+    results = evaluation.play_all(compared, scenarios, STANDARD, backend)
+    models: dict[str, Any] = {}
+    for name, result in results.items():
+        summary = evaluation.summary(result)
+        models[name] = {key: summary[key] for key in ("n", "success", "rate", "interval")}
+    return {"n_obstacles": world.n_obstacles, "speed": world.speed, "models": models}
+
+
+def _table(density: Density) -> str:
+    """A row a cell, a column a model."""
+    names = list(density["cells"][0]["models"])
+    rows = [["obstacles", "speed", *names]]
+    for cell in density["cells"]:
+        results = [cell["models"][name] for name in names]
+        shown = [rate(result, result["n"]) for result in results]
+        rows.append([str(cell["n_obstacles"]), f"{cell['speed']:g}", *shown])
+    return markdown(rows)
 
 
 if __name__ == "__main__":

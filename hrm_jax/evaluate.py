@@ -7,7 +7,6 @@ python -m hrm_jax.evaluate --protocol paths --model hybrid.npz --predictor lstm.
 Needs NumPy and scipy only; `--backend jax` computes the predictions of model files with jax.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,12 +22,6 @@ from hrm_jax.worlds.world import WORLDS
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Evaluate as the command line asks; nothing is written unless all of it is done."""
-    allocator.keep_freed_memory()
-    with interruptible("no report was written"):
-        print(evaluate(Request(**vars(_parser().parse_args(arguments)))))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("evaluate"), __doc__)
     add = parser.add_argument
     add("--model", dest="models", action="append", required=True, metavar="NAME|FILE|NAME=FILE",
@@ -45,7 +38,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--record", type=int, default=0, metavar="N",
         help="also write N episodes that tell the models apart, for the report's player")  # fmt: skip
     add("--out", type=Path, required=True, help="where report.json goes")
-    return parser
+    allocator.keep_freed_memory()
+    with interruptible("no report was written"):
+        print(evaluate(Request(**vars(parser.parse_args(arguments)))))
 
 
 if __name__ == "__main__":

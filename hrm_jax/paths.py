@@ -6,7 +6,6 @@
 What the file holds is said in `hrm_jax.artefacts.expert`. NumPy only.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -19,15 +18,6 @@ from hrm_jax.referee.paths import dataset
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Command line; see the module docstring."""
-    options = _parser().parse_args(arguments)
-    if options.count < 1 or options.jobs < 1 or not 0 <= options.first < 2**31:
-        raise RequestError("--count and --jobs: at least 1; --first: 0 to 2147483647")
-    with interruptible("the same command goes on"):
-        dataset.build(options.out, options.count, options.published, options.first, options.jobs)
-    print(f"{options.out}: {options.count:,} paths")
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("paths"), __doc__)
     add = parser.add_argument
     add("--count", type=int, default=5000, help="paths wanted")
@@ -35,7 +25,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--published", action="store_true", help="the original's worlds, expert and stretched paths")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     add("--out", type=Path, required=True, help="the expert.npz to write")
-    return parser
+    options = parser.parse_args(arguments)
+    if options.count < 1 or options.jobs < 1 or not 0 <= options.first < 2**31:
+        raise RequestError("--count and --jobs: at least 1; --first: 0 to 2147483647")
+    with interruptible("the same command goes on"):
+        dataset.build(options.out, options.count, options.published, options.first, options.jobs)
+    print(f"{options.out}: {options.count:,} paths")
 
 
 if __name__ == "__main__":

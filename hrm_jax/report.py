@@ -24,15 +24,6 @@ from hrm_jax.reporting import writing
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, or write the page and its figures."""
-    options = _parser().parse_args(arguments)
-    with interruptible("files named above are whole, the others were not written"):
-        if options.out:
-            writing.write(writing.Request(**vars(options)))
-        else:
-            print(_tables(options))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("report"), __doc__)
     add = parser.add_argument
     add("--report", dest="reports", action="append", default=[], metavar="FILE", help="repeatable")
@@ -43,7 +34,12 @@ def _parser() -> argparse.ArgumentParser:
         help="id of a recorded episode, or all")  # fmt: skip
     add("--gif-models", metavar="A,B", help="models to animate; default: the first two recorded")
     add("--out", type=Path, metavar="FOLDER", help="where index.html and the figures go")
-    return parser
+    options = parser.parse_args(arguments)
+    with interruptible("files named above are whole, the others were not written"):
+        if options.out:
+            writing.write(writing.Request(**vars(options)))
+        else:
+            print(_tables(options))
 
 
 def _tables(options: argparse.Namespace) -> str:

@@ -22,23 +22,15 @@ import numpy as np
 from hrm_jax.artefacts import files, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
-from hrm_jax.console.parser import Parser, interruptible, program, run_command
+from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging import answers, puzzle_report, tables
 from hrm_jax.judging import solvers as solving
-from hrm_jax.judging.answers import Result
-from hrm_jax.judging.solvers import Solver
 from hrm_jax.puzzles import kinds
-from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet
+from hrm_jax.puzzles.dataset import SPLITS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Solve as the command line asks; no report is written unless all of it is done."""
-    memory.keep_freed_memory()
-    with interruptible("no report was written"):
-        _solve(_parser().parse_args(arguments))
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("solve"), __doc__)
     add = parser.add_argument
     add("--data", type=Path, required=True, help=f"folder of a data set, as {program('puzzles')} writes")
@@ -50,14 +42,21 @@ def _parser() -> argparse.ArgumentParser:
     add("--record", type=int, default=0, metavar="K",
         help="also write K examples that tell the models apart, for the report's viewer")  # fmt: skip
     add("--out", type=Path, help="where report.json goes; without it, only the table is printed")
-    return parser
+    memory.keep_freed_memory()
+    with interruptible("no report was written"):
+        _solve(parser.parse_args(arguments))
 
 
 def _solve(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first puzzle."""
-    _check(options)
+    at_least(options, segments=1, examples=1, batch=1, record=0)
+    if options.record and not (options.out and options.model):
+        raise RequestError("--record needs --model, whose answers it keeps, and --out, where they go")
     puzzles = kinds.load(options.data, options.split)
-    count = _count(options, puzzles)
+    held = len(puzzles.inputs)
+    count = options.examples or held
+    if count > held:
+        raise RequestError(f"--examples {count}: {options.data}/{options.split} has {held}")
     named = solving.model_files(options.model)
     models = {name: solving.load(path, puzzles) for name, path in named.items()}
     most = max((model.trained_segments for model in models.values()), default=solving.UNKNOWN_SEGMENTS)
@@ -68,10 +67,10 @@ def _solve(options: argparse.Namespace) -> None:
     if why_not:
         print(why_not, file=sys.stderr)
     solvers = solving.solvers(models, puzzles, segments, options.batch)
-    results = {
-        name: _judge(name, solver, puzzles, count, keep=voting is not None)
-        for name, solver in solvers.items()
-    }
+    results = {}
+    for name, solver in solvers.items():
+        with progress.watch(name, "examples", count) as show:
+            results[name] = answers.judge(solver, puzzles, count, voting is not None, show)
     report = puzzle_report.build(puzzles, count, segments, results, models, voting)
     if options.record:
         index = answers.choose(np.stack([results[name].exact for name in models]), options.record)
@@ -82,30 +81,6 @@ def _solve(options: argparse.Namespace) -> None:
     if options.out:
         report_file.write(options.out, report)
         print(f"\nWrote {options.out}.")
-
-
-def _check(options: argparse.Namespace) -> None:
-    for name in ("segments", "examples", "batch"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise RequestError(f"--{name} {value}: at least 1")
-    if options.record < 0:
-        raise RequestError(f"--record {options.record}: 0 or more")
-    if options.record and not (options.out and options.model):
-        raise RequestError("--record needs --model, whose answers it keeps, and --out, where they go")
-
-
-def _count(options: argparse.Namespace, puzzles: PuzzleSet) -> int:
-    """How many examples are asked for."""
-    held = len(puzzles.inputs)
-    if options.examples is not None and options.examples > held:
-        raise RequestError(f"--examples {options.examples}: {options.data}/{options.split} has {held}")
-    return options.examples or held
-
-
-def _judge(name: str, solver: Solver, puzzles: PuzzleSet, count: int, keep: bool) -> Result:
-    with progress.watch(name, "examples", count) as show:
-        return answers.judge(solver, puzzles, count, keep, show)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.console.parser import Parser, interruptible, program, run_command
+from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
 from hrm_jax.judging.request import Request
@@ -28,22 +28,6 @@ from hrm_jax.worlds.world import WORLDS
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
-    with interruptible("the same command goes on"):
-        return _sweep(_parser().parse_args(arguments))
-
-
-def _sweep(options: argparse.Namespace) -> int:
-    runs = _runs(options)
-    if not training.train_all(runs, options.jobs):
-        return 1
-    worlds = dict.fromkeys(run.world for run in runs)
-    reports = [_judge(world, [run for run in runs if run.world == world], options) for world in worlds]
-    first = [run.folder for run in runs if run.seed == 0]
-    writing.write(writing.Request(out=options.out / "report", reports=reports, workdirs=first))
-    return 0
-
-
-def _parser() -> argparse.ArgumentParser:
     parser = Parser(program("sweep"), __doc__)
     add = parser.add_argument
     add("--config", default="benchmark", help="a file of configs/ whose choice is world,model[,ablation]")
@@ -58,7 +42,19 @@ def _parser() -> argparse.ArgumentParser:
     add("--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE",
         help="config fields, the same in every run")  # fmt: skip
     add("--out", type=Path, required=True, help="a folder")
-    return parser
+    with interruptible("the same command goes on"):
+        return _sweep(parser.parse_args(arguments))
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    runs = _runs(options)
+    if not training.train_all(runs, options.jobs):
+        return 1
+    worlds = dict.fromkeys(run.world for run in runs)
+    reports = [_judge(world, [run for run in runs if run.world == world], options) for world in worlds]
+    first = [run.folder for run in runs if run.seed == 0]
+    writing.write(writing.Request(out=options.out / "report", reports=reports, workdirs=first))
+    return 0
 
 
 # ---------------------------------------------------------------- reading the request
@@ -72,10 +68,7 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     changed = [f"hrm,{name}" for name in config.ABLATIONS]
     allowed = (*config.MODELS, *changed, *(f"{name},wide" for name in config.MODELS))
     models = _known("--models", options.models + changed * options.ablations, allowed)
-    for name, least in (("seeds", 1), ("episodes", 1), ("jobs", 1), ("first", 0), ("record", 0)):
-        if getattr(options, name) < least:
-            wanted = "at least 1" if least else "0 or more"
-            raise RequestError(f"--{name} {getattr(options, name)}: {wanted}")
+    at_least(options, seeds=1, episodes=1, jobs=1, first=0, record=0)
     _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
     runs = [
         Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))

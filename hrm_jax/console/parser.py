@@ -88,6 +88,14 @@ def choose(
     return name, rest
 
 
+def at_least(options: Any, **least: int) -> None:
+    """Refuse numbers among `options` that are given and smaller than the `least` of their name."""
+    for name, smallest in least.items():
+        value = getattr(options, name)
+        if value is not None and value < smallest:
+            raise RequestError(f"--{name} {value}: {f'at least {smallest}' if smallest else '0 or more'}")
+
+
 @contextmanager
 def interruptible(consequence: str) -> Iterator[None]:
     """Say with Ctrl-C what it leaves behind: "no report was written"."""

@@ -10,6 +10,7 @@ import numpy as np
 from hrm_jax.artefacts import files, provenance, report_file, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
+from hrm_jax.console.parser import at_least
 from hrm_jax.console.progress import watch
 from hrm_jax.judging import entrants, request, statistics, tables
 from hrm_jax.judging.entrants import Entrant
@@ -27,8 +28,7 @@ def evaluate(asked: Request) -> str:
 
     Everything that can be wrong with the request, a `RequestError`, is found before the first episode.
     """
-    if asked.record < 0:
-        raise RequestError(f"--record {asked.record}: 0 or more")
+    at_least(asked, record=0)
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
     paths = request.model_files(asked.models)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
