@@ -89,8 +89,7 @@ def _table(density: Density) -> str:
     names = list(density["cells"][0]["models"])
     rows = [["obstacles", "speed", *names]]
     for cell in density["cells"]:
-        results = [cell["models"][name] for name in names]
-        shown = [rate(result, result["n"]) for result in results]
+        shown = [rate(cell["models"][name]) for name in names]
         rows.append([str(cell["n_obstacles"]), f"{cell['speed']:g}", *shown])
     return markdown(rows)
 

@@ -10,7 +10,7 @@ grid. "N|0" is N or, where obstacles are not looked at, 0.
 """
 
 import json
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,10 +30,11 @@ class Array(NamedTuple):
     shape: str  # symbols and numbers, space between
     unit: int  # parts of a cell, or 1 for whole numbers
     time: int  # the axis along which it goes on in time
+    optional: bool
 
 
-def _array(shape: str, unit: int = HUNDREDTHS, time: int = 0, **more: Any) -> Any:
-    return field(metadata={"array": Array(shape, unit, time)}, **more)
+def _array(shape: str, unit: int = HUNDREDTHS, time: int = 0, **default: Any) -> Any:
+    return field(metadata={"array": Array(shape, unit, time, bool(default))}, **default)
 
 
 class Trace:
@@ -135,11 +136,8 @@ class Traces:
 
 def schema(kind: type[Trace]) -> dict[str, Array]:
     """How the arrays of a trace are kept, by name."""
-    return {name: part.metadata["array"] for name, part in _parts(kind).items()}
-
-
-def _parts(kind: type) -> dict[str, Field]:
-    return {part.name: part for part in fields(kind) if "array" in part.metadata}
+    parts: Any = fields(kind)  # type: ignore[arg-type]
+    return {part.name: part.metadata["array"] for part in parts if part.metadata}
 
 
 # ---------------------------------------------------------------- writing
@@ -221,9 +219,9 @@ def _trace(arrays: Arrays, key: str, outcome: str, kind: type[AnyTrace]) -> AnyT
         raise ValueError(f'outcome "{outcome}" of {key}; allowed: {", ".join(OUTCOMES)}')
     sizes: dict[str, int] = {}
     found = {
-        name: shaped(arrays, f"{name}/{key}", part.metadata["array"].shape, sizes)
-        for name, part in _parts(kind).items()
-        if part.default is MISSING or f"{name}/{key}" in arrays
+        name: shaped(arrays, f"{name}/{key}", kept.shape, sizes)
+        for name, kept in schema(kind).items()
+        if f"{name}/{key}" in arrays or not kept.optional
     }
     trace = kind(str(outcome), **found)
     try:

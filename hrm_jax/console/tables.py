@@ -22,6 +22,6 @@ def interval(result: Mapping[str, Any]) -> str:
     return f"[{', '.join(map(percent, result['interval']))}]"
 
 
-def rate(result: Mapping[str, Any], n: int) -> str:
-    """`34/50  68.0 % [54.2, 79.2]`: successes of `n`, their rate and its 95 % interval."""
-    return f"{result['success']}/{n}  {percent(result['rate'])} % {interval(result)}"
+def rate(result: Mapping[str, Any], n: int | None = None) -> str:
+    """`34/50  68.0 % [54.2, 79.2]`: successes of `n`, or of its own, their rate and its 95 % interval."""
+    return f"{result['success']}/{n or result['n']}  {percent(result['rate'])} % {interval(result)}"

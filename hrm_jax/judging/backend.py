@@ -75,7 +75,7 @@ class JaxSampler:
     def __call__(self, request: denoising.Request, speed: float) -> np.ndarray:
         """See `denoising.Sampler`; the number of episodes is padded, so that few sizes are ever compiled."""
         count = len(request.map)
-        arrays = _padded(request._replace(level=None), _padding(count))
+        arrays = _padded(request._replace(level=None), _padding(count))  # type: ignore[arg-type]
         return np.asarray(self._jitted(self._tree, arrays, level=request.level, speed=speed))[:count]
 
 

@@ -11,7 +11,7 @@ from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
-from hrm_jax.referee.paths.planners import PLANNERS, Planner
+from hrm_jax.referee.paths.planners import PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.rules import BOUNDS
@@ -25,7 +25,7 @@ BACKENDS = ("numpy", "jax", "jit")
 class Entrant(NamedTuple):
     """A predictor or a planner of paths, and what the report says of it."""
 
-    play: episode.Predictor | Planner
+    play: Any  # an `episode.Predictor` or a `Planner`
     source: Any  # the model of a file, else the name
     about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
 
@@ -66,16 +66,14 @@ def enter(
 
     `predictor` is the name or file of what planners that need forecasts get.
     """
-    of_paths = isinstance(protocol, PathProtocol)
-    built_in = PATH_PLANNERS if of_paths else PREDICTORS
+    built_in = PATH_PLANNERS if isinstance(protocol, PathProtocol) else PREDICTORS
     for name, path in files.items():
         if path is None:
             known(f'model under protocol "{protocol.name}"', name, built_in)
-    if predictor and not of_paths:
-        raise RequestError(
-            f'--predictor is for the protocols {", ".join(PATH_PROTOCOLS)}, not "{protocol.name}"'
-        )
-    if not of_paths:
+    if not isinstance(protocol, PathProtocol):
+        if predictor:
+            allowed = ", ".join(PATH_PROTOCOLS)
+            raise RequestError(f'--predictor is for the protocols {allowed}, not "{protocol.name}"')
         return {name: read_predictor(name, path, backend).enter(asked) for name, path in files.items()}
     # Read once, and refused if wrong even where no planner needs it.
     forecaster = make_forecaster(predictor, backend, asked) if predictor else None
@@ -116,7 +114,7 @@ def make_planner(
         planner = diffusion.DiffusionPlanner(_sampler(backend)(config, params), rules, predict)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    forecast = {"predictor": forecaster.name} if needed else {}
+    forecast = {"predictor": forecaster.name} if needed and forecaster else {}
     return Entrant(planner, planner, _about(name, planner.parameters, config) | forecast)
 
 
@@ -131,7 +129,7 @@ def make_forecaster(request: str, backend: str, asked: World) -> Forecaster:
     return Forecaster(request, predictor.enter(asked).play)
 
 
-def check_world(path: Path, trained: dict[str, Any], asked: World) -> None:
+def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> None:
     """Refuse a model of another world than the one `asked`, as far as its file tells."""
     if trained.get("size") != asked.size:
         raise RequestError(

@@ -1,6 +1,6 @@
 """Entrants play scenarios under a protocol: the episodes, the report of them, and those that are recorded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -114,16 +114,12 @@ def choose(outcomes: Mapping[str, str], count: int) -> list[int]:
 
 
 def record(
-    path: Path,
-    scenarios: Scenarios,
-    protocol: Protocol,
-    shown: Mapping[str, Entrant],
-    chosen: Sequence[int],
+    path: Path, scenarios: Scenarios, protocol: Protocol, shown: Mapping[str, Entrant], chosen: Sequence[int]
 ) -> None:
     """Play the episodes at the positions `chosen` with every entrant, and write them to `path`."""
     of_paths = isinstance(protocol, PathProtocol)
-    kind, play = ("paths", path_episode.trace) if of_paths else ("cells", episode.trace)
-    episodes = []
+    kind, episodes = "paths" if of_paths else "cells", []
+    play: Callable[..., Any] = path_episode.trace if of_paths else episode.trace
     with watch("recording", "episodes", len(chosen), closing=False) as progress:
         for position in chosen:
             one = scenarios.select(slice(position, position + 1))

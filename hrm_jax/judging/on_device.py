@@ -25,7 +25,7 @@ BLOCK = 1000  # episodes in one call, which ends with the last of them
 try:
     enable_x64 = jax.enable_x64
 except AttributeError:  # jax before 0.8
-    from jax.experimental import enable_x64  # type: ignore[no-redef]
+    from jax.experimental import enable_x64  # type: ignore[attr-defined,no-redef]
 
 
 def run(

@@ -122,6 +122,7 @@ def _hrm_act_solver(
 ) -> Solver:
     """All segments of a batch by one jitted function."""
     import jax
+    from flax.traverse_util import flatten_dict
 
     from hrm_jax.models import hrm_act
 
@@ -130,7 +131,7 @@ def _hrm_act_solver(
     network = hrm_act.build(fields)
     identifiers = len(params.get(PUZZLE_EMBEDDING, ()))
     shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
-    _check_shapes(path, params, {name: leaf.shape for name, leaf in _leaves(shapes).items()})
+    _check_shapes(path, params, {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()})
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
     jitted = jax.jit(functools.partial(hrm_act.run_segments, network, segments=segments))
 
@@ -142,14 +143,6 @@ def _hrm_act_solver(
 
     tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
     return Solver(answer, batch or max(1, min(tokens // network.config.sequence, LARGEST_BATCH)))
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested dict as {"group/leaf": leaf}."""
-    flat: dict[str, Any] = {}
-    for name, value in tree.items():
-        flat |= _leaves(value, f"{prefix}{name}/") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat
 
 
 def _check_shapes(path: Path, params: Weights, wanted: dict[str, tuple[int, ...]]) -> None:

@@ -82,7 +82,7 @@ def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 
     `p_value` is that of a pair alone, `p_holm` that of all pairs held together.
     """
-    tested = []
+    tested: list[dict[str, Any]] = []
     for a, b in itertools.combinations(solved, 2):
         a_only, b_only = int((solved[a] > solved[b]).sum()), int((solved[a] < solved[b]).sum())
         p_value = mcnemar(a_only, b_only)

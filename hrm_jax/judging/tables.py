@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, Trials
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
@@ -44,7 +44,7 @@ def comparison(reports: Sequence[Report]) -> list[list[str]]:
     rows = [["model", *map(heading, reports)]]
     for name in names:
         results = [report["models"].get(name) for report in reports]
-        rows.append([name, *(_rate(result) if result else "-" for result in results)])
+        rows.append([name, *(rate(result) if result else "-" for result in results)])
     return rows
 
 
@@ -92,11 +92,7 @@ def _path_fault_note(report: Report | PuzzleReport) -> str:
 
 
 def _in_brackets(report: Report | PuzzleReport, name: str) -> str:
-    return f" ({name}: {_rate(report['models'][name])})" if name in report["models"] else ""
-
-
-def _rate(result: Trials) -> str:
-    return rate(result, result["n"])
+    return f" ({name}: {rate(report['models'][name])})" if name in report["models"] else ""
 
 
 # ---------------------------------------------------------------- puzzles
