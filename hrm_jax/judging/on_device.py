@@ -37,7 +37,8 @@ def run(
     """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
     predict = entrant if isinstance(entrant, str) else predictor(entrant.model, entrant.tree, entrant.history)
-    loop = jax.jit(lambda *drawn: closed_loop.play(scenarios.world, protocol, *drawn, predict))
+    world = scenarios.world
+    loop = jax.jit(lambda static, obstacles: closed_loop.play(world, protocol, static, obstacles, predict))
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
     with enable_x64(True):
