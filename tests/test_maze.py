@@ -51,6 +51,13 @@ def _first_in_first_out(free, start, goal):
     return route
 
 
+def _packed(cells: np.ndarray) -> np.ndarray:
+    """[M, H, W] bool -> [H, M] words."""
+    kind = flood.word(cells.shape[2])
+    value = kind(1) << np.arange(cells.shape[2], dtype=kind)
+    return np.ascontiguousarray((cells * value).sum(axis=2, dtype=kind).T)
+
+
 def _connected(free, seed=0):
     """Start and goal [M] of maps [M, H, W], connected and different; maps without such are left out."""
     rng = np.random.default_rng(seed)
@@ -118,7 +125,7 @@ def test_a_goal_out_of_reach_is_an_error():
 @pytest.mark.parametrize("size", [5, 30, 32, 33, 64])
 def test_sets_of_cells_as_integers_are_packed_and_unpacked(size):
     free = _maps(size, 7)
-    words = flood.pack(free)
+    words = _packed(free)
     assert words.shape == (size, 7) and words.dtype == (np.uint32 if size <= 32 else np.uint64)
     np.testing.assert_array_equal(flood.unpack(words, size), free)
     np.testing.assert_array_equal(flood.count(words), free.sum(axis=(1, 2)))
@@ -130,7 +137,7 @@ def test_floods_are_breadth_first_searches(size, monkeypatch):
     free = _maps(size, 60, walls=(0.2, 0.45))
     free[0] = False
     free[0, size // 2] = True  # a corridor
-    words = flood.pack(free)
+    words = _packed(free)
     seed = flood.first_cell(words, size // 2, size // 2)
     assert (flood.count(seed) == 1).all() and not (seed & ~words).any()
     source = flood.unpack(seed, size).reshape(60, -1).argmax(axis=1)
@@ -183,7 +190,7 @@ def test_the_number_of_walls_is_uniform_and_so_are_their_places(size, count):
 def test_every_qualifying_pair_is_counted_and_only_these(size, shortest, count, monkeypatch):
     monkeypatch.setattr(flood, "BLOCK", 64)
     free = _maps(size, count, 2, (0.25, 0.55))
-    words = flood.pack(free)
+    words = _packed(free)
     found = law.ends(words, shortest)
     far = flood.unpack(law.far_cells(found, np.arange(len(found.map)), shortest), size).reshape(
         len(found.map), -1
@@ -205,7 +212,7 @@ def test_pairs_of_a_map_are_equally_likely_and_as_many_as_its_weight_says():
     m = int(np.argmax([8 <= len(p) <= 14 for p in pairs]))
     weight = len(pairs[m]) / (free[m].sum() * (free[m].sum() - 1))
     rng, times = np.random.default_rng(0), 20000
-    which, start, goal = law.sample(np.repeat(flood.pack(free[m : m + 1]), times, axis=1), 14, 3, rng)
+    which, start, goal = law.sample(np.repeat(_packed(free[m : m + 1]), times, axis=1), 14, 3, rng)
     mean, sigma = 3 * weight * times, (3 * weight * times) ** 0.5
     assert abs(len(which) - mean) < 5 * sigma
     found = collections.Counter(zip(start.tolist(), goal.tolist(), strict=True))
@@ -247,7 +254,7 @@ def test_maps_without_a_long_route_bring_no_maze():
     free = np.zeros((5, 6, 6), bool)
     free[:, 2] = True
     for shortest, found in ((7, 0), (6, 5)):
-        which, start, goal = law.sample(flood.pack(free), shortest, 500, np.random.default_rng(0))
+        which, start, goal = law.sample(_packed(free), shortest, 500, np.random.default_rng(0))
         assert len(start) == len(goal) == len(which)
         ends = set(zip(which.tolist(), start.tolist(), goal.tolist(), strict=True))
         assert ends == {(m, *pair) for m in range(found) for pair in ((12, 17), (17, 12))}

@@ -107,9 +107,8 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
         for split, arrays in zip(SPLITS, found, strict=True):
             copies = options.augment if split == "train" else 0
             inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
-            extra = {"ratings": arrays["rating"]}
-            frame = {"height": size, "width": size}
-            write_groups(whole, split, maker.kind, inputs, labels, maker.vocabulary, extra=extra, **frame)
+            more: dict = {"height": size, "width": size, "extra": {"ratings": arrays["rating"]}}
+            write_groups(whole, split, maker.kind, inputs, labels, maker.vocabulary, **more)
 
     made = produce(options.out, settings, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")

@@ -18,13 +18,6 @@ def word(width: int) -> type:
     return np.uint32 if width <= 32 else np.uint64
 
 
-def pack(cells: np.ndarray) -> np.ndarray:
-    """[M, H, W] bool -> [H, M] words."""
-    kind = word(cells.shape[2])
-    value = kind(1) << np.arange(cells.shape[2], dtype=kind)
-    return np.ascontiguousarray((cells * value).sum(axis=2, dtype=kind).T)
-
-
 def unpack(cells: np.ndarray, width: int) -> np.ndarray:
     """[H, M] words -> [M, H, W] bool."""
     return (cells.T[:, :, None] >> np.arange(width, dtype=cells.dtype) & 1).astype(bool)

@@ -10,6 +10,8 @@ import numpy as np
 
 NOWHERE = -1  # distance of a cell that cannot be reached
 BLOCK = 256  # mazes at a time: their arrays stay in the cache
+BORDER = ((0, 0), (1, 1), (1, 1))  # what `np.pad` adds to mazes, that every cell has four neighbours
+MOVES = np.array([(1, 0), (0, -1), (0, 1), (-1, 0)])  # rows and columns: down, left, right, up
 
 
 def _in_blocks(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
@@ -27,7 +29,7 @@ def _in_blocks(function: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]
 def distances(free: np.ndarray, source: np.ndarray) -> np.ndarray:
     """int16 [M, H, W]: steps from cell `source` [M] to every free cell, -1 where there is no way."""
     count, height, width = free.shape
-    open_ = np.pad(free, ((0, 0), (1, 1), (1, 1)))  # a border of walls
+    open_ = np.pad(free, BORDER)
     steps = np.full(open_.shape, NOWHERE, np.int16)
     layer = np.zeros_like(open_)
     layer[np.arange(count), source // width + 1, source % width + 1] = True
@@ -62,25 +64,23 @@ def shortest(
     is the route that a breadth-first search from the start finds with a first-in-first-out queue and
     neighbours in that order (docs/puzzles.md#mazes).
     """
-    count, height, width = free.shape
-    stride = width + 2
-    moves = np.array((stride, -1, 1, -stride) if rng is None else (-stride, stride, -1, 1))
-    steps = _bordered(distances(free, goal))
-    cell, end = _in_border(start, width), _in_border(goal, width)
-    maze = np.arange(count)
-    left = steps[maze, cell]
+    moves = MOVES if rng is None else MOVES[[3, 0, 1, 2]]
+    steps = np.pad(distances(free, goal), BORDER, constant_values=NOWHERE)
+    cell, end = (np.stack(divmod(ends, free.shape[2]), axis=1) + 1 for ends in (start, goal))
+    maze = np.arange(len(free))
+    left = steps[maze, *cell.T]
     if rng is None and (left < 0).any():
         raise ValueError("a goal that cannot be reached from its start")
     on_route = np.zeros(steps.shape, bool)
-    on_route[maze, cell] = on_route[maze, end] = True
+    on_route[maze, *cell.T] = on_route[maze, *end.T] = True
     for step in range(1, left.max(initial=0)):
         going = np.flatnonzero(left > step)
         beside = cell[going, None] + moves
-        nearer = steps[going[:, None], beside] == (left[going] - step)[:, None]
+        nearer = steps[going[:, None], beside[..., 0], beside[..., 1]] == (left[going] - step)[:, None]
         rank = nearer if rng is None else np.where(nearer, rng.random(nearer.shape), -1)
         cell[going] = beside[np.arange(len(going)), rank.argmax(axis=1)]
-        on_route[going, cell[going]] = True
-    return on_route.reshape(count, height + 2, stride)[:, 1:-1, 1:-1]
+        on_route[going, *cell[going].T] = True
+    return on_route[:, 1:-1, 1:-1]
 
 
 @_in_blocks
@@ -89,22 +89,11 @@ def number(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
 
     Every cell, in the order of their distance, takes the sum of its neighbours that are one nearer.
     """
-    steps, stride = _bordered(distances(free, start)), free.shape[2] + 2
+    steps = np.pad(distances(free, start), BORDER, constant_values=NOWHERE)
     ways = np.where(steps == 0, 1.0, 0.0)
     for step in range(1, steps.max(initial=0) + 1):
-        maze, cell = np.nonzero(steps == step)
-        for move in (stride, -1, 1, -stride):
-            nearer = steps[maze, cell + move] == step - 1
-            ways[maze, cell] += np.where(nearer, ways[maze, cell + move], 0)
-    return ways[np.arange(len(ways)), _in_border(goal, free.shape[2])]
-
-
-def _bordered(steps: np.ndarray) -> np.ndarray:
-    """[M, (H + 2) * (W + 2)]: distances [M, H, W] within a border that cannot be reached."""
-    padded = np.pad(steps, ((0, 0), (1, 1), (1, 1)), constant_values=NOWHERE)
-    return padded.reshape(len(steps), padded.shape[1] * padded.shape[2])
-
-
-def _in_border(cell: np.ndarray, width: int) -> np.ndarray:
-    """The same cell, counted within the border."""
-    return (cell // width + 1) * (width + 2) + cell % width + 1
+        maze, row, column = np.nonzero(steps == step)
+        for down, right in MOVES:
+            beside = maze, row + down, column + right
+            ways[maze, row, column] += np.where(steps[beside] == step - 1, ways[beside], 0)
+    return at(ways[:, 1:-1, 1:-1], goal)
