@@ -82,7 +82,6 @@ def interval(text: str) -> tuple[int, int]:
 class Maker:
     """What one kind of puzzle adds to `make`. Inputs and labels are tokens [N, S]."""
 
-    kind: str
     vocabulary: int
     part: Part
     patience: int  # parts in sequence without a new puzzle, after which there are none
@@ -95,12 +94,12 @@ class Maker:
 
 def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
     """Write the data set of `options`: generated, or rows of the hub's files; training puzzles augmented."""
-    size = options.size
+    kind, size = settings["kind"], options.size
     settings = settings | {"csv": None if options.csv is None else str(options.csv.resolve())}
 
     def fill(work: Path, whole: Path) -> None:
         if options.csv is None:
-            what, wanted = f"{size}x{size} {maker.kind}s", (options.train, options.test)
+            what, wanted = f"{size}x{size} {kind}s", (options.train, options.test)
             found = gather(work, settings, maker.part, wanted, options.jobs, what, maker.patience)
         else:
             found = [_rows(options, split, maker) for split in SPLITS]
@@ -108,7 +107,7 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             copies = options.augment if split == "train" else 0
             inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
             more: dict = {"height": size, "width": size, "extra": {"ratings": arrays["rating"]}}
-            write_groups(whole, split, maker.kind, inputs, labels, maker.vocabulary, **more)
+            write_groups(whole, split, kind, inputs, labels, maker.vocabulary, **more)
 
     made = produce(options.out, settings, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")

@@ -62,7 +62,6 @@ def build(options: argparse.Namespace) -> None:
     maps, usual = law.effort(size, shortest)
     settings |= {"shortest": shortest, "tries": options.tries or usual, "maps": maps}
     maker = building.Maker(
-        kind="maze",
         vocabulary=grids.VOCABULARY,
         part=part,
         patience=PATIENCE,

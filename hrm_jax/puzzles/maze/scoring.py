@@ -51,7 +51,7 @@ def _descends(route: np.ndarray) -> np.ndarray:
 
 
 def any_route(puzzles: PuzzleSet) -> Callable[[np.ndarray], np.ndarray]:
-    """From inputs [K, S] to answers [K, S] with a shortest route marked that is drawn at random, if there is one.
+    """From inputs [K, S] to answers [K, S] with a random shortest route marked, if there is one.
 
     Lenient scoring gives it everything, exact scoring nearly nothing where mazes have many routes: what exact
     scoring measures there is the labels' tie-break.

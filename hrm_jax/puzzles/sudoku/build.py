@@ -48,7 +48,6 @@ def build(options: argparse.Namespace) -> None:
     names = ("size", "train", "test", "seed", "augment", "givens", "rating", "subsample")
     settings = {"kind": "sudoku"} | {name: getattr(options, name) for name in names}
     maker = building.Maker(
-        kind="sudoku",
         vocabulary=size + 2,
         part=part,
         patience=PATIENCE,

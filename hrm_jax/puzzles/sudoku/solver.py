@@ -1,6 +1,6 @@
 """All solutions of a sudoku of 9x9 (boxes 3x3), 6x6 (2 rows and 3 columns) or 4x4 (2x2), and its rating."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,32 +29,27 @@ def rules(size: int) -> Rules:
     """The rules of one size of sudoku."""
     high, wide = BOXES[size]
     cells = size * size
-    box = [r // high * high + c // wide for r in range(size) for c in range(size)]
+    planes = range(0, size * cells, cells)  # the first candidate of each digit
+    boxes = [r * size + c for r in range(0, size, high) for c in range(0, size, wide)]
+    in_box = [r * size + c for r in range(high) for c in range(wide)]
+    units: list[tuple[Sequence[int], Sequence[int]]] = [
+        ([plane + row for plane in planes for row in range(0, cells, size)], range(size)),
+        ([plane + column for plane in planes for column in range(size)], range(0, cells, size)),
+        ([plane + box for plane in planes for box in boxes], in_box),
+        (range(cells), planes),
+    ]
 
-    def bits(chosen):
+    def bits(chosen: Iterable[int]) -> int:
         return sum(1 << bit for bit in chosen)
 
-    keep = []
     full = (1 << size * cells) - 1
-    for digit in range(size):
-        for cell in range(cells):
-            r, c = divmod(cell, size)
-            peers = [p for p in range(cells) if p // size == r or p % size == c or box[p] == box[cell]]
-            gone = bits(digit * cells + p for p in peers) | bits(d * cells + cell for d in range(size))
-            keep.append(full & ~gone | 1 << digit * cells + cell)
-    digits = range(size)
-    rows = bits(d * cells + size * r for d in digits for r in range(size))
-    columns = bits(d * cells + c for d in digits for c in range(size))
-    corners = bits(
-        d * cells + r * size + c for d in digits for r in range(0, size, high) for c in range(0, size, wide)
-    )
-    units = (
-        (rows, tuple(range(size))),
-        (columns, tuple(size * r for r in range(size))),
-        (corners, tuple(r * size + c for r in range(high) for c in range(wide))),
-        (bits(range(cells)), tuple(d * cells for d in digits)),
-    )
-    return Rules(size, full, tuple(keep), units)
+    keep = [full] * (size * cells)
+    for firsts, shifts in units:
+        for first in firsts:
+            unit = [first + shift for shift in shifts]
+            for candidate in unit:
+                keep[candidate] &= ~bits(unit) | 1 << candidate
+    return Rules(size, full, tuple(keep), tuple((bits(firsts), tuple(shifts)) for firsts, shifts in units))
 
 
 def _settle(rule: Rules, alive: int) -> int:
