@@ -300,7 +300,7 @@ def test_the_repaired_port_has_the_compute_of_the_port():
 
 
 def test_the_published_denoisers_have_the_published_faults():
-    from hrm_jax.models.denoisers.config import PUBLISHED as faults
+    from hrm_jax.models.denoisers.networks import PUBLISHED as faults
 
     for name in DENOISED:
         config, condition = _config(name), "published" if name == "diffusion_v2" else "full"

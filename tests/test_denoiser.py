@@ -10,13 +10,12 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.models.denoisers import config as denoiser_config
 from hrm_jax.models.denoisers import networks as diffusion
 from hrm_jax.models.denoisers import operations
 from hrm_jax.referee.inference import denoiser
 from hrm_jax.worlds import raster
 
-V2 = {"name": "path_unet", **denoiser_config.PUBLISHED}
+V2 = {"name": "path_unet", **diffusion.PUBLISHED}
 SMALL = {"width": 16, "groups": 4, "heads": 2, "size": 16, "points": 12}
 
 

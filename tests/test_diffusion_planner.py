@@ -11,7 +11,6 @@ from configs import base
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging.backend import JaxSampler
-from hrm_jax.models.denoisers import config as denoiser_config
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.referee import drawing
 from hrm_jax.referee.paths import (
@@ -204,7 +203,7 @@ SAMPLERS = {
     "warm": ({"warm": 0.6, "steps": 4, "cost_guidance": 1}, {"name": "path_convnet"}),
     "published": (
         {"sampler": "published", "steps": 4},
-        {**denoiser_config.PUBLISHED, "condition": "full", "name": "path_convnet"},
+        {**denoisers.PUBLISHED, "condition": "full", "name": "path_convnet"},
     ),
 }
 
@@ -441,9 +440,7 @@ def test_refinement_makes_paths_cheaper_and_the_samples_are_kept_as_they_were():
 def test_the_published_way_scores_by_the_map_of_now():
     view = _view(episodes=40)
     ways = _ways(view)
-    config = _config(
-        {"sampler": "published", "refine": 5}, **{**denoiser_config.PUBLISHED, "coordinates": "unit"}
-    )
+    config = _config({"sampler": "published", "refine": 5}, **{**denoisers.PUBLISHED, "coordinates": "unit"})
     planned = DiffusionPlanner(Stub(config, ways, view), RULES).plan(view, None)
     distance = refinement.distance_map(view.static, view.history[:, -1])
     refined = refinement.refine(distance, planned.samples, 5)

@@ -36,7 +36,7 @@ def recognises(state: State) -> bool:
 @checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
-    from hrm_jax.models.denoisers.config import PUBLISHED
+    from hrm_jax.models.denoisers.networks import PUBLISHED
 
     width = state["down1.conv1.weight"].shape[0]
     reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves

@@ -160,17 +160,9 @@ def truncated_normal(std: float) -> nn.initializers.Initializer:
     return nn.initializers.truncated_normal(std / 0.87962566)
 
 
-def build(fields: dict[str, Any]) -> HRMACT:
-    """The network that a config's `model` group describes."""
-    return layers.build_named(MODELS, fields)
-
-
-def describe(model: HRMACT) -> dict[str, Any]:
-    """The inverse of `build`."""
-    return layers.describe_named(MODELS, model)
-
-
 MODELS = {"hrm_act": (HRMACT, HRMACTConfig)}
+build = functools.partial(layers.build_named, MODELS)
+describe = functools.partial(layers.describe_named, MODELS)
 
 
 def initial_params(model: HRMACT, key: jax.Array, identifiers: int = 1) -> dict[str, Any]:

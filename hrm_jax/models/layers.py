@@ -11,9 +11,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts.errors import RequestError, nearest
 
+Weights = dict[str, jax.Array]
 Norm = Literal["published", "rms"]
 Kinds = Mapping[str, tuple[type[nn.Module], type]]  # modules and their frozen configs, by name
 
@@ -35,9 +37,10 @@ def build_named(kinds: Kinds, fields: Mapping[str, Any]) -> Any:
 
 
 def describe_named(kinds: Kinds, model: nn.Module) -> dict[str, Any]:
-    """The inverse of `build_named`: the `model` group as plain data."""
+    """The inverse of `build_named`: the `model` group as plain JSON data."""
     name = next(n for n, (module, _) in kinds.items() if type(model) is module)
-    return {"name": name, **dataclasses.asdict(model.config)}
+    values = dataclasses.asdict(model.config)
+    return {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
 
 
 def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Array:
@@ -59,14 +62,16 @@ def direction(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
     return scale * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps))
 
 
-def linear(x: jax.Array, kernel: jax.Array, bias: jax.Array | None, dtype: jnp.dtype) -> jax.Array:
-    """x [..., D_in] @ kernel [D_in, D_out] in `dtype`, plus bias; float32.
+def linear(w: Weights, x: jax.Array, prefix: str = "", dtype: Any = jnp.float32) -> jax.Array:
+    """x [..., D_in] @ w["kernel"] [D_in, D_out] in `dtype`, plus w["bias"], if any; float32.
+
+    `prefix` stands before both names.
 
     The casts stand around the matmul so that the backward matmuls run in `dtype` too, while a scan still
     accumulates the kernel's gradient in float32.
     """
-    y = jnp.matmul(x.astype(dtype), kernel.astype(dtype)).astype(jnp.float32)
-    return y if bias is None else y + bias
+    y = jnp.matmul(x.astype(dtype), w[f"{prefix}kernel"].astype(dtype)).astype(jnp.float32)
+    return y + w[f"{prefix}bias"] if f"{prefix}bias" in w else y
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
@@ -75,39 +80,58 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     return jnp.einsum("...hqk,...khd->...qhd", jax.nn.softmax(scores).astype(v.dtype), v)
 
 
+def self_attention(w: Weights, x: jax.Array, heads: int, dtype: Any = jnp.float32) -> jax.Array:
+    """x [..., S, D] attends to itself over the S axis, between the maps "qkv_" and "out_" of w."""
+    mixed = attention(*split_heads(linear(w, x, "qkv_", dtype), 3, heads))
+    return linear(w, mixed.reshape(x.shape), "out_", dtype)
+
+
 def split_heads(x: jax.Array, parts: int, heads: int) -> list[jax.Array]:
     """[..., parts * D] to `parts` arrays [..., heads, D / heads]."""
     return [a.reshape(*a.shape[:-1], heads, -1) for a in jnp.split(x, parts, axis=-1)]
 
 
-def uniform_fan_in(fan_in: int) -> nn.initializers.Initializer:
+def uniform_fan_in(fan_in: int) -> Initializer:
     """Torch's default for `Linear` and `LSTM`: U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too."""
     bound = 1 / math.sqrt(fan_in)
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def weight_init(std: float, fan_in: int) -> nn.initializers.Initializer:
-    """N(0, std²), or torch's default where std is 0."""
-    return nn.initializers.normal(std) if std else uniform_fan_in(fan_in)
+def normal_or_torch(std: float, fan_in: int) -> tuple[Initializer, Initializer]:
+    """Of weights and biases: N(0, std²) and zeros, or torch's default where std is 0."""
+    torch = uniform_fan_in(fan_in)
+    return (nn.initializers.normal(std), nn.initializers.zeros) if std else (torch, torch)
 
 
-def bias_init(std: float, fan_in: int) -> nn.initializers.Initializer:
-    """Zeros with N(0, std²) weights, torch's default otherwise."""
-    return nn.initializers.zeros if std else uniform_fan_in(fan_in)
-
-
-def packed_xavier(dim: int) -> nn.initializers.Initializer:
+def packed_xavier(dim: int) -> Initializer:
     """Torch's init of an attention's packed (3D, D) query-key-value matrix: Xavier uniform over all of it."""
     bound = math.sqrt(6 / (4 * dim))
     return lambda key, shape, dtype=jnp.float32: jax.random.uniform(key, shape, dtype, -bound, bound)
 
 
-def declare(module: nn.Module, name: str, **leaves: tuple) -> dict[str, jax.Array]:
-    """Declare parameters {leaf: (initializer, shape)} of `module` under `name`, as a dict of arrays."""
+def affine(
+    inputs: int,
+    outputs: int,
+    prefix: str = "",
+    kernel: Initializer | None = None,
+    bias: Initializer | None = None,
+) -> dict[str, tuple]:
+    """The leaves of `linear` for `declare`, with torch's initial values unless others are given."""
+    torch = uniform_fan_in(inputs)
+    return {
+        f"{prefix}kernel": (kernel or torch, (inputs, outputs)),
+        f"{prefix}bias": (bias or torch, (outputs,)),
+    }
 
-    def init(key: jax.Array) -> dict[str, jax.Array]:
+
+def declare(module: nn.Module, name: str, *lead: int, **leaves: tuple) -> Weights:
+    """Declare parameters {leaf: (initializer, shape)} of `module` under `name`; `lead` axes precede all."""
+
+    def init(key: jax.Array) -> Weights:
         keys = jax.random.split(key, len(leaves))
-        return {leaf: f(k, shape) for k, (leaf, (f, shape)) in zip(keys, leaves.items(), strict=True)}
+        return {
+            leaf: f(k, (*lead, *shape)) for k, (leaf, (f, shape)) in zip(keys, leaves.items(), strict=True)
+        }
 
     return module.param(name, init)
 

@@ -21,7 +21,7 @@ from hrm_jax.artefacts import expert
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.expert import Paths
 from hrm_jax.models.denoisers import networks as denoisers
-from hrm_jax.models.denoisers.config import DenoiserConfig
+from hrm_jax.models.denoisers.networks import DenoiserConfig
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
 from hrm_jax.training.task import Task

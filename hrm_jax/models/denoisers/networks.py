@@ -5,17 +5,100 @@ dimension; sizes as the originals have them (docs/models.md). Parameters are flo
 of a path, W width, C channels; channels are last.
 """
 
-from collections.abc import Mapping
-from typing import Any
+import dataclasses
+import functools
+from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from hrm_jax.artefacts import fields
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import Fraction, Positive, Rule, one_of
 from hrm_jax.models import layers
 from hrm_jax.models.denoisers import operations as ops
-from hrm_jax.models.denoisers.config import DenoiserConfig, PathConvNetConfig
-from hrm_jax.models.denoisers.operations import Weights
+from hrm_jax.models.layers import Weights
+from hrm_jax.worlds import noising, path_frame, raster
+
+
+@dataclasses.dataclass(frozen=True)
+class DenoiserConfig:
+    """What a denoiser is and what it was trained to do; the published v2 is `PUBLISHED`."""
+
+    size: Positive = 64  # cells of the map along an axis; a multiple of 8
+    points: Annotated[int, Rule(lambda n: n >= 3, "at least 3, of which two are the ends")] = 64  # of a path
+    width: Positive = 64  # channels of the narrowest stage
+    heads: Positive = 4
+    groups: Positive = 8  # of every group norm
+    channels: tuple[str, ...] = ("static", "obstacles")  # what the map shows, in this order
+    slices: Positive = 8  # of the channel "forecast"
+    obstacle_radius: Annotated[float, Rule(lambda r: r > 0, "more than 0 (cells)")] = 2.0
+    # "published": half of the map's code and all of the ends' are cut off (docs/faults.md#f24).
+    condition: Literal["full", "published"] = "full"
+    predict: Annotated[str, one_of(noising.PREDICTS)] = "sample"
+    schedule: Annotated[str, one_of(noising.SCHEDULES)] = "linear"
+    # Offsets along and across the timed line; "unit": x / size.
+    coordinates: Annotated[str, one_of(path_frame.COORDINATES)] = "line"
+    ends: bool = True  # the noisy path's end points are clean in training, as they are in sampling
+    map_dropout: Fraction = 0.1  # chance that training hides the map's code
+
+    def __post_init__(self):
+        fields.check("model", self)
+        object.__setattr__(self, "channels", _checked_channels(self.channels))
+        if self.size % 8:
+            raise RequestError(f"model.size = {self.size}: a multiple of 8 (the map is halved three times)")
+        if self.width % 4:
+            raise RequestError(f"model.width = {self.width}: a multiple of 4")
+        layers.check_heads(self.width, self.heads)
+        layers.check_heads(self.width, self.groups, "groups")
+
+    @property
+    def frame(self) -> path_frame.PathFrame:
+        """What turns cells into the model's coordinates."""
+        return path_frame.PathFrame(self.coordinates, self.size)
+
+    @property
+    def inputs(self) -> int:
+        """Channels of a noisy path as the network sees it.
+
+        Offsets come with the line that they are from, and with what its corridor shows.
+        """
+        return raster.path_features(self.frame, self.channels)
+
+    @property
+    def map_channels(self) -> int:
+        """Channels of the map."""
+        return raster.channel_count(self.channels, self.slices)
+
+
+def _checked_channels(channels: Any) -> tuple[str, ...]:
+    """`channels`, perhaps a list, as a tuple of different known names."""
+    said = f"model.channels = {channels!r}: different names of {', '.join(raster.CHANNELS)}"
+    if isinstance(channels, str) or not isinstance(channels, tuple | list):
+        raise RequestError(f"{said}, as a list")
+    known = all(name in raster.CHANNELS for name in channels)
+    if not channels or not known or len(set(channels)) < len(channels):
+        raise RequestError(said)
+    return tuple(channels)
+
+
+@dataclasses.dataclass(frozen=True)
+class PathConvNetConfig(DenoiserConfig):
+    """v1's: `heads` and `groups` mean nothing to it, and no slice of its condition is published."""
+
+    condition: Annotated[str, Rule(lambda name: name == "full", "path_convnet allows only full")] = "full"
+
+
+PUBLISHED: dict[str, Any] = {  # the fields in which the committed v2 is not the default
+    "channels": ("occupancy",),
+    "condition": "published",
+    "predict": "noise",
+    "schedule": "linear",
+    "coordinates": "unit",
+    "ends": False,
+    "map_dropout": 0.0,
+}
 
 
 class Denoiser(nn.Module):
@@ -32,7 +115,7 @@ class Denoiser(nn.Module):
         The first half of the code is the map's, the second the ends'.
         """
         w = self._weights()
-        return jnp.concatenate([ops.encode_map(w["map"], grid), ops.dense(w["ends"], ends)], axis=-1)
+        return jnp.concatenate([ops.encode_map(w["map"], grid), layers.linear(w["ends"], ends)], axis=-1)
 
     def __call__(self, x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
         """Noisy paths x [B, P, inputs] at noise levels t [B] in [0, 1]: [B, P, 2]."""
@@ -54,7 +137,7 @@ class PathUNet(Denoiser):
         stages = ((5, c.map_channels, w // 2), (5, w // 2, w), (3, w, 2 * w))
         return {
             "map": ops.declare_map(self, stages, (c.size // 8) ** 2 * 2 * w, 4 * w),
-            "ends": layers.declare(self, "ends", **ops.affine(4, 4 * w)),
+            "ends": layers.declare(self, "ends", **layers.affine(4, 4 * w)),
             "time": ops.declare_time(self, (1, 4 * w, 4 * w, 4 * w)),
             "down1": self._block("down1", c.inputs, w),
             "down2": self._block("down2", w, 2 * w),
@@ -65,7 +148,7 @@ class PathUNet(Denoiser):
             "up1": self._block("up1", 6 * w, 2 * w),
             "up2": self._block("up2", 3 * w, w),
             "attention3": self._attention("attention3", w),
-            "out": layers.declare(self, "out", **ops.affine(3 * w, 2)),
+            "out": layers.declare(self, "out", **layers.affine(3 * w, 2)),
         }
 
     def _block(self, name: str, inputs: int, outputs: int, code: int = 0) -> Weights:
@@ -75,10 +158,9 @@ class PathUNet(Denoiser):
         """
         first = layers.uniform_fan_in(3 * (inputs + code))
         leaves = {
-            "conv1_kernel": (first, (3 * inputs, outputs)),
-            "conv1_bias": (first, (outputs,)),
-            **ops.affine(4 * self.config.width, outputs, "time_"),
-            **ops.affine(3 * outputs, outputs, "conv2_"),
+            **layers.affine(3 * inputs, outputs, "conv1_", first, first),
+            **layers.affine(4 * self.config.width, outputs, "time_"),
+            **layers.affine(3 * outputs, outputs, "conv2_"),
             **ops.norm(outputs, "norm1"),
             **ops.norm(outputs, "norm2"),
         }
@@ -86,29 +168,27 @@ class PathUNet(Denoiser):
             leaves["code_kernel"] = (first, (3, code, outputs))
         if inputs + code != outputs:
             skip = layers.uniform_fan_in(inputs + code)
-            leaves |= {"skip_kernel": (skip, (inputs, outputs)), "skip_bias": (skip, (outputs,))}
+            leaves |= layers.affine(inputs, outputs, "skip_", skip, skip)
             if code:
                 leaves["code_skip"] = (skip, (code, outputs))
         return layers.declare(self, name, **leaves)
 
     def _attention(self, name: str, width: int) -> Weights:
-        packed = ops.affine(width, 3 * width, "qkv_")
-        return layers.declare(
-            self, name, **ops.norm(width, "norm"), **packed, **ops.affine(width, width, "out_")
-        )
+        packed, out = layers.affine(width, 3 * width, "qkv_"), layers.affine(width, width, "out_")
+        return layers.declare(self, name, **ops.norm(width, "norm"), **packed, **out)
 
     def _denoise(self, w: dict[str, Weights], x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
         c = self.config
         if c.condition == "published":
             code = code[:, : 2 * c.width]
-        time = ops.embed_time(w["time"], t)
+        time, sizes = ops.embed_time(w["time"], t), (c.groups, c.heads)
         narrow = ops.residual(w["down1"], c.groups, x, time)
-        wide = ops.attend(w["attention1"], c, ops.residual(w["down2"], c.groups, narrow, time))
+        wide = ops.attend(w["attention1"], *sizes, ops.residual(w["down2"], c.groups, narrow, time))
         h = ops.residual(w["middle1"], c.groups, wide, time, code)
-        h = ops.residual(w["middle2"], c.groups, ops.attend(w["attention2"], c, h), time)
+        h = ops.residual(w["middle2"], c.groups, ops.attend(w["attention2"], *sizes, h), time)
         h = ops.residual(w["up1"], c.groups, jnp.concatenate([h, wide], axis=-1), time)
         h = ops.residual(w["up2"], c.groups, jnp.concatenate([h, narrow], axis=-1), time)
-        return ops.dense(w["out"], ops.taps(ops.attend(w["attention3"], c, h)))
+        return layers.linear(w["out"], ops.taps(ops.attend(w["attention3"], *sizes, h)))
 
 
 class PathConvNet(Denoiser):
@@ -130,24 +210,23 @@ class PathConvNet(Denoiser):
         stages = ((3, c.map_channels, w // 4), (3, w // 4, w // 2))
         return {
             "map": ops.declare_map(self, stages, (c.size // 4) ** 2 * (w // 2), w),
-            "ends": layers.declare(self, "ends", **ops.affine(4, w)),
+            "ends": layers.declare(self, "ends", **layers.affine(4, w)),
             "time": ops.declare_time(self, (1, hidden, hidden)),
             "path": layers.declare(
                 self,
                 "path",
-                conv1_kernel=(first, (3 * c.inputs, hidden)),
-                conv1_bias=(first, (hidden,)),
+                **layers.affine(3 * c.inputs, hidden, "conv1_", first, first),
                 code_kernel=(first, (3, 2 * w, hidden)),
-                **ops.affine(3 * hidden, hidden, "conv2_"),
-                **ops.affine(3 * hidden, 2, "conv3_"),
+                **layers.affine(3 * hidden, hidden, "conv2_"),
+                **layers.affine(3 * hidden, 2, "conv3_"),
             ),
         }
 
     def _denoise(self, w: dict[str, Weights], x: jax.Array, t: jax.Array, code: jax.Array) -> jax.Array:
         path, time = w["path"], ops.embed_time(w["time"], t)[:, None]
-        h = ops.dense(path, ops.taps(x), "conv1_") + ops.along_path(path["code_kernel"], code, x.shape[1])
-        h = ops.dense(path, ops.taps(jax.nn.silu(h + time)), "conv2_")
-        return ops.dense(path, ops.taps(jax.nn.silu(h)), "conv3_")
+        h = layers.linear(path, ops.taps(x), "conv1_") + ops.along_path(path["code_kernel"], code, x.shape[1])
+        h = layers.linear(path, ops.taps(jax.nn.silu(h + time)), "conv2_")
+        return layers.linear(path, ops.taps(jax.nn.silu(h)), "conv3_")
 
 
 DENOISERS: dict[str, tuple[type[Denoiser], type[DenoiserConfig]]] = {
@@ -156,14 +235,8 @@ DENOISERS: dict[str, tuple[type[Denoiser], type[DenoiserConfig]]] = {
 }
 
 
-def build(fields: Mapping[str, Any]) -> Denoiser:
-    """The denoiser that a config's `model` group describes: `name`, and fields of `DenoiserConfig`."""
-    return layers.build_named(DENOISERS, fields)
-
-
-def describe(model: Denoiser) -> dict[str, Any]:
-    """The inverse of `build`: the `model` group as plain JSON data."""
-    return {**layers.describe_named(DENOISERS, model), "channels": list(model.config.channels)}
+build = functools.partial(layers.build_named, DENOISERS)
+describe = functools.partial(layers.describe_named, DENOISERS)
 
 
 def initial(model: Denoiser, key: jax.Array) -> dict[str, Weights]:

@@ -8,16 +8,9 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.models import layers
-from hrm_jax.models.denoisers.config import DenoiserConfig
+from hrm_jax.models.layers import Weights
 
 EPS = 1e-5  # of the group norms
-Weights = dict[str, jax.Array]
-
-
-def affine(inputs: int, outputs: int, prefix: str = "") -> dict[str, tuple]:
-    """Leaves `kernel` and `bias` for `layers.declare`, with torch's initial values."""
-    draw = layers.uniform_fan_in(inputs)
-    return {f"{prefix}kernel": (draw, (inputs, outputs)), f"{prefix}bias": (draw, (outputs,))}
 
 
 def norm(width: int, name: str) -> dict[str, tuple]:
@@ -32,20 +25,15 @@ def declare_map(module: nn.Module, stages: tuple, inputs: int, outputs: int) -> 
         draw = layers.uniform_fan_in(size * size * channels)
         leaves[f"conv{i}_kernel"] = (draw, (size, size, channels, wider))
         leaves[f"conv{i}_bias"] = (draw, (wider,))
-    return layers.declare(module, "map", **leaves, **affine(inputs, outputs))
+    return layers.declare(module, "map", **leaves, **layers.affine(inputs, outputs))
 
 
 def declare_time(module: nn.Module, widths: tuple[int, ...]) -> Weights:
     """Parameters of `embed_time`: linear layers between successive `widths`."""
     leaves = {}
     for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
-        leaves |= affine(inputs, outputs, f"linear{i}_")
+        leaves |= layers.affine(inputs, outputs, f"linear{i}_")
     return layers.declare(module, "time", **leaves)
-
-
-def dense(w: Weights, x: jax.Array, prefix: str = "") -> jax.Array:
-    """x [..., D_in] through the kernel and the bias that `prefix` names: [..., D_out]."""
-    return layers.linear(x, w[f"{prefix}kernel"], w[f"{prefix}bias"], jnp.float32)
 
 
 def encode_map(w: Weights, x: jax.Array) -> jax.Array:
@@ -54,7 +42,7 @@ def encode_map(w: Weights, x: jax.Array) -> jax.Array:
     while f"conv{i}_kernel" in w:
         x = jax.nn.silu(halve(x, w[f"conv{i}_kernel"]) + w[f"conv{i}_bias"])
         i += 1
-    return dense(w, x.reshape(len(x), -1))
+    return layers.linear(w, x.reshape(len(x), -1))
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -74,9 +62,9 @@ def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def embed_time(w: Weights, t: jax.Array) -> jax.Array:
     """t [B] to [B, D]: linear layers with SiLU between them."""
-    x, i = dense(w, t[:, None], "linear0_"), 1
+    x, i = layers.linear(w, t[:, None], "linear0_"), 1
     while f"linear{i}_kernel" in w:
-        x = dense(w, jax.nn.silu(x), f"linear{i}_")
+        x = layers.linear(w, jax.nn.silu(x), f"linear{i}_")
         i += 1
     return x
 
@@ -113,13 +101,13 @@ def residual(
     w: Weights, groups: int, x: jax.Array, time: jax.Array, code: jax.Array | None = None
 ) -> jax.Array:
     """A residual block: x [B, P, C_in] and perhaps code [B, C] at every point to [B, P, C_out]."""
-    h = dense(w, taps(x), "conv1_")
+    h = layers.linear(w, taps(x), "conv1_")
     if code is not None:
         h = h + along_path(w["code_kernel"], code, x.shape[1])
-    h = jax.nn.silu(group_norm(w, "norm1", groups, h)) + dense(w, time, "time_")[:, None]
-    h = jax.nn.silu(group_norm(w, "norm2", groups, dense(w, taps(h), "conv2_")))
+    h = jax.nn.silu(group_norm(w, "norm1", groups, h)) + layers.linear(w, time, "time_")[:, None]
+    h = jax.nn.silu(group_norm(w, "norm2", groups, layers.linear(w, taps(h), "conv2_")))
     if "skip_kernel" in w:
-        skip = dense(w, x, "skip_")
+        skip = layers.linear(w, x, "skip_")
         return h + skip + (code @ w["code_skip"])[:, None] if "code_skip" in w else h + skip
     if code is not None:
         code = jnp.broadcast_to(code[:, None], (*x.shape[:2], code.shape[-1]))
@@ -127,8 +115,6 @@ def residual(
     return h + x
 
 
-def attend(w: Weights, config: DenoiserConfig, x: jax.Array) -> jax.Array:
+def attend(w: Weights, groups: int, heads: int, x: jax.Array) -> jax.Array:
     """x [B, P, C] plus attention over its points, which have no position code."""
-    packed = dense(w, group_norm(w, "norm", config.groups, x), "qkv_")
-    mixed = layers.attention(*layers.split_heads(packed, 3, config.heads))
-    return x + dense(w, mixed.reshape(x.shape), "out_")
+    return x + layers.self_attention(w, group_norm(w, "norm", groups, x), heads)

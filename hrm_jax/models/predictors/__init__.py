@@ -1,12 +1,12 @@
 """Predictors and their frozen configs: one table, read by the prediction task and by `interop`."""
 
-from collections.abc import Mapping
+import functools
 from typing import Any
 
 import jax
 from flax import linen as nn
 
-from hrm_jax.models.layers import build_named, describe_named
+from hrm_jax.models import layers
 from hrm_jax.models.predictors.base import roll_out as roll_out
 from hrm_jax.models.predictors.hrm import HRM, HRMConfig
 from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
@@ -23,14 +23,8 @@ PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
 }
 
 
-def build(fields: Mapping[str, Any]) -> nn.Module:
-    """The predictor that a config's `model` group describes: `name`, and fields of that model's config."""
-    return build_named(PREDICTORS, fields)
-
-
-def describe(model: nn.Module) -> dict[str, Any]:
-    """The inverse of `build`: the `model` group as plain JSON data."""
-    return describe_named(PREDICTORS, model)
+build = functools.partial(layers.build_named, PREDICTORS)
+describe = functools.partial(layers.describe_named, PREDICTORS)
 
 
 def forecast(

@@ -6,12 +6,13 @@ Inside, obstacles are rows [rows, ...] unless something looks across the obstacl
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import chex
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import layers
@@ -22,15 +23,14 @@ from hrm_jax.worlds.features import Context
 Weights = dict[str, Any]
 
 
-class Core(NamedTuple):
-    """A network over time with its parameters in place. Obstacles are rows unless `config.across`.
+class Core(Protocol):
+    """A network over time with its parameters in place. Obstacles are rows unless `config.across`."""
 
-    read(x [T, rows, D], key, further) -> (state, top [rows, D]): from the start through T steps; `further`
-    steps may follow. advance(state, x [rows, D], key) -> (state, top): one more step.
-    """
+    def read(self, x: jax.Array, key: jax.Array | None, further: int) -> tuple[Any, jax.Array]:
+        """x [T, rows, D] to (state, top [rows, D]): from the start through T steps; `further` may follow."""
 
-    read: Callable[[jax.Array, jax.Array | None, int], tuple[Any, jax.Array]]
-    advance: Callable[[Any, jax.Array, jax.Array | None], tuple[Any, jax.Array]]
+    def advance(self, state: Any, x: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
+        """One more step with x [rows, D]: (state, top)."""
 
 
 class Network(NamedTuple):
@@ -67,16 +67,16 @@ class Predictor(nn.Module):
         run = {"sliding": run_sliding, "carry": run_carry, "direct": run_direct}[self.config.rollout]
         return run(self._network(), history, horizon, key, context)
 
-    def _declare_embed(self, weight: Callable, bias: Callable) -> Weights:
+    def _declare_embed(self, *initial: Initializer) -> Weights:
         c = self.config
-        return layers.declare(self, "embed", kernel=(weight, (c.inputs, c.width)), bias=(bias, (c.width,)))
+        return layers.declare(self, "embed", **layers.affine(c.inputs, c.width, "", *initial))
 
-    def _declare_head(self, weight: Callable, bias: Callable) -> Weights:
-        c, zeros = self.config, nn.initializers.zeros
+    def _declare_head(self, *initial: Initializer) -> Weights:
+        c = self.config
         if c.features != "positions":  # a correction, which starts at zero: born as constant velocity
-            weight = bias = zeros
+            initial = (nn.initializers.zeros,) * 2
         outputs = 2 * c.horizon if c.rollout == "direct" else 2
-        return layers.declare(self, "head", kernel=(weight, (c.width, outputs)), bias=(bias, (outputs,)))
+        return layers.declare(self, "head", **layers.affine(c.width, outputs, "", *initial))
 
     def _declare_neighbours(self) -> Weights:
         c = self.config
@@ -132,8 +132,7 @@ def run_direct(net: Network, history, horizon: int, key, context) -> jax.Array:
         raise RequestError(f"a horizon of {horizon} steps: the direct head has model.horizon = {c.horizon}")
     positions, seen = scene.arrange(c, history, context)
     _, top = _read(net, positions, seen, key)
-    output = layers.linear(top, net.head["kernel"], net.head["bias"], jnp.float32)
-    output = output.reshape(*positions.shape[1:-1], c.horizon, 2)[..., :horizon, :]
+    output = layers.linear(net.head, top).reshape(*positions.shape[1:-1], c.horizon, 2)[..., :horizon, :]
     output = jnp.moveaxis(output, -2, 0)
     moved = output if c.features == "positions" else _last_move(positions) + output / c.size
     return (positions[-1] + jnp.cumsum(moved, axis=0)).reshape(horizon, *history.shape[:-2], 2)
@@ -174,7 +173,7 @@ def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: features.Seen |
     """Positions and last displacements [..., 2] as the core's input [..., D]."""
     x = features.features(net.config, now, moved, seen)
     if "embed" in net.inputs:
-        x = layers.linear(x, net.inputs["embed"]["kernel"], net.inputs["embed"]["bias"], jnp.float32)
+        x = layers.linear(net.inputs["embed"], x)
     if "neighbours" in net.inputs:
         # Only the matmuls' results are kept for the backward pass, not the N² pairs between them.
         policy = jax.checkpoint_policies.dots_saveable
@@ -195,8 +194,8 @@ def _move(net: Network, top: jax.Array, moved: jax.Array) -> jax.Array:
 
     The head's first two outputs: the displacement, or with motion features its correction in cells.
     """
-    kernel, bias = net.head["kernel"][:, :2], net.head["bias"][:2]
-    output = layers.linear(top, kernel, bias, jnp.float32).reshape(moved.shape)
+    first = {"kernel": net.head["kernel"][:, :2], "bias": net.head["bias"][:2]}
+    output = layers.linear(first, top).reshape(moved.shape)
     return output if net.config.features == "positions" else moved + output / net.config.size
 
 

@@ -7,8 +7,7 @@ they are counted (28,969,474 holds to the unit) and never computed. `attention="
 """
 
 import dataclasses
-import functools
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +16,7 @@ from flax import linen as nn
 from hrm_jax.artefacts.fields import NotNegative, Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
 MIX = 0.7071  # the gated block's scale of message + state, as published
@@ -71,100 +70,84 @@ class HRM(Predictor):
     @nn.compact
     def _network(self) -> Network:
         c = self.config
-        embed = self._declare_embed(
-            layers.weight_init(c.init_std, c.inputs), layers.bias_init(c.init_std, c.inputs)
-        )
+        embed = self._declare_embed(*layers.normal_or_torch(c.init_std, c.inputs))
         streams = {name: self._stream(name) for name in ("low", "high")[: 1 + c.h_stream]}
-        head = self._declare_head(
-            layers.weight_init(c.init_std, c.width), layers.bias_init(c.init_std, c.width)
-        )
-        return Network(c, {"embed": embed, **self._declare_neighbours()}, core(c, streams), head)
+        head = self._declare_head(*layers.normal_or_torch(c.init_std, c.width))
+        inputs = {"embed": embed, **self._declare_neighbours()}
+        return Network(c, inputs, Streams(c, {name: prepare(c, w) for name, w in streams.items()}), head)
 
     def _stream(self, name: str) -> Weights:
         """Parameters of one stream, its blocks stacked on the leading axis."""
-        c, d, n, f = self.config, self.config.width, self.config.blocks, self.config.hidden
-        weight, bias, ones = layers.weight_init, layers.bias_init, nn.initializers.ones
-        zeros, packed = nn.initializers.zeros, layers.packed_xavier(d)
-        shapes = {
-            "norm1": (ones, (n, d)),
-            "qk_kernel": (packed, (n, d, 2 * d)),
-            "qk_bias": (zeros, (n, 2 * d)),
-            "v_kernel": (packed, (n, d, d)),
-            "v_bias": (zeros, (n, d)),
-            "out_kernel": (weight(c.init_std, d), (n, d, d)),
-            "out_bias": (zeros, (n, d)),
-            "norm2": (ones, (n, d)),
-            "up_kernel": (weight(c.init_std, d), (n, d, 2 * f)),
-            "down_kernel": (weight(c.init_std, f), (n, f, d)),
+        c, d, f = self.config, self.config.width, self.config.hidden
+        zeros, ones, packed = nn.initializers.zeros, nn.initializers.ones, layers.packed_xavier(d)
+        narrow, wide, both = (layers.normal_or_torch(c.init_std, fan_in) for fan_in in (d, f, 2 * d))
+        leaves = {
+            "norm1": (ones, (d,)),
+            **layers.affine(d, 2 * d, "qk_", packed, zeros),
+            **layers.affine(d, d, "v_", packed, zeros),
+            **layers.affine(d, d, "out_", narrow[0], zeros),
+            "norm2": (ones, (d,)),
+            "up_kernel": (narrow[0], (d, 2 * f)),
+            "down_kernel": (wide[0], (f, d)),
         }
         if c.block == "gated":
-            shapes["gate_kernel"] = (weight(c.init_std, 2 * d), (n, 2 * d, d))
-            shapes["gate_bias"] = (bias(c.init_std, 2 * d), (n, d))
-        return layers.declare(self, name, **shapes)
+            leaves |= layers.affine(2 * d, d, "gate_", *both)
+        return layers.declare(self, name, c.blocks, **leaves)
 
 
-def core(config: HRMConfig, streams: Weights) -> Core:
-    """The recurrence with its parameters ("low", and "high" where there is an H stream) in place."""
-    prepared = {name: prepare(config, stream) for name, stream in streams.items()}
-    return Core(functools.partial(recurrence, config, prepared), functools.partial(advance, config, prepared))
+class Streams(NamedTuple):
+    """The recurrence, a `base.Core`: prepared weights "low", and "high" where there is an H stream."""
 
+    config: HRMConfig
+    weights: Weights
 
-def recurrence(
-    config: HRMConfig, streams: Weights, x: jax.Array, key: jax.Array | None, further: int = 0
-) -> tuple[State, jax.Array]:
-    """Both streams through inputs [T, ..., D]: their state, and the L stream's last output [..., D].
+    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[State, jax.Array]:
+        """Both streams through inputs [T, ..., D]: their state, and the L stream's last output [..., D].
 
-    Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
-    turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
-    """
-    states = initial_state(config, x.shape[1:], key)
+        Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
+        turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
+        """
+        c = self.config
+        states = initial_state(c, x.shape[1:], key)
 
-    def cycle(states, inputs):  # inputs [≤ k, ..., D]
-        low_state, high_state = states
-        if config.slow:
-            high_state = h_step(config, streams, low_state, high_state)
+        def cycle(states, inputs):  # inputs [≤ k, ..., D]
+            low_state, high_state = states
+            if c.slow:
+                high_state = self._step_high(low_state, high_state)
 
-        def body(low_state, x):
-            return l_step(config, streams, low_state, high_state, x), None
+            def body(low_state, x):
+                return self._step_low(low_state, high_state, x), None
 
-        low_state, _ = jax.lax.scan(body, low_state, inputs, unroll=min(len(inputs), config.unroll))
-        return (low_state, high_state), None
+            low_state, _ = jax.lax.scan(body, low_state, inputs, unroll=min(len(inputs), c.unroll))
+            return (low_state, high_state), None
 
-    k = config.k_step if config.slow else len(x)
-    whole = len(x) // k
-    if whole > 1:
-        states, _ = jax.lax.scan(cycle, states, x[: whole * k].reshape(whole, k, *x.shape[1:]))
-    elif whole:
-        states, _ = cycle(states, x[:k])
-    if len(x) % k:
-        states, _ = cycle(states, x[whole * k :])
-    return (states, jnp.int32(len(x))), states[0][-1]
+        k = c.k_step if c.slow else len(x)
+        whole = len(x) // k
+        if whole > 1:
+            states, _ = jax.lax.scan(cycle, states, x[: whole * k].reshape(whole, k, *x.shape[1:]))
+        elif whole:
+            states, _ = cycle(states, x[:k])
+        if len(x) % k:
+            states, _ = cycle(states, x[whole * k :])
+        return (states, jnp.int32(len(x))), states[0][-1]
 
+    def advance(self, state: State, x: jax.Array, key: jax.Array | None) -> tuple[State, jax.Array]:
+        """The recurrence one step further with input [..., D]; the count of k goes on."""
+        (low, high), step = state
+        if self.config.slow:
+            turn = step % self.config.k_step == 0
+            high = jax.lax.cond(turn, self._step_high, lambda _, high: high, low, high)
+        low = self._step_low(low, high, x)
+        return ((low, high), step + 1), low[-1]
 
-def advance(
-    config: HRMConfig, streams: Weights, state: State, x: jax.Array, key: jax.Array | None
-) -> tuple[State, jax.Array]:
-    """The recurrence one step further with input [..., D]; the count of k goes on."""
-    (low_state, high_state), step = state
-    if config.slow:
-        run = functools.partial(h_step, config, streams)
-        high_state = jax.lax.cond(step % config.k_step == 0, run, lambda _, high: high, low_state, high_state)
-    low_state = l_step(config, streams, low_state, high_state, x)
-    return ((low_state, high_state), step + 1), low_state[-1]
+    def _step_high(self, low: jax.Array, high: jax.Array) -> jax.Array:
+        """The H stream's next state [blocks, ..., D]."""
+        message = jax.lax.stop_gradient(low[-1]) if self.config.detach else low[-1]
+        return run_stream(self.config, self.weights["high"], message, high)
 
-
-def h_step(config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array) -> jax.Array:
-    """The H stream's next state [blocks, ..., D]."""
-    message = jax.lax.stop_gradient(low_state[-1]) if config.detach else low_state[-1]
-    return run_stream(config, streams["high"], message, high_state)
-
-
-def l_step(
-    config: HRMConfig, streams: Weights, low_state: jax.Array, high_state: jax.Array | None, x: jax.Array
-) -> jax.Array:
-    """The L stream's next state [blocks, ..., D]."""
-    message = x if high_state is None else x + high_state[-1]
-    return run_stream(config, streams["low"], message, low_state)
+    def _step_low(self, low: jax.Array, high: jax.Array | None, x: jax.Array) -> jax.Array:
+        """The L stream's next state [blocks, ..., D]."""
+        return run_stream(self.config, self.weights["low"], x if high is None else x + high[-1], low)
 
 
 def initial_state(
@@ -200,26 +183,26 @@ def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Ar
     h = message + state if config.block == "recurrent" else MIX * (message + state)
     n = layers.direction(h, config.norm, config.norm_eps)
     if config.attention == "single":
-        h = h + layers.linear(n, w["mix_kernel"], w["mix_bias"], dtype)
+        h = h + layers.linear(w, n, "mix_", dtype)
     else:
         h = h + attend(config, w, n)
     n = layers.direction(h, config.norm, config.norm_eps)
-    gated, linear = jnp.split(layers.linear(n, w["up_kernel"], None, dtype).astype(dtype), 2, axis=-1)
-    candidate = h + layers.linear(jax.nn.silu(gated) * linear, w["down_kernel"], None, dtype)
+    gated, linear = jnp.split(layers.linear(w, n, "up_", dtype).astype(dtype), 2, axis=-1)
+    candidate = h + layers.linear(w, jax.nn.silu(gated) * linear, "down_", dtype)
     if config.block == "recurrent":
         return candidate
     # One matmul on [candidate, state], as published: two would write and add two results.
     both = jnp.concatenate([candidate.astype(dtype), state.astype(dtype)], axis=-1)
-    logit = layers.linear(both, w["gate_kernel"], w["gate_bias"], dtype)
+    logit = layers.linear(w, both, "gate_", dtype)
     return state + jax.nn.sigmoid(logit) * (candidate - state)
 
 
 def attend(config: HRMConfig, w: Weights, n: jax.Array) -> jax.Array:
     """Self-attention across the obstacles of one world: [..., N, D] to [..., N, D]."""
     dtype = jnp.dtype(config.dtype)
-    q, k = layers.split_heads(layers.linear(n, w["qk_kernel"], w["qk_bias"], dtype), 2, config.heads)
-    (v,) = layers.split_heads(layers.linear(n, w["v_kernel"], w["v_bias"], dtype), 1, config.heads)
-    return layers.linear(layers.attention(q, k, v).reshape(n.shape), w["out_kernel"], w["out_bias"], dtype)
+    q, k = layers.split_heads(layers.linear(w, n, "qk_", dtype), 2, config.heads)
+    (v,) = layers.split_heads(layers.linear(w, n, "v_", dtype), 1, config.heads)
+    return layers.linear(w, layers.attention(q, k, v).reshape(n.shape), "out_", dtype)
 
 
 def prepare(config: HRMConfig, stream: Weights) -> Weights:

@@ -11,6 +11,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.fields import Positive
@@ -67,44 +68,37 @@ class HRM8GPUV2(nn.Module):
 
     @nn.compact
     def _weights(self) -> Weights:
-        d, normal, zeros = (
-            self.config.width,
-            nn.initializers.normal(self.config.init_std),
-            nn.initializers.zeros,
-        )
-        embed = layers.declare(self, "embed", kernel=(normal, (2, d)), bias=(zeros, (d,)))
-        low, high = (layers.declare(self, name, **self._shapes()) for name in ("low", "high"))
-        head = layers.declare(self, "head", kernel=(normal, (d, 2)), bias=(zeros, (2,)))
+        d = self.config.width
+        draw = nn.initializers.normal(self.config.init_std), nn.initializers.zeros
+        embed = layers.declare(self, "embed", **layers.affine(2, d, "", *draw))
+        low, high = (self._stack(name, *draw) for name in ("low", "high"))
+        head = layers.declare(self, "head", **layers.affine(d, 2, "", *draw))
         return {"embed": embed, "low": low, "high": high, "head": head}
 
-    def _shapes(self) -> dict:
-        c, d, n = self.config, self.config.width, self.config.blocks
-        normal, zeros, ones = nn.initializers.normal(c.init_std), nn.initializers.zeros, nn.initializers.ones
-        return {
-            "norm1": (ones, (n, d)),
-            "qkv_kernel": (layers.packed_xavier(d), (n, d, 3 * d)),
-            "qkv_bias": (zeros, (n, 3 * d)),
-            "out_kernel": (normal, (n, d, d)),
-            "out_bias": (zeros, (n, d)),
-            "norm2": (ones, (n, d)),
-            "up_kernel": (normal, (n, d, 4 * d)),
-            "up_bias": (zeros, (n, 4 * d)),
-            "down_kernel": (normal, (n, 4 * d, d)),
-            "down_bias": (zeros, (n, d)),
-            "gate_kernel": (normal, (n, 2 * d, d)),
-            "gate_bias": (zeros, (n, d)),
-        }
+    def _stack(self, name: str, normal: Initializer, zeros: Initializer) -> Weights:
+        d, ones = self.config.width, nn.initializers.ones
+        return layers.declare(
+            self,
+            name,
+            self.config.blocks,
+            norm1=(ones, (d,)),
+            **layers.affine(d, 3 * d, "qkv_", layers.packed_xavier(d), zeros),
+            **layers.affine(d, d, "out_", normal, zeros),
+            norm2=(ones, (d,)),
+            **layers.affine(d, 4 * d, "up_", normal, zeros),
+            **layers.affine(4 * d, d, "down_", normal, zeros),
+            **layers.affine(2 * d, d, "gate_", normal, zeros),
+        )
 
 
 def next_displacement(config: HRM8GPUV2Config, weights: Weights, history: jax.Array) -> jax.Array:
     """[..., T, 2] to [..., 2]."""
-    embed, head = weights["embed"], weights["head"]
-    message = layers.linear(history, embed["kernel"], embed["bias"], jnp.float32)  # [..., T, D]
+    message = layers.linear(weights["embed"], history)  # [..., T, D]
     state = jnp.zeros((config.blocks, *message.shape))
     message, _ = run_stack(config, weights["low"], message, state)
     for _ in range(config.k_step):
         message, state = run_stack(config, weights["high"], message, state)
-    return layers.linear(message[..., -1, :], head["kernel"], head["bias"], jnp.float32)
+    return layers.linear(weights["head"], message[..., -1, :])
 
 
 def run_stack(
@@ -125,13 +119,11 @@ def apply_block(
     """One block: the message passes ungated, the state is gated by what came in."""
     dtype = jnp.dtype(config.dtype)
     gate_input = jnp.concatenate([message, state], axis=-1)
-    z = jax.nn.sigmoid(layers.linear(gate_input, w["gate_kernel"], w["gate_bias"], dtype))
+    z = jax.nn.sigmoid(layers.linear(w, gate_input, "gate_", dtype))
     h = MIX * (message + state)
     n = layers.normalize(h, w["norm1"], "rms", config.norm_eps)
-    qkv = layers.linear(n, w["qkv_kernel"], w["qkv_bias"], dtype)
-    mixed = layers.attention(*layers.split_heads(qkv, 3, config.heads)).reshape(n.shape)
-    h = h + layers.linear(mixed, w["out_kernel"], w["out_bias"], dtype)
+    h = h + layers.self_attention(w, n, config.heads, dtype)
     n = layers.normalize(h, w["norm2"], "rms", config.norm_eps)
-    up = jax.nn.gelu(layers.linear(n, w["up_kernel"], w["up_bias"], dtype), approximate=False)
-    h = h + layers.linear(up, w["down_kernel"], w["down_bias"], dtype)
+    up = jax.nn.gelu(layers.linear(w, n, "up_", dtype), approximate=False)
+    h = h + layers.linear(w, up, "down_", dtype)
     return h, z * h + (1 - z) * state

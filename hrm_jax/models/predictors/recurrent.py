@@ -1,8 +1,8 @@
 """Stacked LSTM and GRU over time, with torch's equations (docs/models.md#lstm-gru)."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import linen as nn
 from hrm_jax.artefacts.fields import Fraction, Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
 Cell = Callable[[Weights, jnp.dtype, State, jax.Array], State]
@@ -35,14 +35,11 @@ class Recurrent(Predictor):
     def _declare(self, prepare: Prepare, cell: Cell, gates: int, states: int) -> Network:
         """A cell of so many gates and arrays of state; `prepare` gives a layer's weights as it uses them."""
         c, inputs = self.config, {}
-        stack = [prepare(self._layer(i, gates)) for i in range(c.layers)]
-        fan_in = layers.uniform_fan_in(c.width)
-        head = self._declare_head(fan_in, fan_in)
+        stack = Stack(c, cell, states, [prepare(self._layer(i, gates)) for i in range(c.layers)])
+        head = self._declare_head()
         if c.neighbours:
-            fan_in = layers.uniform_fan_in(c.inputs)
-            inputs = {"embed": self._declare_embed(fan_in, fan_in), **self._declare_neighbours()}
-        read = functools.partial(run_stack, c, cell, states, stack)
-        return Network(c, inputs, Core(read, functools.partial(advance, c, cell, stack)), head)
+            inputs = {"embed": self._declare_embed(), **self._declare_neighbours()}
+        return Network(c, inputs, stack, head)
 
     def _layer(self, index: int, gates: int) -> Weights:
         c, init = self.config, layers.uniform_fan_in(self.config.width)
@@ -87,7 +84,7 @@ def lstm_cell(w: Weights, dtype: jnp.dtype, state: State, x: jax.Array) -> State
     """One step of one layer: (memory, output) [rows, D] with input [rows, D_in]; torch's order i, f, g, o."""
     memory, hidden = state
     both = jnp.concatenate([x, hidden], axis=-1)
-    i, f, g, o = jnp.split(layers.linear(both, w["kernel"], w["bias"], dtype), 4, axis=-1)
+    i, f, g, o = jnp.split(layers.linear(w, both, "", dtype), 4, axis=-1)
     memory = jax.nn.sigmoid(f) * memory + jax.nn.sigmoid(i) * jnp.tanh(g)
     return memory, jax.nn.sigmoid(o) * jnp.tanh(memory)
 
@@ -95,62 +92,55 @@ def lstm_cell(w: Weights, dtype: jnp.dtype, state: State, x: jax.Array) -> State
 def gru_cell(w: Weights, dtype: jnp.dtype, state: State, x: jax.Array) -> State:
     """One step of one layer: (output,) [rows, D] with input [rows, D_in]; torch's order r, z, n."""
     (hidden,) = state
-    r_in, z_in, n_in = jnp.split(layers.linear(x, w["ih_kernel"], w["ih_bias"], dtype), 3, axis=-1)
-    r, z, n = jnp.split(layers.linear(hidden, w["hh_kernel"], w["hh_bias"], dtype), 3, axis=-1)
+    r_in, z_in, n_in = jnp.split(layers.linear(w, x, "ih_", dtype), 3, axis=-1)
+    r, z, n = jnp.split(layers.linear(w, hidden, "hh_", dtype), 3, axis=-1)
     n = jnp.tanh(n_in + jax.nn.sigmoid(r_in + r) * n)
     z = jax.nn.sigmoid(z_in + z)
     return (n + z * (hidden - n),)
 
 
-def run_stack(
-    config: RecurrentConfig,
-    cell: Cell,
-    states: int,
-    stack: list[Weights],
-    x: jax.Array,
-    key: jax.Array | None,
-    further: int = 0,
-) -> tuple[list[State], jax.Array]:
-    """Inputs [T, rows, D_in] through all layers: the layers' states, and the last output [rows, D]."""
-    start, ends = (jnp.zeros((x.shape[1], config.width)),) * states, []
-    for i, w in enumerate(stack):
+class Stack(NamedTuple):
+    """Layers of cells, a `base.Core`; the states of a layer are so many arrays."""
 
-        def step(state, x, w=w):
-            state = _apply(config, cell, w, state, x)
-            return state, state[-1]
+    config: RecurrentConfig
+    cell: Cell
+    states: int
+    layers: list[Weights]
 
-        end, x = jax.lax.scan(step, start, _between(config, i, x, key), unroll=min(len(x), config.unroll))
-        ends.append(end)
-    return ends, x[-1]
+    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[list[State], jax.Array]:
+        """Inputs [T, rows, D_in] through all layers: the layers' states, and the last output [rows, D]."""
+        start, ends = (jnp.zeros((x.shape[1], self.config.width)),) * self.states, []
+        for i, w in enumerate(self.layers):
 
+            def step(state, x, w=w):
+                state = self._apply(w, state, x)
+                return state, state[-1]
 
-def advance(
-    config: RecurrentConfig,
-    cell: Cell,
-    stack: list[Weights],
-    state: list[State],
-    x: jax.Array,
-    key: jax.Array | None,
-) -> tuple[list[State], jax.Array]:
-    """All layers one step further with input [rows, D_in]."""
-    following = []
-    for i, (w, before) in enumerate(zip(stack, state, strict=True)):
-        following.append(_apply(config, cell, w, before, _between(config, i, x, key)))
-        x = following[-1][-1]
-    return following, x
+            unroll = min(len(x), self.config.unroll)
+            end, x = jax.lax.scan(step, start, self._between(i, x, key), unroll=unroll)
+            ends.append(end)
+        return ends, x[-1]
 
+    def advance(
+        self, state: list[State], x: jax.Array, key: jax.Array | None
+    ) -> tuple[list[State], jax.Array]:
+        """All layers one step further with input [rows, D_in]."""
+        following = []
+        for i, (w, before) in enumerate(zip(self.layers, state, strict=True)):
+            following.append(self._apply(w, before, self._between(i, x, key)))
+            x = following[-1][-1]
+        return following, x
 
-def _apply(config: RecurrentConfig, cell: Cell, w: Weights, state: State, x: jax.Array) -> State:
-    # The matmuls' results are kept for the backward pass; the gates are computed from them again.
-    policy = jax.checkpoint_policies.dots_saveable
-    return jax.checkpoint(cell, static_argnums=1, prevent_cse=False, policy=policy)(
-        w, jnp.dtype(config.dtype), state, x
-    )
+    def _apply(self, w: Weights, state: State, x: jax.Array) -> State:
+        # The matmuls' results are kept for the backward pass; the gates are computed from them again.
+        policy = jax.checkpoint_policies.dots_saveable
+        cell = jax.checkpoint(self.cell, static_argnums=1, prevent_cse=False, policy=policy)
+        return cell(w, jnp.dtype(self.config.dtype), state, x)
 
-
-def _between(config: RecurrentConfig, index: int, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """The input of a layer, in training with dropout but for the first."""
-    if not index or key is None or not config.dropout:
-        return x
-    keep = jax.random.bernoulli(jax.random.fold_in(key, index), 1 - config.dropout, x.shape)
-    return jnp.where(keep, x / (1 - config.dropout), 0)
+    def _between(self, index: int, x: jax.Array, key: jax.Array | None) -> jax.Array:
+        """The input of a layer, in training with dropout but for the first."""
+        rate = self.config.dropout
+        if not index or key is None or not rate:
+            return x
+        keep = jax.random.bernoulli(jax.random.fold_in(key, index), 1 - rate, x.shape)
+        return jnp.where(keep, x / (1 - rate), 0)

@@ -89,15 +89,12 @@ def arrange(
 def declare_neighbours(module: nn.Module, config: InputsConfig) -> dict[str, jax.Array]:
     """Parameters of `attend_neighbours`."""
     d, heads, zeros = config.width, config.neighbours, nn.initializers.zeros
-    read = d + 4 * heads
     return layers.declare(
         module,
         "neighbours",
-        qkv_kernel=(layers.packed_xavier(d), (d, 3 * d)),
-        qkv_bias=(zeros, (3 * d,)),
+        **layers.affine(d, 3 * d, "qkv_", layers.packed_xavier(d), zeros),
         sharpness=(nn.initializers.constant(math.log(math.e - 1)), (heads,)),  # its softplus is 1
-        out_kernel=(layers.uniform_fan_in(read), (read, d)),
-        out_bias=(zeros, (d,)),
+        **layers.affine(d + 4 * heads, d, "out_", bias=zeros),
     )
 
 
@@ -112,8 +109,7 @@ def attend_neighbours(
     members, heads, dtype = x.shape[-2], config.neighbours, jnp.dtype(config.dtype)
     if members == 1:
         return x
-    qkv = layers.linear(x, w["qkv_kernel"], w["qkv_bias"], dtype)
-    q, k, v = layers.split_heads(qkv, 3, heads)
+    q, k, v = layers.split_heads(layers.linear(w, x, "qkv_", dtype), 3, heads)
     place, speed = (relative(a * config.size) for a in (now, moved))  # [..., 2, N, N]
     scores = jnp.einsum("...ihd,...jhd->...hij", q, k) / q.shape[-1] ** 0.5
     square = jnp.sum(place**2, axis=-3)
@@ -122,4 +118,4 @@ def attend_neighbours(
     read = [jnp.einsum("...hij,...jhd->...ihd", weights, v)]
     read += [jnp.einsum("...hij,...cij->...ihc", weights, r) for r in (place, speed)]
     read = jnp.concatenate([a.reshape(*x.shape[:-1], -1) for a in read], axis=-1)
-    return x + layers.linear(read, w["out_kernel"], w["out_bias"], dtype)
+    return x + layers.linear(w, read, "out_", dtype)

@@ -4,7 +4,7 @@ It runs free on a cache of keys and values, which is its state.
 """
 
 import dataclasses
-import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.fields import Positive
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
-from hrm_jax.models.predictors.base import Core, Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 EPS = 1e-6
 State = tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array]  # keys, values a layer; steps taken
@@ -42,66 +42,60 @@ class Transformer(Predictor):
     @nn.compact
     def _network(self) -> Network:
         c = self.config
-        fan_in, embed_in = layers.uniform_fan_in(c.width), layers.uniform_fan_in(c.inputs)
-        embed = self._declare_embed(embed_in, embed_in)
+        embed = self._declare_embed()
         normal = nn.initializers.normal(0.02)
         weights = {"time": layers.declare(self, "time", kernel=(normal, (c.positions, c.width)))}
         weights["stack"] = [self._layer(i) for i in range(c.layers)]
         weights["final"] = layers.declare(self, "final", norm=(nn.initializers.ones, (c.width,)))
-        head = self._declare_head(fan_in, fan_in)
-        core = Core(functools.partial(read, c, weights), functools.partial(advance, c, weights))
-        return Network(c, {"embed": embed, **self._declare_neighbours()}, core, head)
+        head = self._declare_head()
+        return Network(c, {"embed": embed, **self._declare_neighbours()}, Cached(c, weights), head)
 
     def _layer(self, index: int) -> Weights:
         d, zeros, ones = self.config.width, nn.initializers.zeros, nn.initializers.ones
-        narrow, wide = layers.uniform_fan_in(d), layers.uniform_fan_in(4 * d)
         return layers.declare(
             self,
             f"layer{index}",
             norm1=(ones, (d,)),
-            qkv_kernel=(layers.packed_xavier(d), (d, 3 * d)),
-            qkv_bias=(zeros, (3 * d,)),
-            out_kernel=(narrow, (d, d)),
-            out_bias=(zeros, (d,)),
+            **layers.affine(d, 3 * d, "qkv_", layers.packed_xavier(d), zeros),
+            **layers.affine(d, d, "out_", bias=zeros),
             norm2=(ones, (d,)),
-            up_kernel=(narrow, (d, 4 * d)),
-            up_bias=(zeros, (4 * d,)),
-            down_kernel=(wide, (4 * d, d)),
-            down_bias=(zeros, (d,)),
+            **layers.affine(d, 4 * d, "up_", bias=zeros),
+            **layers.affine(4 * d, d, "down_", bias=zeros),
         )
 
 
-def read(
-    config: TransformerConfig, weights: Weights, x: jax.Array, key: jax.Array | None, further: int = 0
-) -> tuple[State, jax.Array]:
-    """Inputs [T, rows, D]: caches with room for `further` steps, and the last step's top [rows, D]."""
-    steps = len(x)
-    if steps + further > config.positions:
-        raise RequestError(
-            f"{steps} steps of history and {further} predicted ones: the transformer has "
-            f"model.positions = {config.positions}"
-        )
-    x = x + weights["time"]["kernel"][:steps, None, :]
-    causal = jnp.tril(jnp.ones((steps, steps), bool))
-    caches = []
-    for w in weights["stack"]:
-        x, cache = _checkpointed(config, w, x, None, None, causal)
-        caches.append(tuple(jnp.pad(a, ((0, 0), (0, 0), (0, further), (0, 0))) for a in cache))
-    return (tuple(caches), jnp.int32(steps)), _normal(x[-1], weights["final"]["norm"])
+class Cached(NamedTuple):
+    """Layers that cache keys and values, a `base.Core`: weights "time", "stack" and "final"."""
 
+    config: TransformerConfig
+    weights: Weights
 
-def advance(
-    config: TransformerConfig, weights: Weights, state: State, x: jax.Array, key: jax.Array | None
-) -> tuple[State, jax.Array]:
-    """One step more, with input [rows, D], on the caches [rows, heads, T + further, D / heads]."""
-    caches, step = state
-    x = x[None] + jax.lax.dynamic_slice_in_dim(weights["time"]["kernel"], step, 1)[:, None]
-    past = jnp.arange(caches[0][0].shape[2])[None] <= step
-    following = []
-    for w, cache in zip(weights["stack"], caches, strict=True):
-        x, cache = _checkpointed(config, w, x, cache, step, past)
-        following.append(cache)
-    return (tuple(following), step + 1), _normal(x[0], weights["final"]["norm"])
+    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[State, jax.Array]:
+        """Inputs [T, rows, D]: caches with room for `further` steps, and the last step's top [rows, D]."""
+        steps, w = len(x), self.weights
+        if steps + further > self.config.positions:
+            raise RequestError(
+                f"{steps} steps of history and {further} predicted ones: the transformer has "
+                f"model.positions = {self.config.positions}"
+            )
+        x = x + w["time"]["kernel"][:steps, None, :]
+        causal = jnp.tril(jnp.ones((steps, steps), bool))
+        caches = []
+        for layer in w["stack"]:
+            x, cache = _checkpointed(self.config, layer, x, None, None, causal)
+            caches.append(tuple(jnp.pad(a, ((0, 0), (0, 0), (0, further), (0, 0))) for a in cache))
+        return (tuple(caches), jnp.int32(steps)), _normal(x[-1], w["final"]["norm"])
+
+    def advance(self, state: State, x: jax.Array, key: jax.Array | None) -> tuple[State, jax.Array]:
+        """One step more, with input [rows, D], on the caches [rows, heads, T + further, D / heads]."""
+        (caches, step), w = state, self.weights
+        x = x[None] + jax.lax.dynamic_slice_in_dim(w["time"]["kernel"], step, 1)[:, None]
+        past = jnp.arange(caches[0][0].shape[2])[None] <= step
+        following = []
+        for layer, cache in zip(w["stack"], caches, strict=True):
+            x, cache = _checkpointed(self.config, layer, x, cache, step, past)
+            following.append(cache)
+        return (tuple(following), step + 1), _normal(x[0], w["final"]["norm"])
 
 
 def apply_layer(
@@ -117,7 +111,7 @@ def apply_layer(
     Keys and values are those of x itself, or the cache [rows, heads, S, D_head] with those of x at `step`.
     """
     dtype = jnp.dtype(config.dtype)
-    qkv = layers.linear(_normal(x, w["norm1"]), w["qkv_kernel"], w["qkv_bias"], dtype)
+    qkv = layers.linear(w, _normal(x, w["norm1"]), "qkv_", dtype)
     q, k, v = (jnp.moveaxis(a, 0, 2) for a in layers.split_heads(qkv, 3, config.heads))
     if cache is not None:
         k, v = (
@@ -127,9 +121,9 @@ def apply_layer(
     weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf))
     mixed = jnp.einsum("rhqk,rhkd->rhqd", weights, v)
     mixed = jnp.moveaxis(mixed, 2, 0).reshape(x.shape)
-    x = x + layers.linear(mixed, w["out_kernel"], w["out_bias"], dtype)
-    up = jax.nn.gelu(layers.linear(_normal(x, w["norm2"]), w["up_kernel"], w["up_bias"], dtype))
-    return x + layers.linear(up, w["down_kernel"], w["down_bias"], dtype), (k, v)
+    x = x + layers.linear(w, mixed, "out_", dtype)
+    up = jax.nn.gelu(layers.linear(w, _normal(x, w["norm2"]), "up_", dtype))
+    return x + layers.linear(w, up, "down_", dtype), (k, v)
 
 
 # Matmul results are kept for the backward pass, all between them is computed again.
