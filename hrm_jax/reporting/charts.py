@@ -1,27 +1,40 @@
-"""Charts as inline SVG: lines with direct labels, and the interval bars of tables. Sizes in pixels.
+"""Charts as SVG: lines with direct labels, and the interval bars of tables. Sizes in pixels.
 
-Colours and dashes come from page.css through the classes of `names.Style`, so that one drawing
-serves the light page, the dark one and paper.
+Colours and dashes come from charts.css through the classes of `names.Style`, so that one drawing serves the
+light page, the dark one, paper and the figures.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
 from hrm_jax.reporting.curves import Curve, Panel
-from hrm_jax.reporting.markup import element, number
+from hrm_jax.reporting.markup import number, part
+from hrm_jax.reporting.names import Style
 
-HEIGHT, TOP, BOTTOM, LEFT = 240, 12, 42, 50
-PLOT_WIDTH = 225
 LABEL_STEP = 13  # between two direct labels, at least
 CHARACTER = 6.2  # width of an average character in a label
 LONGEST_LABEL = 18  # characters; the rest is cut, and the curve's points have the whole name
 MOST_DOTS = 12  # a curve of more points is drawn without dots
 FEW = 6  # so many places along x are labelled one by one
 BAR_WIDTH, BAR_HEIGHT = 190, 18
+
+
+class Box(NamedTuple):
+    """Where the curves of a chart are, and how high it is."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    height: float
+
+
+BOX = Box(left=50, right=275, top=12, bottom=198, height=240)
 
 
 class Axis:
@@ -72,29 +85,42 @@ def padded(low: float, high: float, log: bool) -> tuple[float, float]:
 # ---------------------------------------------------------------- lines
 
 
-def draw(panel: Panel, label_width: float) -> Markup:
-    """A panel of curves, each named at its right end in a column of `label_width`."""
+class Drawn(NamedTuple):
+    """A chart, and what stands above it."""
+
+    title: str
+    width: float
+    svg: Markup
+
+
+def draw(panels: Sequence[Panel]) -> list[Drawn]:
+    """Panels of curves, each named at its right end in a column that is as wide in all of them."""
+    names = [curve.name for panel in panels for curve in panel.curves]
+    longest = max((min(len(name), LONGEST_LABEL) for name in names), default=0)
+    width = round(BOX.right + 14 + CHARACTER * longest)
+    return [Drawn(panel.title, width, _chart(panel, width)) for panel in panels]
+
+
+def _chart(panel: Panel, width: float) -> Markup:
     curves = [_positive(curve) if panel.log else curve for curve in panel.curves]
     curves = [curve for curve in curves if curve.points]
     low, high = panel.y_range or _range(curves, panel.log)
-    width = LEFT + PLOT_WIDTH + label_width
     xs = sorted({x for curve in curves for x, _ in curve.points})
-    x = Axis(min(xs), max(xs), LEFT + 8, LEFT + PLOT_WIDTH - 8)
-    y = Axis(low, high, HEIGHT - BOTTOM, TOP, panel.log)
+    x = Axis(min(xs), max(xs), BOX.left + 8, BOX.right - 8)
+    y = Axis(low, high, BOX.bottom, BOX.top, panel.log)
     middle = (len(curves) - 1) / 2
-    body = [
-        _frame(panel, x, y, xs if len(xs) <= FEW else x.ticks()),
-        _mark(x, *panel.mark) if panel.mark else None,
-        [_curve(curve, x, y, panel.shares, index - middle) for index, curve in enumerate(curves)],
-        _labels(curves, y),
-    ]
-    names = ", ".join(curve.name for curve in curves)
-    svg = element(
-        "svg", *body, class_="chart", viewBox=f"0 0 {width:.0f} {HEIGHT}", role="img",
-        style=f"max-width:{width:.0f}px",
-        aria_label=f"{panel.title}: {panel.y_label} against {panel.x_label} for {names}",
-    )  # fmt: skip
-    return element("div", element("h4", panel.title), svg, class_="panel")
+    value, what = panel.mark or (0.0, "")
+    return part(
+        "charts.chart",
+        panel,
+        BOX,
+        width,
+        x_ticks=[(x(at), _short(at)) for at in (xs if len(xs) <= FEW else x.ticks())],
+        y_ticks=[(y(at), _height(at, panel)) for at in y.ticks()],
+        mark={"x": x(value), "text": f"{what}: {number(value)}"} if panel.mark else None,
+        curves=[_curve(curve, x, y, panel.shares, index - middle) for index, curve in enumerate(curves)],
+        labels=_labels(curves, y),
+    )
 
 
 def _positive(curve: Curve) -> Curve:
@@ -107,42 +133,12 @@ def _range(curves: Sequence[Curve], log: bool) -> tuple[float, float]:
     return padded(min(ys) if log else min(0.0, *ys), max(ys), log)
 
 
-def _frame(panel: Panel, x: Axis, y: Axis, x_ticks: Sequence[float]) -> list[Markup]:
-    """Grid, ticks and the names of both axes."""
-    bottom, out = HEIGHT - BOTTOM, []
-    for value in y.ticks():
-        at = y(value)
-        text = f"{100 * value:.0f}" if panel.shares else _power(value) if y.log else number(value)
-        out.append(_segment("grid", LEFT, at, LEFT + PLOT_WIDTH, at))
-        out.append(_text(text, LEFT - 7, at + 3.5, "end"))
-    for value in x_ticks:
-        at = x(value)
-        out.append(_segment("tick", at, bottom, at, bottom + 4))
-        out.append(_text(_short(value), at, bottom + 16, "middle"))
-    out.append(_segment("axis", LEFT, bottom, LEFT + PLOT_WIDTH, bottom))
-    out.append(_text(panel.x_label, LEFT + PLOT_WIDTH / 2, HEIGHT - 8, "middle", class_="name"))
-    turned = {"class_": "name", "transform": f"rotate(-90 12 {(TOP + bottom) / 2:.0f})"}
-    out.append(_text(panel.y_label, 12, (TOP + bottom) / 2, "middle", **turned))
-    return out
-
-
-def _mark(x: Axis, value: float, name: str) -> list[Markup]:
-    """A dashed line up the chart, named at its foot on the side where there is room."""
-    at, bottom = x(value), HEIGHT - BOTTOM
-    right = at > LEFT + PLOT_WIDTH / 2
-    words = _text(
-        f"{name}: {number(value)}", at + (-4 if right else 4), bottom - 5, "end" if right else "start"
-    )
-    return [_segment("reference", at, TOP, at, bottom), words]
-
-
-def label_column(names: Iterable[str]) -> float:
-    """Width of the column of direct labels."""
-    return 14 + CHARACTER * max(min(len(name), LONGEST_LABEL) for name in names)
-
-
-def _power(value: float) -> str:
-    """A tick of a logarithmic axis: 0.02, 5e-6."""
+def _height(value: float, panel: Panel) -> str:
+    """A tick of the y axis: per cent, or 0.02 and 5e-6 where it is logarithmic."""
+    if panel.shares:
+        return f"{100 * value:.0f}"
+    if not panel.log:
+        return number(value)
     return f"{value:g}" if value >= 1e-3 else f"{value:.0e}".replace("e-0", "e-")
 
 
@@ -153,39 +149,39 @@ def _short(value: float) -> str:
     return number(value)
 
 
-def _curve(curve: Curve, x: Axis, y: Axis, shares: bool, place: float) -> Markup:
+def _curve(curve: Curve, x: Axis, y: Axis, shares: bool, place: float) -> dict[str, Any]:
     """The line, its intervals side by side with those of the others, and points that name their values.
 
     The points of a long curve are there to be pointed at, and not seen.
     """
     shift = 2.5 * place if curve.intervals else 0.0
-    points = [(x(a) + shift, y(b)) for a, b in curve.points]
-    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    parts = [element("polyline", points=path, fill="none")]
-    for at, (low, high) in zip(curve.x, curve.intervals, strict=False):
-        parts.append(_segment("interval", x(at) + shift, y(low), x(at) + shift, y(high)))
-    seen = len(points) <= MOST_DOTS
-    for (a, b), (px, py) in zip(curve.points, points, strict=True):
-        value = f"{percent(b)} %" if shares else number(b)
-        name = element("title", f"{curve.name}: {value} at {number(a)}")
-        look = {"r": 2.4} if seen else {"r": 4, "class_": "hidden"}
-        parts.append(element("circle", name, cx=f"{px:.1f}", cy=f"{py:.1f}", **look))
-    return element("g", *parts, class_=curve.style.css)
+    dots = []
+    for at, height in curve.points:
+        value = f"{percent(height)} %" if shares else number(height)
+        dots.append((x(at) + shift, y(height), f"{curve.name}: {value} at {number(at)}"))
+    intervals = zip(curve.x, curve.intervals, strict=False)
+    return {
+        "name": curve.name,
+        "css": curve.style.css,
+        "dots": dots,
+        "intervals": [(x(at) + shift, y(low), y(high)) for at, (low, high) in intervals],
+        "seen": len(dots) <= MOST_DOTS,
+    }
 
 
-def _labels(curves: Sequence[Curve], y: Axis) -> list[Markup]:
-    """Names at the right ends of the curves, moved apart where they would overlap."""
+def _labels(curves: Sequence[Curve], y: Axis) -> list[tuple[str, float, float, str]]:
+    """Names of the curves, the heights where these end, and heights moved apart where they would overlap."""
     order = sorted(curves, key=lambda curve: y(curve.points[-1][1]))
     ends = [y(curve.points[-1][1]) for curve in order]
-    places = spread(ends, LABEL_STEP, TOP - 4, HEIGHT - BOTTOM + 6)
-    left, out = LEFT + PLOT_WIDTH - 6, []
-    for curve, end, place in zip(order, ends, places, strict=True):
-        leader = _segment("leader", left, end, left + 12, place)
-        cut = len(curve.name) > LONGEST_LABEL
-        text = f"{curve.name[: LONGEST_LABEL - 1]}…" if cut else curve.name
-        name = _text(text, left + 15, place + 3.5, "start", class_="label")
-        out.append(element("g", leader, name, class_=curve.style.css))
-    return out
+    places = spread(ends, LABEL_STEP, BOX.top - 4, BOX.bottom + 6)
+    return [
+        (curve.style.css, end, place, _cut(curve.name))
+        for curve, end, place in zip(order, ends, places, strict=True)
+    ]
+
+
+def _cut(name: str) -> str:
+    return f"{name[: LONGEST_LABEL - 1]}…" if len(name) > LONGEST_LABEL else name
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -199,14 +195,6 @@ def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list
     return placed
 
 
-def _segment(css: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return element("line", class_=css, x1=f"{x1:.1f}", y1=f"{y1:.1f}", x2=f"{x2:.1f}", y2=f"{y2:.1f}")
-
-
-def _text(content: str, x: float, y: float, anchor: str, **attributes: str) -> Markup:
-    return element("text", content, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, **attributes)
-
-
 # ---------------------------------------------------------------- interval bars of tables
 
 
@@ -216,38 +204,23 @@ def bar_range(results: Iterable[dict]) -> tuple[float, float]:
     return min(math.floor(10 * low) / 10, 0.9), 1.0
 
 
-def _bar_axis(span: tuple[float, float]) -> Axis:
-    return Axis(*span, 10, BAR_WIDTH - 10)
+def _bar_axis(span: tuple[float, float]) -> tuple[Axis, list[float]]:
+    return Axis(*span, 10, BAR_WIDTH - 10), linear_ticks(*span, about=6)
 
 
-def interval_bar(
-    result: dict, span: tuple[float, float], css: str, kind: str, reference: float | None
-) -> Markup:
-    """A rate and its interval on an axis of `span`; `reference` is a dashed line to compare with."""
-    x, middle = _bar_axis(span), BAR_HEIGHT / 2
-    parts = [_segment("grid", x(v), 0, x(v), BAR_HEIGHT) for v in linear_ticks(*span, about=6)]
-    if reference is not None:
-        parts.append(_segment("reference", x(reference), 0, x(reference), BAR_HEIGHT))
-    low, high = map(x, result["interval"])
-    band = element("rect", x=f"{low:.1f}", y=middle - 4, width=f"{max(high - low, 1):.1f}", height=8)
-    parts.append(element("g", band, marker(x(result["rate"]), middle, kind), class_=css))
-    return _bar(BAR_HEIGHT, parts, aria_hidden="true")
+def interval_bar(result: dict, span: tuple[float, float], style: Style, reference: float | None) -> Markup:
+    """A rate and its interval on an axis of `span`; `reference` is a dashed line to compare with.
+
+    A full disc is a learned model, an open one a baseline, a lozenge a bound.
+    """
+    x, ticks = _bar_axis(span)
+    level = None if reference is None else x(reference)
+    interval, rate = list(map(x, result["interval"])), x(result["rate"])
+    ticks = list(map(x, ticks))
+    return part("charts.bar", BAR_WIDTH, BAR_HEIGHT, ticks, interval, rate, style.css, style.kind, level)
 
 
 def bar_axis(span: tuple[float, float]) -> Markup:
     """The axis above a column of interval bars."""
-    x, ticks = _bar_axis(span), linear_ticks(*span, about=6)
-    numbers = [_text(f"{100 * v:.0f}", x(v), 10, "middle") for v in ticks]
-    return _bar(13, numbers, role="img", aria_label="The interval, drawn")
-
-
-def _bar(height: float, parts: Sequence[Markup], **meaning: str) -> Markup:
-    size = {"viewBox": f"0 0 {BAR_WIDTH} {height}", "width": BAR_WIDTH, "height": height}
-    return element("svg", *parts, class_="bar", **size, **meaning)
-
-
-def marker(x: float, y: float, kind: str) -> Markup:
-    """A full disc for a learned model, an open one for a baseline, a lozenge for a bound."""
-    if kind == "bound":
-        return element("path", d=f"M{x - 3.6:.1f} {y:.1f}l3.6 -3.6l3.6 3.6l-3.6 3.6z", class_="mark")
-    return element("circle", cx=f"{x:.1f}", cy=f"{y:.1f}", r=2.8, class_="mark")
+    x, ticks = _bar_axis(span)
+    return part("charts.bar_axis", BAR_WIDTH, [(x(v), f"{100 * v:.0f}") for v in ticks])

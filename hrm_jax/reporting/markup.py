@@ -1,32 +1,33 @@
-"""HTML and SVG built from elements, the cells of tables, and numbers as the page prints them."""
+"""The page's templates, the tables made with them, and numbers as the page prints them."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from markupsafe import Markup, escape
+import jinja2
+from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
 
 whole = "{:,}".format  # a whole number
 
 
-def element(name: str, *content: object, **attributes: object) -> Markup:
-    """`<name attributes>content</name>`; strings and numbers are escaped, lists joined, None left out.
+@functools.cache
+def template(name: str) -> jinja2.Template:
+    """A file of templates/."""
+    loader = jinja2.PackageLoader("hrm_jax.reporting")
+    options: Any = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=loader, autoescape=True, **options)
+    environment.filters["px"] = "{:.1f}".format
+    return environment.get_template(f"{name}.html.j2")
 
-    Attribute names are written with `_` for `-`, and a trailing `_` where Python reserves the word.
-    """
-    given = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
-    opening = " ".join([name, *(f'{key}="{escape(value)}"' for key, value in given if value is not None)])
-    return Markup(f"<{opening}>{join(content)}</{name}>")
 
-
-def join(content: object) -> Markup:
-    """Content of an element: nested lists and tuples of strings, numbers and markup."""
-    if isinstance(content, list | tuple):
-        return Markup("").join(map(join, content))
-    return Markup("") if content is None else escape(content)
+def part(name: str, *content: Any, **more: Any) -> Markup:
+    """A part of the page: `name` is a file of templates/ and its macro, a dot between them."""
+    file, _, macro = name.partition(".")
+    return getattr(template(file).module, macro)(*content, **more)
 
 
 def number(x: float | None, digits: int = 3) -> str:
@@ -71,19 +72,8 @@ class Column(NamedTuple):
 
     @property
     def css(self) -> str | None:
-        """The class of its heading."""
+        """The class of its cells."""
         return "number" if self.text else "drawn" if isinstance(self.heading, Markup) else None
-
-    def cell(self, record: Record, heads: bool) -> Markup:
-        """The value in a row: readable, and of a number exact in `data-value`; words may head it."""
-        value = record.get(self.key)
-        if self.text is None:
-            if heads:
-                return element("th", value, scope="row")
-            return element("td", value, class_="drawn" if isinstance(value, Markup) else None)
-        exact = " ".join(map(str, value)) if isinstance(value, list | tuple) else value
-        text = "–" if value is None else self.text(value)
-        return element("td", text, data_key=self.key, data_value=exact, class_="number")
 
 
 def rate_columns(share: str, prefix: str = "", optional: bool = False) -> list[Column]:
@@ -105,57 +95,36 @@ def table(
     bodies: Mapping[tuple[str, str] | None, Sequence[Record]],
     caption: str,
     by: Sequence[str],
-    **attributes: object,
+    id: str,
+    css: str | None = None,
 ) -> Markup:
-    """A table that scrolls by itself where the page is narrow.
+    """A table of records.
 
     `bodies` are records by (class, title) of their part of the table, or by None without a title. A row has
     the values of `by` as `data-` attributes, and the class that its record may hold as `css`.
     """
     records = [record for body in bodies.values() for record in body]
     used = [c for c in columns if not c.optional or any(r.get(c.key) is not None for r in records)]
-    parts = [element("caption", caption), element("thead", *_head(used))]
-    parts += [_body(used, name, body, by) for name, body in bodies.items()]
-    whole_table = element("table", *parts, **attributes)
-    return element("div", whole_table, class_="scroll", tabindex="0", role="region", aria_label=caption)
+    return part("tables.table", used, _head(used), bodies, caption, by, id, css)
 
 
-def _head(columns: Sequence[Column]) -> list[Markup]:
-    """A row of headings, or two where some columns have a group."""
-    top: list[Markup] = []
-    below: list[Markup] = []
+def _head(columns: Sequence[Column]) -> list[list[tuple[str, dict]]]:
+    """Headings and their attributes: a row, or two where some columns have a group."""
+    top: list[tuple[str, dict]] = []
+    below: list[tuple[str, dict]] = []
     deep = 2 if any(column.group for column in columns) else None
     for group, members in itertools.groupby(columns, lambda column: column.group):
         named = [list(found) for _, found in itertools.groupby(members, lambda column: column.heading)]
         if group:
             width = sum(map(len, named))
-            top.append(element("th", group, scope="colgroup", class_="group", colspan=width))
+            top.append((group, {"scope": "colgroup", "class": "group", "colspan": width}))
         for same in named:
             size = {"rowspan": None if group else deep, "colspan": len(same) if len(same) > 1 else None}
-            heading = element("th", same[0].heading, scope="col", class_=same[0].css, **size)
+            heading = (same[0].heading, {"scope": "col", "class": same[0].css, **size})
             (below if group else top).append(heading)
-    return [element("tr", *part) for part in (top, below) if part]
-
-
-def _body(
-    columns: Sequence[Column], name: tuple[str, str] | None, records: Sequence[Record], by: Sequence[str]
-) -> Markup:
-    rows = [
-        element(
-            "tr",
-            *(column.cell(record, column.key in by) for column in columns),
-            **{f"data_{key}": record[key] for key in by},
-            class_=record.get("css"),
-        )
-        for record in records
-    ]
-    if name is None:
-        return element("tbody", *rows)
-    css, title = name
-    heading = element("th", title, colspan=len(columns), scope="rowgroup")
-    return element("tbody", element("tr", heading, class_="kind"), *rows, class_=css)
+    return [row for row in (top, below) if row]
 
 
 def folded(summary: str, content: Markup) -> Markup:
     """Content behind a line that opens it; print opens nothing."""
-    return element("details", element("summary", summary), content)
+    return part("tables.folded", summary, content)

@@ -1,17 +1,15 @@
 """One self-contained HTML page: no network, no library, everything inline."""
 
-import functools
 import importlib.resources
 import json
 from collections.abc import Sequence
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from hrm_jax.reporting import charts, curves, notes, puzzle_traces, summary, tables, traces
-from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
+from hrm_jax.reporting.markup import part, template
 from hrm_jax.reporting.names import Style
 
 SHORT_COMMIT = 10  # characters
@@ -34,9 +32,9 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -
         ("player", "Episodes", [_player(report, i) for i, report in players]),
         ("answers", "Answers", [_viewer(report, i) for i, report in viewers]),
     )
-    return _template("page").render(
+    return template("page").render(
         title=_title(reports),
-        css=Markup(_asset("page.css")),
+        css=Markup(asset("charts.css") + asset("page.css")),
         reports=[_facts(report) for report in reports],
         judged="Examples" if all(report.puzzles for report in reports) else "Seeds",
         sections=[(name, title, parts) for name, title, parts in sections if parts],
@@ -53,25 +51,14 @@ def _puzzle_player(recorded: Sequence[tuple[int, Report]]) -> list[str]:
     return [*first, *filter(None, drawings), *last]
 
 
-@functools.cache
-def _template(name: str) -> jinja2.Template:
-    loader = jinja2.PackageLoader("hrm_jax.reporting")
-    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    return jinja2.Environment(loader=loader, autoescape=True, **options).get_template(f"{name}.html.j2")
-
-
-def _part(kind: str, *content: Any, **more: Any) -> Markup:
-    """A part of a section: a macro of parts.html.j2."""
-    return getattr(_template("parts").module, kind)(*content, **more)
-
-
 def _script(names: Sequence[str]) -> Markup:
     """The player: its parts in one scope."""
-    parts = "\n".join(map(_asset, names))
+    parts = "\n".join(map(asset, names))
     return Markup(f'(() => {{\n"use strict";\n\n{parts}}})();\n')
 
 
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """The text of a file of assets/."""
     return importlib.resources.files("hrm_jax.reporting").joinpath("assets", name).read_text(encoding="utf-8")
 
 
@@ -118,13 +105,13 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.votes(report, index), notes.VOTES),
     ]
-    return _part("results", report.heading, report.note, [(table, note) for table, note in made if table])
+    return part("parts.results", report.heading, report.note, [(table, note) for table, note in made if table])
 
 
 def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup]:
     drawn = [(r, i, curves.answers(r.data, looks)) for i, r in enumerate(reports) if r.puzzles]
     return [
-        _part("figure", r.heading, _panels(panels), notes.segments(r), tables.segments(r, i))
+        part("parts.figure", r.heading, charts.draw(panels), notes.segments(r), tables.segments(r, i))
         for r, i, panels in drawn
         if panels
     ]
@@ -133,7 +120,7 @@ def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup
 def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup]:
     drawn = [(r, i, curves.prediction(r.data["models"], looks)) for i, r in enumerate(reports)]
     return [
-        _part("figure", r.heading, _panels(panels), notes.prediction(r), tables.prediction(r, i))
+        part("parts.figure", r.heading, charts.draw(panels), notes.prediction(r), tables.prediction(r, i))
         for r, i, panels in drawn
         if panels
     ]
@@ -142,26 +129,20 @@ def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Mark
 def _density(density: Any | None, looks: dict[str, Style]) -> list[Markup]:
     if density is None:
         return []
-    panels = _panels(curves.density(density, looks))
-    return [_part("figure", "", panels, notes.density(density), tables.density(density))]
+    panels = charts.draw(curves.density(density, looks))
+    return [part("parts.figure", "", panels, notes.density(density), tables.density(density))]
 
 
 def _training(runs: Sequence[Run]) -> list[Markup]:
     if not runs:
         return []
-    panels = _panels(curves.training(runs))
-    return [_part("figure", "", panels, notes.training(runs), tables.runs(runs), folded=False)]
-
-
-def _panels(panels: Sequence[Panel]) -> list[Markup]:
-    names = [curve.name for panel in panels for curve in panel.curves]
-    width = charts.label_column(names) if names else 0
-    return [charts.draw(panel, width) for panel in panels]
+    panels = charts.draw(curves.training(runs))
+    return [part("parts.figure", "", panels, notes.training(runs), tables.runs(runs), folded=False)]
 
 
 def _player(report: Report, index: int) -> Markup:
     data = traces.packed(report.traces, report.collision_rule)
-    return _part("player", report.heading, index, "player", "Episode player", _json(data))
+    return part("parts.player", report.heading, index, "player", "Episode player", _json(data))
 
 
 def _viewer(report: Report, index: int) -> Markup:
@@ -170,7 +151,7 @@ def _viewer(report: Report, index: int) -> Markup:
     most = report.data.get("trained_segments")
     trained = {name: known.get("trained_segments", most) for name, known in report.data["models"].items()}
     data = puzzle_traces.packed(report.traces, ignored, trained)
-    return _part("player", report.heading, index, "player puzzles", "Viewer of answers", _json(data))
+    return part("parts.player", report.heading, index, "player puzzles", "Viewer of answers", _json(data))
 
 
 def _json(data: dict) -> Markup:

@@ -66,8 +66,8 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
     level = models[baseline]["rate"] if baseline else None
 
     def record(name: str) -> Record:
-        result, style = models[name], styles[name]
-        bar = charts.interval_bar(result, span, style.css, style.kind, level)
+        result = models[name]
+        bar = charts.interval_bar(result, span, styles[name], level)
         causes = dict.fromkeys(FAILURES, 0) | result["failures"] if result.get("failures") else {}
         lenient = {f"lenient-{key}": value for key, value in (result.get("lenient") or {}).items()}
         return {**result, **causes, **lenient, "model": name, "bar": bar}
@@ -78,7 +78,7 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
     }
     bar = Column("bar", charts.bar_axis(span))
     columns = _puzzle_columns(bar) if report.puzzles else _episode_columns(bar)
-    return table(columns, bodies, _success(report), ["model"], id=f"results-{index}", class_="results")
+    return table(columns, bodies, _success(report), ["model"], id=f"results-{index}", css="results")
 
 
 def _episode_columns(bar: Column) -> list[Column]:
@@ -239,7 +239,7 @@ def _pairs_table(tested: list[dict], report: Report, caption: str, name: str) ->
         Column("p_holm", "p, Holm", p_value, optional=True),
     ]
     records = [_pair(pair, report.data["models"]) for pair in tested]
-    return table(columns, {None: records}, caption, ["a", "b"], id=name, class_="pairs")
+    return table(columns, {None: records}, caption, ["a", "b"], id=name, css="pairs")
 
 
 def _pair(pair: dict, models: dict[str, dict]) -> Record:
