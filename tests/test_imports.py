@@ -85,7 +85,7 @@ def _needs_at_import(path):
 
 
 COMMANDS = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
-PAGE = {"hrm_jax.reporting", "jinja2", "matplotlib"}  # what draws pages and figures
+PAGE = {"hrm_jax.reporting", "jinja2", "resvg_py"}  # what draws pages and figures
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=_module)

@@ -19,7 +19,7 @@ from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.report import main
-from hrm_jax.reporting import figures, names, traces
+from hrm_jax.reporting import animations, names, traces
 from hrm_jax.reporting.collisions import CollisionRule, ending
 from hrm_jax.worlds.world import WORLDS
 
@@ -289,11 +289,11 @@ def test_the_published_rule_is_named_for_what_it_is(tmp_path, monkeypatch):
 
 
 def test_an_animation_of_paths_has_a_frame_a_step(tmp_path):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("resvg_py")
     image = pytest.importorskip("PIL.Image")
     write(tmp_path, count=1)
     (episode,) = traces_file.load(tmp_path / "p.traces.npz").episodes
-    figures.write_gif(tmp_path / "a.gif", episode, ["oracle"], CollisionRule(2.0, True))
+    animations.write_gif(tmp_path / "a.gif", episode, ["oracle"], CollisionRule(2.0, True))
     with image.open(tmp_path / "a.gif") as animation:
         assert animation.n_frames == 5
 

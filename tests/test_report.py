@@ -495,7 +495,7 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path):
 
 
 def test_figures_for_papers(folder):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("resvg_py")
     found = sorted(path.name for path in (folder / "out").iterdir())
     assert found == ["density.png", "index.html", "prediction-1.png", "success.png", "training.png"]
     for path in (folder / "out").glob("*.png"):
@@ -503,7 +503,7 @@ def test_figures_for_papers(folder):
 
 
 def test_an_animation_has_a_frame_a_step(tmp_path, monkeypatch):
-    pytest.importorskip("matplotlib")
+    pytest.importorskip("resvg_py")
     image = pytest.importorskip("PIL.Image")
     synthetic(tmp_path, ids=(3,))
     monkeypatch.chdir(tmp_path)
@@ -512,14 +512,14 @@ def test_an_animation_has_a_frame_a_step(tmp_path, monkeypatch):
         assert animation.n_frames == COLLIDED + 1
 
 
-def test_without_matplotlib_the_page_stands_alone(tmp_path, monkeypatch, capsys):
+def test_without_the_extra_the_page_stands_alone(tmp_path, monkeypatch, capsys):
     synthetic(tmp_path)
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     monkeypatch.chdir(tmp_path)
     main(EVERYTHING)
     assert "Skipped success.png, density.png, prediction-1.png, training.png" in capsys.readouterr().out
     assert os.listdir("out") == ["index.html"]
-    _refused("--gif needs matplotlib", *EVERYTHING, "--gif", "3", cwd=tmp_path)
+    _refused("--gif needs resvg-py", *EVERYTHING, "--gif", "3", cwd=tmp_path)
 
 
 def test_round_ticks():
@@ -535,7 +535,8 @@ def test_labels_are_moved_apart_and_stay_inside():
 
 def test_one_point_makes_a_chart():
     curve = Curve("a", Style("learned", 0, 0), [5], [0.0])
-    assert "<polyline" in charts.draw(Panel("t", "x", "y", [curve]), charts.label_column(["a"]))
+    (drawn,) = charts.draw([Panel("t", "x", "y", [curve])])
+    assert drawn.title == "t" and "<polyline" in drawn.svg
 
 
 # ---------------------------------------------------------------- in a browser

@@ -1,6 +1,7 @@
 """The page's templates, the tables made with them, and numbers as the page prints them."""
 
 import functools
+import importlib.resources
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,11 @@ def part(name: str, *content: Any, **more: Any) -> Markup:
     """A part of the page: `name` is a file of templates/ and its macro, a dot between them."""
     file, _, macro = name.partition(".")
     return getattr(template(file).module, macro)(*content, **more)
+
+
+def asset(name: str) -> str:
+    """The text of a file of assets/."""
+    return importlib.resources.files("hrm_jax.reporting").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def number(x: float | None, digits: int = 3) -> str:

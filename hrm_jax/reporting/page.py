@@ -1,6 +1,5 @@
 """One self-contained HTML page: no network, no library, everything inline."""
 
-import importlib.resources
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +8,7 @@ from markupsafe import Markup
 
 from hrm_jax.reporting import charts, curves, notes, puzzle_traces, summary, tables, traces
 from hrm_jax.reporting.inputs import Report, Run
-from hrm_jax.reporting.markup import part, template
+from hrm_jax.reporting.markup import asset, part, template
 from hrm_jax.reporting.names import Style
 
 SHORT_COMMIT = 10  # characters
@@ -57,11 +56,6 @@ def _script(names: Sequence[str]) -> Markup:
     return Markup(f'(() => {{\n"use strict";\n\n{parts}}})();\n')
 
 
-def asset(name: str) -> str:
-    """The text of a file of assets/."""
-    return importlib.resources.files("hrm_jax.reporting").joinpath("assets", name).read_text(encoding="utf-8")
-
-
 # ---------------------------------------------------------------- header
 
 
@@ -105,7 +99,8 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.votes(report, index), notes.VOTES),
     ]
-    return part("parts.results", report.heading, report.note, [(table, note) for table, note in made if table])
+    noted = [(table, note) for table, note in made if table]
+    return part("parts.results", report.heading, report.note, noted)
 
 
 def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup]:

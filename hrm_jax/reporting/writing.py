@@ -9,10 +9,10 @@ from pathlib import Path
 
 from hrm_jax.artefacts import files, report_file
 from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.reporting import figures, inputs, page
+from hrm_jax.reporting import animations, figures, inputs, page
 from hrm_jax.reporting.inputs import Report
 
-MATPLOTLIB = "matplotlib (pip install 'hrm_jax[plots]')"
+EXTRA = "resvg-py, font-roboto and Pillow (pip install 'hrm_jax[plots]')"
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ def write(asked: Request) -> None:
     _save(asked.out / "index.html", page.build(reports, runs, density))
     drawn = figures.wanted(reports, runs, density)
     if not figures.available():
-        print(f"Skipped {', '.join(drawn)}: they need {MATPLOTLIB}.")
+        print(f"Skipped {', '.join(drawn)}: they need {EXTRA}.")
         return
     for name, draw in drawn.items():
-        figures.write_png(asked.out / name, draw)
+        figures.write_png(asked.out / name, draw())
         _say_written(asked.out / name)
     for name, animate in animations.items():
         animate(asked.out / name)
@@ -69,7 +69,7 @@ def _animations(asked: Request, reports: Sequence[Report]) -> dict[str, Callable
             raise RequestError("--gif-models needs --gif EPISODE")
         return {}
     if not figures.available():
-        raise RequestError(f"--gif needs {MATPLOTLIB}")
+        raise RequestError(f"--gif needs {EXTRA}")
     recorded = [report for report in reports if report.traces and not report.puzzles]
     if not recorded:
         raise RequestError("--gif: none of the reports names recorded episodes (traces)")
@@ -77,7 +77,7 @@ def _animations(asked: Request, reports: Sequence[Report]) -> dict[str, Callable
     chosen = ids if "all" in asked.gifs else [_episode_id(text, ids) for text in asked.gifs]
     return {
         f"episode-{episode.id}{f'-{index}' if len(recorded) > 1 else ''}.gif": functools.partial(
-            figures.write_gif,
+            animations.write_gif,
             episode=episode,
             models=_pair(asked.gif_models, report.traces.models),
             rule=report.collision_rule,

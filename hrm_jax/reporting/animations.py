@@ -1,0 +1,106 @@
+"""GIF animations of recorded episodes, drawn as SVG. They need the optional extra `plots`."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts.files import atomic_write
+from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace
+from hrm_jax.console.progress import watch
+from hrm_jax.reporting.collisions import CollisionRule, ending
+from hrm_jax.reporting.figures import pixels, style
+from hrm_jax.reporting.markup import part
+
+FRAME_MS, LAST_FRAME_MS = 180, 2000
+COLOURS = 96  # of a frame
+SIDE, MARGIN = 405, 1.4  # pixels of a map, and cells around the centres of its first and last cell
+LEGENDS = {
+    CellTrace: "Solid: true future. Dashed: prediction. Dotted: plan. Ring and cross: collision.",
+    PathTrace: (
+        "Blue: chosen path. Brown: samples. Green: samples after refinement. Ring and cross: collision."
+    ),
+}
+Tracks = list[tuple[str, np.ndarray]]  # lines through places [k, 2] in cells, by class of figures.css
+
+
+def write_gif(path: Path, episode: Episode, models: Sequence[str], rule: CollisionRule) -> None:
+    """An episode of some models side by side."""
+    from PIL import Image  # an optional extra
+
+    count = max(len(episode.traces[name].agent) for name in models)
+    frames = []
+    with watch(path.name, "frames", count, closing=False) as progress:
+        for step in range(count):
+            with Image.open(io.BytesIO(_frame(episode, models, step, rule))) as image:
+                frames.append(image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE))
+            progress(len(frames), count)
+    times = [FRAME_MS] * (count - 1) + [LAST_FRAME_MS]
+    with atomic_write(path, "wb") as file:
+        frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+
+
+def _frame(episode: Episode, models: Sequence[str], step: int, rule: CollisionRule) -> bytes:
+    drawing = part(
+        "figures.frame",
+        f"Episode {episode.id}. {LEGENDS[type(episode.traces[models[0]])]}",
+        [_view(episode, name, step, rule) for name in models],
+        walls=np.argwhere(episode.static),
+        shape=episode.static.shape,
+        ends=episode.ends,
+        radius=rule.radius,
+        unit=SIDE / (max(episode.static.shape) - 1 + 2 * MARGIN),
+        margin=MARGIN,
+        style=style(),
+    )
+    return pixels(drawing, 1)
+
+
+def _view(episode: Episode, name: str, step: int, rule: CollisionRule) -> dict[str, Any]:
+    """One model at one step; after its end it stays there."""
+    trace = episode.traces[name]
+    last = len(trace.agent) - 1
+    step = min(step, last)
+    agent = trace.agent[: step + 1] / trace.agent_unit
+    collided = step == last and trace.outcome == "0"
+    collision, struck = ending(trace, episode.static, rule) if collided else (None, None)
+    state = f"{OUTCOMES[trace.outcome]}, step {last}" if step == last else f"step {step}"
+    if isinstance(trace, PathTrace):
+        tracks = _plans(trace, step)
+    else:
+        tracks = _expectations(trace, step) if step < last else []
+    return {
+        "title": f"{name}: {state}",
+        "collided": collided,
+        "tracks": [*tracks, ("trail", agent)],
+        "obstacles": trace.obstacles[step] / HUNDREDTHS,
+        "agent": agent[-1],
+        "collision": collision,
+        "struck": struck,
+    }
+
+
+def _plans(trace: PathTrace, step: int) -> Tracks:
+    """The plan in force, and the samples that it was chosen from."""
+    k = trace.plan_at(step)
+    samples = [("sample", path / HUNDREDTHS) for path in trace.samples[k]]
+    refined = [("refined", path / HUNDREDTHS) for path in trace.refined[k]]
+    return [*samples, *refined, ("chosen", trace.plans[k] / HUNDREDTHS)]
+
+
+def _expectations(trace: CellTrace, step: int) -> Tracks:
+    """True and predicted tracks from here on, and the plan."""
+    horizon = trace.predicted.shape[1]
+    future = trace.obstacles[step : step + horizon + 1] / HUNDREDTHS
+    here = (trace.obstacles if trace.observed is None else trace.observed)[step] / HUNDREDTHS
+    predicted = trace.predicted[step] / HUNDREDTHS
+    return [
+        *(("future", future[:, n]) for n in range(future.shape[1])),
+        *(
+            ("prediction", np.concatenate([here[None, n], predicted[:, n]]))
+            for n in range(predicted.shape[1])
+        ),
+        ("plan", trace.plan[step]),
+    ]
