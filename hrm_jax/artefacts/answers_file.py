@@ -71,15 +71,15 @@ def _read(arrays: Arrays) -> Answers:
         raise ValueError(f"predictions is {list(predictions.shape)}; 1 of each is needed")
     if min(height, width) < 1 or height * width != sizes["S"]:
         raise ValueError(f"{height} x {width} cells; inputs are of {sizes['S']}")
-    opinions = {
-        name: _opinion(arrays, name, predictions.shape[:3], models) for name in ("q_halt", "q_continue")
+    q_values = {
+        name: _q_values(arrays, name, predictions.shape[:3], models) for name in ("q_halt", "q_continue")
     }
     described = {"models": models, "kind": str(arrays["kind"]), "height": height, "width": width}
-    contents: dict[str, Any] = found | opinions | described
+    contents: dict[str, Any] = found | q_values | described
     return Answers(**contents)
 
 
-def _opinion(arrays: Arrays, name: str, shape: tuple[int, ...], models: list[str]) -> np.ndarray:
+def _q_values(arrays: Arrays, name: str, shape: tuple[int, ...], models: list[str]) -> np.ndarray:
     """Logits of the Q head: numbers throughout, or none at all of a model."""
     array = arrays[name]
     if array.shape != shape or array.dtype.kind != "f":

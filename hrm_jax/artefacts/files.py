@@ -11,7 +11,7 @@ from hrm_jax.artefacts.errors import RequestError
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
-    """Open a file beside `path` for writing; it takes the place of `path` when the block ends well."""
+    """Open a file next to `path` for writing; it takes the place of `path` when the block ends well."""
     path = pathlib.Path(path)
     check_writable(path)
     partial = path.with_name(path.name + ".partial")

@@ -92,7 +92,7 @@ def _measures(scores: scoring.Scores, q: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def choose(solved: np.ndarray, count: int) -> np.ndarray:
-    """Up to `count` telling examples of solved [M, N], in order.
+    """Up to `count` informative examples of solved [M, N], in order.
 
     Those on which the models differ most come first; of those alike, solved and unsolved ones by turns.
     """

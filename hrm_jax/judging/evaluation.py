@@ -32,9 +32,9 @@ def evaluate(asked: Request) -> str:
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
     paths = request.model_files(asked.models)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
-    everyone = paths | {name: None for name in always if name not in paths}
+    entered = paths | {name: None for name in always if name not in paths}
     scenarios = request.scenarios(asked, protocol)
-    compared = entrants.enter(everyone, asked.predictor, asked.backend, scenarios.world, protocol)
+    compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
     files.check_writable(asked.out)
     results = play_all(compared, scenarios, protocol, asked.backend)
     report = build_report(scenarios, protocol, results, compared)
@@ -107,7 +107,7 @@ def one_a_group(entrants: Mapping[str, Entrant]) -> dict[str, Entrant]:
 
 
 def choose(outcomes: Mapping[str, str], count: int) -> list[int]:
-    """Up to `count` positions of telling episodes: those on which the models differ most come first."""
+    """Up to `count` positions of informative episodes: those on which the models differ most come first."""
     share = np.mean([statistics.solved(row) for row in outcomes.values()], axis=0)
     order = np.argsort(np.abs(share - 0.5), kind="stable")
     return sorted(order[:count].tolist())

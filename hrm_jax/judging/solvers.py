@@ -101,15 +101,13 @@ def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: Puzzl
 def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
     """Refuse data of another alphabet, length or numbering."""
     meta = puzzles.meta
-    facts = [
-        ("vocabulary", fields.get("vocabulary"), "vocab_size", meta.vocab_size),
-        ("sequence", fields.get("sequence"), "seq_len", meta.seq_len),
-    ]
-    if table is not None:
-        facts.append(
-            ("puzzle identifiers", len(table), "num_puzzle_identifiers", meta.num_puzzle_identifiers)
-        )
-    for name, own, key, wanted in facts:
+    identifiers = meta.num_puzzle_identifiers if table is None else len(table)
+    for name, own, key in (
+        ("vocabulary", fields.get("vocabulary"), "vocab_size"),
+        ("sequence", fields.get("sequence"), "seq_len"),
+        ("puzzle identifiers", identifiers, "num_puzzle_identifiers"),
+    ):
+        wanted = getattr(meta, key)
         if own != wanted:
             raise RequestError(
                 f"{path} does not fit {puzzles.folder}: {name} {own}, but {key} {wanted}; "
