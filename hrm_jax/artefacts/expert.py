@@ -45,33 +45,32 @@ def read(path: str | os.PathLike) -> tuple[Paths, bool]:
     with archive.reading(path, absent, "not a complete expert.npz") as arrays:
         paths = Paths(*(arrays[name] for name in Paths._fields))
         stretched = json.loads(str(arrays["search"]))["published"]
-        problem = _problem(paths)
-        if problem is None and not isinstance(stretched, bool):
-            problem = f"search says published = {stretched!r}: true or false"
-        if problem:
-            raise RequestError(problem)
+        _check(paths)
+        if not isinstance(stretched, bool):
+            raise RequestError(f"search says published = {stretched!r}: true or false")
     return paths, stretched
 
 
-def _problem(paths: Paths) -> str | None:
-    """What is wrong with the arrays of a file, or None."""
+def _check(paths: Paths) -> None:
+    """Refuse arrays that no expert's paths have."""
     for name, array, kinds in zip(Paths._fields, paths, KINDS, strict=True):
         if array.dtype.kind not in kinds:
-            return f"{name} holds {array.dtype}"
+            raise RequestError(f"{name} holds {array.dtype}")
         if not np.isfinite(array).all():
-            return f"{name} is not finite"
+            raise RequestError(f"{name} is not finite")
     count, size = len(paths.ids) if paths.ids.ndim else 0, paths.static.shape[-1:]
     obstacles, points = paths.positions.shape[1:2], paths.points.shape[1:2]
     if not count or not size or not points:
-        return "it holds no path"
+        raise RequestError("it holds no path")
     shapes = ((), (*size, *size), *2 * [(*obstacles, 2)], (2,), (2,), (*points, 2), ())
     for name, array, shape in zip(Paths._fields, paths, shapes, strict=True):
         if array.shape != (count, *shape):
-            return f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}"
+            raise RequestError(f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}")
     ranges = {"positions": size[0], "start": size[0] - 1, "goal": size[0] - 1, "points": size[0] - 1,
               "length": points[0] - 1}  # fmt: skip
     for name, most in ranges.items():
         array = getattr(paths, name)
         if array.size and (array.min() < 0 or array.max() > most):
-            return f"{name} goes from {array.min():g} to {array.max():g}; allowed are 0 to {most}"
-    return None
+            raise RequestError(
+                f"{name} goes from {array.min():g} to {array.max():g}; allowed are 0 to {most}"
+            )

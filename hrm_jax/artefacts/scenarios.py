@@ -86,41 +86,39 @@ def load(path: str | os.PathLike) -> Scenarios:
     with archive.reading(path, "no such scenario file", "not a complete scenarios.npz") as found:
         world = from_json(json.loads(str(found["world"])))
         arrays = {name: found[name] for name in SCHEMA}
-        if complaint := _misfit(world, arrays) or _wrong_values(world, arrays):
-            raise RequestError(complaint)
+        _check_arrays(world, arrays)
+        _check_values(world, arrays)
     return Scenarios(world, **{name: array.astype(SCHEMA[name][0]) for name, array in arrays.items()})
 
 
-def _misfit(world: World, arrays: Arrays) -> str | None:
-    """The first array whose dtype or shape is not what the schema says of this world."""
+def _check_arrays(world: World, arrays: Arrays) -> None:
+    """Refuse an array whose dtype or shape is not what the schema says of this world."""
     if world.size > LARGEST:
-        return f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}"
+        raise RequestError(f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}")
     sizes = {"E": arrays["ids"].size, "N": world.n_obstacles, "W": WAYPOINTS, "2": 2}
     sizes |= {"R": world.size, "C": world.size}
     for name, (dtype, axes) in SCHEMA.items():
         found, shape = arrays[name], tuple(sizes[axis] for axis in axes)
         if not np.can_cast(found.dtype, dtype, "same_kind"):
-            return f"{name} is of {found.dtype}; {np.dtype(dtype)} is needed"
+            raise RequestError(f"{name} is of {found.dtype}; {np.dtype(dtype)} is needed")
         if found.shape != shape:
-            return f"{name} has shape {list(found.shape)}; its world wants {list(shape)}"
-    return None
+            raise RequestError(f"{name} has shape {list(found.shape)}; its world wants {list(shape)}")
 
 
-def _wrong_values(world: World, arrays: Arrays) -> str | None:
-    """The first array with values that no scenario of this world has."""
+def _check_values(world: World, arrays: Arrays) -> None:
+    """Refuse values that no scenario of this world has."""
     ids, static, kind = (arrays[name] for name in ("ids", "static", "kind"))
     if not len(ids) or (np.diff(ids) != 1).any():
-        return "scenario ids must be consecutive, and at least one"
+        raise RequestError("scenario ids must be consecutive, and at least one")
     for name in ("start", "goal"):
         cells = arrays[name]
         inside = (cells >= 0).all() and (cells < world.size).all()
         if not inside or static[np.arange(len(ids)), *cells.T].any():
-            return f"every {name} must be a free cell of the grid"
+            raise RequestError(f"every {name} must be a free cell of the grid")
     if not ((kind >= 0) & (kind < len(KINDS))).all():
-        return f"kind holds codes outside 0 to {len(KINDS) - 1}"
+        raise RequestError(f"kind holds codes outside 0 to {len(KINDS) - 1}")
     for name in ("positions", "velocities", "anchors", "turn"):
         if not np.isfinite(arrays[name]).all():
-            return f"{name} holds values that are not finite"
+            raise RequestError(f"{name} holds values that are not finite")
     if not ((arrays["positions"] >= 0) & (arrays["positions"] <= world.size)).all():
-        return f"positions must lie in the world, from 0 to {world.size}"
-    return None
+        raise RequestError(f"positions must lie in the world, from 0 to {world.size}")
