@@ -49,13 +49,9 @@ def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict
     }
     params = {
         "map": _convert_map_encoder(state, reduced),
-        "ends": linear(state, "coord_enc"),
-        "time": {
-            f"linear{i}_{leaf}": array
-            for i in range(3)
-            for leaf, array in linear(state, f"time_mlp.{2 * i}").items()
-        },
-        "out": {"kernel": _taps(state["out.weight"]), "bias": state["out.bias"]},
+        "ends": linear(state, {"": "coord_enc"}),
+        "time": linear(state, {f"linear{i}_": f"time_mlp.{2 * i}" for i in range(3)}),
+        "out": linear(state, {"": "out"}),
     }
     blocks = {"down1": "down1", "down2": "down2", "middle2": "mid2", "up1": "up1", "up2": "up2"}
     params |= {ours: _convert_residual(state, theirs) for ours, theirs in blocks.items()}
@@ -65,51 +61,35 @@ def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict
 
 
 def _convert_map_encoder(state: State, reduced: int) -> dict[str, np.ndarray]:
-    """Convolutions (out, in, row, column) to channels last; the linear layer behind them likewise."""
+    """The convolutions, and the linear layer behind them, which reads what they leave channels last."""
     last = state["map_enc.7.weight"]
     last = last.reshape(len(last), -1, reduced, reduced).transpose(2, 3, 1, 0).reshape(-1, len(last))
-    params = {"kernel": last, "bias": state["map_enc.7.bias"]}
-    for i in range(3):
-        params[f"conv{i}_kernel"] = state[f"map_enc.{2 * i}.weight"].transpose(2, 3, 1, 0)
-        params[f"conv{i}_bias"] = state[f"map_enc.{2 * i}.bias"]
-    return params
+    convolutions = linear(state, {f"conv{i}_": f"map_enc.{2 * i}" for i in range(3)})
+    return {"kernel": last, "bias": state["map_enc.7.bias"], **convolutions}
 
 
-def _taps(kernel: np.ndarray) -> np.ndarray:
-    """A 1-D convolution's kernel (out, in, tap) as one matrix (tap and in, out)."""
-    return kernel.transpose(2, 1, 0).reshape(-1, len(kernel))
+def _norm(state: State, ours: str, theirs: str) -> dict[str, np.ndarray]:
+    return {ours: state[f"{theirs}.weight"], f"{ours}_bias": state[f"{theirs}.bias"]}
 
 
 def _convert_residual(state: State, name: str, path: int | None = None) -> dict[str, np.ndarray]:
     """A residual block; input channels from `path` on are constant along the path."""
     first = state[f"{name}.conv1.weight"]
-    block = {
-        "conv1_kernel": _taps(first[:, :path]),
-        "conv1_bias": state[f"{name}.conv1.bias"],
-        "conv2_kernel": _taps(state[f"{name}.conv2.weight"]),
-        "conv2_bias": state[f"{name}.conv2.bias"],
-        "time_kernel": state[f"{name}.time_proj.weight"].T,
-        "time_bias": state[f"{name}.time_proj.bias"],
-    }
+    ours = {"conv1_": "conv1", "conv2_": "conv2", "time_": "time_proj"}
+    if f"{name}.skip.weight" in state:
+        ours["skip_"] = "skip"
+    state = {**state, f"{name}.conv1.weight": first[:, :path]}
+    block = linear(state, {prefix: f"{name}.{theirs}" for prefix, theirs in ours.items()})
     for norm in ("norm1", "norm2"):
-        block |= {norm: state[f"{name}.{norm}.weight"], f"{norm}_bias": state[f"{name}.{norm}.bias"]}
+        block |= _norm(state, norm, f"{name}.{norm}")
     if path is not None:
         block["code_kernel"] = first[:, path:].transpose(2, 1, 0)
-    if f"{name}.skip.weight" in state:
-        block["skip_kernel"] = _taps(state[f"{name}.skip.weight"])
-        block["skip_bias"] = state[f"{name}.skip.bias"]
     return block
 
 
 def _convert_attention(state: State, name: str) -> dict[str, np.ndarray]:
-    return {
-        "norm": state[f"{name}.norm.weight"],
-        "norm_bias": state[f"{name}.norm.bias"],
-        "qkv_kernel": _taps(state[f"{name}.qkv.weight"]),
-        "qkv_bias": state[f"{name}.qkv.bias"],
-        "out_kernel": _taps(state[f"{name}.proj.weight"]),
-        "out_bias": state[f"{name}.proj.bias"],
-    }
+    maps = linear(state, {"qkv_": f"{name}.qkv", "out_": f"{name}.proj"})
+    return {**_norm(state, "norm", f"{name}.norm"), **maps}
 
 
 def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:

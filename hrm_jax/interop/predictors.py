@@ -34,9 +34,18 @@ def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict
     return _convert_hrm(state, options["heads"], options["k_step"])
 
 
-def linear(state: State, name: str) -> dict[str, np.ndarray]:
-    """A `Linear` layer's (out, in) weight and bias as ours."""
-    return {"kernel": state[f"{name}.weight"].T, "bias": state[f"{name}.bias"]}
+def linear(state: State, layers: dict[str, str]) -> dict[str, np.ndarray]:
+    """Weights and biases of linear layers and convolutions, {our prefix: their name}, as ours.
+
+    (out, in, ...) becomes channels last; of a convolution along a path one matrix (tap and in, out).
+    """
+    leaves = {}
+    for prefix, name in layers.items():
+        weight = state[f"{name}.weight"]
+        kernel = np.moveaxis(weight, (0, 1), (-1, -2))
+        leaves[f"{prefix}kernel"] = kernel.reshape(-1, len(weight)) if weight.ndim == 3 else kernel
+        leaves[f"{prefix}bias"] = state[f"{name}.bias"]
+    return leaves
 
 
 def _convert_hrm(state: State, heads: int, k_step: int) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -56,10 +65,10 @@ def _convert_hrm(state: State, heads: int, k_step: int) -> tuple[dict[str, Any],
     if len(low) != len(high):
         raise RequestError(f"{len(low)} L blocks but {len(high)} H blocks: both streams must be equally deep")
     params = {
-        "embed": linear(state, "embed"),
+        "embed": linear(state, {"": "embed"}),
         "low": stacked[0],
         "high": stacked[1],
-        "head": linear(state, "head"),
+        "head": linear(state, {"": "head"}),
     }
     return fields, params
 
@@ -80,20 +89,19 @@ def _convert_block(state: State, name: str) -> dict[str, np.ndarray]:
         "qk_bias": qkv_bias[: 2 * d],
         "v_kernel": qkv[2 * d :].T,
         "v_bias": qkv_bias[2 * d :],
-        "out_kernel": w["attn.out_proj.weight"].T,
-        "out_bias": w["attn.out_proj.bias"],
+        **linear(w, {"out_": "attn.out_proj"}),
         "norm2": w["norm2.g"],
         "up_kernel": np.concatenate([w["ffn.w1.weight"], w["ffn.w2.weight"]]).T,
         "down_kernel": w["ffn.w3.weight"].T,
     }
     if "gate.weight" in w:
-        block |= {"gate_kernel": w["gate.weight"].T, "gate_bias": w["gate.bias"]}
+        block |= linear(w, {"gate_": "gate"})
     return block
 
 
 def _convert_lstm(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
     count = sum(key.startswith("lstm.weight_ih_l") for key in state)
-    params: dict[str, Any] = {"head": linear(state, "fc")}
+    params: dict[str, Any] = {"head": linear(state, {"": "fc"})}
     for i in range(count):
         params[f"layer{i}"] = {
             "ih_kernel": state[f"lstm.weight_ih_l{i}"].T,
