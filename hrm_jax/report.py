@@ -12,6 +12,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hrm_jax.artefacts import report_file
 from hrm_jax.artefacts.errors import RequestError
@@ -54,7 +55,7 @@ def _tables(options: argparse.Namespace) -> str:
             raise RequestError(f"{flag} needs --out FOLDER, where the page goes")
     if not options.reports:
         raise RequestError(f"--report FILE is needed (see {program('report')} --help)")
-    reports = [report_file.load(path) for path in options.reports]
+    reports: list[Any] = [report_file.load(path) for path in options.reports]
     planned = [report for report in reports if report["protocol"] != PUZZLES]
     parts = [markdown(tables.comparison(planned))] if planned else []
     parts += filter(None, map(tables.fault_note, planned))

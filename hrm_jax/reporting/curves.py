@@ -172,7 +172,7 @@ def training(runs: Sequence[Run]) -> list[Panel]:
 
 def _drawable(panel: Panel) -> Panel:
     """The panel without empty curves, its axis logarithmic only where there is something to show on it."""
-    positive = [curve for curve in panel.curves if any(y > 0 for y in curve.y)]
+    positive = [curve for curve in panel.curves if any(y > 0 for _, y in curve.points)]
     log = panel.log and bool(positive)
     known = positive if log else [curve for curve in panel.curves if curve.x]
     return dataclasses.replace(panel, curves=known, log=log)
@@ -233,7 +233,7 @@ def _thinned(steps: list[int], values: list[float]) -> tuple[list[float], list[f
 
 def _references(runs: Sequence[Run], key: str) -> list[Curve]:
     """Curves of the baselines that the runs evaluated with themselves; equal ones once."""
-    out = {}
+    out: dict[tuple[str, float], Curve] = {}
     for run in runs:
         written = {name for record in run.records for name in record if name.startswith("eval/")}
         names = {name for name in written if name.endswith(f"/{key}") and name.count("/") > 1}

@@ -29,7 +29,7 @@ def available() -> bool:
 
 
 def wanted(
-    reports: Sequence[Report], runs: Sequence[Run], density: dict | None
+    reports: Sequence[Report], runs: Sequence[Run], density: Any | None
 ) -> dict[str, Callable[[], Markup]]:
     """Figures that the inputs allow: file name -> what draws it."""
     panels = {}

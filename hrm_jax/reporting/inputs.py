@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgspec
 
@@ -24,7 +24,7 @@ class Report:
     """One report.json, and what its protocol adds to it."""
 
     data: Any  # report_file.Report or PuzzleReport
-    traces: Traces | Answers | None = None
+    traces: Any = None  # Traces or Answers, where some were recorded
 
     @property
     def heading(self) -> str:
@@ -70,7 +70,7 @@ class Run:
         return [step for step, _ in found], [value for _, value in found]
 
 
-def finite(value: object) -> bool:
+def finite(value: object) -> TypeGuard[float]:
     """Whether `value` is a number, NaN and infinity not among them."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 

@@ -113,9 +113,9 @@ def segments(report: Report) -> str:
 def prediction(report: Report) -> str:
     """Which errors matter to the planner."""
     protocol = CELL_PROTOCOLS.get(report.data["protocol"])
-    margin = protocol.planning_radius - protocol.collision_radius if protocol and protocol.swept else 0.0
-    if margin <= 0:
+    if protocol is None or not protocol.swept or protocol.planning_radius <= protocol.collision_radius:
         return PREDICTION
+    margin = protocol.planning_radius - protocol.collision_radius
     return (
         f"{PREDICTION} {margin:.1g} cells is the margin between the planner's radius "
         f"({protocol.planning_radius}) and that of a collision ({protocol.collision_radius}): predictions "

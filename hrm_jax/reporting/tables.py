@@ -73,7 +73,7 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
         return {**result, **causes, **lenient, "model": name, "bar": bar}
 
     headings = PATH_HEADINGS if report.path_rules else HEADINGS
-    bodies = {
+    bodies: dict[tuple[str, str] | None, Sequence[Record]] = {
         (sort, headings[sort]): list(map(record, names)) for sort, names in by_kind(models).items() if names
     }
     bar = Column("bar", charts.bar_axis(span))
