@@ -13,19 +13,10 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging.backend import JaxSampler
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.referee import drawing
-from hrm_jax.referee.paths import (
-    denoising as diffusion,
-)
-from hrm_jax.referee.paths import (
-    episode as path_episode,
-)
-from hrm_jax.referee.paths import (
-    field as space_time_field,
-)
-from hrm_jax.referee.paths import (
-    refinement,
-)
-from hrm_jax.referee.paths.denoising import DiffusionPlanner, NumpySampler
+from hrm_jax.referee.paths import denoising as diffusion
+from hrm_jax.referee.paths import episode as path_episode
+from hrm_jax.referee.paths import field as space_time_field
+from hrm_jax.referee.paths.denoising import DiffusionPlanner, Sampler
 from hrm_jax.referee.paths.planners import Planned, View, line
 from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.worlds import raster
@@ -216,7 +207,7 @@ def test_numpy_and_jax_draw_the_same_paths(case):
     params = _params(config)
     previous = line(view.agent, view.goal, POINTS, None) if case == "warm" else None
     drawn = []
-    for make in (NumpySampler, JaxSampler):
+    for make in (Sampler, JaxSampler):
         sampler = make(config, params)
         assert sampler.parameters == sum(a.size for a in params.values())
         drawn.append(DiffusionPlanner(sampler, RULES).plan(view, previous).samples)
@@ -230,7 +221,7 @@ def test_numpy_and_jax_draw_the_same_paths(case):
 def test_an_episode_s_paths_do_not_depend_on_the_others(monkeypatch):
     config, view = _config({"cost_guidance": 1, "warm": 0.5}, name="path_convnet"), _view()
     previous = line(view.agent, view.goal, POINTS, None)
-    planner = DiffusionPlanner(NumpySampler(config, _params(config)), RULES)
+    planner = DiffusionPlanner(Sampler(config, _params(config)), RULES)
     whole = planner.plan(view, previous)
     alone = planner.plan(_some(view, slice(3, 4)), previous[3:4])
     backwards = planner.plan(_some(view, slice(None, None, -1)), previous[::-1])
@@ -266,7 +257,7 @@ def test_a_warm_start_stays_near_the_last_plan_as_far_as_asked():
     for warm in (0.02, 0.2, 1.0):
         plan = {"warm": warm, "steps": 5, "refine": 0}
         config = _config(plan, name="path_convnet", predict="velocity")
-        planner = DiffusionPlanner(NumpySampler(config, _params(config)), RULES)
+        planner = DiffusionPlanner(Sampler(config, _params(config)), RULES)
         samples = planner.plan(view, previous).samples
         away[warm] = np.linalg.norm(samples - previous[:, None], axis=-1).mean()
         if warm == 1.0:  # nothing is left of it, and the noise is that of a first plan
@@ -373,7 +364,7 @@ def test_cost_guidance_leads_predicted_paths_around_what_is_believed(coordinates
     for guidance in (0, 12):
         plan = {"forecast": "predictor", "cost_guidance": guidance, "samples": 1, "steps": 3}
         config = _config(plan, size=size, points=points, coordinates=coordinates)
-        sampler = NumpySampler(config, _params(config))
+        sampler = Sampler(config, _params(config))
         lines = straight(start, goal, points)
         units = PathFrame.of(config["model"]).to_units(path[:, None], lines)[:, 0]
         stub = sampler.network = Straight(config["model"], units)
@@ -442,10 +433,10 @@ def test_the_published_way_scores_by_the_map_of_now():
     ways = _ways(view)
     config = _config({"sampler": "published", "refine": 5}, **{**denoisers.PUBLISHED, "coordinates": "unit"})
     planned = DiffusionPlanner(Stub(config, ways, view), RULES).plan(view, None)
-    distance = refinement.distance_map(view.static, view.history[:, -1])
-    refined = refinement.refine(distance, planned.samples, 5)
+    distance = space_time_field.distance_map(view.static, view.history[:, -1])
+    refined = space_time_field.repair(distance, planned.samples, 5)
     np.testing.assert_array_equal(planned.refined, refined)
-    scores = refinement.scores(distance, refined)
+    scores = space_time_field.nearness(distance, refined)
     np.testing.assert_array_equal(planned.chosen, scores.argmin(axis=1))
     np.testing.assert_array_equal(planned.path, refined[np.arange(40), planned.chosen])
 
@@ -501,7 +492,7 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
     "plan, complaint",
     [
         ({"forecast": "oracle"}, 'plan.forecast = "oracle": one of none, ignore, predictor'),
-        ({"sampler": "ddpm"}, 'plan.sampler = "ddpm": one of ddim, published'),
+        ({"sampler": "ddpm"}, 'plan.sampler = "ddpm": one of ddim, published; did you mean "ddim"?'),
         ({"steps": 0}, "plan.steps = 0: a whole number from 1 on"),
         ({"samples": 0}, "plan.samples = 0: a whole number from 1 on"),
         ({"cost_guidance": -1}, "plan.cost_guidance = -1: a whole number from 0 on"),
@@ -519,10 +510,10 @@ def test_a_plan_that_cannot_be_meant_is_refused_in_one_line(plan, complaint):
     assert str(error.value) == complaint
 
 
-@pytest.mark.parametrize("name", diffusion.PLAN)
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(diffusion.Plan)])
 def test_a_plan_that_says_too_little_is_refused(name):
     config = _config()
-    assert diffusion.check_plan(config) == config["plan"] and set(config["plan"]) == set(diffusion.PLAN)
+    assert dataclasses.asdict(diffusion.check_plan(config)) == config["plan"]
     del config["plan"][name]
     with pytest.raises(RequestError, match=f"plan.{name} is missing"):
         diffusion.check_plan(config)

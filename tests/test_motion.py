@@ -12,7 +12,6 @@ import pytest
 from configs import benchmark
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.gridworld import drawing as jax_drawing
 from hrm_jax.gridworld import rollout
 from hrm_jax.judging import on_device
@@ -120,11 +119,11 @@ def test_interacting_obstacles_never_enter_static_cells_and_keep_their_speed():
 
 def test_two_obstacles_that_meet_turn_back():
     world = World("pair", size=9, n_static=0, n_obstacles=2, speed=0.5, interacting=True)
-    drawn = drawing.empty(world, 1)
-    drawn |= {"positions": np.array([[[4.0, 2], [4, 5.25]]]), "velocities": np.array([[[0, 0.5], [0, -0.5]]])}
-    zero = np.zeros((1, 2), np.int64)
-    scenarios = Scenarios(world, np.zeros(1), np.zeros((1, 9, 9), bool), **drawn, start=zero,
-                                      goal=zero + 8)  # fmt: skip
+    scenarios = dataclasses.replace(
+        drawing.resting(world, [0], np.zeros((1, 9, 9), bool)),
+        positions=np.array([[[4.0, 2], [4, 5.25]]]),
+        velocities=np.array([[[0, 0.5], [0, -0.5]]]),
+    )
     columns = dynamics.tracks(scenarios, 6)[0, :, :, 1]
     np.testing.assert_array_equal(columns[:, 0], [2, 2.5, 3, 3.5, 3, 2.5, 2])
     np.testing.assert_array_equal(columns[:, 1], [5.25, 4.75, 4.25, 3.75, 4.25, 4.75, 5.25])

@@ -13,9 +13,8 @@ from test_report import COUNTER, PICTURES, browser, in_a_browser  # noqa: F401 (
 
 from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.traces_file import Episode, Traces
+from hrm_jax.artefacts.traces_file import Episode, PathTrace, Traces
 from hrm_jax.judging.tables import comparison, fault_note, heading
-from hrm_jax.referee.paths.episode import PathTrace
 from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.report import main
@@ -93,7 +92,7 @@ def write(folder, count=2, protocol="paths"):
     found = {name: [played(drawn, name, e) for e in range(count)] for name in MODELS}
     episodes = [
         Episode(int(drawn.ids[e]), drawn.static[e], [drawn.start[e].tolist(), drawn.goal[e].tolist()],
-                {name: traces_file.compact("paths", of_model[e]) for name, of_model in found.items()})
+                {name: traces_file.compact(of_model[e]) for name, of_model in found.items()})
         for e in range(count)
     ]  # fmt: skip
     about = asdict(drawn.world), asdict(PATH_PROTOCOLS[protocol])

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.protocols import PROTOCOLS
@@ -120,15 +119,12 @@ def test_lockstep_changes_nothing(monkeypatch):
 
 def _crossing(obstacle, velocity, goal):
     """A 5x5 field; one obstacle that is at `obstacle` when the agent begins to move at (0, 0)."""
-    empty = World("crossing", size=5, n_static=0, n_obstacles=1, history=2)
+    world = World("crossing", size=5, n_static=0, n_obstacles=1, history=2)
     velocity = np.array([[velocity]], float)
-    return Scenarios(
-        world=empty,
-        ids=np.zeros(1, np.int64),
-        static=np.zeros((1, 5, 5), bool),
-        **drawing.empty(empty, 1)
-        | {"positions": np.array([[obstacle]], float) - 2 * velocity, "velocities": velocity},
-        start=np.zeros((1, 2), np.int64),
+    return replace(
+        drawing.resting(world, [0], np.zeros((1, 5, 5), bool)),
+        positions=np.array([[obstacle]], float) - 2 * velocity,
+        velocities=velocity,
         goal=np.array([goal]),
     )
 

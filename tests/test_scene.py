@@ -10,7 +10,7 @@ import pytest
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
 from hrm_jax.models.predictors import scene
-from hrm_jax.referee.inference import scene as numpy_scene
+from hrm_jax.referee.inference import networks
 from hrm_jax.worlds import features
 
 SMALL = dict(
@@ -73,7 +73,7 @@ def test_the_features_of_a_small_world():
     np.testing.assert_array_equal(found[0, :, :, 2:4], found[1, :, :, 2:4])  # the oldest displacement
     assert found[0, 0, 1, 4] == 1
 
-    inputs, seen = features.Inputs(**fields), numpy_scene.arrange(context)
+    inputs, seen = features.Inputs(**fields), networks.arrange(context)
     ours = features.features(inputs, np.asarray(positions), np.asarray(features.moves(positions)), seen)
     np.testing.assert_allclose(ours, found, atol=1e-6)
 
@@ -120,7 +120,7 @@ def test_attention_to_neighbours_computes_its_definition():
         expected[g, i] += np.concatenate(sum(read, [])) @ w["out_kernel"] + w["out_bias"]
     np.testing.assert_allclose(ours, expected, atol=1e-5)
     np.testing.assert_allclose(
-        numpy_scene.attend_neighbours(dict(SCENE, size=SIZE), w, x, now, moved), expected, atol=1e-5
+        networks.attend_neighbours(dict(SCENE, size=SIZE), w, x, now, moved), expected, atol=1e-5
     )
 
 

@@ -10,7 +10,7 @@ grid. "N|0" is N or, where obstacles are not looked at, 0.
 """
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -38,7 +38,7 @@ def _array(shape: str, unit: int = HUNDREDTHS, time: int = 0, **default: Any) ->
 
 
 class Trace:
-    """One episode of one model."""
+    """One episode of one model: arrays as the file keeps them, or until `compact` in cells, float64."""
 
     outcome: str  # a key of OUTCOMES
     agent: np.ndarray
@@ -143,10 +143,12 @@ def schema(kind: type[Trace]) -> dict[str, Array]:
 # ---------------------------------------------------------------- writing
 
 
-def compact(kind: str, trace: Any) -> AnyTrace:
-    """A trace of `kind` as the file keeps it, out of one that has the same names, all positions in cells."""
-    arrays = {name: _whole(getattr(trace, name), kept) for name, kept in schema(KINDS[kind]).items()}
-    return KINDS[kind](trace.outcome, **arrays)
+def compact(trace: AnyTrace) -> AnyTrace:
+    """A trace, all positions in cells, as the file keeps it."""
+    arrays: dict[str, Any] = {
+        name: _whole(getattr(trace, name), kept) for name, kept in schema(type(trace)).items()
+    }
+    return replace(trace, **arrays)
 
 
 def _whole(array: np.ndarray, kept: Array) -> np.ndarray:

@@ -53,13 +53,11 @@ class JaxPredictor(networks.Predictor):
         return np.moveaxis(tracks, 0, 2)
 
 
-class JaxSampler:
-    """A `denoising.Sampler` that is one jitted scan over all samples of all episodes at once."""
+class JaxSampler(denoising.Sampler):
+    """A `Sampler` that is one jitted scan over all samples of all episodes at once."""
 
     def __init__(self, config: dict[str, Any], params: networks.Weights):
-        denoising.NumpySampler(config, params)  # refuses what does not fit
-        self.config = config
-        self.parameters = sum(array.size for array in params.values())
+        super().__init__(config, params)
         self._tree, model = model_file.unflatten(params), denoisers.build(config["model"])
 
         @functools.partial(jax.jit, static_argnames=("level", "speed"))

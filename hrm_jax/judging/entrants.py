@@ -107,7 +107,7 @@ def make_planner(
     if (points := config["model"].get("points")) != rules.points:
         raise RequestError(f'{path}: plans {points} points; protocol "{rules.name}" wants {rules.points}')
     try:
-        needed = diffusion.check_plan(config)["forecast"] == "predictor"
+        needed = diffusion.check_plan(config).forecast == "predictor"
         if asked.history < 1 and (needed or "velocity" in config["model"]["channels"]):
             raise RequestError(f'needs to see obstacles move; world "{asked.name}" shows one moment')
         predict = forecaster.predict if forecaster else None
@@ -148,7 +148,7 @@ def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]
 
 def _sampler(backend: str) -> Callable[..., diffusion.Sampler]:
     if backend == "numpy":
-        return diffusion.NumpySampler
+        return diffusion.Sampler
     from hrm_jax.judging.backend import JaxSampler
 
     return JaxSampler

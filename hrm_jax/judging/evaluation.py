@@ -124,7 +124,7 @@ def record(
         for position in chosen:
             one = scenarios.select(slice(position, position + 1))
             traces = {
-                name: traces_file.compact(kind, play(one, protocol, entrant.play))
+                name: traces_file.compact(play(one, protocol, entrant.play))
                 for name, entrant in shown.items()
             }
             ends = [one.start[0].tolist(), one.goal[0].tolist()]

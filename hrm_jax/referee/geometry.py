@@ -1,5 +1,7 @@
 """Steps, segments and paths among the cells of a map."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -35,15 +37,19 @@ def crosses(static: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarra
     return (stays & (~inside | static[world, row, col])).any(axis=-1)
 
 
-def connected(static: np.ndarray) -> bool:
-    """Whether a 4-connected path of free cells joins the first and the last cell of [R, C]."""
+def connected(static: np.ndarray, start: Sequence[int] = (0, 0), goal: Sequence[int] = (-1, -1)) -> bool:
+    """Whether a 4-connected path of free cells of [R, C] joins two cells, by default the first and the last.
+
+    `start` is taken to be free.
+    """
     rows, cols = static.shape
     # The whole map as one integer, a spare zero column at the right of each row to stop wrapping.
     width = cols + 1
-    free = sum(1 << (r * width + c) for r, c in np.argwhere(~static).tolist())
-    goal = 1 << ((rows - 1) * width + cols - 1)
-    seen, grown = 0, 1
+    bits = np.packbits(np.pad(~static, ((0, 0), (0, 1))), bitorder="little")
+    free = int.from_bytes(bits.tobytes(), "little")
+    first, last = (1 << int(row) % rows * width + int(col) % cols for row, col in (start, goal))
+    seen, grown = 0, first
     while grown != seen:
         seen = grown
         grown |= (seen << 1 | seen >> 1 | seen << width | seen >> width) & free
-    return bool(seen & goal)
+    return bool(seen & last)

@@ -31,9 +31,9 @@ class ErrorCounts:
         share = np.cumsum(self.counts, axis=1) / total
         return {
             "mean": (self.sums / total[:, 0]).round(4).tolist(),
-            **{name: self._quantile(share, q) for name, q in (("median", 0.5), ("p90", 0.9))},
+            **{
+                name: ((share >= q).argmax(axis=1) * self.WIDTH + self.WIDTH / 2).round(3).tolist()
+                for name, q in (("median", 0.5), ("p90", 0.9))
+            },
             "within": {str(d): share[:, round(d / self.WIDTH) - 1].round(5).tolist() for d in within},
         }
-
-    def _quantile(self, share: np.ndarray, q: float) -> list[float]:
-        return ((share >= q).argmax(axis=1) * self.WIDTH + self.WIDTH / 2).round(3).tolist()

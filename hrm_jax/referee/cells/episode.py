@@ -4,13 +4,13 @@ Shapes: E episodes of which A are still running, N obstacles, H history steps, T
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
+from hrm_jax.artefacts.traces_file import CellTrace
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.cells import space_time_astar
 from hrm_jax.referee.cells.space_time_astar import Plan
@@ -38,8 +38,7 @@ class Step(NamedTuple):
     tracks: np.ndarray  # float64 [A, T + 1, N, 2], what the planner takes them to be: now, then predicted
     future: np.ndarray  # float64 [A, T, N, 2], the truth, should the agent stay where it is
     plan: Plan
-    succeeded: np.ndarray  # bool [A]
-    collided: np.ndarray  # bool [A]
+    outcomes: np.ndarray  # str [A]: SUCCESS, COLLISION, or "" while it goes on
     boxed_in: np.ndarray  # bool [A], collided, and so would every other move have
 
 
@@ -67,14 +66,13 @@ def run(
     for first in range(0, total, BLOCK):
         block = scenarios.select(slice(first, first + BLOCK))
         for step in play(block, protocol, predictor):
-            outcomes[first + step.episodes[step.succeeded]] = SUCCESS
-            outcomes[first + step.episodes[step.collided]] = COLLISION
+            ended = step.outcomes != ""
+            outcomes[first + step.episodes[ended]] = step.outcomes[ended]
             boxed_in[first + step.episodes[step.boxed_in]] = True
             if predictor not in BOUNDS:
                 errors.add(step.tracks[:, 1:], step.future)
             if progress:
-                running = len(step.episodes) - (step.succeeded | step.collided).sum()
-                progress(first + len(block) - int(running), total)
+                progress(first + len(block) - int((~ended).sum()), total)
     if progress:
         progress(total, total)
     return Result("".join(outcomes), count_failures(scenarios, outcomes, boxed_in), errors)
@@ -120,7 +118,7 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
         plan = _plan(protocol, free, running.agent, scenarios.goal, tracks)
         step = _act(protocol, free, scenarios.goal, running, tracks, future, plan)
         yield step
-        kept = ~(step.succeeded | step.collided)
+        kept = step.outcomes == ""
         if not kept.any():
             return
         running = running._replace(agent=plan.cells[:, 1], state=following)
@@ -189,13 +187,14 @@ def _plan(
 def _act(protocol: CellProtocol, free, goal, running: _Running, tracks, future, plan: Plan) -> Step:
     """Make the planned moves, and judge them."""
     here, there, obstacles = running.agent, plan.cells[:, 1], running.state.position
-    succeeded, collided = _judge(protocol, here, there, goal, obstacles, future[:, 0])
+    outcomes = _judge(protocol, here, there, goal, obstacles, future[:, 0])
+    collided = outcomes == COLLISION
     boxed_in = collided.copy()
     if collided.any():
         hit = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
         best = space_time_astar.clearances(*hit).max(axis=1)
         boxed_in[collided] = best < protocol.collision_radius
-    return Step(running.episodes, here, obstacles, tracks, future, plan, succeeded, collided, boxed_in)
+    return Step(running.episodes, here, obstacles, tracks, future, plan, outcomes, boxed_in)
 
 
 def _judge(
@@ -205,38 +204,27 @@ def _judge(
     goal: np.ndarray,
     obstacles: np.ndarray,
     arrived: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which agents succeed and which collide [A], going from `here` to `there` while obstacles move on."""
+) -> np.ndarray:
+    """How a step ends, str [A]: agents go from `here` to `there`, obstacles from `obstacles` to `arrived`."""
     at_goal = np.linalg.norm(there - goal, axis=1) < protocol.goal_tolerance
     after = there[:, None] - arrived
     before = here[:, None] - obstacles if protocol.swept else after
     hit = (swept_distance(before, after) < protocol.collision_radius).any(axis=1)
-    return (at_goal & ~hit, hit) if protocol.swept else (at_goal, hit & ~at_goal)
+    collided = hit if protocol.swept else hit & ~at_goal
+    return np.where(collided, COLLISION, np.where(at_goal, SUCCESS, ""))
 
 
 # ---------------------------------------------------------------- one episode, recorded
 
 
-@dataclass(frozen=True)
-class Trace:
-    """One episode, step by step, for figures and players. S steps were made; positions in cells."""
-
-    outcome: str
-    agent: np.ndarray  # int64 [S + 1, 2]
-    obstacles: np.ndarray  # float64 [S + 1, N, 2]
-    observed: np.ndarray  # float64 [S, N, 2]; N = 0 for "blind"
-    predicted: np.ndarray  # float64 [S, T, N, 2]; [t, k] is the prediction at t for t + k + 1
-    plan: np.ndarray  # int64 [S, T + 1, 2]: the planned cells, the agent's first, the last repeated
-
-
-def trace(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> Trace:
+def trace(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> CellTrace:
     """Record the episode of `scenarios`, which must hold one scenario."""
     if len(scenarios) != 1:
         raise ValueError(f"{len(scenarios)} scenarios; a trace is of one")
     steps = list(play(scenarios, protocol, predictor))
     last = steps[-1]
-    return Trace(
-        outcome=SUCCESS if last.succeeded[0] else COLLISION if last.collided[0] else TIMEOUT,
+    return CellTrace(
+        outcome=str(last.outcomes[0]) or TIMEOUT,
         agent=np.array([step.agent[0] for step in steps] + [last.plan.cells[0, 1]]),
         obstacles=np.array([step.obstacles[0] for step in steps] + [last.future[0, 0]]),
         observed=np.array([step.tracks[0, 0] for step in steps]),

@@ -55,8 +55,8 @@ def plan_swept(
     plan = _search(start, goal, node_open, _safe_departures(tracks, start, free, clearance))
     stuck = np.flatnonzero(plan.length == 0)
     if stuck.size:
-        moved = _least_bad_move(free[:, stuck], start[stuck], tracks[stuck, :2])
-        plan.cells[stuck, 1:] = moved[:, None]
+        kept = clearances(free[:, stuck], start[stuck], tracks[stuck, 0], tracks[stuck, 1])
+        plan.cells[stuck, 1:] = (start[stuck] + MOVES[kept.argmax(axis=1)])[:, None]
     return plan
 
 
@@ -176,27 +176,23 @@ def _safe_departures(tracks: np.ndarray, start: np.ndarray, free: np.ndarray, cl
     n_rows, n_episodes = free.shape
     departures = np.full((tracks.shape[1] - 1, len(MOVES), *free.shape), ~free.dtype.type(0))
     flat = departures.reshape(-1)
-    for segments in _segments_in_reach(tracks, start, clearance):
+    for position, travel, layer, episode in _segments_in_reach(tracks, start, clearance):
         for m, move in enumerate(MOVES):
-            relative = segments.travel - move[:, None]
-            row, closed = _capsule_rows(segments.position, relative, clearance, n_rows - 1, free.dtype)
-            set_index = (segments.layer * len(MOVES) + m) * n_rows + row
+            relative = travel - move[:, None]
+            row, closed = _capsule_rows(position, relative, clearance, n_rows - 1, free.dtype)
+            set_index = (layer * len(MOVES) + m) * n_rows + row
             # One obstacle meets every (layer, row, episode) once, so `&=` loses nothing.
-            flat[set_index * n_episodes + segments.episode] &= ~closed
+            flat[set_index * n_episodes + episode] &= ~closed
     return departures
 
 
-class _Segments(NamedTuple):
-    """K predicted segments of obstacle n, over all episodes and layers."""
+def _segments_in_reach(
+    tracks: np.ndarray, start: np.ndarray, clearance: float
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """The K predicted segments of each obstacle that some plan could meet, over all episodes and layers.
 
-    position: np.ndarray  # float64 [2, K], cells
-    travel: np.ndarray  # float64 [2, K], cells in one step
-    layer: np.ndarray  # int64 [K]
-    episode: np.ndarray  # int64 [K]
-
-
-def _segments_in_reach(tracks: np.ndarray, start: np.ndarray, clearance: float) -> Iterator[_Segments]:
-    """The predicted segments that some plan could meet, obstacle by obstacle."""
+    Positions and what is travelled in one step, [2, K] in cells; layers and episodes [K].
+    """
     by_obstacle = np.ascontiguousarray(tracks.transpose(3, 2, 1, 0))  # [2, N, T + 1, A]
     position = by_obstacle[:, :, :-1]
     travel = by_obstacle[:, :, 1:] - position
@@ -205,7 +201,7 @@ def _segments_in_reach(tracks: np.ndarray, start: np.ndarray, clearance: float) 
     reach = layers + 1 + np.sqrt(2) * clearance + np.abs(travel).sum(axis=0)
     in_reach = np.abs(position - start.T[:, None, None]).sum(axis=0) <= reach
     for n, met in enumerate(in_reach):
-        yield _Segments(position[:, n, met], travel[:, n, met], *np.nonzero(met))
+        yield position[:, n, met], travel[:, n, met], *np.nonzero(met)
 
 
 def _capsule_rows(
@@ -283,11 +279,6 @@ def _unoccupied(tracks: np.ndarray, free: np.ndarray, radius: float) -> np.ndarr
             target = np.where(inside, cell_row, size).astype(np.int64)
             opened[layers, target, np.arange(n_episodes)] &= ~closed
     return opened
-
-
-def _least_bad_move(free: np.ndarray, start: np.ndarray, segment: np.ndarray) -> np.ndarray:
-    """The neighbouring cell [A, 2] reached with the largest clearance to `segment` [A, 2, N, 2]."""
-    return start + MOVES[clearances(free, start, segment[:, 0], segment[:, 1]).argmax(axis=1)]
 
 
 def clearances(free: np.ndarray, start: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -142,20 +142,41 @@ def attend(qkv: np.ndarray, heads: int) -> np.ndarray:
 
 def lstm(config: dict[str, Any], params: Weights) -> Core:
     """The LSTM of `hrm_jax.models.predictors.recurrent`."""
-    stack = [_doubled_g(group(params, f"layer{i}")) for i in range(config["layers"])]
+    return _stacked(config, params, _doubled_g, _lstm_cell, states=2)
+
+
+def gru(config: dict[str, Any], params: Weights) -> Core:
+    """The GRU of `hrm_jax.models.predictors.recurrent`."""
+    return _stacked(config, params, dict, _gru_cell, states=1)
+
+
+def _stacked(config: dict[str, Any], params: Weights, arrange: Callable, cell: Callable, states: int) -> Core:
+    """Layers of cells; a cell turns weights, its `states` [rows, D] and an input into its next states.
+
+    The last state of a layer is its output.
+    """
+    stack = [arrange(group(params, f"layer{i}")) for i in range(config["layers"])]
 
     def start(rows: int, members: int) -> Step:
-        states = [(np.zeros((rows, config["width"]), np.float32),) * 2 for _ in stack]
+        kept = [(np.zeros((rows, config["width"]), np.float32),) * states for _ in stack]
 
         def step(x: np.ndarray) -> np.ndarray:
             for i, w in enumerate(stack):
-                states[i] = _lstm_cell(w, *states[i], x)
-                x = states[i][1]
+                kept[i] = cell(w, *kept[i], x)
+                x = kept[i][-1]
             return x
 
         return step
 
     return start
+
+
+def _doubled_g(w: Weights) -> Weights:
+    """An LSTM layer whose g gate computes 2x, so that one sigmoid serves all gates: tanh(x) = 2 s(2x) - 1."""
+    d = w["hh_kernel"].shape[0]
+    factor = np.repeat(np.array([1, 1, 2, 1], np.float32), d)
+    bias = factor * (w["ih_bias"] + w["hh_bias"])
+    return {"ih_kernel": factor * w["ih_kernel"], "hh_kernel": factor * w["hh_kernel"], "bias": bias}
 
 
 def _lstm_cell(
@@ -170,32 +191,7 @@ def _lstm_cell(
     return memory, o * (2 * sigmoid(2 * memory) - 1)
 
 
-def _doubled_g(w: Weights) -> Weights:
-    """An LSTM layer whose g gate computes 2x, so that one sigmoid serves all gates: tanh(x) = 2 s(2x) - 1."""
-    d = w["hh_kernel"].shape[0]
-    factor = np.repeat(np.array([1, 1, 2, 1], np.float32), d)
-    bias = factor * (w["ih_bias"] + w["hh_bias"])
-    return {"ih_kernel": factor * w["ih_kernel"], "hh_kernel": factor * w["hh_kernel"], "bias": bias}
-
-
-def gru(config: dict[str, Any], params: Weights) -> Core:
-    """The GRU of `hrm_jax.models.predictors.recurrent`."""
-    stack = [group(params, f"layer{i}") for i in range(config["layers"])]
-
-    def start(rows: int, members: int) -> Step:
-        states = [np.zeros((rows, config["width"]), np.float32) for _ in stack]
-
-        def step(x: np.ndarray) -> np.ndarray:
-            for i, w in enumerate(stack):
-                states[i] = x = _gru_cell(w, states[i], x)
-            return x
-
-        return step
-
-    return start
-
-
-def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> tuple[np.ndarray]:
     """One step of one layer, gates in torch's order r, z, n."""
     own = hidden @ w["hh_kernel"]
     own += w["hh_bias"]
@@ -204,7 +200,7 @@ def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> np.ndarray:
     d = hidden.shape[1]
     r, z = np.split(sigmoid(driven[:, : 2 * d] + own[:, : 2 * d]), 2, axis=1)
     n = np.tanh(driven[:, 2 * d :] + r * own[:, 2 * d :])
-    return n + z * (hidden - n)
+    return (n + z * (hidden - n),)
 
 
 def transformer(config: dict[str, Any], params: Weights) -> Core:

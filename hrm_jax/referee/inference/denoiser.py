@@ -4,6 +4,7 @@ Everything is float32. Paths run in cache-sized blocks on all cores. Axes: B pat
 C channels; paths, their ends and codes are those of the jax networks.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
-from hrm_jax.referee.inference.cores import Weights, group
+from hrm_jax.referee.inference.cores import Weights
 from hrm_jax.worlds import raster
 from hrm_jax.worlds.path_frame import PathFrame
 
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
 EPS = np.float32(1e-5)
+Params = dict[str, Weights]  # by group
 
 
 class Denoiser:
@@ -35,8 +37,11 @@ class Denoiser:
             name = self.model["name"]
             if name not in NETWORKS:
                 raise RequestError(f'"{name}" is no denoiser; known are {", ".join(NETWORKS)}')
-            arrays = {key: np.asarray(array, np.float32) for key, array in params.items()}
-            self._network = NETWORKS[name](self.model, arrays)
+            arrays = {key: _arranged(key, array) for key, array in params.items()}
+            weights: Params = model_file.unflatten(arrays)
+            network, depth = NETWORKS[name]
+            self._encode = functools.partial(_encode, weights, depth)
+            self._denoise = functools.partial(network, weights, self.model)
             self._check()  # shapes that do not fit fail here and now
 
     def _check(self) -> None:
@@ -50,11 +55,11 @@ class Denoiser:
 
     def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Maps [B, size, size, C] and ends [B, 4] (start, goal) to codes [B, 2 D]: the map's half first."""
-        return _in_blocks(self._network.encode, maps, ends)
+        return _in_blocks(self._encode, maps, ends)
 
     def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
         """Noisy paths x [B, P, inputs] at noise levels t [B] in [0, 1], with their codes: [B, P, 2]."""
-        return _in_blocks(self._network.denoise, x, t, code)
+        return _in_blocks(self._denoise, x, t, code)
 
 
 def _in_blocks(function: Callable, *arrays: np.ndarray) -> np.ndarray:
@@ -65,65 +70,49 @@ def _in_blocks(function: Callable, *arrays: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- networks
 
 
-class PathUNet:
+def _path_unet(params: Params, model: dict[str, Any], x: np.ndarray, t: np.ndarray, code: np.ndarray):
     """v2."""
+    if model["condition"] == "published":
+        code = code[:, : 2 * model["width"]]
+    time = _layers(params["time"], 3, t[:, None])
 
-    def __init__(self, model: dict[str, Any], params: Weights):
-        self._model, self.encode = model, _Encoder(params, 3)
-        self._time, self._out = _Layers(group(params, "time"), 3), group(params, "out")
-        self._out["kernel"] = _side_by_side(self._out["kernel"])
-        blocks = ("down1", "down2", "middle1", "middle2", "up1", "up2")
-        self._blocks = {name: _Residual(group(params, name), model["groups"]) for name in blocks}
-        self._attention = [group(params, f"attention{i}") for i in (1, 2, 3)]
+    def block(name: str, x: np.ndarray, code: np.ndarray | None = None) -> np.ndarray:
+        return _residual(params[name], model["groups"], x, time, code)
 
-    def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-        model, block = self._model, self._blocks
-        if model["condition"] == "published":
-            code = code[:, : 2 * model["width"]]
-        time, attention = self._time(t[:, None]), self._attention
-        narrow = block["down1"](x, time)
-        wide = _attend(attention[0], model, block["down2"](narrow, time))
-        h = _attend(attention[1], model, block["middle1"](wide, time, code))
-        h = block["middle2"](h, time)
-        h = block["up1"](np.concatenate([h, wide], axis=-1), time)
-        h = block["up2"](np.concatenate([h, narrow], axis=-1), time)
-        return _conv(_attend(attention[2], model, h), self._out["kernel"], self._out["bias"])
+    narrow = block("down1", x)
+    wide = _attend(params["attention1"], model, block("down2", narrow))
+    h = _attend(params["attention2"], model, block("middle1", wide, code))
+    h = block("middle2", h)
+    h = block("up1", np.concatenate([h, wide], axis=-1))
+    h = block("up2", np.concatenate([h, narrow], axis=-1))
+    return _conv(_attend(params["attention3"], model, h), params["out"]["kernel"], params["out"]["bias"])
 
 
-class PathConvNet:
+def _path_convnet(params: Params, model: dict[str, Any], x: np.ndarray, t: np.ndarray, code: np.ndarray):
     """v1."""
-
-    def __init__(self, model: dict[str, Any], params: Weights):
-        self.encode, self._time = _Encoder(params, 2), _Layers(group(params, "time"), 2)
-        self._path = group(params, "path")
-        for i in (1, 2, 3):
-            self._path[f"conv{i}_kernel"] = _side_by_side(self._path[f"conv{i}_kernel"])
-
-    def denoise(self, x: np.ndarray, t: np.ndarray, code: np.ndarray) -> np.ndarray:
-        w = self._path
-        h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
-        _add_code(h, w["code_kernel"], code)
-        h += self._time(t[:, None])[:, None]
-        h = _silu(_conv(_silu(h), w["conv2_kernel"], w["conv2_bias"]))
-        return _conv(h, w["conv3_kernel"], w["conv3_bias"])
+    w = params["path"]
+    h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
+    _add_code(h, w["code_kernel"], code)
+    h += _layers(params["time"], 2, t[:, None])[:, None]
+    h = _silu(_conv(_silu(h), w["conv2_kernel"], w["conv2_bias"]))
+    return _conv(h, w["conv3_kernel"], w["conv3_bias"])
 
 
-NETWORKS: dict[str, Any] = {"path_unet": PathUNet, "path_convnet": PathConvNet}
+# The pass over noisy paths, and how many times the map's encoder halves the map.
+NETWORKS: dict[str, tuple[Callable[..., np.ndarray], int]] = {
+    "path_unet": (_path_unet, 3),
+    "path_convnet": (_path_convnet, 2),
+}
 
 
-class _Encoder:
+def _encode(params: Params, depth: int, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
     """Maps and ends to codes: `depth` convolutions of stride 2 and a linear layer; a linear layer."""
-
-    def __init__(self, params: Weights, depth: int):
-        self._map, self._ends, self._depth = group(params, "map"), group(params, "ends"), depth
-
-    def __call__(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        w, x = self._map, maps
-        for i in range(self._depth):
-            kernel = w[f"conv{i}_kernel"]
-            x = _silu(_patches(x, len(kernel)) @ kernel.reshape(-1, kernel.shape[-1]) + w[f"conv{i}_bias"])
-        code = x.reshape(len(x), -1) @ w["kernel"] + w["bias"]
-        return np.concatenate([code, ends @ self._ends["kernel"] + self._ends["bias"]], axis=1)
+    w, x = params["map"], maps
+    for i in range(depth):
+        kernel = w[f"conv{i}_kernel"]
+        x = _silu(_patches(x, len(kernel)) @ kernel.reshape(-1, kernel.shape[-1]) + w[f"conv{i}_bias"])
+    code = x.reshape(len(x), -1) @ w["kernel"] + w["bias"]
+    return np.concatenate([code, ends @ params["ends"]["kernel"] + params["ends"]["bias"]], axis=1)
 
 
 def _patches(x: np.ndarray, size: int) -> np.ndarray:
@@ -134,48 +123,40 @@ def _patches(x: np.ndarray, size: int) -> np.ndarray:
     return np.moveaxis(windows, 3, -1).reshape(*windows.shape[:3], -1)
 
 
-class _Layers:
+def _layers(w: Weights, depth: int, x: np.ndarray) -> np.ndarray:
     """`depth` linear layers with SiLU between them: [B, D_in] to [B, D_out]."""
-
-    def __init__(self, w: Weights, depth: int):
-        self._layers = [(w[f"linear{i}_kernel"], w[f"linear{i}_bias"]) for i in range(depth)]
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        for i, (kernel, bias) in enumerate(self._layers):
-            x = (_silu(x) if i else x) @ kernel + bias
-        return x
+    for i in range(depth):
+        x = (_silu(x) if i else x) @ w[f"linear{i}_kernel"] + w[f"linear{i}_bias"]
+    return x
 
 
-class _Residual:
+def _residual(
+    w: Weights, groups: int, x: np.ndarray, time: np.ndarray, code: np.ndarray | None
+) -> np.ndarray:
     """A residual block: x [B, P, C_in], time [B, D] and perhaps code [B, C] to [B, P, C_out]."""
-
-    def __init__(self, w: Weights, groups: int):
-        self._w, self._groups = dict(w), groups
-        for name in ("conv1_kernel", "conv2_kernel"):
-            self._w[name] = _side_by_side(w[name])
-
-    def __call__(self, x: np.ndarray, time: np.ndarray, code: np.ndarray | None = None) -> np.ndarray:
-        w = self._w
-        h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
-        if code is not None:
-            _add_code(h, w["code_kernel"], code)
-        h = _silu(_group_norm(h, w["norm1"], w["norm1_bias"], self._groups))
-        h += (time @ w["time_kernel"] + w["time_bias"])[:, None]
-        h = _conv(h, w["conv2_kernel"], w["conv2_bias"])
-        h = _silu(_group_norm(h, w["norm2"], w["norm2_bias"], self._groups))
-        if "skip_kernel" in w:
-            h += (x.reshape(-1, x.shape[-1]) @ w["skip_kernel"]).reshape(h.shape)
-            h += w["skip_bias"] if code is None else (code @ w["code_skip"] + w["skip_bias"])[:, None]
-            return h
-        h[..., : x.shape[-1]] += x
-        if code is not None:
-            h[..., x.shape[-1] :] += code[:, None]
+    h = _conv(x, w["conv1_kernel"], w["conv1_bias"])
+    if code is not None:
+        _add_code(h, w["code_kernel"], code)
+    h = _silu(_group_norm(h, w["norm1"], w["norm1_bias"], groups))
+    h += (time @ w["time_kernel"] + w["time_bias"])[:, None]
+    h = _conv(h, w["conv2_kernel"], w["conv2_bias"])
+    h = _silu(_group_norm(h, w["norm2"], w["norm2_bias"], groups))
+    if "skip_kernel" in w:
+        h += (x.reshape(-1, x.shape[-1]) @ w["skip_kernel"]).reshape(h.shape)
+        h += w["skip_bias"] if code is None else (code @ w["code_skip"] + w["skip_bias"])[:, None]
         return h
+    h[..., : x.shape[-1]] += x
+    if code is not None:
+        h[..., x.shape[-1] :] += code[:, None]
+    return h
 
 
-def _side_by_side(kernel: np.ndarray) -> np.ndarray:
-    """A kernel of three taps [3 C, D] as [C, 3 D], for `_conv`."""
-    return kernel.reshape(3, -1, kernel.shape[-1]).swapaxes(0, 1).reshape(-1, 3 * kernel.shape[-1])
+def _arranged(name: str, parameter: np.ndarray) -> np.ndarray:
+    """A parameter in float32; a kernel of three taps [3 C, D] as [C, 3 D], for `_conv`."""
+    array = np.asarray(parameter, np.float32)
+    if array.ndim != 2 or not ("/conv" in name or name == "out/kernel"):
+        return array
+    return array.reshape(3, -1, array.shape[-1]).swapaxes(0, 1).reshape(-1, 3 * array.shape[-1])
 
 
 def _conv(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:

@@ -12,7 +12,6 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.inference import scene
 from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
 from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
 from hrm_jax.worlds import features
@@ -34,8 +33,7 @@ DEFAULTS = {
 
 def load(path: str | os.PathLike) -> "Predictor":
     """The predictor in a `model.npz` written by `hrm_jax.export` or `hrm_jax.interop`."""
-    config, params = model_file.read(path, NETWORKS)
-    return Predictor(config, params)
+    return Predictor(*model_file.read(path, NETWORKS))
 
 
 class Predictor:
@@ -101,7 +99,7 @@ class Network:
     def displacement(self, history: np.ndarray, context: Context | None) -> np.ndarray:
         """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
         positions = np.moveaxis(history, 2, 0)
-        _, top = self._read(positions, scene.arrange(context))
+        _, top = self._read(positions, arrange(context))
         return self._move(top, features.moves(positions[-2:])[-1])
 
     def tracks(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
@@ -116,7 +114,7 @@ class Network:
 
     def _carry(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """The core reads the history once and goes on from its state, fed with its own predictions."""
-        positions, seen = np.moveaxis(history, 2, 0), scene.arrange(context)
+        positions, seen = np.moveaxis(history, 2, 0), arrange(context)
         step, top = self._read(positions, seen)
         moved, seen = self._move(top, features.moves(positions[-2:])[-1]), features.afterwards(seen)
         path = [positions[-1] + moved]
@@ -132,7 +130,7 @@ class Network:
             raise RequestError(
                 f"a horizon of {horizon} steps: the direct head has model.horizon = {config['horizon']}"
             )
-        _, top = self._read(positions, scene.arrange(context))
+        _, top = self._read(positions, arrange(context))
         output = top @ self._head["kernel"] + self._head["bias"]
         moved = output.reshape(*history.shape[:2], config["horizon"], 2)[:, :, :horizon]
         if config["features"] != "positions":
@@ -156,7 +154,7 @@ class Network:
             flat = x.reshape(-1, x.shape[-1]) @ self._embedding["kernel"] + self._embedding["bias"]
             x = flat.reshape(*x.shape[:-1], -1)
         if self._neighbours:
-            x = scene.attend_neighbours(self._config, self._neighbours, x, now, moved)
+            x = attend_neighbours(self._config, self._neighbours, x, now, moved)
         return x.reshape(rows)
 
     def _move(self, top: np.ndarray, moved: np.ndarray) -> np.ndarray:
@@ -165,6 +163,36 @@ class Network:
         if self._config["features"] == "positions":
             return output
         return moved + output / np.float32(self._config["size"])
+
+
+def arrange(context: Context | None) -> features.Seen | None:
+    """Time in front, a ring around the grid."""
+    if context is None:
+        return None
+    occupied = np.pad(context.static, ((0, 0), (1, 1), (1, 1)), constant_values=1)
+    return features.Seen(np.moveaxis(context.observed, -1, 0), np.moveaxis(context.agent, 1, 0), occupied)
+
+
+def attend_neighbours(
+    config: dict[str, Any], w: Weights, x: np.ndarray, now: np.ndarray, moved: np.ndarray
+) -> np.ndarray:
+    """x [..., N, D] plus what every obstacle reads from the others of its world, the near ones first."""
+    members, heads, size = x.shape[-2], config["neighbours"], np.float32(config["size"])
+    if members == 1:
+        return x
+    qkv = (x @ w["qkv_kernel"] + w["qkv_bias"]).reshape(*x.shape[:-1], 3, heads, -1)
+    q, k, v = (np.swapaxes(qkv[..., part, :, :], -3, -2) for part in range(3))  # [..., heads, N, D_head]
+    place, speed = (features.relative(a * size) for a in (now, moved))  # [..., 2, N, N]
+    scores = q @ np.swapaxes(k, -1, -2) / np.float32(q.shape[-1] ** 0.5)
+    square = np.sum(place**2, axis=-3)
+    scores -= np.logaddexp(w["sharpness"], np.float32(0))[:, None, None] * square[..., None, :, :]
+    scores[..., np.arange(members), np.arange(members)] = -np.inf
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    read = [np.swapaxes(weights @ v, -3, -2)]
+    read += [np.einsum("...hij,...cij->...ihc", weights, away) for away in (place, speed)]
+    read = np.concatenate([a.reshape(*x.shape[:-1], -1) for a in read], axis=-1)
+    return x + (read @ w["out_kernel"] + w["out_bias"])
 
 
 def slide(displacement: Callable, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:

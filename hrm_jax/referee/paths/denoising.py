@@ -4,20 +4,20 @@ Shapes: A episodes, S samples, P points a path, N obstacles, R rows, C columns. 
 where the model's coordinates are named.
 """
 
-import json
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+import dataclasses
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.fields import Rule
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.inference import denoiser
 from hrm_jax.referee.inference.cores import Weights
 from hrm_jax.referee.paths import field as space_time_field
-from hrm_jax.referee.paths import refinement
 from hrm_jax.referee.paths.field import Field
-from hrm_jax.referee.paths.planners import Planned, View
+from hrm_jax.referee.paths.planners import Planned, View, repaired
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.arrays import Scan, scan
@@ -28,27 +28,24 @@ NETWORKS = tuple(denoiser.NETWORKS)
 BLOCK = 50  # episodes denoised at a time
 
 
-def _one_of(*names: str) -> tuple[Callable[[Any], bool], str]:
-    return names.__contains__, f"one of {', '.join(names)}"
+def _whole(least: int) -> Rule:
+    return Rule(lambda x: isinstance(x, int) and least <= x < 2**31, f"a whole number from {least} on")
 
 
-def _whole(low: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda x: isinstance(x, int) and low <= x < 2**31, f"a whole number from {low} on"
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a model plans: the group `plan` of its file."""
 
-
-# The fields of a model file's group `plan`: what each may be, in code and in words.
-PLAN: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "sampler": _one_of("ddim", "published"),
-    "steps": _whole(1),
-    "samples": _whole(1),
-    "map_guidance": (lambda x: isinstance(x, int | float), "a number"),
-    "forecast": _one_of("none", "ignore", "predictor"),
-    "cost_guidance": _whole(0),
-    "refine": _whole(0),
-    "replan": _whole(0),
-    "warm": (lambda x: isinstance(x, int | float) and 0 < x <= 1, "above 0, at most 1"),
-    "seed": _whole(0),
-}
+    sampler: Literal["ddim", "published"]
+    steps: Annotated[int, _whole(1)]
+    samples: Annotated[int, _whole(1)]
+    map_guidance: Annotated[float, Rule(lambda x: isinstance(x, int | float), "a number")]
+    forecast: Literal["none", "ignore", "predictor"]
+    cost_guidance: Annotated[int, _whole(0)]
+    refine: Annotated[int, _whole(0)]
+    replan: Annotated[int, _whole(0)]
+    warm: Annotated[float, Rule(lambda x: isinstance(x, int | float) and 0 < x <= 1, "above 0, at most 1")]
+    seed: Annotated[int, _whole(0)]
 
 
 class Request(NamedTuple):
@@ -64,40 +61,23 @@ class Request(NamedTuple):
     field: Field  # guides the denoising where the plan's cost_guidance is above 0
 
 
-class Sampler(Protocol):
-    """What draws paths: `NumpySampler`, or jitted `hrm_jax.judging.backend.JaxSampler`."""
-
-    config: dict[str, Any]  # of the model file
-    parameters: int
-
-    def __call__(self, request: Request, speed: float) -> np.ndarray:
-        """Clean paths [A, S, P, 2] in the model's coordinates; `speed` cells a step are allowed."""
-
-
-class NumpySampler:
-    """Samples with the parameters of a model file, in NumPy: the authority."""
+class Sampler:
+    """Draws paths with the parameters of a model file, in NumPy: the authority."""
 
     def __init__(self, config: dict[str, Any], params: Weights):
         self.network = denoiser.Denoiser(config, params)
         self.config, self.parameters = config, self.network.parameters
 
     def __call__(self, request: Request, speed: float) -> np.ndarray:
-        """See `Sampler`."""
+        """Clean paths [A, S, P, 2] in the model's coordinates; `speed` cells a step are allowed."""
         return draw_paths(self.config, request, speed, self.network)
 
 
-class Network(Protocol):
-    """The two passes of a denoiser, in NumPy or in jax; see `denoiser.Denoiser`."""
+def draw_paths(config: dict[str, Any], request: Request, speed: float, network: Any, scan: Scan = scan):
+    """What a sampler returns, for the arrays of NumPy and, with its `scan`, of jax.
 
-    def encode(self, maps, ends):
-        """Codes [B, 2 D] of maps and ends."""
-
-    def denoise(self, x, t, code):
-        """What is predicted of noisy paths at levels t [B]."""
-
-
-def draw_paths(config: dict[str, Any], request: Request, speed: float, network: Network, scan: Scan = scan):
-    """What a sampler returns, for the arrays of NumPy and, with its `scan`, of jax."""
+    `network` has the two passes of `denoiser.Denoiser`.
+    """
     model, plan, xp = config["model"], config["plan"], request.map.__array_namespace__()
     count, samples, draws, *path = request.noise.shape
     codes = xp.repeat(network.encode(request.map, request.ends), samples, axis=0)
@@ -145,8 +125,8 @@ class DiffusionPlanner:
         self._frame = PathFrame.of(self._model)
         self._rules, self._sampler, self._predict = rules, sampler, predict
         self.parameters = sampler.parameters
-        self.replan: int = 0 if rules.published else self._plan["replan"]
-        if self._plan["forecast"] == "predictor" and predict is None:
+        self.replan = 0 if rules.published else self._plan.replan
+        if self._plan.forecast == "predictor" and predict is None:
             raise RequestError(
                 "plans with a predictor of the obstacles: name one with --predictor NAME|FILE.npz"
             )
@@ -157,15 +137,16 @@ class DiffusionPlanner:
             self._plan_block(dynamics.select(view, block), dynamics.select(previous, block))
             for block in (slice(first, first + BLOCK) for first in range(0, len(view.ids), BLOCK))
         ]
-        return Planned(*(None if a[0] is None else np.concatenate(a) for a in zip(*blocks, strict=True)))
+        return Planned._make(None if a[0] is None else np.concatenate(a) for a in zip(*blocks, strict=True))
 
     def _plan_block(self, view: View, previous: np.ndarray | None) -> Planned:
         believed = self._believe(view)
         field = space_time_field.make(view.static, believed)
-        if self._plan["sampler"] == "published":
-            return self._plan_published(view, believed, field)
+        if self._plan.sampler == "published":  # the original's repair and choice, by the map of now
+            samples = self._draw(1.0, view, believed, field)
+            return repaired(view, samples, self._plan.refine, believed)
         if previous is None:
-            samples = self._draw(view, believed, field, None, 1.0)
+            samples = self._draw(1.0, view, believed, field)
             candidates = self._refine(field, samples)
         else:
             kept = self._refine(field, previous[:, None])
@@ -176,25 +157,17 @@ class DiffusionPlanner:
         path = candidates[np.arange(len(best)), best]
         return Planned(path, None, samples, candidates[:, :count], np.where(best < count, best, -1), believed)
 
-    def _plan_published(self, view: View, believed: np.ndarray, field: Field) -> Planned:
-        """The original's repair and choice, by the map of now."""
-        samples = self._draw(view, believed, field, None, 1.0)
-        distance = refinement.distance_map(view.static, view.history[:, -1])
-        refined = refinement.refine(distance, samples, self._plan["refine"])
-        chosen = refinement.scores(distance, refined).argmin(axis=1)
-        return Planned(refined[np.arange(len(chosen)), chosen], None, samples, refined, chosen, believed)
-
     def _draw_anew(self, view: View, believed: np.ndarray, field: Field, kept: np.ndarray) -> np.ndarray:
         """Samples [A, S, P, 2] near the last plan [A, 1, P, 2] where that still holds, else from scratch."""
         holds = self._costs(view, field, kept)[:, 0] < space_time_field.COLLISION
-        samples = np.zeros((len(kept), self._plan["samples"], *kept.shape[2:]))
-        for level, members in ((self._plan["warm"], holds), (1.0, ~holds)):
+        samples = np.zeros((len(kept), self._plan.samples, *kept.shape[2:]))
+        for level, members in ((self._plan.warm, holds), (1.0, ~holds)):
             if members.any():
                 some = (dynamics.select(part, members) for part in (view, believed, field, kept[:, 0]))
-                samples[members] = self._draw(*some, level)
+                samples[members] = self._draw(level, *some)
         return samples
 
-    def _draw(self, view: View, believed, field: Field, previous, level: float) -> np.ndarray:
+    def _draw(self, level: float, view: View, believed, field: Field, previous=None) -> np.ndarray:
         """Samples [A, S, P, 2] in cells."""
         request = self._request(view, believed, field, previous, level)
         drawn = self._sampler(request, self._rules.speed).astype(float)
@@ -204,7 +177,7 @@ class DiffusionPlanner:
 
     def _refine(self, field: Field, paths: np.ndarray) -> np.ndarray:
         paths = paths.astype(np.float32)
-        return space_time_field.refine(field, paths, self._plan["refine"], self._rules.speed)
+        return space_time_field.refine(field, paths, self._plan.refine, self._rules.speed)
 
     def _costs(self, view: View, field: Field, paths: np.ndarray) -> np.ndarray:
         left = self._rules.points - 1 - view.time
@@ -213,11 +186,11 @@ class DiffusionPlanner:
     def _believe(self, view: View) -> np.ndarray:
         """Where obstacles are taken to be, [A, P, N, 2], now first."""
         now, points = view.history[:, -1:], self._rules.points
-        if self._plan["forecast"] == "ignore":  # by refinement and choice: the network sees them as they are
-            return np.repeat(now[:, :, :0], points, axis=1)
-        if self._plan["forecast"] == "none":
-            return np.repeat(now, points, axis=1)
-        return forecast(self._predict, view, points)
+        if self._plan.forecast == "predictor" and self._predict:
+            return forecast(self._predict, view, points)
+        if self._plan.forecast == "ignore":  # by refinement and choice: the network sees them as they are
+            now = now[:, :, :0]
+        return np.repeat(now, points, axis=1)
 
     def _request(self, view: View, believed, field: Field, previous, level: float) -> Request:
         plan, model, frame = self._plan, self._model, self._frame
@@ -226,9 +199,9 @@ class DiffusionPlanner:
         if not moved.shape[1]:  # no obstacle: one far away looks the same
             tracks, moved = np.full((*tracks.shape[:2], 1, 2), -99.0), np.zeros((len(moved), 1, 2))
         channels, radius = model["channels"], model["obstacle_radius"]
-        draws = plan["steps"] + 1 if plan["sampler"] == "published" else 1
-        shape = (plan["samples"], draws, self._rules.points, 2)
-        noise = np.stack([_noise(plan["seed"], i, view.time, shape) for i in view.ids])
+        draws = plan.steps + 1 if plan.sampler == "published" else 1
+        shape = (plan.samples, draws, self._rules.points, 2)
+        noise = np.stack([_noise(plan.seed, i, view.time, shape) for i in view.ids])
         lines = path_frame.straight(view.agent, view.goal, self._rules.points)
         last = np.zeros((len(noise), *shape[2:]))
         if previous is not None:
@@ -238,29 +211,29 @@ class DiffusionPlanner:
             ends=frame.ends(view.agent, view.goal).astype(np.float32),
             line=lines.astype(np.float32),
             sight=raster.sight(frame, channels, view.static, tracks, moved, lines, radius),
-            initial=np.repeat(last[:, None], plan["samples"], axis=1).astype(np.float32),
+            initial=np.repeat(last[:, None], plan.samples, axis=1).astype(np.float32),
             noise=noise,
             level=level,
             field=field,
         )
 
 
-def check_plan(config: dict[str, Any]) -> dict[str, Any]:
-    """The `plan` group of a model file's config; what it lacks or cannot mean is a `RequestError`."""
-    plan, model = config.get("plan") or {}, config["model"]
-    for name, (allowed, words) in PLAN.items():
-        if name not in plan:
+def check_plan(config: dict[str, Any]) -> Plan:
+    """The `plan` of a model file's config; what it lacks or cannot mean is a `RequestError`."""
+    found, model, names = config.get("plan") or {}, config["model"], Plan.__dataclass_fields__
+    for name in names:
+        if name not in found:
             raise RequestError(f"the model file says nothing of how it plans: plan.{name} is missing")
-        if not allowed(plan[name]):
-            raise RequestError(f"plan.{name} = {json.dumps(plan[name])}: {words}")
-    if plan["sampler"] == "published" and model["predict"] != "noise":
+    plan = Plan(**{name: found[name] for name in names})
+    fields.check("plan", plan)
+    if plan.sampler == "published" and model["predict"] != "noise":
         raise RequestError('plan.sampler = "published": for models that predict noise alone')
-    if plan["sampler"] == "published" and (plan["cost_guidance"] or plan["replan"]):
+    if plan.sampler == "published" and (plan.cost_guidance or plan.replan):
         raise RequestError('plan.sampler = "published": with cost_guidance = 0 and replan = 0 alone')
-    if plan["sampler"] == "ddim" and not model["ends"]:
+    if plan.sampler == "ddim" and not model["ends"]:
         raise RequestError('plan.sampler = "ddim": the ends are clean; the model had model.ends = False')
-    if plan["map_guidance"] != 1 and not model["map_dropout"]:
-        raise RequestError(f"plan.map_guidance = {plan['map_guidance']}: 1, for training hid no map")
+    if plan.map_guidance != 1 and not model["map_dropout"]:
+        raise RequestError(f"plan.map_guidance = {plan.map_guidance}: 1, for training hid no map")
     return plan
 
 

@@ -4,12 +4,12 @@ Shapes: E episodes of which A are still running, P points a path, N obstacles, H
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from hrm_jax.artefacts.scenarios import Scenarios
+from hrm_jax.artefacts.traces_file import PathTrace
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.geometry import crosses, step_toward
@@ -20,21 +20,6 @@ from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 BLOCK = 250  # episodes at a time: bounds memory
-
-
-@dataclass(frozen=True)
-class PathTrace:
-    """One episode, for figures and players. S steps were made, K plans; positions in cells."""
-
-    outcome: str
-    agent: np.ndarray  # float64 [S + 1, 2]
-    obstacles: np.ndarray  # float64 [S + 1, N, 2]
-    planned_at: np.ndarray  # int64 [K], the steps
-    plans: np.ndarray  # float64 [K, P, 2], what was followed from then on, the agent's position first
-    samples: np.ndarray  # float64 [K, n, P, 2], before refinement; n = 0 where none are drawn
-    refined: np.ndarray  # float64 [K, n, P, 2], after it
-    chosen: np.ndarray  # int64 [K], which sample; -1: none
-    believed: np.ndarray  # float64 [K, P, N or 0, 2], where obstacles were taken to be
 
 
 class Moment(NamedTuple):
@@ -169,7 +154,7 @@ def trace(scenarios: Scenarios, protocol: PathProtocol, planner: Planner) -> Pat
     made = [(step, moment.planned) for step, moment in enumerate(moments) if moment.planned is not None]
     last = moments[-1]
     return PathTrace(
-        outcome=last.outcomes[0] or TIMEOUT,
+        outcome=str(last.outcomes[0]) or TIMEOUT,
         agent=np.array([moment.agent[0] for moment in moments] + [last.arrived[0]]),
         obstacles=np.array([moment.obstacles[0] for moment in moments] + [last.moved[0]]),
         planned_at=np.array([step for step, _ in made]),

@@ -25,7 +25,7 @@ import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 
-MOVES = tuple(itertools.product((-1, 0, 1), repeat=2))
+MOVES = tuple((row, col) for row in (-1, 0, 1) for col in (-1, 0, 1))
 GRAIN = 2.0**30  # to the unit of cost
 BLOCK = 16  # worlds at a time, whose layers stay in cache
 
@@ -68,10 +68,8 @@ def plan(
 
     `tracks` [A, P, N, 2] are the obstacles' positions in cells at times 0 to P - 1; the start is not tested.
     """
-    blocks = [slice(i, i + BLOCK) for i in range(0, len(static), BLOCK)]
+    blocks = [slice(i, i + BLOCK) for i in range(0, len(static) or 1, BLOCK)]
     plans = [_plan(search, static[b], start[b], goal[b], tracks[b]) for b in blocks]
-    if not plans:
-        return Plans(np.zeros((0, search.points, 2), np.int64), np.zeros(0, np.int64))
     return Plans(*(np.concatenate(parts) for parts in zip(*plans, strict=True)))
 
 
@@ -82,13 +80,14 @@ def _plan(search: Search, static, start, goal, tracks) -> Plans:
     return Plans(_backtrack(search, cost, enter, goal, cells, length), length)
 
 
-def _step_cost(search: Search, move: tuple[int, int]) -> float:
-    return float(_distance(np.array(move))) if any(move) else search.wait_cost
+def _step_costs(search: Search, grain: float = GRAIN) -> dict[tuple[int, int], float]:
+    return {m: float(_distance(np.array(m), grain)) if any(m) else search.wait_cost for m in MOVES}
 
 
-def _distance(offset: np.ndarray) -> np.ndarray:
-    """Euclidean, of [..., 2], to the nearest multiple of 1 / GRAIN."""
-    return _rounded(np.sqrt((offset**2).sum(axis=-1)), GRAIN)
+def _distance(offset: np.ndarray, grain: float = GRAIN) -> np.ndarray:
+    """Euclidean, of [..., 2], to the nearest multiple of 1 / `grain`; 0: as rounded by the square root."""
+    distance = np.sqrt((offset**2).sum(axis=-1))
+    return np.rint(grain * distance) / grain if grain else distance
 
 
 def _entrances(static: np.ndarray, cut_corners: bool) -> dict[tuple[int, int], np.ndarray]:
@@ -131,8 +130,8 @@ def _costs(search: Search, enter: dict, start: np.ndarray, closed: np.ndarray) -
     cost[0, np.arange(worlds), start[:, 0] + 1, start[:, 1] + 1] = 0.0
     for t in range(points - 1):
         best = np.full((worlds, rows, cols), np.inf)
-        for move in MOVES:
-            arriving = _shifted(cost[t], (-move[0], -move[1])) + _step_cost(search, move)
+        for move, step in _step_costs(search).items():
+            arriving = _shifted(cost[t], (-move[0], -move[1])) + step
             np.minimum(best, arriving, out=best, where=enter[move])
         best[closed[t + 1]] = np.inf
         _shifted(cost[t + 1], (0, 0))[...] = best
@@ -165,14 +164,14 @@ def _backtrack(search: Search, cost, enter, goal, cells, length) -> np.ndarray:
     for t in range(len(cost) - 1, 0, -1):
         here = points[:, t]
         keys = []
-        for move in MOVES:
+        for move, step in _step_costs(search).items():
             before = here - move
             g = cost[t - 1, worlds, *(before + 1).T]
             leads_here = enter[move][worlds, *here.T]
-            leads_here &= g + _step_cost(search, move) == cost[t, worlds, *(here + 1).T]
+            leads_here &= g + step == cost[t, worlds, *(here + 1).T]
             f = g + _distance(before - goal)
             keys.append(np.where(leads_here, (f, g), np.inf))
-        f, g = np.moveaxis(keys, 1, 0)  # [9, A]
+        f, g = np.moveaxis(np.array(keys), 1, 0)  # [9, A]
         # Of equals the last move stands for the predecessor of smallest (row, column).
         first = np.where(f == f.min(axis=0), g, np.inf)
         parent = len(MOVES) - 1 - first[::-1].argmin(axis=0)
@@ -202,12 +201,12 @@ def queue_search(
 def _queue_search(search: Search, static, start, goal, tracks, grain: float) -> tuple[np.ndarray, int]:
     """Cells [P, 2] and moves of one plan."""
     moves = _queue_moves(search, static, grain)
-    free = ~_closed(tracks[None], search.radius, static.shape)[:, 0]
-    distance = _rounded(np.sqrt(((np.indices(static.shape) - goal[:, None, None]) ** 2).sum(axis=0)), grain)
-    h, free, best = distance.tolist(), free.tolist(), {}
+    free = (~_closed(tracks[None], search.radius, static.shape)[:, 0]).tolist()
+    h = _distance(np.moveaxis(np.indices(static.shape), 0, -1) - goal, grain).tolist()
+    best: dict[tuple[int, int, int], float] = {}
     row, col = map(int, start)
     tries, closed = itertools.count(), set()
-    queue = [(h[row][col], 0.0, row, col, 0, next(tries), None)]
+    queue: list[tuple] = [(h[row][col], 0.0, row, col, 0, next(tries), None)]
     while queue:
         _, g, row, col, t, _, parent = heapq.heappop(queue)
         if (row, col, t) in closed:
@@ -229,9 +228,7 @@ def _queue_search(search: Search, static, start, goal, tracks, grain: float) -> 
 def _queue_moves(search: Search, static, grain: float) -> list:
     """For each cell the cells that may follow it, with what the move costs."""
     enter = {move: cells[0] for move, cells in _entrances(static[None], search.cut_corners).items()}
-    costs = {
-        move: float(_rounded(np.hypot(*move), grain)) if any(move) else search.wait_cost for move in MOVES
-    }
+    costs = _step_costs(search, grain)
 
     def following(row: int, col: int) -> list:
         there = ((row + move[0], col + move[1], move) for move in MOVES)
@@ -241,15 +238,10 @@ def _queue_moves(search: Search, static, grain: float) -> list:
     return [[following(row, col) for col in range(static.shape[1])] for row in range(len(static))]
 
 
-def _rounded(cost: np.ndarray, grain: float) -> np.ndarray:
-    return np.rint(grain * cost) / grain if grain else cost
-
-
 def _unwound(node: tuple, points: int) -> np.ndarray:
     """The cells [P, 2] that lead to a node, the last one repeated."""
     cells = []
     while node:
         cells.append(node[:2])
         node = node[2]
-    cells = np.array(cells[::-1])
-    return np.concatenate([cells, np.repeat(cells[-1:], points - len(cells), axis=0)])
+    return np.pad(cells[::-1], ((0, points - len(cells)), (0, 0)), mode="edge")

@@ -1,8 +1,11 @@
-"""Distances in space and time, and paths that descend along them.
+"""Distances in space and time, and paths that descend along them; at the end, the published repair.
 
 A path is pushed out of what it would touch: static cells, by their signed distance; obstacles, by where
 they are believed to be when the path passes. `descend` is written for the arrays of NumPy and of jax alike,
 so that the same function refines samples here and guides the denoiser under jit.
+
+The published repair (docs/models.md#planning) pushes paths away from what the map shows now, and smooths
+them. Obstacles stay where they were (docs/faults.md#f30), and nothing limits the distance between two points.
 
 Shapes: A episodes, S samples, P points, N obstacles, R rows, C columns. Positions in cells, a point a step.
 """
@@ -13,6 +16,7 @@ import numpy as np
 
 from hrm_jax.referee.geometry import crosses, step_toward
 from hrm_jax.referee.protocols import PathProtocol
+from hrm_jax.worlds import raster
 from hrm_jax.worlds.geometry import swept_distance
 
 Array = Any  # of NumPy or of jax
@@ -23,9 +27,13 @@ PUSH = 0.6  # of what is missing, a descent
 SMOOTH = 0.25  # of the way to the middle of both neighbours
 PACE = 0.5  # of what a step is longer than the speed limit
 PACE_EVERY = 8  # descents between two times that the limit is kept exactly
-
-
 COLLISION = 1000.0  # costs of paths from here on: a collision is expected
+
+# Of the published repair.
+REPAIR_REACH = 3.0  # cells; a point nearer than this to an obstacle is pushed, and costs
+REPAIR_PUSH = 0.5  # of the slope of the distance, a push
+REPAIR_RADIUS = 2  # cells, of the discs that moving obstacles are drawn as
+REPAIRS = 40
 
 
 class Field(NamedTuple):
@@ -86,11 +94,9 @@ def keep_pace(paths: np.ndarray, speed: float) -> np.ndarray:
     Where the goal is within reach, no step is then longer than `speed`.
     """
     paths = paths.copy()
-    last = paths.shape[2] - 1
-    for k in range(1, last):
-        paths[:, :, k] = step_toward(paths[:, :, k - 1], paths[:, :, k], speed)
-    for k in range(last - 1, 0, -1):
-        paths[:, :, k] = step_toward(paths[:, :, k + 1], paths[:, :, k], speed)
+    inner = range(1, paths.shape[2] - 1)
+    for k, neighbour in [(k, k - 1) for k in inner] + [(k, k + 1) for k in reversed(inner)]:
+        paths[:, :, k] = step_toward(paths[:, :, neighbour], paths[:, :, k], speed)
     return paths
 
 
@@ -160,3 +166,51 @@ def walk(paths: np.ndarray, speed: float) -> np.ndarray:
     for k in range(1, paths.shape[2]):
         walked[:, :, k] = step_toward(walked[:, :, k - 1], paths[:, :, k], speed)
     return walked
+
+
+# ---------------------------------------------------------------- the published repair
+
+
+def distance_map(static: np.ndarray, obstacles: np.ndarray) -> np.ndarray:
+    """Distances [A, R, C] from the occupied cells of now: static ones [A, R, C], and discs around obstacles.
+
+    `obstacles` [A, N, 2] are truncated to their cells first.
+    """
+    from scipy import ndimage
+
+    occupied = static | raster.discs(np.trunc(obstacles), static.shape[1], REPAIR_RADIUS)
+    return np.stack([ndimage.distance_transform_edt(free) for free in ~occupied])
+
+
+def repair(distance: np.ndarray, paths: np.ndarray, iterations: int) -> np.ndarray:
+    """Paths [A, S, P, 2] after so many pushes and smoothings of their inner points."""
+    slope = _slopes(distance)
+    paths = paths.copy()
+    for _ in range(iterations):
+        inner = paths[:, :, 1:-1]
+        cell = _cells(inner, distance.shape[1:])
+        near = distance[cell] < REPAIR_REACH
+        inner += REPAIR_PUSH * np.where(near[..., None], slope[cell], 0.0)
+        paths[:, :, 1:-1] = 0.5 * inner + 0.25 * (paths[:, :, :-2] + paths[:, :, 2:])
+    return paths
+
+
+def nearness(distance: np.ndarray, paths: np.ndarray) -> np.ndarray:
+    """How near paths [A, S, P, 2] come to what the map of now shows, [A, S]: lower is better, 0 is common."""
+    far = distance[_cells(paths, distance.shape[1:])]
+    return (np.maximum(REPAIR_REACH - far, 0.0) ** 2).sum(axis=-1)
+
+
+def _slopes(distance: np.ndarray) -> np.ndarray:
+    """Central differences [A, R, C, 2], the map repeated beyond its edges."""
+    padded = np.pad(distance, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    rows = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
+    cols = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
+    return np.stack([rows, cols], axis=-1)
+
+
+def _cells(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """Index of the cell that each of the points [A, ..., 2] is truncated to, the nearest one if outside."""
+    cells = np.clip(points, 0, np.array(shape) - 1).astype(np.int64)
+    world = np.arange(len(points)).reshape(-1, *[1] * (points.ndim - 2))
+    return world, cells[..., 0], cells[..., 1]

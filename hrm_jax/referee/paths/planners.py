@@ -6,12 +6,13 @@ Positions are (row, column) in cells.
 
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from hrm_jax.referee import dynamics
-from hrm_jax.referee.paths import expert, refinement
+from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.protocols import PathProtocol
 
@@ -49,7 +50,8 @@ class Planner(Protocol):
         """Paths from where the agents are; `previous` [A, P, 2] is what is left of the plans in force."""
 
 
-class Reference(NamedTuple):
+@dataclass
+class Reference:
     """A `Planner` that is one of the functions below, its settings given."""
 
     plan: Callable[..., Planned]
@@ -66,10 +68,15 @@ def straight_line(
     path = line(view.agent, view.goal, rules.points, None if rules.published else rules.speed)
     if not refine:
         return Planned(path)
-    distance = refinement.distance_map(view.static, view.history[:, -1])
-    refined = refinement.refine(distance, path[:, None], refine)
-    chosen = np.zeros(len(path), int)
-    return Planned(refined[:, 0], None, path[:, None], refined, chosen, _frozen(view, rules.points))
+    return repaired(view, path[:, None], refine, _frozen(view, rules.points))
+
+
+def repaired(view: View, samples: np.ndarray, iterations: int, believed: np.ndarray) -> Planned:
+    """The original's repair of samples [A, S, P, 2], and its choice, by the map of now."""
+    distance = space_time_field.distance_map(view.static, view.history[:, -1])
+    refined = space_time_field.repair(distance, samples, iterations)
+    chosen = space_time_field.nearness(distance, refined).argmin(axis=1)
+    return Planned(refined[np.arange(len(chosen)), chosen], None, samples, refined, chosen, believed)
 
 
 def stand_still(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
@@ -89,8 +96,7 @@ def published_expert(
     """
     search, size = expert.PUBLISHED, view.static.shape[1]
     tracks = published_future(view.history[:, -1], view.velocities, size, search.points)
-    planned = _search(search, view, tracks, expert.queue_search if rules.published else expert.plan)
-    return Planned(stretched(planned.path, planned.length), believed=tracks) if stretch else planned
+    return _search(search, view, tracks, expert.queue_search if rules.published else expert.plan, stretch)
 
 
 def oracle(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
@@ -113,7 +119,7 @@ def guided_line(rules: PathProtocol, view: View, previous: np.ndarray | None = N
     field = space_time_field.make(view.static, believed)
     lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
     drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
-    refined = space_time_field.refine(field, drawn, refinement.ITERATIONS, rules.speed)
+    refined = space_time_field.refine(field, drawn, space_time_field.REPAIRS, rules.speed)
     left = rules.points - 1 - view.time
     chosen = space_time_field.costs(field, view.static, view.goal, refined, rules, left).argmin(axis=1)
     kept = np.where(chosen < len(lines), chosen, -1)
@@ -126,11 +132,15 @@ def _frozen(view: View, points: int) -> np.ndarray:
     return np.repeat(view.history[:, -1:], points, axis=1)
 
 
-def _search(search: expert.Search, view: View, tracks: np.ndarray, plan=expert.plan) -> Planned:
+def _search(
+    search: expert.Search, view: View, tracks: np.ndarray, plan=expert.plan, stretch: bool = False
+) -> Planned:
     start, goal = view.agent.astype(np.int64), view.goal.astype(np.int64)
     expert.check_reach(search, start, goal)
-    plans = plan(search, view.static, start, goal, tracks)
-    return Planned(plans.points.astype(float), plans.length, believed=tracks)
+    points, length = plan(search, view.static, start, goal, tracks)
+    if stretch:
+        return Planned(stretched(points, length), believed=tracks)
+    return Planned(points.astype(float), length, believed=tracks)
 
 
 def line(start: np.ndarray, goal: np.ndarray, points: int, speed: float | None) -> np.ndarray:
@@ -171,7 +181,7 @@ def _reference(
 
 PLANNERS: dict[str, Callable[[PathProtocol], Planner]] = {
     "straight_line": _reference(straight_line),
-    "straight_line_refined": _reference(straight_line, refine=refinement.ITERATIONS),
+    "straight_line_refined": _reference(straight_line, refine=space_time_field.REPAIRS),
     "straight_line_refined_20": _reference(straight_line, refine=20),  # as v1 and v0 refine
     "stand_still": _reference(stand_still),
     "frozen_astar": _reference(frozen_astar),
