@@ -101,9 +101,7 @@ class _Running(NamedTuple):
     episodes: np.ndarray  # int64 [A]
     agent: np.ndarray  # int64 [A, 2]
     state: Obstacles
-    seen: np.ndarray  # float64 [A, H, N, 2]
-    observed: np.ndarray  # bool [A, H, N]
-    agents: np.ndarray  # int64 [A, H, 2]
+    past: Observation  # its gaps yet to be filled
 
 
 def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> Iterator[Step]:
@@ -114,7 +112,7 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
     for now in range(world.history, world.history + protocol.limit(world.size)):
         following = dynamics.step(scenarios, running.state, running.agent, now)
         future = dynamics.course(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
-        tracks = _predict(predictor, scenarios, running, future)
+        tracks = _predict(predictor, running, future)
         plan = _plan(protocol, free, running.agent, scenarios.goal, tracks)
         step = _act(protocol, free, scenarios.goal, running, tracks, future, plan)
         yield step
@@ -131,14 +129,10 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
 def _wait(scenarios: Scenarios) -> _Running:
     """The history steps: the agent stays at the start and watches."""
     n, history = len(scenarios), scenarios.world.history
-    running = _Running(
-        episodes=np.arange(n),
-        agent=scenarios.start,
-        state=scenarios.obstacles,
-        seen=np.zeros((n, history, *scenarios.positions.shape[1:])),
-        observed=np.zeros((n, history, scenarios.positions.shape[1]), bool),
-        agents=np.repeat(scenarios.start[:, None], history, axis=1),
-    )
+    nothing = np.zeros((n, history, *scenarios.positions.shape[1:]))
+    agents = np.repeat(scenarios.start[:, None], history, axis=1).astype(np.float64)
+    past = Observation(nothing, nothing[..., 0].astype(bool), agents, scenarios.static)
+    running = _Running(np.arange(n), scenarios.start, scenarios.obstacles, past)
     for now in range(history):
         state = dynamics.step(scenarios, running.state, running.agent, now)
         running = _look(scenarios, running._replace(state=state), now + 1)
@@ -147,27 +141,22 @@ def _wait(scenarios: Scenarios) -> _Running:
 
 def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
     """What is seen at time `now` becomes the newest entry of the history."""
-    position, seen = motion.observe(scenarios.world, running.state, now)
-
-    def push(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-        return np.concatenate([old[:, 1:], new[:, None]], axis=1)
-
-    return running._replace(
-        seen=push(running.seen, position),
-        observed=push(running.observed, seen),
-        agents=push(running.agents, running.agent),
+    *past, static = running.past
+    newest = (*motion.observe(scenarios.world, running.state, now), running.agent)
+    pushed = (
+        np.concatenate([old[:, 1:], new[:, None]], axis=1) for old, new in zip(past, newest, strict=True)
     )
+    return running._replace(past=Observation._make((*pushed, static)))
 
 
-def _predict(predictor: Predictor, scenarios: Scenarios, running: _Running, future: np.ndarray) -> np.ndarray:
+def _predict(predictor: Predictor, running: _Running, future: np.ndarray) -> np.ndarray:
     """Positions now and predicted, [A, T + 1, N, 2], by a predictor or one of BOUNDS."""
     if predictor in BOUNDS:
         tracks = np.concatenate([running.state.position[:, None], future], axis=1)
         return tracks if predictor == "oracle" else tracks[:, :, :0]
     assert callable(predictor), predictor
-    history = dynamics.fill(running.seen, running.observed)
-    seen = Observation(history, running.observed, running.agents.astype(np.float64), scenarios.static)
-    predicted = np.asarray(predictor(seen, future.shape[1]), np.float64)
+    history = dynamics.fill(running.past.history, running.past.observed)
+    predicted = np.asarray(predictor(running.past._replace(history=history), future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
         raise RequestError(f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away")
     return np.concatenate([history[:, -1:], predicted], axis=1)

@@ -15,11 +15,16 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths.planners import published_future, stretched
-from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol
+from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.worlds.world import WORLDS
 
 FIRST = 1_000_000  # id of the first world: far from those that judge
 CHUNK = 250  # worlds between two saves
+# The rules in whose world the paths are, and how the expert plans them; the original's where True.
+SETTINGS = {
+    False: (PATH_PROTOCOLS["paths"], expert.Search()),
+    True: (PATH_PROTOCOLS["diffusion/2025-12"], expert.PUBLISHED),
+}
 SHORTEST = 10  # moves of a published path: the original drops shorter plans
 
 
@@ -28,7 +33,7 @@ def build(out: Path, count: int, published: bool = False, first: int = FIRST, jo
 
     `published`: the original's worlds, expert and stretched paths. Worlds that judge are a `RequestError`.
     """
-    rules, search = setting(published)
+    rules, search = SETTINGS[published]
     if first < rules.seeds[1]:
         raise RequestError(
             f"--first {first}: from {rules.seeds[1]} on; the worlds before are those that judge"
@@ -46,13 +51,6 @@ def build(out: Path, count: int, published: bool = False, first: int = FIRST, jo
         expert_file.write(out, expert_file.Paths(**arrays), asdict(WORLDS[rules.world]), described)
 
 
-def setting(published: bool) -> tuple[PathProtocol, expert.Search]:
-    """The rules in whose world the paths are, and how the expert plans them."""
-    if published:
-        return PATH_PROTOCOLS["diffusion/2025-12"], expert.PUBLISHED
-    return PATH_PROTOCOLS["paths"], expert.Search()
-
-
 def chunk(published: bool, first: int, size: int, number: int) -> dict[str, np.ndarray]:
     """The paths of chunk `number` of `size` worlds."""
     return examples(published, range(first + number * size, first + (number + 1) * size))
@@ -60,7 +58,7 @@ def chunk(published: bool, first: int, size: int, number: int) -> dict[str, np.n
 
 def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
     """The arrays of `expert.npz` for those of these worlds that have a plan."""
-    rules, search = setting(published)
+    rules, search = SETTINGS[published]
     scenarios = drawing.draw(WORLDS[rules.world], ids)
     state, _ = dynamics.wait(scenarios)
     if published:
