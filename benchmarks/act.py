@@ -93,7 +93,7 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     from configs import base
     from hrm_jax import interop, tasks
     from hrm_jax.puzzles import dataset
-    from hrm_jax.training import sharding, state, step
+    from hrm_jax.training import sharding, step
 
     config = base.get_config()
     with tempfile.TemporaryDirectory() as folder:
@@ -106,7 +106,7 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
         config.model.update({**fields(name, width), "unroll": options.unroll})
         config.act.exploration = 0.0
         experiment = tasks.build(config, sharding.make_mesh())
-    init, layout = state.initializer(experiment)
+    init, layout = step.initializer(experiment)
     update = step.make_update(experiment, layout)
     known = {field: config.model[field] for field in ("heads", "l_cycles", "prefix", "sequence")}
     _, params = interop.convert({k: v.detach().numpy() for k, v in model.state_dict().items()}, **known)

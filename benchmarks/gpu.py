@@ -178,12 +178,12 @@ def step_rate(options: argparse.Namespace) -> dict:
     import jax
 
     from hrm_jax import tasks
-    from hrm_jax.training import cost, sharding, state, step
+    from hrm_jax.training import cost, sharding, step
 
     config = configured(options)
     experiment = tasks.build(config, sharding.make_mesh())
     task = experiment.task
-    init, layout = state.initializer(experiment)
+    init, layout = step.initializer(experiment)
     batch = jax.block_until_ready(task.batch(0))
     began = time.perf_counter()
     compiled = step.make_update(experiment, layout).lower(layout, batch).compile()
@@ -254,14 +254,14 @@ def useful_flops(options: argparse.Namespace) -> int:
     import jax
 
     from hrm_jax import tasks
-    from hrm_jax.training import cost, sharding, state, step
+    from hrm_jax.training import cost, sharding, step
 
     plain = {"model.dtype": "float32", "model.remat": False}
     if options.config == "act_maze":
         plain["model.attention"] = "xla"  # whose matmuls can be counted
     config = configured(options, **plain)
     experiment = tasks.build(config, sharding.make_mesh())
-    _, layout = state.initializer(experiment)
+    _, layout = step.initializer(experiment)
     update, batch = step.make_update(experiment, layout), jax.eval_shape(experiment.task.batch, 0)
     return cost.matmul_cost(jax.make_jaxpr(update)(layout, batch).jaxpr)[0]
 

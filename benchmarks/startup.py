@@ -68,14 +68,14 @@ def child() -> None:
     from hrm_jax import train
     from hrm_jax.console import memory as allocator
     from hrm_jax.tasks import build
-    from hrm_jax.training import sharding, state, step
+    from hrm_jax.training import sharding, step
 
     allocator.keep_freed_memory()
     clock.append(time.time())
     _, config = train.parse([*(arg for arg in sys.argv[1:] if arg != CHILD), "--dry_run"])
     train.enable_compile_cache(config.compile_cache)
     experiment = build(config, sharding.make_mesh(config.mesh.fsdp))
-    init, layout = state.initializer(experiment)
+    init, layout = step.initializer(experiment)
     clock.append(time.time())
     first = jax.block_until_ready(init())
     clock.append(time.time())

@@ -175,12 +175,12 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
 
     from hrm_jax import interop, tasks
     from hrm_jax.gridworld.rollout import Windows
-    from hrm_jax.training import sharding, state, step
+    from hrm_jax.training import sharding, step
 
     fields, params = interop.convert({k: v.numpy() for k, v in model.state_dict().items()}, HEADS, K_STEP)
     config = configured(fields, options)
     experiment = tasks.build(config, sharding.make_mesh())
-    init, layout = state.initializer(experiment)
+    init, layout = step.initializer(experiment)
     update = step.make_update(experiment, layout)
     history, target = data(options.batch)
     batch = jax.device_put(Windows(history[:, None], target[:, None], jax.numpy.ones(options.batch)))

@@ -40,9 +40,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
     add("--process_id", type=int, metavar="I", help="with --coordinator: which one this is")
     options, fields = parser.parse_known_args(arguments)
-    from hrm_jax.training import command_line
-
-    config = command_line.read_config(options.config, fields) if options.config else None
+    config = configs.read(options.config, fields) if options.config else None
     if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
     return options, config
@@ -61,14 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
     from hrm_jax.tasks import build
-    from hrm_jax.training import dry_run, loop, processes, sharding
+    from hrm_jax.training import cost, loop, processes, sharding
 
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
     experiment = build(config, sharding.make_mesh(config.mesh.fsdp), dry=options.dry_run)
     if options.dry_run:
-        print(dry_run.describe(experiment))
+        print(cost.describe(experiment))
         return 0
     try:
         loop.train(experiment, options.workdir)

@@ -140,10 +140,10 @@ def test_base_names_every_field_there_is():
 
     c = base.get_config()
     assert set(c.optimizer) == names(OptimizerConfig)
-    assert set(c.data) - {"world"} == names(prediction.DataConfig)
+    assert set(c.data) == names(prediction.DataConfig)
     assert set(c.data.world) == names(World, "name", "generator")
     base.forecast(c)
-    assert set(c.data) - {"world"} == names(forecast.DataConfig)
+    assert set(c.data) == names(forecast.DataConfig)
     base.diffusion(c)
     assert set(c.data) == names(diffusion.DataConfig)
     for group in (base.path_unet(), base.path_convnet()):

@@ -13,7 +13,7 @@ from configs import base, benchmark
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.tasks import build
 from hrm_jax.tasks.forecast import DISCOUNT, MARGIN, Forecast
-from hrm_jax.training import sharding, state, step
+from hrm_jax.training import sharding, step
 from hrm_jax.worlds.world import WORLDS
 
 
@@ -96,7 +96,7 @@ def test_runs_of_other_seeds_are_the_same_program():
         config = benchmark.get_config("standard,lstm")
         config.seed = seed
         experiment = build(config, sharding.make_mesh(1))
-        _, layout = state.initializer(experiment)
+        _, layout = step.initializer(experiment)
         update, batch = step.make_update(experiment, layout), jax.eval_shape(experiment.task.batch, 0)
         texts.append(update.lower(layout, batch).as_text())
     assert texts[0] == texts[1]

@@ -14,7 +14,7 @@ import hrm_jax
 from hrm_jax import __main__ as front
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
-from hrm_jax.training import command_line, configs
+from hrm_jax.training import configs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PUZZLES = [f"puzzles {kind}" for kind in ("maze", "sudoku", "arc", "statistics")]
@@ -163,9 +163,9 @@ def test_a_config_is_found_by_path_and_by_name_from_any_folder(tmp_path, monkeyp
 
 
 def test_fields_are_set_anew_by_every_call():
-    first = command_line.read_config("quickstart", ["--config.steps=7", "--config.model.width", "64"])
+    first = configs.read("quickstart", ["--config.steps=7", "--config.model.width", "64"])
     assert (first.steps, first.model.width, first.is_locked) == (7, 64, True)
-    assert command_line.read_config("quickstart").steps == 1_000
+    assert configs.read("quickstart").steps == 1_000
     for words, error in (
         (["--config.stepz=7"], 'unknown config field stepz; did you mean "steps"'),
         (["--config.steps=many"], "steps"),
@@ -173,7 +173,7 @@ def test_fields_are_set_anew_by_every_call():
         (["stray"], "unexpected argument 'stray'"),
     ):
         with pytest.raises(RequestError, match=error):
-            command_line.read_config("quickstart", words)
+            configs.read("quickstart", words)
 
 
 # ---------------------------------------------------------------- the package
@@ -211,8 +211,8 @@ def test_the_wheel_is_the_package_with_configs_assets_and_licence(wheel):
 
 def test_an_installation_has_its_own_configs(wheel, tmp_path):
     code, out, error = python(
-        "from hrm_jax.training import command_line, configs\n"
-        "print(configs.CONFIGS, command_line.read_config('quickstart:lstm').model.name)",
+        "from hrm_jax.training import configs\n"
+        "print(configs.CONFIGS, configs.read('quickstart:lstm').model.name)",
         cwd=tmp_path,
         PYTHONPATH=str(wheel),
     )

@@ -14,6 +14,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld.rollout import Windows
 from hrm_jax.referee import drawing
 from hrm_jax.referee import dynamics as numpy_dynamics
+from hrm_jax.tasks import build
 from hrm_jax.tasks.prediction import Prediction
 from hrm_jax.worlds.world import WORLDS
 
@@ -251,3 +252,22 @@ def test_neighbouring_seeds_and_steps_do_not_share_worlds(meshes):
     assert all(len(worlds) >= 13 for worlds in seen)
     for a, b in itertools.combinations(seen, 2):
         assert not a & b
+
+
+def test_what_another_task_trains_on_is_refused_in_one_line(meshes):
+    config = _config()
+    config["model"]["features"] = "scene"
+    with pytest.raises(RequestError, match="model.features = scene: .* needs task = forecast"):
+        Prediction(config, meshes[1])
+    other = base.get_config()
+    base.forecast(other)
+    other.task = "prediction"
+    with pytest.raises(RequestError, match="begin with configs/quickstart.py"):
+        build(other, meshes[1])
+
+
+def test_no_micro_batches_are_refused_before_the_batch_is_cut(meshes):
+    config = base.get_config()
+    config.optimizer.accumulate = 0
+    with pytest.raises(RequestError, match="optimizer.accumulate = 0: at least 1"):
+        build(config, meshes[1])

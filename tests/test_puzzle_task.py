@@ -25,9 +25,8 @@ from hrm_jax.puzzles import dataset
 from hrm_jax.tasks import build, puzzle, puzzle_data
 from hrm_jax.training import checkpoint, optimizer, sharding
 from hrm_jax.training.experiment import count_steps
-from hrm_jax.training.parameter_groups import SparseGradient
-from hrm_jax.training.state import initializer
-from hrm_jax.training.step import make_update
+from hrm_jax.training.step import initializer, make_update
+from hrm_jax.training.task import SparseGradient
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 VOCABULARY, CELLS = 5, 6

@@ -3,7 +3,7 @@
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import known
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.tasks.prediction import Prediction
@@ -18,9 +18,5 @@ def build(config: ConfigDict, mesh: Mesh, dry: bool = False) -> experiment.Exper
 
     `dry`: data that do not exist yet may be left out, for nothing will be computed.
     """
-    experiment.check(config)
-    if config.task not in TASKS:
-        raise RequestError(f'task = "{config.task}": one of {", ".join(TASKS)}')
-    task = TASKS[config.task]
-    make = task.for_dry_run if dry else task
-    return experiment.make(config, mesh, make(config.to_dict(), mesh))
+    task = TASKS[known("task", config.task, TASKS)]
+    return experiment.make(config, mesh, task.for_dry_run if dry else task)

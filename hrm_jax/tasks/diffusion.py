@@ -14,17 +14,16 @@ from typing import Any, NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax.sharding import Mesh
 
-from hrm_jax.artefacts import expert
+from hrm_jax.artefacts import expert, fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.expert import Paths
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.models.denoisers.networks import DenoiserConfig
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
-from hrm_jax.training.task import Task
+from hrm_jax.training.task import Task, data_of
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.motion import bounce
 
@@ -38,20 +37,17 @@ class DataConfig:
     """The `data` group; meanings in configs/base.py."""
 
     path: str
-    held_out: int
+    held_out: fields.Positive
     symmetries: bool
     crop: bool
-    limit: int
+    limit: fields.NotNegative
 
     def __post_init__(self):
+        fields.check("data", self)
         if not self.path:
             raise RequestError(
                 "data.path is empty: an expert.npz of python -m hrm_jax.paths, --config.data.path=FILE"
             )
-        if self.held_out < 1:
-            raise RequestError(f"data.held_out = {self.held_out}: at least 1")
-        if self.limit < 0:
-            raise RequestError(f"data.limit = {self.limit}: 0 (all) or more")
 
 
 class Examples(NamedTuple):
@@ -73,24 +69,14 @@ def read(path: str, size: int, points: int) -> tuple[Paths, bool]:
     return paths, stretched
 
 
-def parts(config: Mapping[str, Any]) -> tuple[DataConfig, nn.Module]:
-    """Data and model of a config."""
-    known = {field.name for field in dataclasses.fields(DataConfig)}
-    if set(config["data"]) != known or "plan" not in config:
-        raise RequestError(
-            "task = diffusion: begin with configs/diffusion.py; this config has another's data"
-        )
-    return DataConfig(**config["data"]), denoisers.build(config["model"])
-
-
 class Diffusion(Task):
     """A denoiser of `models.denoisers` on the paths of an expert."""
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
-        self.data, self.model = parts(config)
+        self.data = data_of(config, DataConfig, "diffusion", "plan")
+        self.model = denoisers.build(config["model"])
         self.fields = self.model.config
-        sharding.check_batch(config["batch_size"], "batch_size", mesh, config["optimizer"]["accumulate"])
-        self._batch_size, self._mesh = config["batch_size"], mesh
+        self._batch_size, self._mesh = sharding.count_groups(config, mesh), mesh
         self._later = self.fields.points - 1 if self.data.crop else 0
         paths, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
         train, held_out = self._split(paths)
@@ -222,27 +208,27 @@ class Diffusion(Task):
 
 
 def examples(
-    fields: DenoiserConfig, paths: Paths, moments: jax.Array, symmetries: jax.Array, latest: int = 0
+    model: DenoiserConfig, paths: Paths, moments: jax.Array, symmetries: jax.Array, latest: int = 0
 ) -> Examples:
     """Paths of the expert from `moments` [B] on (each at most `latest`), under `symmetries` [B] (0 to 7)."""
-    ahead = fields.points if "forecast" in fields.channels else 1  # steps whose obstacles are looked at
-    middle = (fields.size - 1) / 2
+    ahead = model.points if "forecast" in model.channels else 1  # steps whose obstacles are looked at
+    middle = (model.size - 1) / 2
 
     def one(example, moment, symmetry):
-        positions, velocities = course(example.positions, example.velocities, fields.size, latest + ahead - 1)
-        points = example.points[jnp.minimum(moment + jnp.arange(fields.points), fields.points - 1)]
+        positions, velocities = course(example.positions, example.velocities, model.size, latest + ahead - 1)
+        points = example.points[jnp.minimum(moment + jnp.arange(model.points), model.points - 1)]
         cells = (points, example.goal, positions[moment + jnp.arange(ahead)])
         moved = (middle + turned(symmetry, x - middle) for x in cells)
         return *moved, turned(symmetry, velocities[moment]), turned_map(symmetry, example.static)
 
     points, goal, tracks, velocity, static = jax.vmap(one)(paths, moments, symmetries)
-    frame, start = fields.frame, points[:, 0]
-    line = path_frame.straight(start, goal, fields.points)
-    world = (fields.channels, static, tracks, velocity)
+    frame, start = model.frame, points[:, 0]
+    line = path_frame.straight(start, goal, model.points)
+    world = (model.channels, static, tracks, velocity)
     return Examples(
         path=frame.to_units(points[:, None], line)[:, 0],
-        sight=raster.sight(frame, *world, line, fields.obstacle_radius),
-        map=raster.draw(*world, fields.obstacle_radius, fields.slices),
+        sight=raster.sight(frame, *world, line, model.obstacle_radius),
+        map=raster.draw(*world, model.obstacle_radius, model.slices),
         ends=frame.ends(start, goal),
     )
 

@@ -8,7 +8,7 @@ evaluation closes the loop on the device, so that the success rate itself is a c
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import chex
 import jax
@@ -16,12 +16,13 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.sharding import Mesh
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import closed_loop, drawing, rollout
 from hrm_jax.gridworld.rollout import Scenes
 from hrm_jax.tasks import predictors
 from hrm_jax.training import sharding
-from hrm_jax.training.task import Task
+from hrm_jax.training.task import Task, data_of
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.rules import Rules
@@ -33,22 +34,17 @@ DISCOUNT = 0.5  # a step ahead, of the loss: the planner plans again after every
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The `data` group without `world`; meanings in configs/base.py."""
+    """The `data` group; meanings in configs/base.py."""
 
-    history: int
-    horizon: int
-    windows_per_episode: int
-    eval_episodes: int
-    closed_loop_episodes: int
+    world: Mapping[str, Any]
+    history: Annotated[int, fields.at_least(2)]
+    horizon: fields.Positive
+    windows_per_episode: fields.Positive
+    eval_episodes: fields.Positive
+    closed_loop_episodes: fields.NotNegative
 
     def __post_init__(self):
-        if self.history < 2:
-            raise RequestError(f"data.history = {self.history}: at least 2")
-        for name in ("horizon", "windows_per_episode", "eval_episodes"):
-            if getattr(self, name) < 1:
-                raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
-        if self.closed_loop_episodes < 0:
-            raise RequestError(f"data.closed_loop_episodes = {self.closed_loop_episodes}: 0 (none) or more")
+        fields.check("data", self)
 
 
 class Forecast(Task):
@@ -60,13 +56,14 @@ class Forecast(Task):
     describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
-        self.world, self.data, self.model = predictors.parts(config, DataConfig)
+        self.data = data_of(config, DataConfig, "benchmark")
+        self.world, self.model = predictors.parts(config)
         if self.data.history > self.world.history:
             raise RequestError(
                 f"data.history = {self.data.history}: at most the {self.world.history} steps that the agent "
                 "waits (data.world.history)"
             )
-        self._groups = predictors.count_groups(config, self.world.n_obstacles, mesh)
+        self._groups = sharding.count_groups(config, mesh, self.world.n_obstacles)
         # The key is an argument, not a constant of the program: runs of other seeds compile to the same.
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
         self.batch = functools.partial(jax.jit(self._draw, out_shardings=sharding.over_batch(mesh)), key)
@@ -130,8 +127,7 @@ class Forecast(Task):
         results = {"eval/loss": self.loss(params, (), scenes, None)[0]}
         forecasts = {"eval/": self.forecast(params, scenes), "eval/constant_velocity/": straight}
         for prefix, tracks in forecasts.items():
-            errors = predictors.errors(tracks, future, self.world.size)
-            results |= {prefix + name: error for name, error in errors.items()}
+            results |= predictors.errors(prefix, tracks, future, self.world.size)
         return results
 
     def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:

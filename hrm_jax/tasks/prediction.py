@@ -3,13 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import chex
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
 from hrm_jax.gridworld.rollout import Windows
@@ -18,7 +19,7 @@ from hrm_jax.tasks import predictors
 from hrm_jax.tasks.predictors import HORIZONS
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
-from hrm_jax.training.task import Task
+from hrm_jax.training.task import Task, data_of
 
 EVAL_OFFSETS = 30  # held-out windows begin anywhere in the first so many steps
 TRAIN_STREAM, EVAL_STREAM = 0, 1  # episode keys: held-out worlds are never training worlds
@@ -26,18 +27,18 @@ TRAIN_STREAM, EVAL_STREAM = 0, 1  # episode keys: held-out worlds are never trai
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The `data` group without `world`; meanings in configs/base.py."""
+    """The `data` group; meanings in configs/base.py."""
 
-    source: str
+    world: Mapping[str, Any]
+    source: Literal["stream", "fixed"]
     episodes: int
     episode_steps: int
     history: int
-    windows_per_episode: int
-    eval_episodes: int
+    windows_per_episode: fields.Positive
+    eval_episodes: fields.Positive
 
     def __post_init__(self):
-        if self.source not in ("stream", "fixed"):
-            raise RequestError(f'data.source = "{self.source}": one of stream, fixed')
+        fields.check("data", self)
         if self.source == "fixed" and self.episodes < 1:
             raise RequestError(f"data.episodes = {self.episodes}: at least 1 where data.source is fixed")
         if not 2 <= self.history < self.episode_steps:
@@ -45,9 +46,6 @@ class DataConfig:
                 f"data.history = {self.history} does not fit an episode of data.episode_steps = "
                 f"{self.episode_steps} steps: 2 to {self.episode_steps - 1}"
             )
-        for name in ("windows_per_episode", "eval_episodes"):
-            if getattr(self, name) < 1:
-                raise RequestError(f"data.{name} = {getattr(self, name)}: at least 1")
 
 
 class Prediction(Task):
@@ -60,13 +58,14 @@ class Prediction(Task):
     describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
-        self.world, self.data, self.model = predictors.parts(config, DataConfig)
+        self.data = data_of(config, DataConfig, "quickstart")
+        self.world, self.model = predictors.parts(config)
         if getattr(self.model.config, "features", "positions") == "scene":
             raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
         self._mesh = mesh
         self._together = getattr(self.model.config, "attention", "single") == "obstacles"
         members = self.world.n_obstacles if self._together else 1
-        self._groups = predictors.count_groups(config, members, mesh)
+        self._groups = sharding.count_groups(config, mesh, members)
         per_episode = (self.data.episode_steps - self.data.history) * self.world.n_obstacles
         self.samples_per_epoch = self.data.episodes * per_episode if self.data.source == "fixed" else 0
         self._key = jax.random.key(config["seed"])
@@ -117,8 +116,7 @@ class Prediction(Task):
         for prefix, predict in (("eval/", apply), ("eval/constant_velocity/", constant_velocity)):
             tracks = models.roll_out(predict, history, max(HORIZONS))  # [horizon, E, N, 2]
             results[prefix + "loss"] = jnp.mean((tracks[0] - future[0]) ** 2)
-            errors = predictors.errors(tracks, future, self.world.size)
-            results |= {prefix + name: error for name, error in errors.items()}
+            results |= predictors.errors(prefix, tracks, future, self.world.size)
         return results
 
     def held_out(self) -> tuple[jax.Array, jax.Array]:

@@ -27,8 +27,7 @@ from hrm_jax.models.losses import softmax_cross_entropy, stablemax_cross_entropy
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.tasks.puzzle_data import DataConfig, Examples
 from hrm_jax.training import sharding
-from hrm_jax.training.parameter_groups import Groups
-from hrm_jax.training.task import Metrics, Task
+from hrm_jax.training.task import Groups, Metrics, Task, data_of
 
 TRAIN_STREAM = 1
 LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy}
@@ -60,9 +59,8 @@ class Slots(NamedTuple):
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ActConfig, hrm_act.HRMACT]:
     """Data, adaptive computation and model of a config."""
-    if "act" not in config or "path" not in config["data"]:
-        raise RequestError("task = puzzle: begin with configs/act_maze.py; this config has another's data")
-    return DataConfig(**config["data"]), ActConfig(**config["act"]), hrm_act.build(config["model"])
+    data = data_of(config, DataConfig, "act_maze", "act")
+    return data, ActConfig(**config["act"]), hrm_act.build(config["model"])
 
 
 def rows_read(carry: Slots | tuple, batch: Examples) -> jax.Array:
@@ -77,12 +75,13 @@ class Puzzle(Task):
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):
         self.data, self.act, self.model = parts(config)
-        batch_size, c = config["batch_size"], self.model.config
-        sharding.check_batch(batch_size, "batch_size", mesh, config["optimizer"]["accumulate"])
+        batch_size, c = sharding.count_groups(config, mesh), self.model.config
         self._mesh = mesh
         if c.attention == "cudnn" and jax.default_backend() != "gpu":
             raise RequestError('model.attention = "cudnn" needs an NVIDIA GPU; matmul and xla run anywhere')
         if dry and not Path(self.data.path).exists():
+            unknown = "samples, rows of the puzzle embedding, and steps given in epochs are unknown"
+            print(f"no data at {self.data.path}: {unknown}", file=sys.stderr)
             train = test = puzzle_data.placeholder(c.vocabulary, c.sequence)
         else:
             train, test = puzzle_data.load(self.data.path, c.vocabulary, c.sequence)
@@ -105,10 +104,6 @@ class Puzzle(Task):
     @classmethod
     def for_dry_run(cls, config: Mapping[str, Any], mesh: Mesh) -> Self:
         """A task of which shapes alone will be asked; where there are no data, one empty puzzle."""
-        path = Path(config["data"].get("path", ""))
-        if not path.exists():
-            unknown = "samples, rows of the puzzle embedding, and steps given in epochs are unknown"
-            print(f"no data at {path}: {unknown}", file=sys.stderr)
         return cls(config, mesh, dry=True)
 
     @staticmethod

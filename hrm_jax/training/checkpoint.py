@@ -18,7 +18,8 @@ from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 
 NONE_YET = "{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
-METRIC = "eval/loss"  # what "best" means: lower is better
+METRIC = "eval/loss"
+BEST = {"best_fn": lambda metrics: metrics[METRIC], "best_mode": "min"}
 # Fields that may change between two starts: they alter neither the data nor the parameters.
 FREE = (
     "log_every",
@@ -70,21 +71,11 @@ class Checkpoints:
     """The checkpoints of one workdir: the latest `keep`, and the best by held-out loss."""
 
     def __init__(self, workdir: pathlib.Path, keep: int, config: dict[str, Any]):
-        policy = preserve.AnyPreservationPolicy(
-            [
-                preserve.LatestN(keep),
-                preserve.BestN(
-                    get_metric_fn=lambda m: m[METRIC],
-                    reverse=True,
-                    n=1,
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
+        loss = BEST["best_fn"]
+        best = preserve.BestN(get_metric_fn=loss, reverse=True, n=1, keep_checkpoints_without_metrics=False)
+        policy = preserve.AnyPreservationPolicy([preserve.LatestN(keep), best])
         # Without best_fn orbax writes no metrics at all, whatever the policy says.
-        options = ocp.CheckpointManagerOptions(
-            best_fn=lambda m: m[METRIC], best_mode="min", preservation_policy=policy
-        )
+        options = ocp.CheckpointManagerOptions(**BEST, preservation_policy=policy)
         # A relative folder makes orbax fail in its background thread.
         folder = (workdir / "checkpoints").resolve()
         self._manager = ocp.CheckpointManager(folder, options=options, metadata={"config": config})
@@ -125,7 +116,7 @@ def restore_params(
     folder = (workdir / "checkpoints").resolve()
     if not folder.is_dir():
         raise RequestError(NONE_YET.format(workdir=workdir))
-    options = ocp.CheckpointManagerOptions(read_only=True, best_fn=lambda m: m[METRIC], best_mode="min")
+    options = ocp.CheckpointManagerOptions(**BEST, read_only=True)
     handlers = {"state": ocp.PyTreeCheckpointHandler()}
     with ocp.CheckpointManager(folder, options=options, item_handlers=handlers) as manager:
         step = _pick(manager, workdir, which)

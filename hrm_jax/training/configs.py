@@ -1,15 +1,18 @@
 """Where configs are and how they load: a checkout's configs/, or the copy that an installation carries.
 
 Config files say `from configs import base`; the package `configs` is made here, so that this works from any
-folder and without touching `sys.path`. Nothing here imports jax.
+folder and without touching `sys.path`. A command line sets fields by ml_collections' flags, with one-line
+errors. Nothing here imports jax.
 """
 
 import importlib
 import importlib.util
 import pathlib
+import re
 import sys
+from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hrm_jax
 from hrm_jax.artefacts.errors import RequestError, nearest
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 PACKAGE = pathlib.Path(hrm_jax.__file__).resolve().parent
 INSTALLED = PACKAGE / "configs"
 CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
+OVERRIDE = re.compile(r"--(?:no)?config\.([\w.]+)")
 
 
 def names() -> list[str]:
@@ -65,3 +69,43 @@ def _register() -> None:
         package = ModuleType("configs", "The experiments of hrm_jax.")
         package.__path__ = [str(CONFIGS)]
         sys.modules["configs"] = package
+
+
+def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
+    """The config `name` (see `find`), locked, with fields as the `words` --config.FIELD=VALUE say.
+
+    A wrong name, field, value or word is a `RequestError`. Flags live for this call: it can be made often.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    config = load(name)
+    _check_fields(words, _fields(config.to_dict()))
+    argv = ["train", *words]
+    parsed = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, "", flag_values=parsed, sys_argv=argv)
+    try:
+        rest = parsed(argv)[1:]
+    except (flags.Error, TypeError, ValueError, KeyError, AttributeError) as error:
+        raise RequestError(str(error)) from None
+    if rest:
+        raise RequestError(f"unexpected argument {rest[0]!r}: fields are set as --config.FIELD=VALUE")
+    return parsed.config
+
+
+def _check_fields(words: Sequence[str], fields: Sequence[str]) -> None:
+    """absl's own error for an unknown field is a bare AttributeError."""
+    for name in (match[1] for match in map(OVERRIDE.match, words) if match):
+        if name not in fields:
+            group = name.rpartition(".")[0]
+            siblings = [field for field in fields if field.rpartition(".")[0] == group] or fields
+            close = nearest(name, fields) or f"; fields are {', '.join(siblings)}"
+            raise RequestError(f"unknown config field {name}{close}")
+
+
+def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
+    """The dotted names of all fields."""
+    names = []
+    for name, value in config.items():
+        names += _fields(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    return names

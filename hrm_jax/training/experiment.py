@@ -1,6 +1,7 @@
 """What a config describes, made: a task, a number of updates, an optimizer."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -20,15 +21,17 @@ class Experiment(NamedTuple):
     optimizer: optimizer.Optimizer
 
 
-def make(config: ConfigDict, mesh: Mesh, task: Task) -> Experiment:
-    """The experiment of a task that was made for `config` on `mesh`; a wrong field is a `RequestError`."""
-    steps = count_steps(config, task)
+def make(config: ConfigDict, mesh: Mesh, make_task: Callable[[dict[str, Any], Mesh], Task]) -> Experiment:
+    """The experiment of a config, with the task that `make_task` makes; a wrong field is a `RequestError`."""
+    _check(config)
     fields = optimizer.OptimizerConfig(**config.optimizer)
+    task = make_task(config.to_dict(), mesh)
+    steps = count_steps(config, task)
     return Experiment(config, mesh, task, steps, optimizer.make(fields, steps, config.batch_size))
 
 
-def check(config: ConfigDict) -> None:
-    """Raise a `RequestError` that names the wrong field where the loop cannot run as `config` says."""
+def _check(config: ConfigDict) -> None:
+    """Refuse a field outside the groups with which the loop cannot run."""
     counts = {name: config[name] for name in ("batch_size", "log_every", "eval_every")}
     counts |= {f"checkpoint.{name}": config.checkpoint[name] for name in ("every", "keep")}
     for name, value in counts.items():

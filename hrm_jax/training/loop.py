@@ -4,11 +4,12 @@ import pathlib
 
 import jax
 
-from hrm_jax.training import checkpoint, metrics, processes, state, step
+from hrm_jax.training import checkpoint, cost, metrics, processes, step
 from hrm_jax.training.experiment import Experiment
-from hrm_jax.training.interrupts import StopSignal
-from hrm_jax.training.profiler import Trace
-from hrm_jax.training.state import TrainState
+from hrm_jax.training.processes import StopSignal
+from hrm_jax.training.step import TrainState
+
+Logged = tuple[int, dict[str, jax.Array], float]  # step, scalars, samples a second
 
 
 class NonFinite(RuntimeError):
@@ -21,20 +22,21 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
     Raises `NonFinite`, and `RequestError` where another config began the workdir.
     """
     config, _, task, steps, optimizer = experiment
-    first = processes.is_first()
+    first = jax.process_index() == 0  # the process that writes files
     if first:
         checkpoint.claim(workdir, config.to_dict())
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, config.to_dict())
     start = done = checkpoints.latest() or 0
-    init, layout = state.initializer(experiment)
+    init, layout = step.initializer(experiment)
     current = checkpoints.restore(start, layout) if start else init()
     update = step.make_update(experiment, layout)
     writer = metrics.Writer(workdir, start, steps, enabled=first)
     writer.say(opening(experiment, workdir, current, start))
     pace = metrics.Pace(config.batch_size)
-    best = processes.from_first(metrics.best_so_far(writer.history))
-    patience = metrics.Patience(config.early_stopping, *best)
-    trace, log = Trace(config.profile_steps, start, workdir), LateLog(experiment, writer)
+    patience = metrics.Patience(config.early_stopping, writer.history)
+    patience.best, patience.since = processes.from_first((patience.best, patience.since))
+    trace = metrics.Trace(config.profile_steps, start, workdir)
+    logged: list[Logged] = []  # written while the next step is computed: the device never waits for the host
 
     def due(every: int) -> bool:
         return done % every == 0 or done == steps
@@ -47,10 +49,10 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
             if done == start + 1:
                 jax.block_until_ready(scalars)  # compilation is not part of the pace
                 pace.restart(done)
-            log.write()
+            write_logged(logged, writer, config.optimizer.max_bad_steps)
             if due(config.log_every):
                 scalars = {**scalars, "learning_rate": optimizer.schedule(done - 1)}
-                log.keep(done, scalars, pace.rate(done))
+                logged.append((done, scalars, pace.rate(done)))
             evaluated = None
             if due(config.eval_every):
                 evaluated = {name: float(value) for name, value in task.evaluate(current.averaged).items()}
@@ -61,7 +63,7 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
                 checkpoints.save(done, current, evaluated)
             if due(config.eval_every) or due(config.checkpoint.every):
                 pace.restart(done)
-        log.write()
+        write_logged(logged, writer, config.optimizer.max_bad_steps)
         checkpoints.save(done, current, None)
         checkpoints.close()
     writer.say(closing(done, steps, stop, patience))
@@ -69,39 +71,26 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
     return current
 
 
-class LateLog:
-    """Writes a logged step while the next one is computed, so that the device never waits for the host."""
-
-    def __init__(self, experiment: Experiment, writer: metrics.Writer):
-        self._limit, self._writer = experiment.config.optimizer.max_bad_steps, writer
-        self._kept = None
-
-    def keep(self, step: int, scalars: dict[str, jax.Array], rate: float) -> None:
-        """Keep a step for the next `write`; `rate` in samples a second."""
-        self._kept = step, scalars, rate
-
-    def write(self) -> None:
-        """Write what is kept, if anything; `NonFinite` where too many updates in a row were skipped."""
-        if self._kept is None:
-            return
-        (step, scalars, rate), self._kept = self._kept, None
+def write_logged(logged: list[Logged], writer: metrics.Writer, limit: int) -> None:
+    """Write and forget what is logged; `NonFinite` where `limit` updates in a row were skipped."""
+    while logged:
+        step, scalars, rate = logged.pop()
         values = {**{name: float(value) for name, value in scalars.items()}, "samples_per_second": rate}
         bad = int(values.pop("bad_steps"))
-        self._writer.write(step, values)
-        self._writer.progress(step, values)
-        if bad >= self._limit:
+        writer.write(step, values)
+        writer.progress(step, values)
+        if bad >= limit:
             raise NonFinite(
                 f"step {step}: the last {bad} updates were not finite and were skipped "
-                f"(optimizer.max_bad_steps = {self._limit}); the parameters are as before them"
+                f"(optimizer.max_bad_steps = {limit}); the parameters are as before them"
             )
 
 
 def opening(experiment: Experiment, workdir: pathlib.Path, current: TrainState, start: int) -> str:
     """The first line of a run: what is trained, and from where."""
     dense, _ = experiment.task.groups.split(current.params)
-    count = sum(leaf.size for leaf in jax.tree.leaves(dense))
     resumed = f", resumed at step {start:,}" if start else ""
-    return f"{workdir}: {count:,} parameters, {experiment.steps:,} steps{resumed}"
+    return f"{workdir}: {cost.count(dense):,} parameters, {experiment.steps:,} steps{resumed}"
 
 
 def closing(step: int, steps: int, stop: StopSignal, patience: metrics.Patience) -> str:

@@ -1,15 +1,19 @@
-"""What a run writes while it runs: `metrics.jsonl`, a line on the terminal, TensorBoard if installed."""
+"""What a run writes: `metrics.jsonl`, a line on the terminal, TensorBoard if installed, a profile."""
 
 import json
 import math
+import os
 import pathlib
 import sys
 import time
 from typing import Any
 
+import jax
 from tqdm import tqdm
 
 from hrm_jax.artefacts import files
+
+WARM_UP = 10  # steps: compilation and the first steps stay out of the profiler's trace
 
 
 def summary(evaluated: dict[str, float]) -> str:
@@ -38,8 +42,12 @@ class Pace:
 class Patience:
     """Early stopping: counts the evaluations since the best held-out loss."""
 
-    def __init__(self, limit: int, best: float = math.inf, since: float = 0):
-        self.limit, self.best, self.since = limit, best, int(since)
+    def __init__(self, limit: int, history: list[dict[str, Any]]):
+        """`history`: the records of the run so far."""
+        self.limit, self.best, self.since = limit, math.inf, 0.0
+        for record in history:
+            if "eval/loss" in record:
+                self.see(math.inf if record["eval/loss"] is None else record["eval/loss"])
 
     def see(self, loss: float) -> None:
         """Take note of the held-out loss of an evaluation."""
@@ -52,32 +60,19 @@ class Patience:
         return 0 < self.limit <= self.since
 
 
-def best_so_far(history: list[dict[str, Any]]) -> tuple[float, int]:
-    """The best held-out loss in the records of a run, and how many evaluations came after it."""
-    patience = Patience(0)
-    for record in history:
-        if "eval/loss" in record:
-            patience.see(math.inf if record["eval/loss"] is None else record["eval/loss"])
-    return patience.best, patience.since
-
-
 class Writer:
     """Appends to <workdir>/metrics.jsonl. `enabled` False (all processes but the first) writes nothing."""
 
     def __init__(self, workdir: pathlib.Path, start: int, total: int, enabled: bool = True):
-        self._enabled, self.history = enabled, []
-        if not enabled:
-            return
         self._total, self._begin, self._start = total, time.monotonic(), start
-        path = workdir / "metrics.jsonl"
-        self.history = _truncate(path, start)
+        path = workdir / "metrics.jsonl" if enabled else pathlib.Path(os.devnull)
+        self.history = _truncate(path, start) if enabled else []
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
-        self._board = _tensorboard(workdir)
+        self._terminal = sys.stdout if enabled else self._file
+        self._board = _tensorboard(workdir) if enabled else None
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line: `step` and `values`; a non-finite number becomes null, which JSON can hold."""
-        if not self._enabled:
-            return
         plain = {name: float(value) for name, value in values.items()}
         finite = {name: value if math.isfinite(value) else None for name, value in plain.items()}
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
@@ -87,27 +82,24 @@ class Writer:
 
     def progress(self, step: int, values: dict[str, Any]) -> None:
         """A line for a person: on a terminal it overwrites itself."""
-        if not self._enabled:
-            return
         left = (time.monotonic() - self._begin) / max(1, step - self._start) * (self._total - step)
         text = (
             f"step {step:,}/{self._total:,}  loss {float(values['loss']):.3e}  "
             f"{float(values['samples_per_second']):,.0f} samples/s  {tqdm.format_interval(left)} left"
         )
-        live = sys.stdout.isatty()
-        print(f"\r{text}\x1b[K" if live else text, end="" if live else "\n", flush=True)
+        live = self._terminal.isatty()
+        line = f"\r{text}\x1b[K" if live else f"{text}\n"
+        print(line, end="", file=self._terminal, flush=True)
 
     def say(self, text: str) -> None:
         """A line of its own, below a live progress line."""
-        if self._enabled:
-            print(f"\n{text}" if sys.stdout.isatty() else text, flush=True)
+        print(f"\n{text}" if self._terminal.isatty() else text, file=self._terminal, flush=True)
 
     def close(self) -> None:
         """Flush and close."""
-        if self._enabled:
-            self._file.close()
-            if self._board:
-                self._board.close()
+        self._file.close()
+        if self._board:
+            self._board.close()
 
 
 def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
@@ -133,3 +125,25 @@ def _tensorboard(workdir: pathlib.Path):
     except ImportError:
         return None
     return SummaryWriter(str(workdir / "tensorboard"))
+
+
+class Trace:
+    """The profiler's trace of `length` steps for Perfetto, in <workdir>/profile; 0: none.
+
+    It begins `WARM_UP` steps after `start`.
+    """
+
+    def __init__(self, length: int, start: int, workdir: pathlib.Path):
+        self._begin = start + WARM_UP if length else None
+        self._end = start + WARM_UP + length
+        self._folder = str(workdir / "profile")
+
+    def after(self, step: int, scalars: dict) -> None:
+        """To be called after every step."""
+        if self._begin is None or step not in (self._begin, self._end):
+            return
+        jax.block_until_ready(scalars)
+        if step == self._begin:
+            jax.profiler.start_trace(self._folder, create_perfetto_trace=True)
+        else:
+            jax.profiler.stop_trace()

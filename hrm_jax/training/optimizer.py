@@ -3,17 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.training.parameter_groups import SparseGradient
+from hrm_jax.artefacts import fields
+from hrm_jax.training.task import SparseGradient
 
-NAMES = ("adamw", "lamb", "adam_atan2")
-SCHEDULES = ("constant", "cosine", "onecycle", "hrm_act")
 SCALINGS = {"none": lambda ratio: 1.0, "sqrt": math.sqrt, "linear": lambda ratio: ratio}
 TRUST_NORM_LIMIT = 10.0  # LAMB clamps a parameter's norm here before taking the trust ratio
 B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_momentum 0.95
@@ -23,11 +21,11 @@ B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_m
 class OptimizerConfig:
     """The `optimizer` group; meanings and defaults in configs/base.py."""
 
-    name: str
-    learning_rate: float
-    batch_scaling: str
-    reference_batch_size: int
-    schedule: str
+    name: Literal["adamw", "lamb", "adam_atan2"]
+    learning_rate: Annotated[float, fields.Rule(lambda rate: rate > 0, "above 0")]
+    batch_scaling: Annotated[str, fields.one_of(SCALINGS)]
+    reference_batch_size: fields.Positive
+    schedule: Literal["constant", "cosine", "onecycle", "hrm_act"]
     warmup_steps: int
     final_learning_rate: float
     final_ratio: float
@@ -44,19 +42,11 @@ class OptimizerConfig:
     table_weight_decay: float
     bias_correction: bool
     clip: float
-    accumulate: int
-    max_bad_steps: int
+    accumulate: fields.Positive
+    max_bad_steps: fields.Positive
 
     def __post_init__(self):
-        for field, allowed in (("name", NAMES), ("schedule", SCHEDULES), ("batch_scaling", tuple(SCALINGS))):
-            value = getattr(self, field)
-            if value not in allowed:
-                raise RequestError(
-                    f'optimizer.{field} = "{value}": one of {", ".join(allowed)}{nearest(value, allowed)}'
-                )
-        for field in ("learning_rate", "reference_batch_size", "accumulate", "max_bad_steps"):
-            if not getattr(self, field) > 0:
-                raise RequestError(f"optimizer.{field} = {getattr(self, field)}: above 0")
+        fields.check("optimizer", self)
 
     def peak(self, batch_size: int) -> float:
         """The learning rate at its highest, scaled to the batch size."""
@@ -64,7 +54,7 @@ class OptimizerConfig:
 
 
 class Optimizer(NamedTuple):
-    """How parameters move: all but the groups that `parameter_groups.Groups` names by `dense`."""
+    """How parameters move: all but the groups that `task.Groups` names by `dense`."""
 
     dense: optax.GradientTransformation
     sparse: Callable[[jax.Array, SparseGradient, jax.Array], jax.Array]  # (embedding, gradient, step)
@@ -166,6 +156,25 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
     moves a parameter by pi/4 learning rates. Published variants with a = 4/pi take steps 1.27 times as long.
     """
 
+    def scaled(count, mu, nu):
+        first, second = 1 - b1**count, 1 - b2**count
+        return jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v / second)) / first, mu, nu)
+
+    return _scale_by_moments(b1, b2, scaled)
+
+
+def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
+    """m / (sqrt(v) + eps) without bias correction: LAMB as the package torch-optimizer has it."""
+    return _scale_by_moments(
+        b1, b2, lambda _, mu, nu: jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
+    )
+
+
+def _scale_by_moments(
+    b1: float, b2: float, scaled: Callable[[jax.Array, Any, Any], Any]
+) -> optax.GradientTransformation:
+    """What `scaled` makes of the count of updates and Adam's two moments."""
+
     def init(params):
         mu, nu = optax.tree.zeros_like(params), optax.tree.zeros_like(params)
         return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=mu, nu=nu)
@@ -175,9 +184,7 @@ def scale_by_adam_atan2(b1: float, b2: float) -> optax.GradientTransformation:
         count = optax.safe_increment(state.count)
         mu = optax.tree.update_moment(updates, state.mu, b1, 1)
         nu = optax.tree.update_moment(updates, state.nu, b2, 2)
-        first, second = 1 - b1**count, 1 - b2**count
-        scaled = jax.tree.map(lambda m, v: jnp.arctan2(m, jnp.sqrt(v / second)) / first, mu, nu)
-        return scaled, optax.ScaleByAdamState(count, mu, nu)
+        return scaled(count, mu, nu), optax.ScaleByAdamState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
 
@@ -196,23 +203,6 @@ def sign_sgd(
     moved = embedding[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
     finite = jnp.isfinite(values).all()
     return embedding.at[rows].set(jnp.where(finite, moved, embedding[rows]), mode="drop")
-
-
-def scale_by_raw_moments(b1: float, b2: float, eps: float) -> optax.GradientTransformation:
-    """m / (sqrt(v) + eps) without bias correction: LAMB as the package torch-optimizer has it."""
-
-    def init(params):
-        zeros = optax.tree.zeros_like(params)
-        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
-
-    def update(updates, state, params=None):
-        del params
-        mu = optax.tree.update_moment(updates, state.mu, b1, 1)
-        nu = optax.tree.update_moment(updates, state.nu, b2, 2)
-        scaled = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), mu, nu)
-        return scaled, optax.ScaleByAdamState(optax.safe_increment(state.count), mu, nu)
-
-    return optax.GradientTransformation(init, update)
 
 
 def scale_by_trust_ratio() -> optax.GradientTransformation:

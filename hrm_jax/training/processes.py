@@ -1,7 +1,11 @@
-"""One run on several processes: joining them, and decisions that all of them must take alike."""
+"""One run on several processes: joining them, and decisions that all must take alike, to stop among them."""
+
+import signal
+from typing import Any, Self
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
 from hrm_jax.artefacts.errors import RequestError
 
@@ -16,24 +20,36 @@ def join(distributed: bool, coordinator: str | None, count: int | None, index: i
         jax.distributed.initialize()
 
 
-def is_first() -> bool:
-    """Whether this is the process that writes files."""
-    return jax.process_index() == 0
-
-
 def from_first(values: tuple[float, ...]) -> tuple[float, ...]:
     """What process 0 has, on every process."""
     if jax.process_count() == 1:
         return values
-    from jax.experimental import multihost_utils
-
     return tuple(float(v) for v in multihost_utils.broadcast_one_to_all(np.array(values, np.float32)))
 
 
-def any_of(value: bool) -> bool:
-    """Whether `value` is true on any process. All must call this at the same moment."""
-    if jax.process_count() == 1:
-        return value
-    from jax.experimental import multihost_utils
+class StopSignal:
+    """SIGTERM and Ctrl-C ask the loop to save and end.
 
-    return bool(multihost_utils.process_allgather(np.array(value)).any())
+    Within its `with` block, remembers the first SIGTERM or Ctrl-C; a second Ctrl-C kills."""
+
+    def __init__(self):
+        self.name = ""
+
+    def __enter__(self) -> Self:
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.signal(number, self._remember) for number in numbers}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: Any) -> None:
+        self.name = signal.Signals(number).name
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def agreed(self, step: int, every: int) -> bool:
+        """Whether to stop now. Several processes stop together, at a multiple of `every` steps."""
+        if jax.process_count() == 1:
+            return bool(self.name)
+        return not step % every and bool(multihost_utils.process_allgather(np.array(bool(self.name))).any())

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,32 +47,28 @@ def train_all(runs: Sequence[Run], jobs: int) -> bool:
     """Train and export what is missing, `jobs` at a time; whether all of it is there in the end."""
     missing = [run for run in runs if not run.parameters.exists()]
     print(f"{len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
-    shares = shares_of_cores(jobs)
-    free, began = list(shares), time.monotonic()
-    done, lock = [], threading.Lock()
+    free, began = shares_of_cores(jobs), time.monotonic()
 
     def train(run: Run) -> bool:
-        with lock:
-            cores = free.pop()
+        cores = free.pop()
         try:
-            good = _train(run, cores)
+            return _train(run, cores)
         finally:
-            with lock:
-                free.append(cores)
-                done.append(run)
-        minutes = (time.monotonic() - began) / 60
-        left = minutes / len(done) * (len(missing) - len(done))
-        state = "done" if good else f"not finished, see {run.folder / 'log.txt'}"
-        print(f"[{len(done)}/{len(missing)}] {run.world} {run.model} seed {run.seed}: {state}; "
-              f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
-        return good
+            free.append(cores)
 
-    with concurrent.futures.ThreadPoolExecutor(len(shares)) as pool:
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        started = {pool.submit(train, run): run for run in missing}
         try:
-            return all(list(pool.map(train, missing)))
+            for done, future in enumerate(concurrent.futures.as_completed(started), 1):
+                run, minutes = started[future], (time.monotonic() - began) / 60
+                left = minutes / done * (len(missing) - done)
+                state = "done" if future.result() else f"not finished, see {run.folder / 'log.txt'}"
+                print(f"[{done}/{len(missing)}] {run.world} {run.model} seed {run.seed}: {state}; "
+                      f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
         except KeyboardInterrupt:  # the run at work saves itself; the others are not begun
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+    return all(future.result() for future in started)
 
 
 def shares_of_cores(jobs: int) -> list[set[int]]:

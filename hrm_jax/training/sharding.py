@@ -4,6 +4,7 @@ Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and o
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -67,9 +68,19 @@ def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
     return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
 
 
-def check_batch(groups: int, name: str, mesh: Mesh, accumulate: int) -> None:
-    """Raise a one-line `RequestError` unless `groups` split evenly over devices and micro-batches."""
-    parts = mesh.size * accumulate
-    if groups % parts:
+def count_groups(config: Mapping[str, Any], mesh: Mesh, members: int = 1) -> int:
+    """Groups of `members` samples (of a world's obstacles, where there are several) in a batch.
+
+    A `RequestError` unless they split evenly over devices and micro-batches.
+    """
+    batch_size, accumulate = config["batch_size"], config["optimizer"]["accumulate"]
+    if batch_size % members:
+        raise RequestError(
+            f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
+        )
+    groups = batch_size // members
+    if groups % (mesh.size * accumulate):
+        name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
         devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
         raise RequestError(f"{name} = {groups} is not divisible by {devices}")
+    return groups
