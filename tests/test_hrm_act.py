@@ -195,10 +195,14 @@ def test_outputs_and_gradients_equal_the_formulas(case):
     config, params, task, (loss, out), gradients = _computed(case)
     exact = _exact(params)
     inputs, _, ids, state = task
-    high, low, logits, q = Twin(config, exact, exact).segment(inputs, ids, state)
+    twin = Twin(config, exact, exact)
+    high, low, logits, q = twin.segment(inputs, ids, state)
+    tolerance = 1e-5 * max(
+        1, len(twin.calls) / 6
+    )  # rounding adds up over the calls, by processor differently
     for ours, expected in ((out.state.high, high), (out.state.low, low), (out.logits, logits)):
-        _near(ours, expected)
-    _near(np.stack([out.q_halt, out.q_continue], axis=1), q)
+        _near(ours, expected, tolerance)
+    _near(np.stack([out.q_halt, out.q_continue], axis=1), q, tolerance)
     assert float(loss) == pytest.approx(_twin_loss(config, exact, exact, task), rel=1e-5)
     # A slope along a random direction of every group, with the weights of the first calls held.
     rng, leaves = np.random.default_rng(2), flatten_dict(exact)
