@@ -91,7 +91,8 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     import numpy as np
 
     from configs import base
-    from hrm_jax import interop, tasks
+    from hrm_jax import tasks
+    from hrm_jax.interop import checkpoints
     from hrm_jax.puzzles import dataset
     from hrm_jax.training import sharding, step
 
@@ -109,7 +110,7 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     init, layout = step.initializer(experiment)
     update = step.make_update(experiment, layout)
     known = {field: config.model[field] for field in ("heads", "l_cycles", "prefix", "sequence")}
-    _, params = interop.convert({k: v.detach().numpy() for k, v in model.state_dict().items()}, **known)
+    _, params = checkpoints.convert({k: v.detach().numpy() for k, v in model.state_dict().items()}, **known)
     # A copy: the step gives its input's memory away, and these arrays are PyTorch's.
     place = lambda a, s: jax.device_put(np.array(a), s.sharding)  # noqa: E731
     current = init().replace(params=jax.tree.map(place, params, layout.params))

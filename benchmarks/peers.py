@@ -2,7 +2,7 @@
 
 Benchmarks, and tests of functions and gradients, compare with them.
 
-Parameter names are the originals', so `hrm_jax.interop.convert` gives ours the same weights.
+Parameter names are the originals', so `hrm_jax.interop.checkpoints.convert` gives ours the same weights.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """HRM with ACT, and TRM, written plainly in PyTorch (2506.21734, 2510.04871; docs/models.md), with an update.
 
 Benchmarks, and tests of functions and gradients, compare with them. Parameter names are those of HRM's code,
-so `hrm_jax.interop.convert` gives ours the same weights.
+so `hrm_jax.interop.checkpoints.convert` gives ours the same weights.
 """
 
 import torch

@@ -64,7 +64,7 @@ def one_call(episodes: int, width: int, steps: int) -> float:
     config = variants.get_config("once").to_dict()
     config["model"]["width"], config["plan"]["steps"] = width, steps
     model = diffusion.build(config["model"])
-    params = model_file.flatten(diffusion.initial(model, jax.random.key(0)))
+    params = model_file.flatten(diffusion.initial_params(model, jax.random.key(0)))
     described = {"model": diffusion.describe(model), "plan": config["plan"]}
     sampler = backend.JaxSampler(described, params)
     seen = []

@@ -173,11 +173,14 @@ def our_step(name: str, width: int, model, options: argparse.Namespace):
     """The same with the loop's own jitted step."""
     import jax
 
-    from hrm_jax import interop, tasks
+    from hrm_jax import tasks
     from hrm_jax.gridworld.rollout import Windows
+    from hrm_jax.interop import checkpoints
     from hrm_jax.training import sharding, step
 
-    fields, params = interop.convert({k: v.numpy() for k, v in model.state_dict().items()}, HEADS, K_STEP)
+    fields, params = checkpoints.convert(
+        {k: v.numpy() for k, v in model.state_dict().items()}, heads=HEADS, k_step=K_STEP
+    )
     config = configured(fields, options)
     experiment = tasks.build(config, sharding.make_mesh())
     init, layout = step.initializer(experiment)

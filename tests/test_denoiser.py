@@ -20,7 +20,7 @@ SMALL = {"width": 16, "groups": 4, "heads": 2, "size": 16, "points": 12}
 
 
 def _shapes(model):
-    return jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
+    return jax.eval_shape(functools.partial(diffusion.initial_params, model), jax.random.key(0))
 
 
 def _count(model):

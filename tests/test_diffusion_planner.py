@@ -42,7 +42,7 @@ def _config(plan=(), **model):
 def _params(config, seed=0):
     """Parameters about as large as initial ones; none is 0 or 1."""
     shapes = jax.eval_shape(
-        functools.partial(denoisers.initial, denoisers.build(config["model"])), jax.random.key(0)
+        functools.partial(denoisers.initial_params, denoisers.build(config["model"])), jax.random.key(0)
     )
     rng = np.random.default_rng(seed)
 

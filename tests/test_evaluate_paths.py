@@ -50,7 +50,7 @@ def _denoiser(path, plan=(), **fields):
     c.model.update({"width": 8, "groups": 8, "heads": 2, **fields})
     c.plan.update({"steps": 2, "samples": 2, "refine": 10, **dict(plan)})
     model = diffusion.build(c.model.to_dict())
-    params = _drawn(functools.partial(diffusion.initial, model))
+    params = _drawn(functools.partial(diffusion.initial_params, model))
     model_file.write(path, params, {**Diffusion.describe(c.to_dict()), "config": c.to_dict()})
 
 

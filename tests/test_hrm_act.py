@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from hrm_jax import interop
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.interop import checkpoints, puzzles
 from hrm_jax.models import hrm_act, losses
 from hrm_jax.models.hrm_act import HRMACTConfig
 from hrm_jax.training import cost
@@ -274,9 +274,9 @@ def test_the_originals_names_convert_to_the_same_network(case):
     params = _weights(config)
     given = ("heads", "h_cycles", "l_cycles", "sequence", "prefix", "positions", "dtype")
     options = {name: getattr(config, name) for name in given}
-    fields, back = interop.convert(_original(config, params), **options)
+    fields, back = checkpoints.convert(_original(config, params), **options)
     jax.tree.map(np.testing.assert_array_equal, back, params)
-    model = interop.puzzles.build(fields, back)  # which checks every shape
+    model = checkpoints.build(puzzles, fields, back)  # which checks every shape
     # What shapes and options do not say: constants that the originals share, and two ways to say one width.
     free = ("theta", "norm_eps", "grad", "q_continue", "expansion", "inner_multiple")
     if config.shared:

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrm_jax import interop
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.interop import __main__ as interop_command
+from hrm_jax.interop import checkpoints, golden, puzzles, states
 from hrm_jax.referee.inference import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -100,7 +100,7 @@ def test_golden_wants_exact_zeros_of_dead_weights(command, tmp_path):
 @pytest.mark.parametrize("ours, fails", [(0.0, False), (-0.0, False), (1e-30, True), (np.nan, True)])
 def test_where_zeros_are_expected_nothing_else_will_do(ours, fails):
     expected = {"grad/x": np.zeros(3, np.float32)}
-    assert interop.checks.compare({"grad/x": np.array([0.0, ours, 0.0])}, expected)[1] == fails
+    assert golden.compare({"grad/x": np.array([0.0, ours, 0.0])}, expected)[1] == fails
 
 
 # ---------------------------------------------------------------- other sizes, in plain torch
@@ -284,13 +284,13 @@ def test_an_import_predicts_what_the_original_does(name, kind, command, tmp_path
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_a_conversion_loses_nothing(name, tmp_path):
-    state, config = interop.read_state(GOLDEN[name])
-    fields, params = interop.convert(state, config.get("heads", 4), config.get("k_step", 2))
+    state, config = states.read_state(GOLDEN[name])
+    fields, params = checkpoints.convert(state, heads=config.get("heads", 4), k_step=config.get("k_step", 2))
     leaves = model_file.flatten(params)
     assert sum(a.size for a in leaves.values()) == sum(a.size for a in state.values())
     ours = np.sort(np.concatenate([a.ravel() for a in leaves.values()]))
     np.testing.assert_array_equal(ours, np.sort(np.concatenate([a.ravel() for a in state.values()])))
-    interop.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", heads=4, k_step=2, history=20)
+    checkpoints.import_checkpoint(GOLDEN[name], tmp_path / "model.npz", heads=4, k_step=2, history=20)
     written, back = model_file.read(tmp_path / "model.npz", networks.NETWORKS)
     assert back.keys() == leaves.keys() and fields.items() <= written["model"].items()
     for key, leaf in leaves.items():
@@ -341,7 +341,7 @@ def test_golden_and_import_of_another_denoiser_by_torch(command, tmp_path):
     shapes, rng, out = _denoiser_shapes(16), np.random.default_rng(3), tmp_path / "model.npz"
     names = {"names": np.array(list(shapes)), "shapes": np.array([str(s) for s in shapes.values()])}
     np.savez(tmp_path / "weights.npz", **names, seed=np.array(11))
-    state, _ = interop.read_state(tmp_path / "weights.npz")
+    state, _ = states.read_state(tmp_path / "weights.npz")
     x, t, grid, ends = (
         rng.random(shape).astype(np.float32) for shape in ((3, 2, 20), (3, 1), (3, 1, 64, 64), (3, 4))
     )
@@ -427,8 +427,8 @@ def test_an_imported_puzzle_network_is_the_original(name, kind, command, tmp_pat
     assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said, err
     config, model, params = _model(out)
     assert (config["task"], config["segments"], config["source"]) == ("puzzle", 3, source.name)
-    whole, _ = interop.read_state(PUZZLES[name])
-    _, expected = interop.convert(whole, heads=4, sequence=arrays["in/inputs"].shape[1])
+    whole, _ = states.read_state(PUZZLES[name])
+    _, expected = checkpoints.convert(whole, heads=4, sequence=arrays["in/inputs"].shape[1])
     expected = model_file.flatten(expected)
     back = model_file.flatten(params)
     assert back.keys() == expected.keys()
@@ -480,11 +480,11 @@ def _published(kind, vocabulary, positions=0):
     ],
 )
 def test_released_checkpoints_need_no_options(kind, vocabulary, positions, expected):
-    state = {interop.states.unwrapped(k): a for k, a in _published(kind, vocabulary, positions).items()}
-    fields, params = interop.convert(state)
+    state = {states.unwrapped(k): a for k, a in _published(kind, vocabulary, positions).items()}
+    fields, params = checkpoints.convert(state)
     usual = dict(width=512, heads=8, puzzle_width=512, dtype="bfloat16", vocabulary=vocabulary)
     assert {name: fields[name] for name in usual | expected} == usual | expected
-    model = interop.puzzles.build(fields, params)
+    model = checkpoints.build(puzzles, fields, params)
     assert (model.config.expansion, model.config.inner_multiple) == (4.0, 256)
 
 
@@ -604,4 +604,4 @@ def test_import_refuses_shapes_that_do_not_fit(blocks, command, tmp_path):
 
 def test_an_empty_state_dict_is_refused():
     with pytest.raises(RequestError, match="known layouts"):
-        interop.convert({}, 4, 2)
+        checkpoints.convert({})

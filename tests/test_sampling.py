@@ -238,7 +238,7 @@ def network():
     fields["coordinates"] = "unit"
     model = diffusion.build(fields)
     rng = np.random.default_rng(2)
-    shapes = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
+    shapes = jax.eval_shape(functools.partial(diffusion.initial_params, model), jax.random.key(0))
     params = jax.tree.map(lambda a: rng.uniform(-0.3, 0.3, a.shape).astype(np.float32), shapes)
     twin = denoiser.Denoiser({"model": diffusion.describe(model)}, model_file.flatten(params))
     code = np.random.default_rng(3).standard_normal((BATCH, 16)).astype(np.float32)

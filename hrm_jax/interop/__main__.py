@@ -8,7 +8,6 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from hrm_jax import interop
 from hrm_jax.console.parser import Parser, choose, program, run_command
 
 COMMANDS = {
@@ -37,7 +36,10 @@ def _golden(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "file", type=pathlib.Path, help="an .npz of inputs, parameters, outputs and gradients"
     )
-    return interop.golden(parser.parse_args(arguments).file)
+    path = parser.parse_args(arguments).file
+    from hrm_jax.interop import golden  # --help does without jax
+
+    return golden.check(path)
 
 
 def _import(arguments: Sequence[str]) -> None:
@@ -59,7 +61,9 @@ def _import(arguments: Sequence[str]) -> None:
     add("--segments", type=int, help="segments of its training (default: 16)")
     add("--dtype", choices=("bfloat16", "float32"), help="of its matmuls (default: bfloat16, as theirs)")
     given = vars(parser.parse_args(arguments))
-    interop.import_checkpoint(given.pop("file"), given.pop("out"), **given)
+    from hrm_jax.interop import checkpoints
+
+    checkpoints.import_checkpoint(given.pop("file"), given.pop("out"), **given)
 
 
 if __name__ == "__main__":

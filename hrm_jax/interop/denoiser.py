@@ -4,16 +4,19 @@ import functools
 import math
 from typing import Any
 
+import jax
 import numpy as np
 
-from hrm_jax.interop import checks
 from hrm_jax.interop.predictors import linear
 from hrm_jax.interop.states import State
+from hrm_jax.models.denoisers import networks as models
+from hrm_jax.tasks.diffusion import Diffusion
 
 TITLE = "path denoiser v2"
+MARKS = "map_enc.0.weight"
 GOLDEN = {"diffusion/v2": ("in/x", "out/y", "in/t", "in/grid", "in/sg", "names", "shapes", "seed")}
 OPTIONS = {"heads": 4}
-RECORDED = {"heads": "heads"}
+EXACT: dict[str, Any] = {}
 PLAN = {  # how the original plans with its denoiser: `plan` of the written model.npz
     "sampler": "published",
     "steps": 100,
@@ -28,16 +31,8 @@ PLAN = {  # how the original plans with its denoiser: `plan` of the written mode
 }
 
 
-def recognises(state: State) -> bool:
-    """Whether these are the denoiser's names."""
-    return "map_enc.0.weight" in state
-
-
-@checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
-    from hrm_jax.models.denoisers.networks import PUBLISHED
-
     width = state["down1.conv1.weight"].shape[0]
     reduced = math.isqrt(state["map_enc.7.weight"].shape[1] // (2 * width))  # cells that the encoder leaves
     fields = {
@@ -45,7 +40,7 @@ def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict
         "size": 8 * reduced,
         "width": width,
         "heads": options["heads"],
-        **PUBLISHED,
+        **models.PUBLISHED,
     }
     params = {
         "map": _convert_map_encoder(state, reduced),
@@ -92,45 +87,24 @@ def _convert_attention(state: State, name: str) -> dict[str, np.ndarray]:
     return {**_norm(state, "norm", f"{name}.norm"), **maps}
 
 
-def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
-    """The flax model; parameters that do not fit it are a `RequestError`."""
-    import jax
-
-    from hrm_jax.models.denoisers import networks as diffusion
-
-    model = diffusion.build(fields)
-    expected = jax.eval_shape(functools.partial(diffusion.initial, model), jax.random.key(0))
-    checks.check_parameters(expected, params, fields["name"])
-    return model
-
-
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`, how the original planned with it, and in what world."""
-    from hrm_jax.models.denoisers import networks
-    from hrm_jax.tasks.diffusion import Diffusion
-
-    return Diffusion.describe({"model": networks.describe(model), "plan": PLAN})
+    return Diffusion.describe({"model": models.describe(model), "plan": PLAN})
 
 
-def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:
-    """Compare the output alone: no gradients are recorded of the denoiser. A report, and whether it fails."""
-    import jax
-
-    fields, params = convert(state, options)
+def compute(
+    model: Any, params: dict[str, Any], arrays: dict[str, np.ndarray], options: dict[str, Any]
+) -> tuple[dict[str, Any], None]:
+    """The output alone: no gradients are recorded of the denoiser."""
     x, t, grid, ends = (arrays[f"in/{name}"] for name in ("x", "t", "grid", "sg"))
-    with jax.default_matmul_precision("highest"):
-        denoised = _denoised(build(fields, params))
-        y = denoised(params, np.moveaxis(x, 1, -1), t[:, 0], np.moveaxis(grid, 1, -1), ends)
-    return checks.compare({"out/y": np.moveaxis(np.asarray(y), -1, 1)}, {"out/y": arrays["out/y"]})
+    y = _denoise(model, params, np.moveaxis(x, 1, -1), t[:, 0], np.moveaxis(grid, 1, -1), ends)
+    return {"out/y": np.moveaxis(np.asarray(y), -1, 1)}, None
 
 
-@functools.cache
-def _denoised(model: Any) -> Any:
-    """(params, x [B, P, 2], t [B], maps [B, R, R, 1], ends [B, 4]) -> [B, P, 2], compiled once a model."""
-    import jax
-
-    def run(params, x, t, maps, ends):
-        code = model.apply({"params": params}, maps, ends, method="encode")
-        return model.apply({"params": params}, x, t, code)
-
-    return jax.jit(run)
+@functools.partial(jax.jit, static_argnums=0)
+def _denoise(
+    model: Any, params: dict[str, Any], x: jax.Array, t: jax.Array, maps: jax.Array, ends: jax.Array
+) -> jax.Array:
+    """Paths x [B, P, 2] at levels t [B] with maps [B, R, R, 1] and ends [B, 4]: [B, P, 2]."""
+    code = model.apply({"params": params}, maps, ends, method="encode")
+    return model.apply({"params": params}, x, t, code)

@@ -4,53 +4,28 @@ import functools
 import re
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.interop import checks
-from hrm_jax.interop.states import State, under, unwrapped
+from hrm_jax.interop.states import State
+from hrm_jax.models import hrm_act as models
+from hrm_jax.models import losses
 from hrm_jax.puzzles.kinds import KINDS
 
 TITLE = "HRM-ACT and TRM"
-_REQUIRED = (
-    "in/inputs",
-    "in/labels",
-    "in/puzzle_identifiers",
-    "out/logits_0",
-    "out/q_halt_0",
-    "out/lm_loss_sum",
-)
+MARKS = ("lm_head.", "L_level.")
+INPUTS = ("in/inputs", "in/labels", "in/puzzle_identifiers")
+_REQUIRED = (*INPUTS, "out/logits_0", "out/q_halt_0", "out/lm_loss_sum")
 GOLDEN = {"hrm-act": (*_REQUIRED, "out/q_continue_0", "out/halted_0"), "trm": _REQUIRED}
-OPTIONS = {  # None: by the rules below
-    "heads": 8,
-    "h_cycles": None,
-    "l_cycles": None,
-    "sequence": None,
-    "prefix": None,
-    "positions": None,
-    "segments": 16,
-    "dtype": "bfloat16",
-}
-RECORDED = {
-    "heads": "heads",
-    "H_cycles": "h_cycles",
-    "L_cycles": "l_cycles",
-    "sequence": "sequence",
-    "prefix": "prefix",
-    "halt_max_steps": "segments",
-}
+_DEDUCED = ("h_cycles", "l_cycles", "sequence", "prefix", "positions")  # unless given, by the rules below
+OPTIONS = {"heads": 8, **dict.fromkeys(_DEDUCED), "segments": 16, "dtype": "bfloat16"}
+EXACT = {"dtype": "float32"}
 SUDOKU = 11
 TRM_PREFIX = 16
-UNTRAINED = ("H_init", "L_init", "puzzle_emb.weights")  # buffers: files of gradients lack them
 
 
-def recognises(state: State) -> bool:
-    """Whether these are the names of a puzzle network."""
-    return any(key.startswith(("lm_head.", "L_level.")) for key in state)
-
-
-@checks.one_line_errors
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """A `state_dict` as (model config fields, our parameter tree)."""
     if options["segments"] < 1:
@@ -145,104 +120,60 @@ def _lengths(
 
 def _inner(low: dict[str, np.ndarray], width: int) -> dict[str, Any]:
     """How the SwiGLU's inner width is named: the originals' rule where it gives what the file has."""
-    from hrm_jax.models.hrm_act import HRMACTConfig
-
     inner = low["down_kernel"].shape[1]
-    if HRMACTConfig(1, 1, width=width, heads=1, puzzle_width=0).inner(width) == inner:
+    if models.HRMACTConfig(1, 1, width=width, heads=1, puzzle_width=0).inner(width) == inner:
         return {}
     return {"expansion": 1.5 * inner / width, "inner_multiple": 1}
 
 
-def build(fields: dict[str, Any], params: dict[str, Any]) -> Any:
-    """The flax model; parameters that do not fit it are a `RequestError`."""
-    import jax
-
-    from hrm_jax.models import hrm_act
-
-    model = hrm_act.build(fields)
-    identifiers = len(params["puzzles"]) if "puzzles" in params else 1
-    initial = functools.partial(hrm_act.initial_params, model, identifiers=identifiers)
-    checks.check_parameters(jax.eval_shape(initial, jax.random.key(0)), params, fields["name"])
-    return model
-
-
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`."""
-    from hrm_jax.models import hrm_act
-
-    return {"task": "puzzle", "model": hrm_act.describe(model), "segments": options["segments"]}
+    return {"task": "puzzle", "model": models.describe(model), "segments": options["segments"]}
 
 
-def golden(arrays: dict[str, np.ndarray], state: State, options: dict[str, Any]) -> tuple[list[str], bool]:
-    """Compare segments from a fresh state, and gradients of the first: a report, and whether any fails."""
-    options = {**options, "dtype": "float32"}
-    fields, params = convert(state, options)
-    untrained = {name: np.zeros_like(state[name]) for name in UNTRAINED if name in state}
-    recorded = {unwrapped(key): a for key, a in under(arrays, "grad/").items()}
-    gradients = model_file.flatten(convert({**untrained, **recorded}, options)[1])
-    gradients.pop("puzzles", None)  # the table's, which has an optimiser of its own, are not recorded
-    segments = sum(name.startswith("out/logits_") for name in arrays)
-    given = [
-        np.asarray(arrays[f"in/{name}"], np.int32) for name in ("inputs", "labels", "puzzle_identifiers")
-    ]
-    ours = _compute(build(fields, params), params, given, segments, options["segments"])
-    expected = {name: np.asarray(arrays[name]) for name in ours if name in arrays}
-    return checks.compare(ours, expected | {f"grad/{name}": a for name, a in gradients.items()})
+def compute(
+    model: Any, params: dict[str, Any], arrays: dict[str, np.ndarray], options: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Outputs of segments from a fresh state by their names in a golden file, and gradients of the first.
+
+    In evaluation only the last segment of training halts.
+    """
+    inputs, labels, puzzle = (np.asarray(arrays[name], np.int32) for name in INPUTS)
+    state, outputs = models.initialize(model, params, len(inputs)), {}
+    for s in range(sum(name.startswith("out/logits_") for name in arrays)):
+        out = _segment(model, params, inputs, puzzle, state)
+        state = out.state
+        outputs |= {
+            f"out/logits_{s}": out.logits,
+            f"out/q_halt_{s}": out.q_halt,
+            f"out/q_continue_{s}": out.q_continue,
+            f"out/halted_{s}": np.full(len(inputs), s + 1 >= options["segments"]),
+        }
+    loss, gradients = _differentiate(model, params, inputs, puzzle, labels)
+    return {**outputs, "out/lm_loss_sum": loss * len(inputs)}, gradients
 
 
-def _compute(
-    model: Any, params: dict[str, Any], given: list[np.ndarray], segments: int, last: int
-) -> dict[str, np.ndarray]:
-    """Outputs and gradients by the names they have in the report; in evaluation only segment `last` halts."""
-    import jax
-
-    from hrm_jax.models import hrm_act
-
-    inputs, labels, puzzle = given
-    result = {}
-    with jax.default_matmul_precision("highest"):
-        state = hrm_act.initialize(model, params, len(inputs))
-        for s in range(segments):
-            out = _segment(model)(params, inputs, puzzle, state)
-            state = out.state
-            result |= {
-                f"out/logits_{s}": out.logits,
-                f"out/q_halt_{s}": out.q_halt,
-                f"out/q_continue_{s}": out.q_continue,
-                f"out/halted_{s}": np.full(len(inputs), s + 1 >= last),
-            }
-        loss, gradients = _differentiated(model)(params, inputs, puzzle, labels)
-    result["out/lm_loss_sum"] = loss * len(inputs)
-    result |= {f"grad/{name}": leaf for name, leaf in model_file.flatten(gradients).items()}
-    return {name: np.asarray(value) for name, value in result.items()}
+@functools.partial(jax.jit, static_argnums=0)
+def _segment(
+    model: Any, params: dict[str, Any], inputs: jax.Array, puzzle: jax.Array, state: models.State
+) -> models.Output:
+    """Tokens [B, S] of puzzles with ids [B], and the last segment's state."""
+    rows = params["puzzles"][puzzle] if "puzzles" in params else None
+    return model.apply({"params": params}, inputs, rows, state)
 
 
-@functools.cache
-def _segment(model: Any) -> Any:
-    """(params, inputs [B, S], ids [B], state) -> Output, compiled once a model."""
-    import jax
-
-    def segment(params, inputs, puzzle, state):
-        rows = params["puzzles"][puzzle] if "puzzles" in params else None
-        return model.apply({"params": params}, inputs, rows, state)
-
-    return jax.jit(segment)
-
-
-@functools.cache
-def _differentiated(model: Any) -> Any:
-    """(params, inputs [B, S], ids [B], labels [B, S]) -> (loss, gradients) of a first segment.
+@functools.partial(jax.jit, static_argnums=0)
+def _differentiate(
+    model: Any, params: dict[str, Any], inputs: jax.Array, puzzle: jax.Array, labels: jax.Array
+) -> Any:
+    """Loss and gradients of a first segment: tokens and labels [B, S] of puzzles with ids [B].
 
     The loss is the mean over puzzles of their mean stablemax cross entropy, over the cells that have a label.
     """
-    import jax
-    import jax.numpy as jnp
 
-    from hrm_jax.models import hrm_act, losses
-
-    def loss(params, inputs, puzzle, labels):
-        out = _segment(model)(params, inputs, puzzle, hrm_act.initialize(model, params, len(inputs)))
+    def loss(params):
+        out = _segment(model, params, inputs, puzzle, models.initialize(model, params, len(inputs)))
         costs = jnp.sum(losses.stablemax_cross_entropy(out.logits, labels), axis=1)
         return jnp.mean(costs / jnp.maximum(jnp.sum(labels >= 0, axis=1), 1))
 
-    return jax.jit(jax.value_and_grad(loss))
+    return jax.value_and_grad(loss)(params)

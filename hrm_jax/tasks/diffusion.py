@@ -104,7 +104,7 @@ class Diffusion(Task):
 
     def init(self, key: jax.Array, batch: Examples) -> tuple[Any, tuple]:
         """Parameters; there is no carry."""
-        return denoisers.initial(self.model, key), ()
+        return denoisers.initial_params(self.model, key), ()
 
     def loss(self, params: Any, carry: tuple, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
         """Mean squared error of what the model predicts, at noise levels drawn uniformly, one a path."""

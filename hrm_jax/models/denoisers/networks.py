@@ -239,7 +239,7 @@ build = functools.partial(layers.build_named, DENOISERS)
 describe = functools.partial(layers.describe_named, DENOISERS)
 
 
-def initial(model: Denoiser, key: jax.Array) -> dict[str, Weights]:
+def initial_params(model: Denoiser, key: jax.Array) -> dict[str, Weights]:
     """Fresh parameters: torch's default initial values, as the originals have."""
     c = model.config
     empty = jnp.zeros((1, c.size, c.size, c.map_channels))

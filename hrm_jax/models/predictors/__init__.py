@@ -4,6 +4,7 @@ import functools
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.models import layers
@@ -25,6 +26,11 @@ PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
 
 build = functools.partial(layers.build_named, PREDICTORS)
 describe = functools.partial(layers.describe_named, PREDICTORS)
+
+
+def initial_params(model: nn.Module, key: jax.Array) -> dict[str, Any]:
+    """Fresh parameters of a model that needs no context."""
+    return model.init(key, jnp.zeros((1, 1, 2, 2)))["params"]
 
 
 def forecast(
