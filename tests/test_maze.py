@@ -9,6 +9,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import shortest_path
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
 from hrm_jax.puzzles import dataset, flood, routes, symmetries
 from hrm_jax.puzzles.maze import build, grids, law
@@ -393,6 +394,14 @@ def test_statistics_are_those_of_mazes_that_can_be_counted_by_hand(tmp_path):
     assert found["labels that are the canonical route, %"] == 50
     assert found["labels that are as short as can be, %"] == 100
     assert found["tokens right by copying the input, %"] == pytest.approx(100 * 6 / 9)
+
+
+def test_statistics_of_a_maze_without_a_route_are_refused_in_one_line(tmp_path, capsys):
+    inputs = np.array([[3, 2, 2, 4], [3, 1, 1, 4]], np.uint8)[:, None]
+    dataset.write_groups(tmp_path, "test", "maze", inputs, inputs, 6, height=2, width=2)
+    assert run_command(command.main, ["statistics", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "test: the goal of example 1 cannot be reached" in error and error.count("\n") == 1
 
 
 @pytest.mark.slow

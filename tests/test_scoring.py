@@ -8,7 +8,7 @@ import pytest
 
 from hrm_jax.puzzles import dataset, kinds, routes, scoring
 from hrm_jax.puzzles.maze import grids as maze_grids
-from hrm_jax.puzzles.maze.scoring import any_route, shortest_routes
+from hrm_jax.puzzles.maze.grids import any_route, shortest_routes
 
 SIGNS = {"#": 1, " ": 2, "S": 3, "G": 4, "o": 5}
 

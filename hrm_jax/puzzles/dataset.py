@@ -1,4 +1,4 @@
-"""Puzzle data sets in the layout of HRM's own tools: written by our builders, read whoever wrote them.
+"""Puzzle data sets in the layout of HRM's own tools: written by our builders, read from any tool.
 
     <folder>/identifiers.json                  names, by identifier; entry 0 is "<blank>"
     <folder>/{train,test}/dataset.json         `Description`

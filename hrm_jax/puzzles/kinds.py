@@ -17,7 +17,7 @@ from hrm_jax.puzzles.arc import build as arc
 from hrm_jax.puzzles.arc import grids, voting
 from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import build as maze
-from hrm_jax.puzzles.maze import scoring as maze_scoring
+from hrm_jax.puzzles.maze import grids as maze_grids
 from hrm_jax.puzzles.sudoku import build as sudoku
 
 Statistics = dict[str, float | int]
@@ -73,12 +73,12 @@ KINDS = {
         statistics=maze.statistics,
         published=Published(6, 900, frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4, 5})),
         lenient=Lenient(
-            maze_scoring.lenient,
+            maze_grids.lenient,
             short="any shortest route",
             note="the marked cells are a route from start to goal that is as short as any, be it the label's "
             "or another.",
         ),
-        baselines={"any shortest route": maze_scoring.any_route},
+        baselines={"any shortest route": maze_grids.any_route},
         drawing="puzzle_maze.js",
     ),
     "sudoku": Kind(

@@ -37,12 +37,12 @@ def distances(free: np.ndarray, source: np.ndarray) -> np.ndarray:
     while layer.any():
         steps[layer] = step
         open_ &= ~layer
-        beside = np.zeros_like(open_)
-        beside[:, 1:] |= layer[:, :-1]
-        beside[:, :-1] |= layer[:, 1:]
-        beside[:, :, 1:] |= layer[:, :, :-1]
-        beside[:, :, :-1] |= layer[:, :, 1:]
-        layer = beside & open_
+        adjacent = np.zeros_like(open_)
+        adjacent[:, 1:] |= layer[:, :-1]
+        adjacent[:, :-1] |= layer[:, 1:]
+        adjacent[:, :, 1:] |= layer[:, :, :-1]
+        adjacent[:, :, :-1] |= layer[:, :, 1:]
+        layer = adjacent & open_
         step += 1
     return steps[:, 1:-1, 1:-1]
 
@@ -75,10 +75,11 @@ def shortest(
     on_route[maze, *cell.T] = on_route[maze, *end.T] = True
     for step in range(1, left.max(initial=0)):
         going = np.flatnonzero(left > step)
-        beside = cell[going, None] + moves
-        nearer = steps[going[:, None], beside[..., 0], beside[..., 1]] == (left[going] - step)[:, None]
+        adjacent = cell[going, None] + moves
+        ahead = steps[going[:, None], adjacent[..., 0], adjacent[..., 1]]
+        nearer = ahead == (left[going] - step)[:, None]
         rank = nearer if rng is None else np.where(nearer, rng.random(nearer.shape), -1)
-        cell[going] = beside[np.arange(len(going)), rank.argmax(axis=1)]
+        cell[going] = adjacent[np.arange(len(going)), rank.argmax(axis=1)]
         on_route[going, *cell[going].T] = True
     return on_route[:, 1:-1, 1:-1]
 
@@ -94,6 +95,6 @@ def number(free: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndarray:
     for step in range(1, steps.max(initial=0) + 1):
         maze, row, column = np.nonzero(steps == step)
         for down, right in MOVES:
-            beside = maze, row + down, column + right
-            ways[maze, row, column] += np.where(steps[beside] == step - 1, ways[beside], 0)
+            adjacent = maze, row + down, column + right
+            ways[maze, row, column] += np.where(steps[adjacent] == step - 1, ways[adjacent], 0)
     return at(ways[:, 1:-1, 1:-1], goal)

@@ -1,1 +1,1 @@
-"""Mazes: `grids`, their `law`, `build` and `scoring`."""
+"""Mazes: `grids`, their `law` and `build`."""

@@ -101,6 +101,11 @@ def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float |
     inputs, labels = puzzles.inputs[base], puzzles.labels[base]
     free, start, goal = grids.read(inputs.reshape(-1, puzzles.height, puzzles.width))
     steps = routes.at(routes.distances(free, start), goal)
+    if (steps < 0).any():
+        raise RequestError(
+            f"{puzzles.folder} {puzzles.split}: the goal of example {base[(steps < 0).argmax()]} cannot be "
+            "reached from its start; statistics are of mazes with a route"
+        )
     ways = routes.number(free, start, goal)
     walls = 1 - free.mean(axis=(1, 2))
     route = (labels == ROUTE).sum(axis=1)
