@@ -80,7 +80,7 @@ def least_bad(static: np.ndarray, start: np.ndarray, tracks: np.ndarray) -> np.n
 def plain_episode(scenario: Scenarios) -> str:
     """Outcome of one episode with the oracle."""
     history, horizon = scenario.world.history, STANDARD.horizon
-    truth = dynamics.tracks(scenario, history + STANDARD.steps + horizon)[0]
+    truth = dynamics.roll(scenario, history + STANDARD.steps + horizon)[1][0]
     static, agent, goal = scenario.static[0], scenario.start[0], scenario.goal[0]
     for now in range(history, history + STANDARD.steps):
         there = next_cell(static, agent, goal, truth[now : now + horizon + 1])

@@ -96,7 +96,7 @@ def test_the_corrected_worlds_leave_room():
     drawn = drawing.draw(WORLDS["discs"], range(40))
     far = np.abs(drawn.start - drawn.goal).max(axis=1)
     assert ((far >= 16) & (far <= 56)).all()
-    path = dynamics.tracks(drawn, drawn.world.history + 2)[:, drawn.world.history - 1 :]
+    path = dynamics.roll(drawn, drawn.world.history + 2)[1][:, drawn.world.history - 1 :]
     assert (np.linalg.norm(path - drawn.start[:, None, None], axis=-1) >= 4).all()
     again = drawing.draw(WORLDS["discs"], [7])
     np.testing.assert_array_equal(again.positions[0], drawn.positions[7])  # whichever others are drawn

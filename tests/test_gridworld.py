@@ -35,7 +35,12 @@ def _keys(seed, n):
 
 
 def _resets(world, n, seed=0):
-    static, obstacles = jax.jit(jax.vmap(functools.partial(drawing.reset, world)))(_keys(seed, n))
+    @jax.jit
+    @jax.vmap
+    def draw(key):
+        return drawing.draw_static(world, jax.random.split(key)[0]), drawing.reset(world, key)[1]
+
+    static, obstacles = draw(_keys(seed, n))
     return np.asarray(static), np.asarray(obstacles.position), np.asarray(obstacles.velocity)
 
 
@@ -241,7 +246,7 @@ def test_a_world_may_have_no_static_cells_and_one_obstacle(switches):
     distinct, connected, safe = switches
     world = _world(n_static=0, n_obstacles=1, distinct_static=distinct, connected=connected, safe_start=safe)
     static, obstacles = jax.eval_shape(functools.partial(drawing.reset, world), jax.random.key(0))
-    assert static.shape == (0,) and obstacles.position.shape == (1, 2)
+    assert static.shape == (world.size, world.size) and obstacles.position.shape == (1, 2)
 
 
 @pytest.mark.parametrize(

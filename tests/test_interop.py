@@ -227,7 +227,10 @@ def test_golden_of_other_sizes_by_torch(case, command, tmp_path):
     assert _golden_once(tmp_path / "other.npz", command) == []
     code, _, _ = command("import", tmp_path / "other.npz", "--out", tmp_path / "model.npz", "--history", 7)
     assert code == 0
-    _same(networks.load(tmp_path / "model.npz").displacement(arrays["in/x"][:, None])[:, 0], arrays["out/y"])
+    _same(
+        networks.load(tmp_path / "model.npz").network.displacement(arrays["in/x"][:, None])[:, 0],
+        arrays["out/y"],
+    )
 
 
 def test_golden_recognises_an_original_that_does_not_detach(command, tmp_path):
@@ -278,7 +281,7 @@ def test_an_import_predicts_what_the_original_does(name, kind, command, tmp_path
     assert code == 0 and f"{sum(a.size for a in state.values()):,} parameters" in said
     predictor = networks.load(out)
     assert (predictor.history, predictor.world["size"]) == (20, 20)
-    ours = predictor.displacement(arrays["in/x"][:, None])[:, 0]
+    ours = predictor.network.displacement(arrays["in/x"][:, None])[:, 0]
     _same(ours, arrays["out/y"], 0.1 if "bfloat16" in kind else 1e-5)
 
 
@@ -306,7 +309,7 @@ def test_what_the_file_does_not_say_is_asked_for(command, tmp_path):
     )
     config, _ = model_file.read(out, networks.NETWORKS)
     assert (code, config["model"]["heads"], config["model"]["k_step"], config["history"]) == (0, 8, 3, 10)
-    different = networks.load(out).displacement(arrays["in/x"][:, None])[:, 0]
+    different = networks.load(out).network.displacement(arrays["in/x"][:, None])[:, 0]
     assert np.abs(different - arrays["out/y"]).max() > 1e-3 * np.abs(arrays["out/y"]).max()
 
 

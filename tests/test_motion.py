@@ -37,7 +37,7 @@ def _of_kind(kind, n=20):
 
 def _paths(scenarios, steps):
     """Tracks [E, steps + 1, N, 2] of the obstacles of the second kind of the world, as [K, steps + 1, 2]."""
-    tracks = dynamics.tracks(scenarios, steps)
+    tracks = dynamics.roll(scenarios, steps)[1]
     chosen = scenarios.kind == KINDS.index(scenarios.world.kinds[-1])
     return np.moveaxis(tracks, 1, 2)[chosen]
 
@@ -86,7 +86,7 @@ def test_turns_come_by_chance_and_do_not_depend_on_the_agent():
         turned += (~np.isclose(np.abs(after.velocity), np.abs(state.velocity))).any(-1).mean()
         state = after
     assert abs(turned / steps - TURN_CHANCE) < 0.01
-    np.testing.assert_array_equal(state.position, dynamics.tracks(scenarios, steps)[:, -1])
+    np.testing.assert_array_equal(state.position, dynamics.roll(scenarios, steps)[1][:, -1])
 
 
 def test_pursuers_come_for_the_agent_within_their_radius_only():
@@ -114,7 +114,7 @@ def test_interacting_obstacles_never_enter_static_cells_and_keep_their_speed():
         state = after
     alone = _scenarios("interacting", 30, interacting=False)
     assert turned / 60 > 0.1  # walls alone: about 0.05
-    assert np.abs(dynamics.tracks(scenarios, 30) - dynamics.tracks(alone, 30)).max() > 1
+    assert np.abs(dynamics.roll(scenarios, 30)[1] - dynamics.roll(alone, 30)[1]).max() > 1
 
 
 def test_two_obstacles_that_meet_turn_back():
@@ -124,7 +124,7 @@ def test_two_obstacles_that_meet_turn_back():
         positions=np.array([[[4.0, 2], [4, 5.25]]]),
         velocities=np.array([[[0, 0.5], [0, -0.5]]]),
     )
-    columns = dynamics.tracks(scenarios, 6)[0, :, :, 1]
+    columns = dynamics.roll(scenarios, 6)[1][0, :, :, 1]
     np.testing.assert_array_equal(columns[:, 0], [2, 2.5, 3, 3.5, 3, 2.5, 2])
     np.testing.assert_array_equal(columns[:, 1], [5.25, 4.75, 4.25, 3.75, 4.25, 4.75, 5.25])
 
@@ -231,10 +231,9 @@ def test_worlds_drawn_by_jax_are_those_of_numpy():
     @jax.jit
     @jax.vmap
     def walk(static, obstacles):
-        cells = jax_drawing.occupancy(world, static)
-        return motion.roll(world, obstacles, 60, jnp.zeros(2), 0, cells, jax.lax.scan)[1]
+        return motion.roll(world, obstacles, 60, jnp.zeros(2), 0, static, jax.lax.scan)[1]
 
-    path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.tracks(theirs, 60)[:, 1:]
+    path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.roll(theirs, 60)[1][:, 1:]
     assert path.min() >= 0 and path.max() < 20
     np.testing.assert_allclose(path.mean((0, 1, 2)), numpy_path.mean((0, 1, 2)), atol=0.3)
     assert np.linalg.norm(path[:, 18:22], axis=-1).min() >= 2 - 1e-4
@@ -247,7 +246,7 @@ def test_interacting_worlds_drawn_by_jax_leave_the_start_alone():
     @jax.vmap
     def draw(key):
         static, obstacles = jax_drawing.reset(world, key)
-        return motion.threatens_start(world, obstacles, jax_drawing.occupancy(world, static), jax.lax.scan)
+        return motion.threatens_start(world, obstacles, static, jax.lax.scan)
 
     assert not np.asarray(draw(jax.random.split(jax.random.key(1), 100))).any()
 

@@ -108,7 +108,7 @@ def test_numpy_equals_flax(family, tmp_path, random_params, walks):
         return step, models.forecast(model, params, history, HORIZON, context=context)
 
     step, tracks = map(np.asarray, both(history))
-    ours = predictor.displacement(history.copy(), context)
+    ours = predictor.network.displacement(history.copy(), context)
     assert ours.shape == step.shape and ours.dtype == np.float32
     assert np.abs(ours - step).max() <= 1e-5 * np.abs(step).max()
 

@@ -156,7 +156,7 @@ def test_trace_records_what_happened():
     assert record.outcome == episode.run(scenarios, PROTOCOLS["standard"], "oracle").outcomes == "1"
     assert record.agent[0].tolist() == [0, 0] and record.agent[-1].tolist() == [19, 19]
     assert np.abs(np.diff(record.agent, axis=0)).sum(axis=1).max() == 1
-    np.testing.assert_array_equal(record.obstacles, dynamics.tracks(scenarios, 20 + steps)[0, 20:])
+    np.testing.assert_array_equal(record.obstacles, dynamics.roll(scenarios, 20 + steps)[1][0, 20:])
     np.testing.assert_array_equal(record.predicted[0][:10], record.obstacles[1:11])
     for t, plan in enumerate(record.plan):
         np.testing.assert_array_equal(plan[:2], record.agent[t : t + 2])
@@ -172,7 +172,7 @@ def test_a_predictor_sees_the_last_observations():
         return np.repeat(observation.history[:, -1:], horizon, axis=1)
 
     episode.run(scenarios, PROTOCOLS["standard"], watch)
-    truth = dynamics.tracks(scenarios, 21)
+    truth = dynamics.roll(scenarios, 21)[1]
     np.testing.assert_array_equal(seen[0], truth[:, 1:21])
     np.testing.assert_array_equal(seen[1], truth[:, 2:22])
 
@@ -197,7 +197,7 @@ def test_baselines_on_a_straight_track():
 
 def test_reflection_is_exact_after_a_full_step():
     scenarios = drawing.draw(WORLDS["hrm-cloud"], range(200))
-    truth = dynamics.tracks(scenarios, 60)
+    truth = dynamics.roll(scenarios, 60)[1]
     full = (np.abs(np.diff(truth[:, 19:21], axis=1)[:, 0]) == np.abs(scenarios.velocities)).all(-1)
     predicted = BASELINES["reflection"](_seen(truth[:, 1:21]), 40, world=STANDARD_WORLD)
     close = np.isclose(predicted, truth[:, 21:], atol=1e-6).all(axis=(1, 3))

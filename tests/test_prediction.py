@@ -156,7 +156,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_samples_that_weigh(meshes, ra
 def _constant_velocity_by_hand(worlds, start, horizon):
     """Its errors in the published NumPy world, `start` steps in: [E, horizon, N, 2] cells."""
     drawn = drawing.draw(WORLDS["hrm-cloud"], range(worlds))
-    path = numpy_dynamics.tracks(drawn, start + horizon)
+    path = numpy_dynamics.roll(drawn, start + horizon)[1]
     last, step = path[:, start], path[:, start] - path[:, start - 1]
     ahead = np.arange(1, horizon + 1)[:, None, None]
     return last[:, None] + ahead * step[:, None] - path[:, start + 1 :]

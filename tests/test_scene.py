@@ -73,7 +73,7 @@ def test_the_features_of_a_small_world():
     np.testing.assert_array_equal(found[0, :, :, 2:4], found[1, :, :, 2:4])  # the oldest displacement
     assert found[0, 0, 1, 4] == 1
 
-    inputs, seen = features.Inputs(**fields), networks.arrange(context)
+    inputs, seen = features.Inputs(**fields), features.arrange(context)
     ours = features.features(inputs, np.asarray(positions), np.asarray(features.moves(positions)), seen)
     np.testing.assert_allclose(ours, found, atol=1e-6)
 

@@ -20,10 +20,10 @@ ENDS_STREAM = 2  # a fold_in number; `reset` makes two other keys of an episode'
 
 
 def reset(world: World, key: jax.Array) -> tuple[jax.Array, Obstacles]:
-    """One world before its history: static layout and obstacles [N]."""
+    """One world before its history: its map [size, size] bool and obstacles [N]."""
     static_key, obstacle_key = jax.random.split(key)
     static = draw_static(world, static_key)
-    return static, _obstacles(world, static, obstacle_key)
+    return occupancy(world, static), _obstacles(world, static, obstacle_key)
 
 
 def ends(world: World, occupancy: jax.Array, key: jax.Array) -> tuple[jax.Array, jax.Array]:

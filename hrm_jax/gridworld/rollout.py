@@ -132,8 +132,8 @@ def fresh_scenes(
     def draw(key):
         world_key, walk_key, moment_key = jax.random.split(key, 3)
         static, obstacles = drawing.reset(world, world_key)
-        cells, agent = drawing.occupancy(world, static), stroll(world, walk_key, steps)
-        record = (cells, agent, *watch(world, obstacles, agent, cells))
+        agent = stroll(world, walk_key, steps)
+        record = (static, agent, *watch(world, obstacles, agent, static))
         moments = jax.random.randint(moment_key, (per_episode,), first, steps - horizon)
         return jax.vmap(lambda now: _scene(world, record, now, history, horizon))(moments)
 

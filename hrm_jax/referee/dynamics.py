@@ -15,27 +15,21 @@ def step(scenarios: Scenarios, obstacles: Obstacles, agent: np.ndarray, time: in
     return motion.step(scenarios.world, obstacles, agent[:, None], time, scenarios.static)
 
 
-def course(
-    scenarios: Scenarios, obstacles: Obstacles, agent: np.ndarray, time: int, steps: int
-) -> np.ndarray:
-    """Positions [E, steps + 1, N, 2] at `time` and after, should the agent [E, 2] stay where it is."""
-    _, later = motion.roll(scenarios.world, obstacles, steps, agent[:, None], time, scenarios.static)
-    return np.concatenate([obstacles.position[:, None], later.swapaxes(0, 1)], axis=1)
+def roll(
+    scenarios: Scenarios,
+    steps: int,
+    obstacles: Obstacles | None = None,
+    time: int = 0,
+    agent: np.ndarray | None = None,
+) -> tuple[Obstacles, np.ndarray]:
+    """The obstacles `steps` steps after `time`, and positions [E, steps + 1, N, 2] from `time` on.
 
-
-def tracks(scenarios: Scenarios, steps: int) -> np.ndarray:
-    """Positions [E, steps + 1, N, 2] from time 0, as drawn, should the agent wait at the start."""
-    return course(scenarios, scenarios.obstacles, scenarios.start, 0, steps)
-
-
-def wait(scenarios: Scenarios) -> tuple[Obstacles, np.ndarray]:
-    """The history steps, the agent at its start: the obstacles after, positions [E, history + 1, N, 2]."""
-    obstacles = scenarios.obstacles
-    positions = [obstacles.position]
-    for now in range(scenarios.world.history):
-        obstacles = step(scenarios, obstacles, scenarios.start, now)
-        positions.append(obstacles.position)
-    return obstacles, np.stack(positions, axis=1)
+    By default the obstacles are those drawn, and the agent [E, 2], which stays where it is, at the start.
+    """
+    obstacles = scenarios.obstacles if obstacles is None else obstacles
+    agent = scenarios.start if agent is None else agent
+    after, later = motion.roll(scenarios.world, obstacles, steps, agent[:, None], time, scenarios.static)
+    return after, np.concatenate([obstacles.position[:, None], later.swapaxes(0, 1)], axis=1)
 
 
 def select(parts: Any, kept: np.ndarray | slice) -> Any:

@@ -72,8 +72,7 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
 
     def draw(key):
         static, obstacles = drawing.reset(world, key)
-        cells = drawing.occupancy(world, static)
-        return cells, obstacles, drawing.ends(world, cells, key)
+        return static, obstacles, drawing.ends(world, static, key)
 
     static, obstacles, (start, goal) = jax.jit(lambda key: rollout.episodes(key, episodes, draw))(key)
     scenarios = Scenarios(

@@ -132,12 +132,7 @@ class Forecast(Task):
 
     def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:
         """The success rate of the model, or of the predictor `name`, on held-out worlds."""
-
-        def draw(key):
-            static, obstacles = drawing.reset(self.world, key)
-            return drawing.occupancy(self.world, static), obstacles
-
-        key = jax.random.fold_in(key, LOOP_STREAM)
+        key, draw = jax.random.fold_in(key, LOOP_STREAM), functools.partial(drawing.reset, self.world)
         static, obstacles = rollout.episodes(key, self.data.closed_loop_episodes, draw)
         rules = Rules(horizon=self.data.horizon)
         predict = predictor(self.model, params, self.data.history) if name is None else name

@@ -72,6 +72,15 @@ def recent(seen: Observation, steps: int, size: int) -> tuple[Array, Context]:
     )
 
 
+def arrange(context: Context | None) -> Seen | None:
+    """The context of groups [G], if there is one, as the features read it."""
+    if context is None:
+        return None
+    xp = context.static.__array_namespace__()
+    occupied = xp.pad(context.static, ((0, 0), (1, 1), (1, 1)), constant_values=1)
+    return Seen(xp.moveaxis(context.observed, -1, 0), xp.moveaxis(context.agent, 1, 0), occupied)
+
+
 def afterwards(seen: Seen | None) -> Seen | None:
     """The scene of a step after the history: nothing observed, the agent where it last was."""
     if seen is None:

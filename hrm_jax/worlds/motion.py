@@ -3,8 +3,7 @@
 Axes before the last named ones are free: NumPy has scenarios there, the simulator maps over them.
 Arithmetic is in the dtype of the positions, rounded in jax as in NumPy. Time counts from the drawing of a
 scenario; the agent waits for the first `history` steps. Every random event (a turn, a noisy or missing
-observation) is a hash of (the obstacle's seed, time): the same whatever the agent does, and whoever
-computes it.
+observation) is a hash of (the obstacle's seed, time): the same whatever the agent does, in NumPy and in jax.
 """
 
 import math

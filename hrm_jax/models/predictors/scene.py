@@ -16,6 +16,7 @@ from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.fields import NotNegative, Positive
 from hrm_jax.models import layers
+from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context, Seen, relative
 
 
@@ -79,11 +80,7 @@ def arrange(
         raise ValueError('features = "scene" needs a context with the history')
     static = context.static.reshape(-1, *context.static.shape[-2:]).astype(jnp.float32)
     observed = context.observed.reshape(-1, members, steps).astype(jnp.float32)
-    return positions, Seen(
-        jnp.moveaxis(observed, -1, 0),
-        jnp.moveaxis(context.agent.reshape(-1, steps, 2), 1, 0),
-        jnp.pad(static, ((0, 0), (1, 1), (1, 1)), constant_values=1.0),
-    )
+    return positions, features.arrange(Context(observed, context.agent.reshape(-1, steps, 2), static))
 
 
 def declare_neighbours(module: nn.Module, config: InputsConfig) -> dict[str, jax.Array]:

@@ -111,7 +111,7 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
     free = space_time_astar.free_cells(scenarios.static)
     for now in range(world.history, world.history + protocol.limit(world.size)):
         following = dynamics.step(scenarios, running.state, running.agent, now)
-        future = dynamics.course(scenarios, following, running.agent, now + 1, protocol.horizon - 1)
+        _, future = dynamics.roll(scenarios, protocol.horizon - 1, following, now + 1, running.agent)
         tracks = _predict(predictor, running, future)
         plan = _plan(protocol, free, running.agent, scenarios.goal, tracks)
         step = _act(protocol, free, scenarios.goal, running, tracks, future, plan)

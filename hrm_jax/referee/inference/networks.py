@@ -38,7 +38,7 @@ def load(path: str | os.PathLike) -> "Predictor":
 
 class Predictor:
     """An exported predictor. `world`: the world it was trained in; `history`: the steps it looks back;
-    `parameters`: how many it has."""
+    `parameters`: how many it has; `network`: its passes, float32, positions and displacements over size."""
 
     def __init__(self, config: dict[str, Any], params: Weights):
         self.config = config
@@ -50,8 +50,8 @@ class Predictor:
             self.history: int = config["history"]
             self._scene = model["features"] == "scene"
             self._together = self._scene or model["attention"] == "obstacles"
-            self._network = NETWORKS[model["name"]](model, params)
-            self._network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
+            self.network = NETWORKS[model["name"]](model, params)
+            self.network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
 
     def predict(self, observation: Observation, horizon: int) -> np.ndarray:
         """Free-running prediction: E observed scenes to positions [E, horizon, N, 2] in cells, float64.
@@ -70,14 +70,10 @@ class Predictor:
         """[G, N, T, 2] to [G, N, horizon, 2], positions over size, in blocks on all cores."""
 
         def run(groups: np.ndarray, *context: np.ndarray) -> np.ndarray:
-            return self._network.tracks(groups, Context(*context) if context else None, horizon)
+            return self.network.tracks(groups, Context(*context) if context else None, horizon)
 
         rows = groups.shape[0] * groups.shape[1]
         return in_blocks(run, -(-rows // BLOCK_ROWS), groups, *(context or ()))
-
-    def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
-        """One step: positions over size [G, N, T, 2] float32 to displacements over size [G, N, 2]."""
-        return self._network.displacement(history, context)
 
 
 def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:
@@ -96,10 +92,10 @@ class Network:
         self._embedding, self._neighbours = group(params, "embed"), group(params, "neighbours")
         self._core = CORES[config["name"]](config, params)
 
-    def displacement(self, history: np.ndarray, context: Context | None) -> np.ndarray:
+    def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
         """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
         positions = np.moveaxis(history, 2, 0)
-        _, top = self._read(positions, arrange(context))
+        _, top = self._read(positions, features.arrange(context))
         return self._move(top, features.moves(positions[-2:])[-1])
 
     def tracks(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
@@ -114,7 +110,7 @@ class Network:
 
     def _carry(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """The core reads the history once and goes on from its state, fed with its own predictions."""
-        positions, seen = np.moveaxis(history, 2, 0), arrange(context)
+        positions, seen = np.moveaxis(history, 2, 0), features.arrange(context)
         step, top = self._read(positions, seen)
         moved, seen = self._move(top, features.moves(positions[-2:])[-1]), features.afterwards(seen)
         path = [positions[-1] + moved]
@@ -130,7 +126,7 @@ class Network:
             raise RequestError(
                 f"a horizon of {horizon} steps: the direct head has model.horizon = {config['horizon']}"
             )
-        _, top = self._read(positions, arrange(context))
+        _, top = self._read(positions, features.arrange(context))
         output = top @ self._head["kernel"] + self._head["bias"]
         moved = output.reshape(*history.shape[:2], config["horizon"], 2)[:, :, :horizon]
         if config["features"] != "positions":
@@ -163,14 +159,6 @@ class Network:
         if self._config["features"] == "positions":
             return output
         return moved + output / np.float32(self._config["size"])
-
-
-def arrange(context: Context | None) -> features.Seen | None:
-    """Time in front, a ring around the grid."""
-    if context is None:
-        return None
-    occupied = np.pad(context.static, ((0, 0), (1, 1), (1, 1)), constant_values=1)
-    return features.Seen(np.moveaxis(context.observed, -1, 0), np.moveaxis(context.agent, 1, 0), occupied)
 
 
 def attend_neighbours(

@@ -60,11 +60,11 @@ def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
     """The arrays of `expert.npz` for those of these worlds that have a plan."""
     rules, search = SETTINGS[published]
     scenarios = drawing.draw(WORLDS[rules.world], ids)
-    state, _ = dynamics.wait(scenarios)
+    state, _ = dynamics.roll(scenarios, scenarios.world.history)
     if published:
         tracks = published_future(state.position, state.velocity, scenarios.world.size, search.points)
     else:
-        tracks = dynamics.course(scenarios, state, scenarios.start, 0, search.points - 1)
+        _, tracks = dynamics.roll(scenarios, search.points - 1, state)
     plans = expert.plan(search, scenarios.static, scenarios.start, scenarios.goal, tracks)
     kept = plans.length >= (SHORTEST if published else 1)
     points = stretched(plans.points, plans.length) if published else plans.points

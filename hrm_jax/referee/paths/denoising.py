@@ -17,7 +17,7 @@ from hrm_jax.referee.inference import denoiser
 from hrm_jax.referee.inference.cores import Weights
 from hrm_jax.referee.paths import field as space_time_field
 from hrm_jax.referee.paths.field import Field
-from hrm_jax.referee.paths.planners import Planned, View, repaired
+from hrm_jax.referee.paths.planners import Planned, View, chosen, costs, repaired
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.arrays import Scan, scan
@@ -152,14 +152,11 @@ class DiffusionPlanner:
             kept = self._refine(field, previous[:, None])
             samples = self._draw_anew(view, believed, field, kept)
             candidates = np.concatenate([self._refine(field, samples), kept], axis=1)
-        best = self._costs(view, field, candidates).argmin(axis=1)
-        count = samples.shape[1]
-        path = candidates[np.arange(len(best)), best]
-        return Planned(path, None, samples, candidates[:, :count], np.where(best < count, best, -1), believed)
+        return chosen(samples, candidates, costs(self._rules, view, field, candidates), believed)
 
     def _draw_anew(self, view: View, believed: np.ndarray, field: Field, kept: np.ndarray) -> np.ndarray:
         """Samples [A, S, P, 2] near the last plan [A, 1, P, 2] where that still holds, else from scratch."""
-        holds = self._costs(view, field, kept)[:, 0] < space_time_field.COLLISION
+        holds = costs(self._rules, view, field, kept)[:, 0] < space_time_field.COLLISION
         samples = np.zeros((len(kept), self._plan.samples, *kept.shape[2:]))
         for level, members in ((self._plan.warm, holds), (1.0, ~holds)):
             if members.any():
@@ -178,10 +175,6 @@ class DiffusionPlanner:
     def _refine(self, field: Field, paths: np.ndarray) -> np.ndarray:
         paths = paths.astype(np.float32)
         return space_time_field.refine(field, paths, self._plan.refine, self._rules.speed)
-
-    def _costs(self, view: View, field: Field, paths: np.ndarray) -> np.ndarray:
-        left = self._rules.points - 1 - view.time
-        return space_time_field.costs(field, view.static, view.goal, paths, self._rules, left)
 
     def _believe(self, view: View) -> np.ndarray:
         """Where obstacles are taken to be, [A, P, N, 2], now first."""

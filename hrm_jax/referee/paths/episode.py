@@ -61,7 +61,7 @@ def play(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
         yield from _play_published(scenarios, protocol, planner)
         return
     episodes = np.arange(len(scenarios))
-    state, history = dynamics.wait(scenarios)
+    state, history = dynamics.roll(scenarios, scenarios.world.history)
     agent, goal = scenarios.start.astype(float), scenarios.goal.astype(float)
     path = None
     for time in range(protocol.limit(scenarios.world.size)):
@@ -85,7 +85,7 @@ def play(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
 
 
 def _view(scenarios, protocol, state, history, agent, goal, time) -> View:
-    future = dynamics.course(scenarios, state, scenarios.start, time, protocol.points - 1)
+    _, future = dynamics.roll(scenarios, protocol.points - 1, state, time)
     return View(
         scenarios.ids, time, agent, goal, scenarios.static, history, velocities=state.velocity, future=future
     )
@@ -113,7 +113,7 @@ def judge(
 def _play_published(scenarios: Scenarios, protocol: PathProtocol, planner: Planner):
     """Point k is tested at time k + 1, where it is; an agent that passes on to the last point has arrived."""
     episodes = np.arange(len(scenarios))
-    state, history = dynamics.wait(scenarios)
+    state, history = dynamics.roll(scenarios, scenarios.world.history)
     agent, goal = scenarios.start.astype(float), scenarios.goal.astype(float)
     planned = planner.plan(_view(scenarios, protocol, state, history, agent, goal, 0), None)
     path = planned.path

@@ -14,6 +14,7 @@ import numpy as np
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.paths import expert
 from hrm_jax.referee.paths import field as space_time_field
+from hrm_jax.referee.paths.field import Field
 from hrm_jax.referee.protocols import PathProtocol
 
 
@@ -75,8 +76,20 @@ def repaired(view: View, samples: np.ndarray, iterations: int, believed: np.ndar
     """The original's repair of samples [A, S, P, 2], and its choice, by the map of now."""
     distance = space_time_field.distance_map(view.static, view.history[:, -1])
     refined = space_time_field.repair(distance, samples, iterations)
-    chosen = space_time_field.nearness(distance, refined).argmin(axis=1)
-    return Planned(refined[np.arange(len(chosen)), chosen], None, samples, refined, chosen, believed)
+    return chosen(samples, refined, space_time_field.nearness(distance, refined), believed)
+
+
+def chosen(samples: np.ndarray, candidates: np.ndarray, costs: np.ndarray, believed: np.ndarray) -> Planned:
+    """The candidates [A, K, P, 2] of least cost [A, K]: of S refined samples, and perhaps earlier plans."""
+    best, count = costs.argmin(axis=1), samples.shape[1]
+    path = candidates[np.arange(len(best)), best]
+    return Planned(path, None, samples, candidates[:, :count], np.where(best < count, best, -1), believed)
+
+
+def costs(rules: PathProtocol, view: View, field: Field, paths: np.ndarray) -> np.ndarray:
+    """What following paths [A, S, P, 2] for the rest of the episode is expected to cost, [A, S]."""
+    left = rules.points - 1 - view.time
+    return space_time_field.costs(field, view.static, view.goal, paths, rules, left)
 
 
 def stand_still(rules: PathProtocol, view: View, previous: np.ndarray | None = None) -> Planned:
@@ -120,11 +133,7 @@ def guided_line(rules: PathProtocol, view: View, previous: np.ndarray | None = N
     lines = [line(view.agent, view.goal, rules.points, speed) for speed in (rules.speed, None)]
     drawn = np.stack(lines if previous is None else [*lines, previous], axis=1).astype(np.float32)
     refined = space_time_field.refine(field, drawn, space_time_field.REPAIRS, rules.speed)
-    left = rules.points - 1 - view.time
-    chosen = space_time_field.costs(field, view.static, view.goal, refined, rules, left).argmin(axis=1)
-    kept = np.where(chosen < len(lines), chosen, -1)
-    path = refined[np.arange(len(chosen)), chosen]
-    return Planned(path, None, drawn[:, :2], refined[:, :2], kept, believed)
+    return chosen(drawn[:, : len(lines)], refined, costs(rules, view, field, refined), believed)
 
 
 def _frozen(view: View, points: int) -> np.ndarray:
