@@ -82,7 +82,7 @@ def jitted_world(fields: dict, episodes: int):
     @jax.jit
     def windows(seed):
         def one(index):
-            positions = rollout.episode(config, rollout.episode_key(jax.random.key(seed), index), STEPS)
+            positions = rollout.episode(config, jax.random.fold_in(jax.random.key(seed), index), STEPS)
             return all_windows(positions, HISTORY, config.size)
 
         return jax.vmap(one)(jnp.arange(episodes))

@@ -330,7 +330,7 @@ def test_fixed_windows_by_id(together):
     cut = jax.jit(lambda i: rollout.fixed_windows(LOOSE, key, i, history, steps, together))
     total = 3 * offsets * (1 if together else n)
     histories, targets = cut(jnp.arange(total))
-    play = jax.vmap(lambda e: rollout.episode(LOOSE, rollout.episode_key(key, e), steps))
+    play = jax.vmap(lambda e: rollout.episode(LOOSE, jax.random.fold_in(key, e), steps))
     cuts = [_all_windows(e, history, LOOSE.size) for e in jax.jit(play)(jnp.arange(3))]
     members = n if together else 1
     for ours, expected in zip((histories, targets), zip(*cuts, strict=True), strict=True):

@@ -57,7 +57,8 @@ def play(
         future = _future(world, rules, state, following, static)
         tracks = _predict(world, predict, state, future, static)
         there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius).cells[:, 1]
-        hit = _hit(rules, state.agent, there, state.obstacles.position, following.position)
+        before, after = state.agent[:, None] - state.obstacles.position, there[:, None] - following.position
+        hit = jnp.any(swept_distance(before, after) < rules.collision_radius, axis=1)
         outcome = jnp.where(hit, COLLISION, jnp.where(jnp.all(there == goal, axis=1), SUCCESS, TIMEOUT))
         outcome = jnp.where(state.running, outcome, state.outcome)
         state = state._replace(
@@ -135,9 +136,3 @@ def _predict(
     seen = Observation(history, state.observed, state.agents.astype(history.dtype), static)
     now, predicted = history[:, -1], predict(seen, future.shape[1]).astype(history.dtype)
     return jnp.concatenate([now[:, None], predicted], axis=1)
-
-
-def _hit(rules: Rules, here: jax.Array, there: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    """Whether the straight way from `here` to `there` [E, 2] meets an obstacle on its own [E, N, 2]."""
-    start, end = here[:, None] - before, there[:, None] - after
-    return jnp.any(swept_distance(start, end) < rules.collision_radius, axis=1)

@@ -1,4 +1,4 @@
-"""The standard planner under jit: `planning.space_time_astar.plan_swept`, rewritten in jax.numpy.
+"""The standard planner under jit: `referee.cells.space_time_astar.plan_swept`, rewritten in jax.numpy.
 
 The method, the tie rules and the formulas are those of that module (which says why they are right),
 so that in float64 the plans are the same and in float32 they differ by rounding only: what is exactly

@@ -1,6 +1,7 @@
 """Episodes and the training windows cut from them, all on the device that trains on them.
 
-An episode is a function of (key, episode id): a data set of 60,000 episodes is regenerated, never stored.
+An episode is a function of its key, which is the data set's (or stream's) with the episode's id folded in:
+a data set of 60,000 episodes is regenerated, never stored.
 """
 
 from collections.abc import Callable
@@ -56,14 +57,9 @@ def window(positions: jax.Array, offset: jax.Array, history: int, size: int) -> 
     return jnp.moveaxis(cut[:-1], 0, 1), cut[-1] - cut[-2]
 
 
-def episode_key(key: jax.Array, index: jax.Array) -> jax.Array:
-    """The key of episode `index` of the data set (or stream) that `key` names."""
-    return jax.random.fold_in(key, index)
-
-
 def episodes(key: jax.Array, count: int, draw: Callable[[jax.Array], Any]) -> Any:
     """`draw` of the keys of the first `count` episodes that `key` names, stacked."""
-    return jax.vmap(lambda index: draw(episode_key(key, index)))(jnp.arange(count))
+    return jax.vmap(lambda index: draw(jax.random.fold_in(key, index)))(jnp.arange(count))
 
 
 def fresh(key: jax.Array, count: int, per_episode: int, draw: Callable[[jax.Array], Any]) -> Any:
@@ -110,10 +106,10 @@ def fixed_windows(
 
     def one(index):
         if together:
-            positions = episode(world, episode_key(key, index // offsets), steps)
+            positions = episode(world, jax.random.fold_in(key, index // offsets), steps)
         else:
             index, obstacle = index // world.n_obstacles, index % world.n_obstacles
-            positions = track(world, episode_key(key, index // offsets), obstacle, steps)[:, None]
+            positions = track(world, jax.random.fold_in(key, index // offsets), obstacle, steps)[:, None]
         return window(positions, index % offsets, history, world.size)
 
     return jax.vmap(one)(ids)

@@ -78,6 +78,7 @@ def arrange(
         return positions, None
     if context is None:
         raise ValueError('features = "scene" needs a context with the history')
+    context = Context(*map(jnp.asarray, context))
     static = context.static.reshape(-1, *context.static.shape[-2:]).astype(jnp.float32)
     observed = context.observed.reshape(-1, members, steps).astype(jnp.float32)
     return positions, features.arrange(Context(observed, context.agent.reshape(-1, steps, 2), static))

@@ -176,31 +176,18 @@ def _plan(
 def _act(protocol: CellProtocol, free, goal, running: _Running, tracks, future, plan: Plan) -> Step:
     """Make the planned moves, and judge them."""
     here, there, obstacles = running.agent, plan.cells[:, 1], running.state.position
-    outcomes = _judge(protocol, here, there, goal, obstacles, future[:, 0])
-    collided = outcomes == COLLISION
-    boxed_in = collided.copy()
-    if collided.any():
-        hit = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
-        best = space_time_astar.clearances(*hit).max(axis=1)
-        boxed_in[collided] = best < protocol.collision_radius
-    return Step(running.episodes, here, obstacles, tracks, future, plan, outcomes, boxed_in)
-
-
-def _judge(
-    protocol: CellProtocol,
-    here: np.ndarray,
-    there: np.ndarray,
-    goal: np.ndarray,
-    obstacles: np.ndarray,
-    arrived: np.ndarray,
-) -> np.ndarray:
-    """How a step ends, str [A]: agents go from `here` to `there`, obstacles from `obstacles` to `arrived`."""
     at_goal = np.linalg.norm(there - goal, axis=1) < protocol.goal_tolerance
-    after = there[:, None] - arrived
+    after = there[:, None] - future[:, 0]
     before = here[:, None] - obstacles if protocol.swept else after
     hit = (swept_distance(before, after) < protocol.collision_radius).any(axis=1)
     collided = hit if protocol.swept else hit & ~at_goal
-    return np.where(collided, COLLISION, np.where(at_goal, SUCCESS, ""))
+    outcomes = np.where(collided, COLLISION, np.where(at_goal, SUCCESS, ""))
+    boxed_in = collided.copy()
+    if collided.any():
+        met = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
+        best = space_time_astar.clearances(*met).max(axis=1)
+        boxed_in[collided] = best < protocol.collision_radius
+    return Step(running.episodes, here, obstacles, tracks, future, plan, outcomes, boxed_in)
 
 
 # ---------------------------------------------------------------- one episode, recorded

@@ -4,6 +4,7 @@ Formulas: docs/models.md and `hrm_jax.models`. Norm gains are folded into the ma
 attention over a single token is one folded matrix.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from hrm_jax.artefacts.errors import RequestError
 
 Weights = dict[str, np.ndarray]
+Params = dict[str, Weights]  # by group
 Step = Callable[[np.ndarray], np.ndarray]  # input [rows, D] to top [rows, D]; the state moves on
 Core = Callable[[int, int], Step]  # rows, and how many successive rows are one group -> a fresh start
 MIX = np.float32(0.7071)
@@ -32,16 +34,10 @@ def norm_scale(x: np.ndarray, eps: float) -> np.ndarray:
     return (1 / np.sqrt(np.maximum(square, np.float32(eps) ** 2)))[:, None].astype(np.float32)
 
 
-def group(params: Weights, name: str) -> Weights:
-    """The leaves of one group of parameters."""
-    prefix = name + "/"
-    return {k.removeprefix(prefix): v for k, v in params.items() if k.startswith(prefix)}
-
-
-def hrm(config: dict[str, Any], params: Weights) -> Core:
+def hrm(config: dict[str, Any], params: Params) -> Core:
     """The twin of `hrm_jax.models.predictors.hrm`."""
-    low = _hrm_blocks(config, group(params, "low"))
-    high = _hrm_blocks(config, group(params, "high")) if config["h_stream"] else []
+    low = _hrm_blocks(config, params["low"])
+    high = _hrm_blocks(config, params["high"]) if config["h_stream"] else []
     k = config["k_step"] if config["h_stream"] else 0
 
     def start(rows: int, members: int) -> Step:
@@ -140,22 +136,13 @@ def attend(qkv: np.ndarray, heads: int) -> np.ndarray:
     return np.swapaxes(scores @ v, 1, 2).reshape(batch, length, -1)
 
 
-def lstm(config: dict[str, Any], params: Weights) -> Core:
-    """The LSTM of `hrm_jax.models.predictors.recurrent`."""
-    return _stacked(config, params, _doubled_g, _lstm_cell, states=2)
+def recurrent(arrange: Callable, cell: Callable, states: int, config: dict[str, Any], params: Params) -> Core:
+    """The LSTM and the GRU of `hrm_jax.models.predictors.recurrent`: layers of cells.
 
-
-def gru(config: dict[str, Any], params: Weights) -> Core:
-    """The GRU of `hrm_jax.models.predictors.recurrent`."""
-    return _stacked(config, params, dict, _gru_cell, states=1)
-
-
-def _stacked(config: dict[str, Any], params: Weights, arrange: Callable, cell: Callable, states: int) -> Core:
-    """Layers of cells; a cell turns weights, its `states` [rows, D] and an input into its next states.
-
-    The last state of a layer is its output.
+    A cell turns weights, its `states` [rows, D] and an input into its next states; the last one is the
+    output of its layer.
     """
-    stack = [arrange(group(params, f"layer{i}")) for i in range(config["layers"])]
+    stack = [arrange(params[f"layer{i}"]) for i in range(config["layers"])]
 
     def start(rows: int, members: int) -> Step:
         kept = [(np.zeros((rows, config["width"]), np.float32),) * states for _ in stack]
@@ -203,10 +190,10 @@ def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> tuple[np.ndarray
     return (n + z * (hidden - n),)
 
 
-def transformer(config: dict[str, Any], params: Weights) -> Core:
+def transformer(config: dict[str, Any], params: Params) -> Core:
     """The twin of `hrm_jax.models.predictors.transformer`."""
-    stack = [_transformer_layer(config, group(params, f"layer{i}")) for i in range(config["layers"])]
-    time, gain, scale = params["time/kernel"], params["final/norm"], np.float32(config["width"] ** 0.5)
+    stack = [_transformer_layer(config, params[f"layer{i}"]) for i in range(config["layers"])]
+    time, gain, scale = params["time"]["kernel"], params["final"]["norm"], np.float32(config["width"] ** 0.5)
 
     def start(rows: int, members: int) -> Step:
         caches: list[tuple[list, list]] = [([], []) for _ in stack]
@@ -257,9 +244,9 @@ def _gelu(x: np.ndarray) -> np.ndarray:
     return x * sigmoid(np.float32(2 * (2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x * x * x))
 
 
-CORES: dict[str, Callable[[dict[str, Any], Weights], Core]] = {
+CORES: dict[str, Callable[[dict[str, Any], Params], Core]] = {
     "hrm": hrm,
-    "lstm": lstm,
-    "gru": gru,
+    "lstm": functools.partial(recurrent, _doubled_g, _lstm_cell, 2),
+    "gru": functools.partial(recurrent, dict, _gru_cell, 1),
     "transformer": transformer,
 }

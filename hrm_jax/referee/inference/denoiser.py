@@ -13,13 +13,12 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
-from hrm_jax.referee.inference.cores import Weights
+from hrm_jax.referee.inference.cores import Params, Weights
 from hrm_jax.worlds import raster
 from hrm_jax.worlds.path_frame import PathFrame
 
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
 EPS = np.float32(1e-5)
-Params = dict[str, Weights]  # by group
 
 
 class Denoiser:

@@ -13,7 +13,7 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
-from hrm_jax.referee.inference.cores import CORES, MIX, Weights, attend, group, norm_scale, sigmoid
+from hrm_jax.referee.inference.cores import CORES, MIX, Params, Weights, attend, norm_scale, sigmoid
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context, Observation
 
@@ -50,7 +50,7 @@ class Predictor:
             self.history: int = config["history"]
             self._scene = model["features"] == "scene"
             self._together = self._scene or model["attention"] == "obstacles"
-            self.network = NETWORKS[model["name"]](model, params)
+            self.network = NETWORKS[model["name"]](model, model_file.unflatten(params))
             self.network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
 
     def predict(self, observation: Observation, horizon: int) -> np.ndarray:
@@ -86,10 +86,10 @@ def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:
 class Network:
     """Inputs, a core over time and a head; as `hrm_jax.models.predictors.base` has them."""
 
-    def __init__(self, config: dict[str, Any], params: Weights):
-        self._config, self._head = config, group(params, "head")
+    def __init__(self, config: dict[str, Any], params: Params):
+        self._config, self._head = config, params["head"]
         self._inputs = features.Inputs.of(config)
-        self._embedding, self._neighbours = group(params, "embed"), group(params, "neighbours")
+        self._embedding, self._neighbours = (params.get(name, {}) for name in ("embed", "neighbours"))
         self._core = CORES[config["name"]](config, params)
 
     def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
@@ -199,17 +199,15 @@ def slide(displacement: Callable, history: np.ndarray, context: Context | None, 
     return path[:, :, steps:]
 
 
-class HRM8GPUV2:
+class HRM8GPUV2(Network):
     """The twin of `hrm_jax.models.predictors.hrm_8gpu_v2`: no recurrence, so no core and no state."""
 
-    def __init__(self, config: dict[str, Any], params: Weights):
-        self._config = config
-        self._embedding, self._head = group(params, "embed"), group(params, "head")
-        self._stacks = {name: group(params, name) for name in ("low", "high")}
+    def __init__(self, config: dict[str, Any], params: Params):
+        self._config, self._params = config, params
 
-    def displacement(self, history: np.ndarray, context: None = None) -> np.ndarray:
+    def displacement(self, history: np.ndarray, context: Context | None = None) -> np.ndarray:
         """[G, N, T, 2] to the displacement that follows [G, N, 2]."""
-        embed, head, config = self._embedding, self._head, self._config
+        embed, head, config = self._params["embed"], self._params["head"], self._config
         message = (history @ embed["kernel"] + embed["bias"]).reshape(-1, history.shape[2], config["width"])
         message = self._run("low", message, [np.zeros_like(message)] * config["blocks"])
         states = [np.zeros_like(message)] * config["blocks"]
@@ -217,14 +215,9 @@ class HRM8GPUV2:
             message = self._run("high", message, states)
         return (message[:, -1] @ head["kernel"] + head["bias"]).reshape(*history.shape[:2], 2)
 
-    def tracks(self, history: np.ndarray, context: None, horizon: int) -> np.ndarray:
-        """[G, N, T, 2] to free-running positions [G, N, horizon, 2]."""
-        with np.errstate(over="ignore"):
-            return slide(self.displacement, history, None, horizon)
-
     def _run(self, name: str, message: np.ndarray, states: list[np.ndarray]) -> np.ndarray:
         for i in range(self._config["blocks"]):
-            w = {k: v[i] for k, v in self._stacks[name].items()}
+            w = {k: v[i] for k, v in self._params[name].items()}
             message, states[i] = _v2_block(w, message, states[i], self._config)
         return message
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,14 +51,9 @@ def build(out: Path, count: int, published: bool = False, first: int = FIRST, jo
 
 
 def chunk(published: bool, first: int, size: int, number: int) -> dict[str, np.ndarray]:
-    """The paths of chunk `number` of `size` worlds."""
-    return examples(published, range(first + number * size, first + (number + 1) * size))
-
-
-def examples(published: bool, ids: Sequence[int]) -> dict[str, np.ndarray]:
-    """The arrays of `expert.npz` for those of these worlds that have a plan."""
+    """The arrays of `expert.npz` for those worlds of chunk `number`, of `size` worlds, that have a plan."""
     rules, search = SETTINGS[published]
-    scenarios = drawing.draw(WORLDS[rules.world], ids)
+    scenarios = drawing.draw(WORLDS[rules.world], range(first + number * size, first + (number + 1) * size))
     state, _ = dynamics.roll(scenarios, scenarios.world.history)
     if published:
         tracks = published_future(state.position, state.velocity, scenarios.world.size, search.points)
