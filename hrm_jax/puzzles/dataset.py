@@ -74,7 +74,7 @@ class PuzzleSet:
     puzzle_indices: np.ndarray  # int32 [P + 1]
     group_indices: np.ndarray  # int32 [G + 1]
     meta: Meta
-    height: int  # cells; height * width = S where the puzzle is a grid, else height is 1
+    height: int  # cells, as dataset.json says, else of a square, else one row: height * width = S
     width: int
 
     @property
@@ -181,7 +181,10 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     inputs, labels, names, puzzles, groups = (
         array.astype(TYPES[name], copy=False) for name, array in arrays.items()
     )
-    height, width = _frame(meta)
+    side = round(meta.seq_len**0.5)
+    height, width = (side, side) if side * side == meta.seq_len else (1, meta.seq_len)
+    if meta.height and meta.width:
+        height, width = meta.height, meta.width
     return PuzzleSet(meta.kind, folder, split, inputs, labels, names, puzzles, groups, meta, height, width)
 
 
@@ -267,11 +270,3 @@ def tokens_of(array: np.ndarray, vocabulary: int, where: str) -> set[int]:
             )
         missing -= {token for token in missing if (block == token).any()}
     return set(range(vocabulary)) - missing
-
-
-def _frame(meta: Description) -> tuple[int, int]:
-    """Height and width in cells: as given, else those of a square, else one row."""
-    if meta.height and meta.width:
-        return meta.height, meta.width
-    side = round(meta.seq_len**0.5)
-    return (side, side) if side * side == meta.seq_len else (1, meta.seq_len)

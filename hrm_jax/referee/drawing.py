@@ -1,5 +1,6 @@
 """How scenarios are drawn: a pure function of (world, id). docs/worlds.md describes the worlds."""
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 
@@ -137,16 +138,14 @@ def _free_cell(static: np.ndarray, generator: np.random.RandomState) -> np.ndarr
 # ---------------------------------------------------------------- discs
 
 
-def _one_by_one(draw: Callable[[World, int], tuple[np.ndarray, ...]]) -> "Draw":
+def _one_by_one(
+    draw: Callable[[World, int], tuple[np.ndarray, ...]], world: World, ids: Sequence[int]
+) -> Scenarios:
     """Scenarios, each drawn as static cells, positions and velocities, start and goal."""
-
-    def draw_all(world: World, ids: Sequence[int]) -> Scenarios:
-        parts = zip(*(draw(world, i) for i in ids), strict=True)
-        static, positions, velocities, start, goal = (np.array(part) for part in parts)
-        obstacles = obstacle_arrays(Obstacles(positions, velocities))
-        return Scenarios(world, np.asarray(ids, np.int64), static, **obstacles, start=start, goal=goal)
-
-    return draw_all
+    parts = zip(*(draw(world, i) for i in ids), strict=True)
+    static, positions, velocities, start, goal = (np.array(part) for part in parts)
+    obstacles = obstacle_arrays(Obstacles(positions, velocities))
+    return Scenarios(world, np.asarray(ids, np.int64), static, **obstacles, start=start, goal=goal)
 
 
 def _draw_discs(world: World, scenario: int) -> tuple[np.ndarray, ...]:
@@ -210,10 +209,9 @@ def _passing_obstacles(
     return positions, velocities
 
 
-Draw = Callable[[World, Sequence[int]], Scenarios]
-DRAWS: dict[str, Draw] = {
+DRAWS: dict[str, Callable[[World, Sequence[int]], Scenarios]] = {
     "philox": _draw_philox,
     "mt19937": _draw_mt19937,
-    "discs": _one_by_one(_draw_discs),
-    "discs/mt19937": _one_by_one(_draw_published_discs),
+    "discs": functools.partial(_one_by_one, _draw_discs),
+    "discs/mt19937": functools.partial(_one_by_one, _draw_published_discs),
 }

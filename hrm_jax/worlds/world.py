@@ -80,19 +80,21 @@ class World:
             return f"history = {self.history}: 0 or more"
         if self.layout not in LAYOUTS:
             return f'layout: "{self.layout}"{nearest(self.layout, LAYOUTS)}; of {", ".join(LAYOUTS)}'
-        return self._complaint_of_discs() if self.layout == "discs" else self._complaint_of_cells()
+        if self.layout == "discs" and (complaint := self._complaint_of_discs()):
+            return complaint
+        most, of = self._most_static()
+        return None if 0 <= self.n_static <= most else f"n_static = {self.n_static}: 0 to {most}{of}"
 
-    def _complaint_of_cells(self) -> str | None:
-        room = self.size**2 - 2  # all but start and goal
+    def _most_static(self) -> tuple[int, str]:
+        """The most static cells or discs, and of what."""
+        room, world = self.size**2 - 2, f"{self.size}x{self.size} world"  # all but start and goal
+        if self.layout == "discs":  # then start and goal find room wherever the discs fall
+            most = room // DISC_CELLS
+            return most, f" discs of up to {DISC_CELLS} cells, which leave two of a {world} free"
         most, share = room, "of"
         if self.generator == "jax":  # which draws again until there is a path
             most, share = room // 4, "a quarter of"
-        if not 0 <= self.n_static <= most:
-            return (
-                f"n_static = {self.n_static}: 0 to {most}, {share} the {room} cells of a "
-                f"{self.size}x{self.size} world other than start and goal"
-            )
-        return None
+        return most, f", {share} the {room} cells of a {world} other than start and goal"
 
     def _complaint_of_discs(self) -> str | None:
         for name in ("distinct_static", "connected", "safe_start"):
@@ -102,12 +104,6 @@ class World:
             return (
                 'layout = "discs": obstacles bounce and are observed exactly '
                 '(kinds = ("bounce",), interacting = False, noise = drop = 0)'
-            )
-        most = (self.size**2 - 2) // DISC_CELLS  # then start and goal find room wherever the discs fall
-        if not 0 <= self.n_static <= most:
-            return (
-                f"n_static = {self.n_static}: 0 to {most} discs of up to {DISC_CELLS} cells, "
-                f"which leave two of a {self.size}x{self.size} world free"
             )
         return None
 
