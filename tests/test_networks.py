@@ -194,7 +194,7 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
         (dict(config=lambda c: {k: v for k, v in c.items() if k != "history"}), "history"),
         (dict(config=lambda c: [1, 2]), "model.npz"),
         (dict(arrays=lambda a: {k: v for k, v in a.items() if "hh_kernel" not in k}), "hh_kernel"),
-        (dict(arrays=lambda a: {k: v for k, v in a.items() if "head" not in k}), "kernel"),
+        (dict(arrays=lambda a: {k: v for k, v in a.items() if "head" not in k}), "head"),
         (dict(arrays=lambda a: {k: v[:3] for k, v in a.items()}), "do not fit"),
         (dict(config=lambda c: {**c, "model": {**c["model"], "features": "motion"}}), "do not fit"),
     ],
