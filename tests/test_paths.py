@@ -157,15 +157,15 @@ def test_worlds_without_a_plan_are_left_out_and_others_take_their_place(monkeypa
 
 
 def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path, built, capfd):
-    out, plan, asked = tmp_path / "e.npz", dataset.examples, []
+    out, plan, asked = tmp_path / "e.npz", dataset.chunk, []
 
-    def until_the_third(published, ids):
-        asked.append(ids[0] - dataset.FIRST)
+    def until_the_third(published, first, size, number):
+        asked.append(number * size)
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return plan(published, ids)
+        return plan(published, first, size, number)
 
-    monkeypatch.setattr(dataset, "examples", until_the_third)
+    monkeypatch.setattr(dataset, "chunk", until_the_third)
     assert run_command(lambda _: _build(out)) == 130 and not out.exists()
     message = capfd.readouterr().err
     assert "the same command goes on" in message and "Traceback" not in message
