@@ -11,10 +11,11 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from hrm_jax.artefacts import model_file  # noqa: E402
 from hrm_jax.console import memory as allocator
 from hrm_jax.judging import on_device  # noqa: E402
 from hrm_jax.judging.entrants import PREDICTORS, read_predictor
-from hrm_jax.judging.request import model_files
+from hrm_jax.judging.request import BUILT_IN
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode  # noqa: E402
 from hrm_jax.referee.protocols import PROTOCOLS  # noqa: E402
@@ -34,7 +35,7 @@ def main() -> int:
     scenarios = drawing.draw(WORLDS[options.world], range(options.episodes))
     print("| predictor | same outcome | NumPy s | jit s, compilation included |\n|---|---|---|---|")
     good = True
-    for name, path in model_files([*PREDICTORS, *options.model]).items():
+    for name, path in model_file.named([*PREDICTORS, *options.model], BUILT_IN, BUILT_IN).items():
         referee, jitted_one = (
             read_predictor(name, path, backend).enter(scenarios.world) for backend in ("numpy", "jit")
         )

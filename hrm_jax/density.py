@@ -12,17 +12,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts import files, model_file, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import Density, DensityCell
 from hrm_jax.console.parser import Parser, at_least, program, run_command
 from hrm_jax.console.tables import markdown, rate
-from hrm_jax.judging import entrants, evaluation
+from hrm_jax.judging import entrants, evaluation, statistics
 from hrm_jax.judging.entrants import BACKENDS, Predictor
-from hrm_jax.judging.request import model_files
+from hrm_jax.judging.request import BUILT_IN
 from hrm_jax.referee import drawing
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting import writing
+from hrm_jax.worlds.rules import SUCCESS
 from hrm_jax.worlds.world import WORLDS, World
 
 STANDARD = CELL_PROTOCOLS["standard"]
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     at_least(options, episodes=1)
     worlds = [_world(n, speed) for n in options.obstacles for speed in options.speeds]
-    models = model_files(options.model)
+    models = model_file.named(options.model, BUILT_IN, BUILT_IN)
     predictors = [entrants.read_predictor(name, path, options.backend) for name, path in models.items()]
     for predictor in predictors:  # each is read once, and refused if it fits no world
         predictor.enter(worlds[0])
@@ -66,22 +67,18 @@ def _world(n_obstacles: int, speed: float) -> World:
 
 def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: int, backend: str) -> Density:
     """Every predictor's success in the first `episodes` scenarios of each world."""
-    cells = []
+    cells: list[DensityCell] = []
     for i, world in enumerate(worlds, 1):
         print(f"{i}/{len(worlds)}: {world.name}", file=sys.stderr, flush=True)
-        cells.append(_cell(world, predictors, episodes, backend))
+        scenarios = drawing.draw(world, range(episodes))
+        compared = {predictor.name: predictor.enter(world) for predictor in predictors}
+        results = evaluation.play_all(compared, scenarios, STANDARD, backend)
+        models: dict[str, Any] = {
+            name: {"n": episodes, **statistics.rate(result.outcomes.count(SUCCESS), episodes)}
+            for name, result in results.items()
+        }
+        cells.append({"n_obstacles": world.n_obstacles, "speed": world.speed, "models": models})
     return {"protocol": STANDARD.name, "seeds": (0, episodes), "cells": cells}
-
-
-def _cell(world: World, predictors: Sequence[Predictor], episodes: int, backend: str) -> DensityCell:
-    scenarios = drawing.draw(world, range(episodes))
-    compared = {predictor.name: predictor.enter(world) for predictor in predictors}
-    results = evaluation.play_all(compared, scenarios, STANDARD, backend)
-    models: dict[str, Any] = {}
-    for name, result in results.items():
-        summary = evaluation.summary(result)
-        models[name] = {key: summary[key] for key in ("n", "success", "rate", "interval")}
-    return {"n_obstacles": world.n_obstacles, "speed": world.speed, "models": models}
 
 
 def _table(density: Density) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts import files, model_file, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
 from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
@@ -57,7 +57,7 @@ def _solve(options: argparse.Namespace) -> None:
     count = options.examples or held
     if count > held:
         raise RequestError(f"--examples {count}: {options.data}/{options.split} has {held}")
-    named = solving.model_files(options.model)
+    named = model_file.named(options.model, kinds.baseline_names())
     models = {name: solving.load(path, puzzles) for name, path in named.items()}
     most = max((model.trained_segments for model in models.values()), default=solving.UNKNOWN_SEGMENTS)
     segments = options.segments or most

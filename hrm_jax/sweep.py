@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
@@ -64,10 +64,11 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     """The runs asked for; everything that can be wrong with the request is found here."""
     config = _config(options.config)
     judged = [name for name in config.WORLDS if WORLDS[name].layout == "cells"]
-    worlds = _known("--worlds", options.worlds, judged)
+    worlds = [known("world", name, judged) for name in dict.fromkeys(options.worlds)]
     changed = [f"hrm,{name}" for name in config.ABLATIONS]
     allowed = (*config.MODELS, *changed, *(f"{name},wide" for name in config.MODELS))
-    models = _known("--models", options.models + changed * options.ablations, allowed)
+    asked = options.models + changed * options.ablations
+    models = [known("model", name, allowed) for name in dict.fromkeys(asked)]
     at_least(options, seeds=1, episodes=1, jobs=1, first=0, record=0)
     _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
     runs = [
@@ -87,13 +88,6 @@ def _config(name: str) -> ModuleType:
     if not all(hasattr(module, table) for table in ("WORLDS", "MODELS", "ABLATIONS")):
         raise RequestError(f"--config {name}: it lists no WORLDS, MODELS and ABLATIONS, as benchmark does")
     return module
-
-
-def _known(flag: str, names: Sequence[str], allowed: Sequence[str]) -> list[str]:
-    for name in names:
-        if name not in allowed:
-            raise RequestError(f"{flag} {name}{nearest(name, allowed)}; allowed: {', '.join(allowed)}")
-    return list(dict.fromkeys(names))
 
 
 def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:

@@ -94,6 +94,7 @@ REFUSED = {
     "absent file": (["--model", "absent.npz"], "absent.npz"),
     "damaged file": (["--model", "damaged.npz"], "damaged.npz"),
     "file named as a baseline": (["--model", "oracle=damaged.npz"], "cannot name"),
+    "file called as a baseline": (["--model", "oracle.npz"], '"oracle" cannot name a model file'),
     "same name twice": (["--model", "oracle", "--model", "oracle"], "two models"),
     "unknown protocol": (["--model", "oracle", "--protocol", "standart"], "hrm-cloud/2025-12"),
     "unknown world": (["--model", "oracle", "--world", "standrad"], 'did you mean "standard"'),
@@ -163,7 +164,7 @@ class _Model:
 
 
 def _evaluate_model(monkeypatch, folder, model, *arguments):
-    monkeypatch.setattr(networks, "load", lambda path: model)
+    monkeypatch.setattr(networks, "load", lambda path, kind: model)
     (folder / "mine").mkdir(exist_ok=True)
     path, out = str(folder / "mine/model.npz"), str(folder / "r.json")
     evaluate.main(["--model", path, "--model", "frozen", *arguments, "--out", out])
@@ -229,7 +230,7 @@ def test_interrupting_leaves_no_report(tmp_path):
 
 def test_models_trained_several_times_are_one_group(monkeypatch, tmp_path):
     models = {"a.npz": _Model(offset=0.0), "b.npz": _Model(offset=0.3)}
-    monkeypatch.setattr(networks, "load", lambda path: models[Path(path).name])
+    monkeypatch.setattr(networks, "load", lambda path, kind: models[Path(path).name])
     words = [f"--model={name}" for name in ("x/0=a.npz", "x/1=b.npz", "y/0=b.npz", "y/1=b.npz", "frozen")]
     evaluate.main([*words, "--episodes", "30", "--out", str(tmp_path / "r.json")])
     report = json.loads((tmp_path / "r.json").read_text())

@@ -345,17 +345,9 @@ def _dots(config, differentiated=False):
     params, task = _weights(config), _task(config)
     f = lambda p: _loss(config, p, task)[0]  # noqa: E731 - to be traced
     found = {}
-
-    def walk(jaxpr, times):
-        for equation in jaxpr.eqns:
-            if equation.primitive.name == "dot_general":
-                shape = tuple(sorted(equation.outvars[0].aval.shape))  # XLA may transpose it
-                found[shape] = found.get(shape, 0) + times
-            rounds = times * equation.params["length"] if equation.primitive.name == "scan" else times
-            for inner in cost._inner(equation.params):
-                walk(inner, rounds)
-
-    walk(jax.make_jaxpr(jax.grad(f) if differentiated else f)(params).jaxpr, 1)
+    for equation, times in cost.matmuls(jax.make_jaxpr(jax.grad(f) if differentiated else f)(params).jaxpr):
+        shape = tuple(sorted(equation.outvars[0].aval.shape))  # XLA may transpose it
+        found[shape] = found.get(shape, 0) + times
     return found
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import backend
+from hrm_jax.judging.entrants import read_predictor
 from hrm_jax.models import predictors as models
 from hrm_jax.referee.inference import networks
 from hrm_jax.worlds.features import Observation
@@ -150,7 +150,10 @@ def test_the_backend_of_jax_predicts_the_same(family, random_params, tmp_path, w
     path = _write(tmp_path / "model.npz", model, _draw(random_params, model))
     seen = _observe(np.moveaxis(walks(5, 3, TIME), 1, 2) * SIZE)
     np.testing.assert_allclose(
-        backend.load(path).predict(seen, 4), networks.load(path).predict(seen, 4), rtol=1e-4, atol=1e-4
+        read_predictor("", path, "jax").model.predict(seen, 4),
+        networks.load(path).predict(seen, 4),
+        rtol=1e-4,
+        atol=1e-4,
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from hrm_jax.judging import statistics
 from hrm_jax.judging.statistics import mcnemar, wilson
-from hrm_jax.referee.prediction_errors import ErrorCounts
+from hrm_jax.referee.cells.episode import ErrorCounts
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import types
 import numpy as np
 import pytest
 
-from hrm_jax.puzzles import dataset, kinds, routes, scoring
+from hrm_jax.judging import answers as judging
+from hrm_jax.puzzles import dataset, kinds, routes
 from hrm_jax.puzzles.maze import grids as maze_grids
 from hrm_jax.puzzles.maze.grids import any_route, shortest_routes
 
@@ -118,7 +119,7 @@ def test_exact_and_tokens_are_those_of_the_labels_that_count(tmp_path, ignored):
     puzzles = the_set(tmp_path, "", inputs, labels, 4, ignored)
     answers = np.where(rng.random((5, 3, 12)) < 0.2, 1, labels[[6, 3, 2]]).astype(np.uint8)
     answers[0] = labels[[6, 3, 2]]
-    scores = scoring.score(puzzles, np.array([6, 3, 2]), answers)
+    scores = judging.score(puzzles, np.array([6, 3, 2]), answers)
     assert scores.lenient is None and scores.exact.shape == scores.tokens.shape == (5, 3)
     for t, (k, row) in itertools.product(range(5), enumerate([6, 3, 2])):
         counted = [i for i in range(12) if ignored is None or labels[row, i] != ignored]
@@ -139,7 +140,7 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
     puzzles = the_set(tmp_path, "maze", grids.reshape(60, -1), labels.reshape(60, -1), 6, height=9)
     everything = slice(0, 60)
     copied, routed = (answer(puzzles.inputs[everything]) for answer in kinds.baselines(puzzles).values())
-    scores = scoring.score(puzzles, everything, np.stack([copied, routed, puzzles.labels[everything]]))
+    scores = judging.score(puzzles, everything, np.stack([copied, routed, puzzles.labels[everything]]))
     assert not scores.exact[:2].any() and scores.exact[2].all()
     assert not scores.lenient[0].any() and scores.lenient[1:].all()
     np.testing.assert_allclose(scores.tokens[0], 1 - 15 / 81)

@@ -23,6 +23,11 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
         partial.unlink(missing_ok=True)
 
 
+def is_meant(text: str) -> bool:
+    """Whether a text is the name of a file, be it there or not, rather than of something built in."""
+    return pathlib.Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
+
+
 def check_writable(path: pathlib.Path) -> None:
     """Raise a `RequestError` where a file cannot be written, making its folder where it can."""
     try:

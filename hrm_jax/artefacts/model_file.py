@@ -6,13 +6,14 @@ depends on the task that trained the model. Parameters are arrays `params/group/
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import archive, provenance
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts import archive, files, provenance
+from hrm_jax.artefacts.errors import RequestError, known
 
 FORMAT = "hrm_jax/1"
 Weights = dict[str, np.ndarray]
@@ -64,6 +65,32 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
             raise RequestError(f'holds a "{name}"; wanted is one of {", ".join(known)}')
     params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
     return config, params
+
+
+def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[str] = ()) -> dict[str, Any]:
+    """Models by name, in order, of requests FILE, NAME=FILE or one of `built_in`: their paths, or None.
+
+    A file without a name has that of its stem, model.npz that of its folder. No file takes a `reserved` name.
+    """
+    found: dict[str, Any] = {}
+    for request in requests:
+        name, separator, file = request.partition("=")
+        path: Path | None = Path(file)
+        if request in built_in:
+            path = None
+        elif files.is_meant(request):
+            path = Path(request)
+            name = path.stem if path.stem != "model" else path.resolve().parent.name
+        elif not separator:
+            known("model", request, (*built_in, "FILE.npz"))
+        if path and (not name or name in reserved):
+            raise RequestError(
+                f'--model {request}: "{name}" cannot name a model file; name it with --model NAME=FILE'
+            )
+        if name in found:
+            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
+        found[name] = path
+    return found
 
 
 def check_constants(config: Mapping[str, Any], constants: Mapping[str, Any]) -> None:

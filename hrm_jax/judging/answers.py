@@ -1,16 +1,29 @@
-"""Answers to puzzles, asked for once each and judged after every segment."""
+"""Answers to puzzles, asked for once each and judged after every segment.
+
+An answer may be right exactly, leniently (by the rule of its kind), and token by token.
+Axes: N, K examples, T segments, S cells.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.judging.solvers import Solver
-from hrm_jax.puzzles import scoring
+from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import PuzzleSet
+
+
+class Scores(NamedTuple):
+    """Of answers [..., K, S]."""
+
+    exact: np.ndarray  # bool [..., K]: every label that counts is met
+    lenient: np.ndarray | None  # bool [..., K]: right by the kind's own rule; None: only the label is right
+    tokens: np.ndarray  # float64 [..., K]: share of the labels that count
 
 
 @dataclass(frozen=True)
@@ -23,6 +36,22 @@ class Result:
     segments: list[dict[str, float]]  # means after each segment; empty without a Q head
     answers: np.ndarray | None  # uint8 [N, S], if kept
     q_halt: np.ndarray  # float32 [N] at the end
+
+
+def score(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> Scores:
+    """How right the answers [..., K, S] to the examples `index` [K] are.
+
+    An example none of whose labels counts is right, as in the original; its tokens are 0.
+    """
+    labels = puzzles.labels[index]
+    counts = np.ones_like(labels, bool)
+    if puzzles.meta.ignore_label_id is not None:
+        counts = labels != puzzles.meta.ignore_label_id
+    right = answers == labels
+    tokens = (right & counts).sum(axis=-1) / np.maximum(counts.sum(axis=-1), 1)
+    exact = (right | ~counts).all(axis=-1)
+    rule = kinds.of(puzzles).lenient
+    return Scores(exact, None if rule is None else rule.right(puzzles, index, answers), tokens)
 
 
 def batches(
@@ -51,7 +80,7 @@ def judge(
     pieces, kept = [], []
     sums: dict[str, np.ndarray] = {}
     for piece, answers, q in batches(solver, puzzles, np.arange(count)):
-        scores = scoring.score(puzzles, piece, answers)
+        scores = score(puzzles, piece, answers)
         for name, values in _measures(scores, q).items():
             sums[name] = sums.get(name, np.float64(0)) + values.sum(
                 axis=1, dtype=np.float64
@@ -75,7 +104,7 @@ def judge(
     )
 
 
-def _measures(scores: scoring.Scores, q: np.ndarray) -> dict[str, np.ndarray]:
+def _measures(scores: Scores, q: np.ndarray) -> dict[str, np.ndarray]:
     """What is averaged over examples after each segment: [T, K] each, from Q values [T, K, 2]."""
     halt, go_on = q[..., 0], np.nan_to_num(q[..., 1])  # without a Q value for continuing, above 0 is enough
     lenient = {} if scores.lenient is None else {"lenient": scores.lenient}

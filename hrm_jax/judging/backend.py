@@ -4,7 +4,6 @@ The NumPy passes of `referee` stay the authority; these are for long runs and la
 """
 
 import functools
-import os
 import types
 from typing import Any
 
@@ -22,15 +21,10 @@ from hrm_jax.worlds.features import Context
 SMALLEST_BATCH = 256  # obstacles; fewer are padded, so that few sizes are ever compiled
 
 
-def load(path: str | os.PathLike) -> "JaxPredictor":
-    """The predictor in a `model.npz`, computed by jax on its default device."""
-    return JaxPredictor(*model_file.read(path, networks.NETWORKS))
-
-
 class JaxPredictor(networks.Predictor):
     """A `networks.Predictor` whose free run is one jitted function, float32 matmuls included.
 
-    `model` and `tree` are the flax module and its parameters.
+    It runs on jax's default device. `model` and `tree` are the flax module and its parameters.
     """
 
     def __init__(self, config: dict[str, Any], params: networks.Weights):

@@ -30,13 +30,6 @@ class Entrant(NamedTuple):
     about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
 
 
-class Forecaster(NamedTuple):
-    """A predictor that planners of paths roll obstacles forward with."""
-
-    name: str  # as the request gave it
-    predict: diffusion.Predict
-
-
 class Predictor(NamedTuple):
     """A predictor before it is matched with a world: a model that was read, or the name of a built-in one."""
 
@@ -84,20 +77,23 @@ def enter(
 
 def read_predictor(name: str, path: Path | None, backend: str) -> Predictor:
     """The predictor called `name`, or in the file `path`."""
-    if path is None or backend == "numpy":
-        return Predictor(name, path, networks.load(path) if path else None)
-    from hrm_jax.judging.backend import load  # here and in `referee` and `_sampler` alone jax may be needed
+    if path is None:
+        return Predictor(name)
+    kind, _ = _computed_by(backend)
+    return Predictor(name, path, networks.load(path, kind))
 
-    return Predictor(name, path, load(path))
+
+def _computed_by(backend: str) -> tuple[type[networks.Predictor], type[diffusion.Sampler]]:
+    """What computes predictions and paths; here and in `referee` alone jax may be needed."""
+    if backend == "numpy":
+        return networks.Predictor, diffusion.Sampler
+    from hrm_jax.judging.backend import JaxPredictor, JaxSampler
+
+    return JaxPredictor, JaxSampler
 
 
 def make_planner(
-    name: str,
-    path: Path | None,
-    backend: str,
-    asked: World,
-    rules: PathProtocol,
-    forecaster: Forecaster | None,
+    name: str, path: Path | None, backend: str, asked: World, rules: PathProtocol, forecaster: Entrant | None
 ) -> Entrant:
     """The planner of paths called `name`, or in the file `path`; `forecaster` is for those that need one."""
     if path is None:
@@ -110,23 +106,24 @@ def make_planner(
         needed = diffusion.check_plan(config).forecast == "predictor"
         if asked.history < 1 and (needed or "velocity" in config["model"]["channels"]):
             raise RequestError(f'needs to see obstacles move; world "{asked.name}" shows one moment')
-        predict = forecaster.predict if forecaster else None
-        planner = diffusion.DiffusionPlanner(_sampler(backend)(config, params), rules, predict)
+        _, sampler = _computed_by(backend)
+        predict = forecaster.play if forecaster else None
+        planner = diffusion.DiffusionPlanner(sampler(config, params), rules, predict)
     except RequestError as error:
         raise RequestError(f"{path}: {error}") from None
-    forecast = {"predictor": forecaster.name} if needed and forecaster else {}
+    forecast = forecaster.about if needed and forecaster else {}
     return Entrant(planner, planner, _about(name, planner.parameters, config) | forecast)
 
 
-def make_forecaster(request: str, backend: str, asked: World) -> Forecaster:
-    """The predictor that planners of paths roll obstacles forward with: a baseline's name or a file."""
+def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
+    """What planners of paths roll obstacles forward with, a baseline's name or a file; it says its name."""
     path = None if request in BASELINES else Path(request)
     if path and not path.exists():
         raise RequestError(
             f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
         )
     predictor = read_predictor(request, path, "numpy" if backend == "jit" else backend)
-    return Forecaster(request, predictor.enter(asked).play)
+    return predictor.enter(asked)._replace(about={"predictor": request})
 
 
 def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> None:
@@ -144,14 +141,6 @@ def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]
     if separator:
         about |= {"group": group, "seed": config.get("config", {}).get("seed")}
     return about
-
-
-def _sampler(backend: str) -> Callable[..., diffusion.Sampler]:
-    if backend == "numpy":
-        return diffusion.Sampler
-    from hrm_jax.judging.backend import JaxSampler
-
-    return JaxSampler
 
 
 def referee(backend: str, protocol: Protocol) -> Callable[..., episode.Result]:

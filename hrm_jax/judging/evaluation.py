@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files, provenance, report_file, traces_file
+from hrm_jax.artefacts import files, model_file, provenance, report_file, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.console.parser import at_least
@@ -30,7 +30,7 @@ def evaluate(asked: Request) -> str:
     """
     at_least(asked, record=0)
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
-    paths = request.model_files(asked.models)
+    paths = model_file.named(asked.models, request.BUILT_IN, request.BUILT_IN)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
     entered = paths | {name: None for name in always if name not in paths}
     scenarios = request.scenarios(asked, protocol)

@@ -15,7 +15,6 @@ from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.gridworld import closed_loop
 from hrm_jax.judging.backend import JaxPredictor
 from hrm_jax.referee.cells import episode
-from hrm_jax.referee.prediction_errors import ErrorCounts
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.tasks.forecast import predictor
 from hrm_jax.worlds.rules import OUTCOMES
@@ -50,7 +49,7 @@ def run(
             outcomes += [OUTCOMES[code] for code in np.asarray(codes)[first - start :].tolist()]
             if progress:
                 progress(len(outcomes), total)
-    return episode.Result("".join(outcomes), {}, ErrorCounts(protocol.horizon))
+    return episode.Result("".join(outcomes), {}, episode.ErrorCounts(protocol.horizon))
 
 
 def check(protocol: CellProtocol) -> None:

@@ -1,10 +1,10 @@
 """What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts import scenarios as scenarios_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
@@ -32,39 +32,10 @@ class Request:
     record: int = 0  # episodes to record
 
 
-def model_files(requests: Sequence[str]) -> dict[str, Path | None]:
-    """Names of the models in order, with the file of each, None for those built in."""
-    files: dict[str, Path | None] = {}
-    for request in requests:
-        name, path = _model_file(request)
-        if name in files:
-            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
-        files[name] = path
-    return files
-
-
-def _model_file(request: str) -> tuple[str, Path | None]:
-    if request in BUILT_IN:
-        return request, None
-    if _is_file(request):
-        path = Path(request)
-        return (path.stem if path.stem != "model" else path.resolve().parent.name), path
-    name, separator, file = request.partition("=")
-    if not separator:
-        known("model", request, (*BUILT_IN, "FILE.npz"))
-    if not name or name in BUILT_IN:
-        raise RequestError(f'--model {request}: "{name}" cannot name a model file; choose another')
-    return name, Path(file)
-
-
-def _is_file(text: str) -> bool:
-    return Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
-
-
 def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     """The scenarios that are asked for, drawn or read."""
     name = request.world or protocol.world
-    stored = scenarios_file.load(name) if name not in WORLDS and _is_file(name) else None
+    stored = scenarios_file.load(name) if name not in WORLDS and files.is_meant(name) else None
     chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz"))]
     own = WORLDS[protocol.world]
     if chosen.layout != own.layout:

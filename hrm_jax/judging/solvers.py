@@ -5,7 +5,7 @@ policy that walks a maze step by step is one: it answers after one segment with 
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,23 +56,6 @@ def solvers(
 def of_baseline(answer: Callable[[np.ndarray], np.ndarray]) -> Solver:
     """A baseline, from inputs [B, S] to answers [B, S], as a solver of one segment without Q values."""
     return Solver(lambda inputs, identifiers: (answer(inputs)[None], np.full((1, len(inputs), 2), np.nan)))
-
-
-def model_files(requests: Sequence[str]) -> dict[str, Path]:
-    """Files of the models by name, in order, of requests FILE or NAME=FILE."""
-    named: dict[str, Path] = {}
-    for request in requests:
-        name, separator, after = request.partition("=")
-        path = Path(after)
-        if not separator or Path(request).exists():
-            path = Path(request)
-            name = path.stem if path.stem != "model" else path.resolve().parent.name
-        if not name or name in kinds.baseline_names():
-            raise RequestError(f'--model {request}: "{name}" cannot name a model; choose another')
-        if name in named:
-            raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
-        named[name] = path
-    return named
 
 
 def load(path: Path, puzzles: PuzzleSet) -> Model:

@@ -40,21 +40,26 @@ def describe(experiment: Experiment) -> str:
     return "\n".join(lines)
 
 
-def matmul_cost(jaxpr: Any, times: int = 1) -> tuple[int, int]:
-    """FLOPs of all matmuls of a jaxpr, and the bytes they read and write; loops counted as often as they run.
+def matmul_cost(jaxpr: Any) -> tuple[int, int]:
+    """FLOPs of all matmuls of a jaxpr, and the bytes they read and write, as often as loops run them."""
+    flops = moved = 0
+    for equation, times in matmuls(jaxpr):
+        flops += times * _dot_flops(equation)
+        moved += times * sum(_bytes(v) for v in (*equation.invars, *equation.outvars))
+    return flops, moved
+
+
+def matmuls(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
+    """The equations of a jaxpr that are matmuls, and how often each is run by the loops around it.
 
     XLA's own cost analysis counts the body of a loop once, whatever its length.
     """
-    flops = moved = 0
     for equation in jaxpr.eqns:
         if equation.primitive.name == "dot_general":
-            flops += times * _dot_flops(equation)
-            moved += times * sum(_bytes(v) for v in (*equation.invars, *equation.outvars))
-        rounds = times * equation.params.get("length", 1) if equation.primitive.name == "scan" else times
+            yield equation, times
+        rounds = times * equation.params["length"] if equation.primitive.name == "scan" else times
         for inner in _inner(equation.params):
-            more = matmul_cost(inner, rounds)
-            flops, moved = flops + more[0], moved + more[1]
-    return flops, moved
+            yield from matmuls(inner, rounds)
 
 
 def _dot_flops(equation: Any) -> int:

@@ -69,18 +69,16 @@ def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
 
 
 def count_groups(config: Mapping[str, Any], mesh: Mesh, members: int = 1) -> int:
-    """Groups of `members` samples (of a world's obstacles, where there are several) in a batch.
+    """Groups of `members` samples in a batch.
 
     A `RequestError` unless they split evenly over devices and micro-batches.
     """
     batch_size, accumulate = config["batch_size"], config["optimizer"]["accumulate"]
     if batch_size % members:
-        raise RequestError(
-            f"batch_size = {batch_size} is not divisible by the {members} obstacles of a world"
-        )
+        raise RequestError(f"batch_size = {batch_size} is not divisible by the {members} samples of a group")
     groups = batch_size // members
     if groups % (mesh.size * accumulate):
-        name = "batch_size" if members == 1 else f"batch_size / {members} obstacles"
+        name = "batch_size" if members == 1 else f"batch_size / {members} samples a group"
         devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
         raise RequestError(f"{name} = {groups} is not divisible by {devices}")
     return groups

@@ -31,11 +31,6 @@ DEFAULTS = {
 }
 
 
-def load(path: str | os.PathLike) -> "Predictor":
-    """The predictor in a `model.npz` written by `hrm_jax.export` or `hrm_jax.interop`."""
-    return Predictor(*model_file.read(path, NETWORKS))
-
-
 class Predictor:
     """An exported predictor. `world`: the world it was trained in; `history`: the steps it looks back;
     `parameters`: how many it has; `network`: its passes, float32, positions and displacements over size."""
@@ -74,6 +69,11 @@ class Predictor:
 
         rows = groups.shape[0] * groups.shape[1]
         return in_blocks(run, -(-rows // BLOCK_ROWS), groups, *(context or ()))
+
+
+def load(path: str | os.PathLike, kind: type[Predictor] = Predictor) -> Predictor:
+    """The predictor in a `model.npz` written by `hrm_jax.export` or `hrm_jax.interop`."""
+    return kind(*model_file.read(path, NETWORKS))
 
 
 def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:

@@ -11,10 +11,9 @@ import numpy as np
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.artefacts.traces_file import PathTrace
 from hrm_jax.referee import dynamics
-from hrm_jax.referee.cells.episode import Result
+from hrm_jax.referee.cells.episode import ErrorCounts, Result
 from hrm_jax.referee.geometry import crosses, step_toward
 from hrm_jax.referee.paths.planners import Planned, Planner, View
-from hrm_jax.referee.prediction_errors import ErrorCounts
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
