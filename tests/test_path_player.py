@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import re
 import zlib
 from dataclasses import asdict
@@ -18,7 +19,7 @@ from hrm_jax.judging.tables import comparison, fault_note, heading
 from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS
 from hrm_jax.report import main
-from hrm_jax.reporting import animations, names, traces
+from hrm_jax.reporting import animations, names, packing
 from hrm_jax.reporting.collisions import CollisionRule, ending
 from hrm_jax.worlds.world import WORLDS
 
@@ -136,8 +137,12 @@ def test_traces_survive_writing_reading_and_packing(tmp_path):
     assert (found.kind, found.models, [e.id for e in found.episodes]) == ("paths", MODELS, [7, 8])
     assert found.protocol["collision_radius"] == RULES.collision_radius
     assert found.episodes[0].ends == [[6, 8], [54, 38]]
-    packed = traces.packed(found, CollisionRule(2.0, True))
+    packed = packing.episodes(found, CollisionRule(2.0, True))
     assert (packed["kind"], packed["tolerance"]) == ("paths", RULES.goal_tolerance)
+    arrived, hit, touched, late = (trace["collision"] for trace in packed["episodes"][0]["traces"])
+    assert arrived is None and late is None
+    assert hit["number"] == 0 and hit["distance"] == pytest.approx(math.dist(hit["agent"], hit["obstacle"]))
+    assert touched["obstacle"] is None and len(touched["agent"]) == 2
     for m, name in enumerate(MODELS):
         for e in range(2):
             read = found.episodes[e].traces[name]
@@ -226,16 +231,16 @@ def test_what_ended_an_episode(tmp_path):
     write(tmp_path, count=1)
     (episode,) = traces_file.load(tmp_path / "p.traces.npz").episodes
     rule = CollisionRule(2.0, True)
-    place, obstacle = ending(episode.traces["straight_line_refined"], episode.static, rule)
+    place, obstacle, *_ = ending(episode.traces["straight_line_refined"], episode.static, rule)
     assert np.linalg.norm(place - obstacle) < 2.0
-    place, obstacle = ending(episode.traces["oracle"], episode.static, rule)
+    place, obstacle, *_ = ending(episode.traces["oracle"], episode.static, rule)
     assert obstacle is None and episode.static[tuple(np.floor(place + 0.5 + 0.02).astype(int))]
     trace = episode.traces["oracle"]
     before, after = trace.last_step[0]
     assert np.linalg.norm(place - before) < np.linalg.norm(after - before)  # on entering, not at its end
-    place, obstacle = ending(trace, np.zeros_like(episode.static), rule)
+    place, obstacle, *_ = ending(trace, np.zeros_like(episode.static), rule)
     assert place is None and obstacle is None
-    place, _ = ending(trace, np.zeros((8, 8), bool), rule)
+    place, *_ = ending(trace, np.zeros((8, 8), bool), rule)
     assert place is not None  # off the map
 
 

@@ -13,7 +13,7 @@ from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging.statistics import mcnemar
 from hrm_jax.report import main
-from hrm_jax.reporting import curves, figures, inputs, names, puzzle_traces
+from hrm_jax.reporting import curves, figures, inputs, names, packing
 
 SEGMENTS, TRAINED, EXAMPLES = 16, 8, 200
 MODELS = ["hrm", "trm"]  # with a continue head, and without
@@ -354,7 +354,7 @@ def test_traces_survive_reading_and_packing(tmp_path, world):
     given = write(tmp_path, world)
     found = answers_file.load(tmp_path / f"{world}.traces.npz")
     assert (found.kind, found.models, found.segments) == (given["kind"], MODELS, SEGMENTS)
-    packed = puzzle_traces.packed(found, 0, {"hrm": 8})
+    packed = packing.answers(found, 0, {"hrm": 8})
     assert packed["trained"] == [8, None] and packed["size"] == [given["height"], given["width"]]
     for k, example in enumerate(packed["examples"]):
         assert example["id"] == 3 + k
@@ -364,9 +364,9 @@ def test_traces_survive_reading_and_packing(tmp_path, world):
             chance = 1 / (1 + np.exp(-given["q_halt"][m, k]))
             assert np.abs(unpacked(answer["halt"]) / 1e4 - chance).max() < 1e-4
             threshold = given["q_continue"][m, k] if m == 0 else 0
-            assert answer["halts"] == "".join("01"[int(q)] for q in given["q_halt"][m, k] > threshold)
+            assert answer["halts"] == [int(q) for q in given["q_halt"][m, k] > threshold]
             right = (given["predictions"][m, k] == given["labels"][k]) | (given["labels"][k] == 0)
-            assert answer["exact"] == "".join("01"[int(r.all())] for r in right)
+            assert answer["exact"] == [int(r.all()) for r in right]
         assert example["answers"][1]["rival"] is None
 
 

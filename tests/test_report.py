@@ -21,7 +21,7 @@ import pytest
 from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.report import main
-from hrm_jax.reporting import charts, traces
+from hrm_jax.reporting import charts, packing
 from hrm_jax.reporting.collisions import CollisionRule, contact
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.names import Style
@@ -448,7 +448,7 @@ def test_traces_survive_reading_and_packing(tmp_path):
     recorded(tmp_path / "t.npz", (3, 5), observed=True)
     found = traces_file.load(tmp_path / "t.npz")
     assert (found.models, [episode.id for episode in found.episodes]) == (RECORDED, [3, 5])
-    packed = traces.packed(found, CollisionRule(0.8, True))
+    packed = packing.episodes(found, CollisionRule(0.8, True))
     for episode, shown in zip(found.episodes, packed["episodes"], strict=True):
         np.testing.assert_array_equal(unpacked(shown["static"]), episode.static)
         for name, trace in zip(RECORDED, shown["traces"], strict=True):
@@ -466,9 +466,9 @@ def unpacked(packed):
 def test_the_moment_of_a_collision(tmp_path):
     recorded(tmp_path / "t.npz", (3,))
     trace = traces_file.load(tmp_path / "t.npz").episodes[0].traces[WICKED]
-    hit, agent, obstacle, distance = contact(trace, swept=True)
-    assert (hit, agent.tolist(), distance) == (0, [0.0, 12.0], pytest.approx(0.2))
-    assert obstacle == pytest.approx([0.2, 12.0])
+    found = contact(trace, swept=True)
+    assert (found.number, found.agent.tolist(), found.distance) == (0, [0.0, 12.0], pytest.approx(0.2))
+    assert found.obstacle == pytest.approx([0.2, 12.0])
 
 
 @pytest.mark.parametrize("name", ["plan/1/2", "obstacles/0/0", "index"])

@@ -10,7 +10,7 @@ import numpy as np
 from hrm_jax.artefacts.files import atomic_write
 from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace
 from hrm_jax.console.progress import watch
-from hrm_jax.reporting.collisions import CollisionRule, ending
+from hrm_jax.reporting.collisions import CollisionRule, Ending, ending
 from hrm_jax.reporting.figures import pixels, style
 from hrm_jax.reporting.markup import part
 
@@ -65,7 +65,7 @@ def _view(episode: Episode, name: str, step: int, rule: CollisionRule) -> dict[s
     step = min(step, last)
     agent = trace.agent[: step + 1] / trace.agent_unit
     collided = step == last and trace.outcome == "0"
-    collision, struck = ending(trace, episode.static, rule) if collided else (None, None)
+    found = ending(trace, episode.static, rule) if collided else Ending()
     state = f"{OUTCOMES[trace.outcome]}, step {last}" if step == last else f"step {step}"
     if isinstance(trace, PathTrace):
         tracks = _plans(trace, step)
@@ -77,8 +77,8 @@ def _view(episode: Episode, name: str, step: int, rule: CollisionRule) -> dict[s
         "tracks": [*tracks, ("trail", agent)],
         "obstacles": trace.obstacles[step] / HUNDREDTHS,
         "agent": agent[-1],
-        "collision": collision,
-        "struck": struck,
+        "collision": found.agent,
+        "struck": found.obstacle,
     }
 
 

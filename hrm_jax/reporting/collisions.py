@@ -19,8 +19,20 @@ class CollisionRule(NamedTuple):
     swept: bool  # whether the whole of a step counts, or only its end
 
 
-def contact(trace: Trace, swept: bool) -> tuple[int, np.ndarray, np.ndarray, float]:
-    """Obstacle, agent [2] and obstacle [2] at their nearest in the last step, and the distance; cells."""
+class Ending(NamedTuple):
+    """The collision that ended an episode; places are (row, column) in cells.
+
+    Without an obstacle where a path touched the map, and without a place where there was no path to follow.
+    """
+
+    agent: np.ndarray | None = None
+    obstacle: np.ndarray | None = None
+    number: int | None = None  # the obstacle's, from 0
+    distance: float = 0.0  # between the two, cells
+
+
+def contact(trace: Trace, swept: bool) -> Ending:
+    """Agent and obstacle at their nearest in the last step."""
     agent, obstacles = trace.last_step
     gap = agent[:, None] - obstacles  # [2, N, 2]
     share = nearest_moment(*gap) if swept else np.ones(gap.shape[1])
@@ -28,21 +40,16 @@ def contact(trace: Trace, swept: bool) -> tuple[int, np.ndarray, np.ndarray, flo
     hit = int(distance.argmin())
     f = share[hit]
     places = ((1 - f) * agent[0] + f * agent[1], (1 - f) * obstacles[0, hit] + f * obstacles[1, hit])
-    return hit, *places, float(distance[hit])
+    return Ending(*places, hit, float(distance[hit]))
 
 
-def ending(
-    trace: Trace, static: np.ndarray, rule: CollisionRule
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Agent and obstacle, each [2], at the collision that ended an episode; cells.
-
-    No obstacle where a path touched the map, and neither where there was no path to follow.
-    """
+def ending(trace: Trace, static: np.ndarray, rule: CollisionRule) -> Ending:
+    """What ended an episode that failed."""
     if trace.obstacles.shape[1]:
-        _, agent, obstacle, distance = contact(trace, rule.swept)
-        if isinstance(trace, CellTrace) or distance < rule.radius + ROUNDING:
-            return agent, obstacle
-    return touch(trace, static, rule.swept), None
+        found = contact(trace, rule.swept)
+        if isinstance(trace, CellTrace) or found.distance < rule.radius + ROUNDING:
+            return found
+    return Ending(touch(trace, static, rule.swept))
 
 
 def touch(trace: Trace, static: np.ndarray, swept: bool) -> np.ndarray | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from hrm_jax.reporting import charts, curves, notes, puzzle_traces, summary, tables, traces
+from hrm_jax.puzzles.kinds import KINDS
+from hrm_jax.reporting import charts, curves, notes, packing, summary, tables
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.markup import asset, part, template
 from hrm_jax.reporting.names import Style
@@ -45,9 +46,10 @@ def _puzzle_player(recorded: Sequence[tuple[int, Report]]) -> list[str]:
     """The files of the viewer of answers, and of the drawings that it needs."""
     if not recorded:
         return []
-    drawings = dict.fromkeys(puzzle_traces.drawing(report.traces.kind) for _, report in recorded)
+    kinds = [KINDS[report.traces.kind] for _, report in recorded if report.traces.kind in KINDS]
+    drawings = dict.fromkeys(kind.drawing for kind in kinds if kind.drawing)
     first, last = PUZZLE_PLAYER
-    return [*first, *filter(None, drawings), *last]
+    return [*first, *drawings, *last]
 
 
 def _script(names: Sequence[str]) -> Markup:
@@ -136,7 +138,7 @@ def _training(runs: Sequence[Run]) -> list[Markup]:
 
 
 def _player(report: Report, index: int) -> Markup:
-    data = traces.packed(report.traces, report.collision_rule)
+    data = packing.episodes(report.traces, report.collision_rule)
     return part("parts.player", report.heading, index, "player", "Episode player", _json(data))
 
 
@@ -145,7 +147,7 @@ def _viewer(report: Report, index: int) -> Markup:
     ignored = (report.data.get("data") or {}).get("ignore_label_id")
     most = report.data.get("trained_segments")
     trained = {name: known.get("trained_segments", most) for name, known in report.data["models"].items()}
-    data = puzzle_traces.packed(report.traces, ignored, trained)
+    data = packing.answers(report.traces, ignored, trained)
     return part("parts.player", report.heading, index, "player puzzles", "Viewer of answers", _json(data))
 
 

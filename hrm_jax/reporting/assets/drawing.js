@@ -7,6 +7,12 @@ const FAINT = 0.22; // opacity of tracks that stay away from the plan
 const DOT_EVERY = 5; // steps between two dots on a track
 const FINE = 12; // pixels a cell below which only every eighth line is drawn
 
+// Entries of both legends.
+const OBSTACLE_ENTRY = ["obstacle, collision radius", '<circle cx="15" cy="8" r="7" fill="var(--obstacle)" ' +
+  'fill-opacity=".22" stroke="var(--obstacle)" stroke-width="1.5"/>'];
+const COLLISION_ENTRY = ["moment of collision", '<circle cx="15" cy="8" r="7" fill="none" stroke="var(--collision)" ' +
+  'stroke-width="2"/><path d="M11 4l8 8M11 12l8 -8" stroke="var(--collision)" stroke-width="2"/>'];
+
 function palette(element) {
   const style = getComputedStyle(element);
   const names = ["paper", "sunken", "ink", "ink-soft", "rule", "rule-strong", "agent", "obstacle", "prediction",
@@ -123,7 +129,7 @@ function drawPath({ context, unit, at, colours }, points, { colour, width, dash 
   context.restore();
 }
 
-function disc({ context, unit, at }, p, radius, fill, stroke, width = 1.5) {
+function disc({ context, unit, at }, p, radius, fill, stroke, width = 1.5, dash = []) {
   context.beginPath();
   context.arc(...at(p), radius * unit, 0, 2 * Math.PI);
   if (fill) {
@@ -133,13 +139,25 @@ function disc({ context, unit, at }, p, radius, fill, stroke, width = 1.5) {
   if (stroke) {
     context.strokeStyle = stroke;
     context.lineWidth = width;
+    context.setLineDash(dash);
     context.stroke();
+    context.setLineDash([]);
   }
 }
 
-/* Whether anything of a track [k] comes near the planned place of the same step; others are drawn faintly. */
-const matters = (plan, track, near) =>
-  track.some((p, k) => plan[k] && Math.hypot(p[0] - plan[k][0], p[1] - plan[k][1]) < near);
+const gap = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
+
+/* How far places are from others, on average; null where there are none. */
+const meanGap = (places, others) =>
+  places?.length ? places.reduce((sum, p, n) => sum + gap(p, others[n]), 0) / places.length : null;
+
+/* A track [k] with a dot every five steps, drawn faintly unless any of it comes nearer than `near` to the planned
+   place of the same step. Opacity stays as the track's. */
+function drawTrack(pen, track, plan, near, { line, dot, opacity = 1 }) {
+  pen.context.globalAlpha = track.some((p, k) => plan[k] && gap(p, plan[k]) < near) ? opacity : FAINT;
+  drawPath(pen, track, line);
+  for (let k = DOT_EVERY; k < track.length; k += DOT_EVERY) disc(pen, track[k], ...dot);
+}
 
 function drawObstacle(pen, p, number, radius) {
   pen.context.globalAlpha = 0.22;
@@ -155,15 +173,12 @@ function drawAgent(pen, cell) {
 }
 
 /* The nearest moment: the obstacle, if one was hit, as it then was, and a cross on the agent inside a ring. */
-function drawContact(pen, hit, radius) {
+function drawContact(pen, { agent, obstacle }, radius) {
   const { context, unit, at, colours } = pen;
-  context.save();
-  context.setLineDash([4, 3]);
-  if (hit.at) disc(pen, hit.at, radius, null, colours.collision, 2);
-  context.restore();
+  if (obstacle) disc(pen, obstacle, radius, null, colours.collision, 2, [4, 3]);
   const mark = Math.max(unit, MARK); // a cell, or more where cells are small
-  disc(pen, hit.agent, (0.85 * mark) / unit, null, colours.collision, 3);
-  const [x, y] = at(hit.agent);
+  disc(pen, agent, (0.85 * mark) / unit, null, colours.collision, 3);
+  const [x, y] = at(agent);
   const arm = 0.42 * mark;
   for (const [colour, width] of [[colours.paper, 6], [colours.collision, 3]]) {
     context.strokeStyle = colour;
@@ -188,33 +203,10 @@ function label(pen, text, [x, y]) {
   write(pen, text, [x, y], 13, "paper", 600);
 }
 
-// ---------------------------------------------------------------- geometry
+// ---------------------------------------------------------------- words
 
-/* Where the agent and the obstacle it hit were nearest during the last step. */
-function contact(trace, swept) {
-  const last = trace.agent.length - 1;
-  const first = Math.max(last - 1, 0); // who is hit at once has made no step
-  const [a, b] = [trace.agent[first], trace.agent[last]];
-  let best = null;
-  trace.obstacles[last].forEach((after, n) => {
-    const before = trace.obstacles[first][n];
-    const gap = [a[0] - before[0], a[1] - before[1]];
-    const travel = [b[0] - after[0] - gap[0], b[1] - after[1] - gap[1]];
-    const along = travel[0] ** 2 + travel[1] ** 2;
-    const nearest = along > 0 ? -(gap[0] * travel[0] + gap[1] * travel[1]) / along : 0;
-    const f = swept ? Math.min(1, Math.max(0, nearest)) : 1;
-    const distance = Math.hypot(gap[0] + f * travel[0], gap[1] + f * travel[1]);
-    if (!best || distance < best.distance) {
-      best = { obstacle: n, distance, agent: between(a, b, f), at: between(before, after, f) };
-    }
-  });
-  return best;
-}
-
-const between = (a, b, f) => [a[0] + f * (b[0] - a[0]), a[1] + f * (b[1] - a[1])];
-
-function describeContact(hit, last, rule) {
+/* A collision with an obstacle: `collision` of a trace, as packing.py writes it. */
+function describeContact({ number, distance }, last, rule) {
   const when = last > 0 && rule.swept ? `between steps ${last - 1} and ${last}` : `in step ${last}`;
-  return `Collision with obstacle ${hit.obstacle + 1} ${when}: ${hit.distance.toFixed(2)} cells apart, ` +
-    `nearer than ${rule.radius}`;
+  return `Collision with obstacle ${number + 1} ${when}: ${distance.toFixed(2)} cells apart, nearer than ${rule.radius}`;
 }

@@ -1,14 +1,12 @@
-/* Episodes of planners of whole paths. A trace is {outcome, agent, obstacles, planned_at, plans, samples,
-   refined, chosen, believed}: PathTrace of hrm_jax/artefacts/traces_file.py. Plan number k is in force from
-   step planned_at[k] on; its entry i is for step planned_at[k] + i. */
+/* Episodes of planners of whole paths. A trace is {outcome, collision, agent, obstacles, planned_at, plans, samples,
+   refined, chosen, believed}: PathTrace of hrm_jax/artefacts/traces_file.py, and an Ending of
+   reporting/collisions.py. Plan number k is in force from step planned_at[k] on; its entry i is for step
+   planned_at[k] + i. */
 
-const [FINENESS, GRAZE] = [200, 0.01]; // places tried in a step for a touch of the map, and cells off it
-const ROUNDING = 0.02; // cells, by which a distance between positions in hundredths may be off
 const AWAY = 2; // cells beyond the collision radius from which on an obstacle's track is drawn faintly
 
 const PATHS = {
   layers: { samples: "samples", refined: "refined samples", plan: "chosen path", believed: "believed tracks", trail: "trail" },
-  scales: { agent: 100, obstacles: 100, planned_at: 1, plans: 100, samples: 100, refined: 100, chosen: 1, believed: 100 },
   draw: drawPaths,
   describe: describePaths,
   legend: [
@@ -20,16 +18,14 @@ const PATHS = {
       'stroke-width="1.3"/>', "samples"],
     ["samples after refinement", '<path d="M1 10q7 -6 14 -2t14 -3M1 6q9 6 14 2t14 3" fill="none" ' +
       'stroke="var(--refined)" stroke-width="1.3"/>', "refined"],
-    ["obstacle, collision radius", '<circle cx="15" cy="8" r="7" fill="var(--obstacle)" fill-opacity=".22" ' +
-      'stroke="var(--obstacle)" stroke-width="1.5"/>'],
+    OBSTACLE_ENTRY,
     ["where the plan takes obstacles to go, every 5th step; to be now, if not there", '<path d="M13 8h16" ' +
       'stroke="var(--prediction)" stroke-width="1.6" stroke-dasharray="4 3"/><circle cx="23" cy="8" r="2.6" ' +
       'fill="var(--paper)" stroke="var(--prediction)" stroke-width="1.3"/><circle cx="7.5" cy="8" r="6" fill="none" ' +
       'stroke="var(--prediction)" stroke-width="1.3" stroke-dasharray="3 2.5"/>', "believed"],
     ["goal, its tolerance", '<circle cx="15" cy="8" r="7" fill="none" stroke="var(--ink-soft)" ' +
       'stroke-dasharray="2 2.5"/><path d="M11 4h8v8h-8z" fill="none" stroke="var(--ink)" stroke-width="1.5"/>'],
-    ["moment of collision", '<circle cx="15" cy="8" r="7" fill="none" stroke="var(--collision)" stroke-width="2"/>' +
-      '<path d="M11 4l8 8M11 12l8 -8" stroke="var(--collision)" stroke-width="2"/>'],
+    COLLISION_ENTRY,
   ],
 };
 
@@ -45,13 +41,11 @@ function arrival(path) {
   return path.findLastIndex((p) => gap(p, end) > 0.01) + 1;
 }
 
-const gap = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
-
 function drawPaths(pen, scene) {
-  const { episode, trace, step, layers, rule } = scene;
+  const { episode, trace, step, last, layers, rule } = scene;
   const { k, now } = planAt(trace, step);
   drawMap(pen, episode.static);
-  if (scene.tolerance) drawTolerance(pen, episode.ends[1], scene.tolerance);
+  if (scene.tolerance) disc(pen, episode.ends[1], scene.tolerance, null, pen.colours["ink-soft"], 1, [2, 3]);
   if (layers.believed) drawBelieved(pen, scene, k, now);
   if (layers.samples) drawSamples(pen, trace.samples[k], trace.chosen[k], "sample");
   if (layers.refined) drawSamples(pen, trace.refined[k], trace.chosen[k], "refined");
@@ -61,15 +55,7 @@ function drawPaths(pen, scene) {
   trace.obstacles[step].forEach((p, n) => drawObstacle(pen, p, n + 1, rule.radius));
   if (layers.plan) drawPlace(pen, trace.plans[k][now]);
   drawAgent(pen, trace.agent[step]);
-  const ended = step === trace.agent.length - 1;
-  if (ended && trace.outcome === "collision") drawEnding(pen, ending(scene), rule.radius);
-}
-
-function drawTolerance({ context, unit, at, colours }, goal, tolerance) {
-  context.save();
-  context.setLineDash([2, 3]);
-  disc({ context, unit, at }, goal, tolerance, null, colours["ink-soft"], 1);
-  context.restore();
+  if (step === last && trace.collision?.agent) drawContact(pen, trace.collision, rule.radius);
 }
 
 /* All samples of a plan, faintly; the chosen one less so. */
@@ -85,23 +71,14 @@ function drawSamples(pen, samples, chosen, colour) {
 function drawBelieved(pen, { trace, step, rule }, k, now) {
   const [path, believed] = [trace.plans[k], trace.believed[k]];
   const ahead = path.slice(now, Math.max(arrival(path), now) + 1);
+  const { paper, prediction } = pen.colours;
+  const line = { colour: "prediction", width: 0.05, dash: [0.5, 0.5] };
+  const look = { line, dot: [Math.max(0.17, 2 / pen.unit), paper, prediction, 1], opacity: 0.85 };
   (believed[now] ?? []).forEach((place, n) => {
-    const track = ahead.map((_, i) => believed[now + i][n]);
-    pen.context.globalAlpha = matters(ahead, track, rule.radius + AWAY) ? 0.85 : FAINT;
-    drawPath(pen, track, { colour: "prediction", width: 0.05, dash: [0.5, 0.5] });
-    for (let i = DOT_EVERY; i < track.length; i += DOT_EVERY) {
-      disc(pen, track[i], Math.max(0.17, 2 / pen.unit), pen.colours.paper, pen.colours.prediction, 1);
-    }
-    if (gap(place, trace.obstacles[step][n]) > 0.1) drawGhost(pen, place, rule.radius);
+    drawTrack(pen, ahead.map((_, i) => believed[now + i][n]), ahead, rule.radius + AWAY, look);
+    if (gap(place, trace.obstacles[step][n]) > 0.1) disc(pen, place, rule.radius, null, prediction, 1.2, [3, 3]);
   });
   pen.context.globalAlpha = 1;
-}
-
-function drawGhost(pen, place, radius) {
-  pen.context.save();
-  pen.context.setLineDash([3, 3]);
-  disc(pen, place, radius, null, pen.colours.prediction, 1.2);
-  pen.context.restore();
 }
 
 /* The way so far, a dot a step: what lies far apart went fast. */
@@ -123,42 +100,15 @@ function drawPlace({ context, at, colours }, place) {
   context.stroke();
 }
 
-/* What ended an episode: {hit} an obstacle, {place} the map there, or {} no path to follow: collisions.ending. */
-function ending({ episode, trace, rule }) {
-  const hit = contact(trace, rule.swept);
-  if (hit?.distance < rule.radius + ROUNDING) return { hit };
-  const place = touch(trace, episode.static, rule.swept);
-  return place ? { place } : {};
-}
-
-/* Where the last step first leads off the map or into a static cell: collisions.touch. */
-function touch({ agent }, map, swept) {
-  const last = agent.length - 1;
-  const [shift, grazes] = [swept ? 0.5 : 0, [[0, 0], [GRAZE, 0], [-GRAZE, 0], [0, GRAZE], [0, -GRAZE]]];
-  const bad = ([row, column]) => map[Math.floor(row + shift)]?.[Math.floor(column + shift)] !== 0;
-  for (let i = swept ? 0 : FINENESS; i <= FINENESS; i++) {
-    const place = between(agent[Math.max(last - 1, 0)], agent[last], i / FINENESS);
-    if (grazes.some(([row, column]) => bad([place[0] + row, place[1] + column]))) return place;
-  }
-  return null;
-}
-
-function drawEnding(pen, { hit, place }, radius) {
-  if (place) drawContact(pen, { agent: place }, radius);
-  else if (hit) drawContact(pen, hit, radius);
-}
-
-function describePaths(scene) {
-  const { episode, trace, step, rule } = scene;
-  const last = trace.agent.length - 1;
+function describePaths({ episode, trace, step, last, rule }) {
   const away = `${gap(trace.agent[step], episode.ends[1]).toFixed(1)} cells from the goal`;
   if (step < last) return `${whereabouts(trace, step)}, ${away}. ${planned(trace, step)}`;
   if (trace.outcome === "success") return `Arrived after ${last} steps, ${away}.`;
   if (trace.outcome === "timeout") return `Out of time after ${last} steps, ${away}.`;
-  const { hit, place } = ending(scene);
-  if (hit) return `${describeContact(hit, last, rule)}; ${away}.`;
-  if (!place) return `Failed in step ${last}: there was no path to follow.`;
-  const found = `row ${place[0].toFixed(1)}, column ${place[1].toFixed(1)}`;
+  const { agent, obstacle } = trace.collision;
+  if (obstacle) return `${describeContact(trace.collision, last, rule)}; ${away}.`;
+  if (!agent) return `Failed in step ${last}: there was no path to follow.`;
+  const found = `row ${agent[0].toFixed(1)}, column ${agent[1].toFixed(1)}`;
   return `Touched a static cell or the edge of the map at ${found} in step ${last}; ${away}.`;
 }
 
@@ -171,10 +121,9 @@ function planned(trace, step) {
   const [count, chosen] = [trace.samples[k].length, trace.chosen[k]];
   const kept = count && chosen < 0 ? ", the earlier one kept" : "";
   const from = chosen >= 0 && count > 1 ? `, sample ${chosen + 1} of ${count}` : kept;
-  const errors = (trace.believed[k][now] ?? []).map((p, n) => gap(p, trace.obstacles[step][n]));
-  const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
-  const trust = errors.length
-    ? `; obstacles ${mean.toFixed(2)} cells from where it takes them to be, on average`
-    : "; it looks at no moving obstacle";
+  const mean = meanGap(trace.believed[k][now], trace.obstacles[step]);
+  const trust = mean === null
+    ? "; it looks at no moving obstacle"
+    : `; obstacles ${mean.toFixed(2)} cells from where it takes them to be, on average`;
   return `Plan of step ${trace.planned_at[k]}${from}${trust}.`;
 }

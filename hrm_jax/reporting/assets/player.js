@@ -1,19 +1,26 @@
-/* The episode player, and what it shares with the viewer of puzzle_viewer.js. Data: traces.packed of
-   hrm_jax/reporting/traces.py. A player is one element .player; what it shows is a plain `state`, and drawing
-   is a function of it. */
+/* The episode player, and what it shares with the viewer of puzzle_viewer.js. Data: packing.py of hrm_jax/reporting.
+   A player is an element .player of entries (episodes, puzzles) that go on in steps; what it shows is a plain
+   `state`, and drawing is a function of it. */
 
 const SPEEDS = [1, 2, 4, 8, 16]; // steps a second
 const KINDS = { cells: CELLS, paths: PATHS };
 
 // ---------------------------------------------------------------- data
 
+/* A value of the page's JSON with all arrays in it unpacked. */
+async function unpack(value) {
+  if (value === null || typeof value !== "object") return value;
+  if (Array.isArray(value)) return Promise.all(value.map(unpack));
+  if ("data" in value) return unpackArray(value);
+  const parts = await Promise.all(Object.values(value).map(unpack));
+  return Object.fromEntries(Object.keys(value).map((name, i) => [name, parts[i]]));
+}
+
 /* Base64 of zlib of int16 differences along time; the result is nested arrays of `shape`. */
-async function unpack(packed, scale) {
-  if (!packed) return null;
-  const bytes = Uint8Array.from(atob(packed.data), (c) => c.charCodeAt(0));
+async function unpackArray({ shape, axis, unit, data }) {
+  const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));
   const inflated = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   const view = new DataView(await new Response(inflated).arrayBuffer());
-  const { shape, axis } = packed;
   const stride = shape.slice(axis + 1).reduce((product, size) => product * size, 1);
   const block = stride * shape[axis];
   const flat = new Int16Array(view.byteLength / 2);
@@ -22,18 +29,8 @@ async function unpack(packed, scale) {
   }
   let offset = 0;
   const nest = (depth) =>
-    depth === shape.length ? flat[offset++] / scale : Array.from({ length: shape[depth] }, () => nest(depth + 1));
+    depth === shape.length ? flat[offset++] / unit : Array.from({ length: shape[depth] }, () => nest(depth + 1));
   return nest(0);
-}
-
-async function unpackTrace(packed, scales) {
-  const arrays = await Promise.all(Object.keys(scales).map((name) => unpack(packed[name], scales[name])));
-  return { outcome: packed.outcome, ...Object.fromEntries(Object.keys(scales).map((name, i) => [name, arrays[i]])) };
-}
-
-async function unpackEpisode(packed, scales) {
-  const traces = await Promise.all(packed.traces.map((trace) => unpackTrace(trace, scales)));
-  return { static: await unpack(packed.static, 1), ends: packed.ends, traces };
 }
 
 // ---------------------------------------------------------------- the elements of a player
@@ -51,13 +48,10 @@ function choice(label, options) {
   return select;
 }
 
-/* What can be seen: entries [text, drawing, the array that must not be empty in all traces]. */
-function legend(entries, data) {
+/* What can be seen: entries [text, drawing]. */
+function legend(entries) {
   const list = make("ul", { class: "legend" });
-  const kept = (name) => data.episodes.some((entry) =>
-    entry.traces.some((trace) => trace[name] && trace[name].shape.every((size) => size > 0)));
-  for (const [text, drawing, needed] of entries) {
-    if (needed && !kept(needed)) continue;
+  for (const [text, drawing] of entries) {
     const item = make("li");
     item.innerHTML = `<svg viewBox="0 0 30 16" aria-hidden="true">${drawing}</svg>`;
     item.append(text);
@@ -66,7 +60,7 @@ function legend(entries, data) {
   return list;
 }
 
-function keys(step, entry) {
+function keys({ step, entry }) {
   const paragraph = make("p", { class: "keys" }, "Keys, once the player has the focus: ");
   const known = [["←", "→", step], ["Space", "play or pause"], ["Home", "End", `first or last ${step}`],
     ["↑", "↓", entry]];
@@ -77,37 +71,142 @@ function keys(step, entry) {
   return paragraph;
 }
 
+const capital = (word) => word[0].toUpperCase() + word.slice(1);
+
+/* Fills a player, and returns the elements that change or are used; `of` as in `start`. */
+function build(root, of) {
+  root.tabIndex = 0;
+  root.setAttribute("role", "group");
+  const entry = capital(of.entry);
+  const ui = {
+    entry: choice(entry, of.entries.map((packed) => `${packed.id}: ${of.named(packed).join(", ")}`)),
+    play: make("button", { type: "button" }, "Play"),
+    scrubber: make("input", { type: "range", class: "scrubber", min: 0, step: 1, "aria-label": capital(of.step) }),
+    counter: make("output", { class: "counter" }),
+    speed: choice("Speed", SPEEDS.map((speed) => `${speed} ${of.step}s/s`)),
+    layers: {},
+    views: of.models.map(buildView),
+  };
+  ui.speed.value = of.speed;
+  const boxes = Object.entries(of.layers).map(([name, text]) => {
+    ui.layers[name] = make("input", { type: "checkbox", ...(of.off?.includes(name) ? {} : { checked: "" }) });
+    return make("label", {}, ui.layers[name], ` ${text}`);
+  });
+  root.append(
+    make("div", { class: "tools" }, make("label", {}, `${entry} `, ui.entry), ...boxes),
+    make("div", { class: "tools" }, ui.play, ui.scrubber, ui.counter, make("label", {}, "Speed ", ui.speed)),
+    make("div", { class: "views" }, ...(of.given ?? []), ...ui.views.map((view) => view.root)),
+    legend(of.legend),
+    keys(of),
+  );
+  return ui;
+}
+
+function buildView(names) {
+  const view = {
+    model: choice("Model", names),
+    outcome: make("span", { class: "outcome" }),
+    canvas: make("canvas", { role: "img" }),
+    strip: make("div", { class: "strip" }), // what a player may show below the canvas
+    state: make("p", { class: "state" }),
+  };
+  view.body = make("div", {}, view.canvas, view.strip, view.state);
+  view.root = make("div", { class: "view" }, make("header", {}, view.model, view.outcome), view.body);
+  return view;
+}
+
 // ---------------------------------------------------------------- what every player does
 
-/* Play, pause, scrub, choose, by hand and by key. `player` is {state: {entry, step, models, playing},
-   ui: {entry, play, scrubber, speed, layers, views}, count of entries, ready(), last(), show(), chosen()}. Returns
-   what goes to a step. */
-function drive(root, player) {
-  const { state, ui } = player;
+/* Makes a player of `root`. What players differ in is `of`:
+     entry, step         what both are called, here and in the address
+     entries             as packed; `named(packed)` is what is said of one where it is chosen
+     models              the names that may stand in each view, one or two
+     layers              switches {name: text}; `off`, those that are not on at first
+     legend              entries [text, drawing]
+     first, speed        the step, and the place in SPEEDS, to begin with
+     rewinds             whether another entry begins there, too
+     last(shown, models) the last step of an entry, unpacked, where these models (numbers) are seen
+     scene(shown, model, step, layers)   what a view shows, with its own `step`; null: nothing
+     outcome(scene), describe(scene), draw(view, scene)   [text, name for its colour]; a sentence; the pictures
+   and, where they apply, `given`, elements before the views, `prepare(shown)` and `show(shown, layers)`.
+   Returns its elements, and what goes to a step. */
+function start(root, of) {
+  const most = of.models[0].length - 1;
+  const state = { entry: 0, step: of.first, models: of.models.map((_, side) => Math.min(side, most)), playing: null };
+  const ui = build(root, of);
+  let shown = null; // an entry, unpacked
+  const last = () => of.last(shown, state.models);
 
-  function go(step) {
-    if (!player.ready()) return;
-    pause();
-    state.step = step;
-    player.show();
+  /* Unpack the chosen entry, and show it unless another has been chosen meanwhile. */
+  async function open() {
+    const chosen = state.entry;
+    const found = await unpack(of.entries[chosen]);
+    of.prepare?.(found);
+    if (chosen !== state.entry) return;
+    shown = found;
+    show();
+  }
+
+  function show() {
+    if (!shown) return;
+    state.step = Math.max(0, Math.min(state.step, last()));
+    root.dataset.step = state.step;
+    root.dataset[of.entry] = shown.id;
+    showTransport({ state, ui }, last(), of.step);
+    const layers = Object.fromEntries(Object.entries(ui.layers).map(([name, box]) => [name, box.checked]));
+    of.show?.(shown, layers);
+    ui.views.forEach((view, side) => showView(view, state.models[side], layers, of.models[side]));
+  }
+
+  function showView(view, model, layers, names) {
+    const scene = of.scene(shown, model, state.step, layers);
+    view.model.value = model;
+    view.body.hidden = !scene;
+    view.root.classList.toggle("empty", !scene);
+    if (!scene) return;
+    [view.outcome.textContent, view.outcome.dataset.outcome] = of.outcome(scene);
+    view.state.textContent = of.describe(scene);
+    view.canvas.setAttribute("aria-label", `${names[model]}, ${of.step} ${scene.step}: ${view.state.textContent}`);
+    of.draw(view, scene);
   }
 
   function choose(number) {
+    state.entry = (number + of.entries.length) % of.entries.length;
+    if (of.rewinds) state.step = of.first;
+    open();
+  }
+
+  const go = drive(root, { state, ui, show, choose, ready: () => shown !== null, last });
+  const addressed = readAddress(of, state);
+  open();
+  if (addressed) root.focus(); // which scrolls there
+  return { ui, go };
+}
+
+/* Play, pause, scrub, choose, by hand and by key. Returns what goes to a step. */
+function drive(root, { state, ui, show, choose, ready, last }) {
+  function go(step) {
+    if (!ready()) return;
     pause();
-    state.entry = ((number % player.count) + player.count) % player.count;
-    player.chosen();
+    state.step = step;
+    show();
+  }
+
+  function change(entry) {
+    pause();
+    choose(entry);
   }
 
   function play() {
-    if (!player.ready()) return;
-    if (state.step >= player.last()) state.step = 0;
+    if (!ready()) return;
+    if (state.step >= last()) state.step = 0;
     const tick = () => {
       state.step += 1;
-      if (state.step >= player.last()) pause();
-      player.show();
+      if (state.step >= last()) pause();
+      show();
     };
     state.playing = setInterval(tick, 1000 / SPEEDS[ui.speed.value]);
-    player.show();
+    show();
   }
 
   function pause() {
@@ -116,14 +215,14 @@ function drive(root, player) {
     ui.play.textContent = "Play";
   }
 
-  const toggle = () => (state.playing ? (pause(), player.show()) : play());
+  const toggle = () => (state.playing ? (pause(), show()) : play());
   const actions = {
     ArrowLeft: () => go(state.step - 1),
     ArrowRight: () => go(state.step + 1),
     Home: () => go(0),
-    End: () => go(player.last()),
-    ArrowUp: () => choose(state.entry - 1),
-    ArrowDown: () => choose(state.entry + 1),
+    End: () => go(last()),
+    ArrowUp: () => change(state.entry - 1),
+    ArrowDown: () => change(state.entry + 1),
     " ": toggle,
   };
 
@@ -134,21 +233,21 @@ function drive(root, player) {
     event.preventDefault();
     actions[event.key]();
   });
-  ui.entry.addEventListener("change", () => choose(Number(ui.entry.value)));
+  ui.entry.addEventListener("change", () => change(Number(ui.entry.value)));
   ui.play.addEventListener("click", toggle);
   ui.scrubber.addEventListener("input", () => go(Number(ui.scrubber.value)));
   ui.speed.addEventListener("change", () => state.playing && (pause(), play()));
-  Object.values(ui.layers).forEach((box) => box.addEventListener("change", player.show));
+  Object.values(ui.layers).forEach((box) => box.addEventListener("change", show));
   ui.views.forEach((view, side) => {
     view.model.addEventListener("change", () => {
       state.models[side] = Number(view.model.value);
-      player.show();
+      show();
     });
     view.canvas.addEventListener("click", () => root.focus());
   });
-  new ResizeObserver(player.show).observe(ui.views[0].canvas);
-  matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", player.show);
-  onResolution(player.show);
+  new ResizeObserver(show).observe(ui.views[0].canvas);
+  matchMedia("screen and (prefers-color-scheme: dark)").addEventListener("change", show);
+  onResolution(show);
   return go;
 }
 
@@ -162,119 +261,59 @@ function showTransport({ state, ui }, last, step) {
   ui.play.textContent = state.playing ? "Pause" : "Play";
 }
 
-// ---------------------------------------------------------------- a player of episodes
-
-function start(root) {
-  const data = JSON.parse(document.getElementById(root.dataset.traces).textContent);
-  const state = { entry: 0, step: 0, models: [0, Math.min(1, data.models.length - 1)], playing: null };
-  const kind = KINDS[data.kind];
-  const ui = build(root, data, kind);
-  let episode = null; // unpacked
-
-  const traces = () => state.models.map((m) => episode.traces[m]);
-  const lastStep = () => Math.max(...traces().map((trace) => trace.agent.length - 1));
-
-  /* Unpack the chosen episode, and show it unless another has been chosen meanwhile. */
-  async function open() {
-    const chosen = state.entry;
-    const found = await unpackEpisode(data.episodes[chosen], kind.scales);
-    if (chosen !== state.entry) return;
-    episode = found;
-    show();
-  }
-
-  function show() {
-    if (!episode) return;
-    state.step = Math.max(0, Math.min(state.step, lastStep()));
-    root.dataset.step = state.step;
-    root.dataset.episode = data.episodes[state.entry].id;
-    showTransport({ state, ui }, lastStep(), "step");
-    traces().forEach((trace, side) => showView(ui.views[side], trace, side));
-  }
-
-  function showView(view, trace, side) {
-    const last = trace.agent.length - 1;
-    const step = Math.min(state.step, last);
-    const layers = Object.fromEntries(Object.entries(ui.layers).map(([name, box]) => [name, box.checked]));
-    view.model.value = state.models[side];
-    view.outcome.textContent = `${trace.outcome} in step ${last}`;
-    view.outcome.dataset.outcome = trace.outcome;
-    const scene = { episode, trace, step, layers, rule: data.rule, tolerance: data.tolerance };
-    const text = kind.describe(scene);
-    view.state.textContent = text;
-    view.canvas.setAttribute("aria-label", `${data.models[state.models[side]]}, step ${step}: ${text}`);
-    const pen = takePen(view.canvas, episode.static, data.rule.radius);
-    if (pen) kind.draw(pen, scene);
-  }
-
-  drive(root, {
-    state, ui, show,
-    count: data.episodes.length,
-    ready: () => episode !== null,
-    last: lastStep,
-    chosen: () => ((state.step = 0), open()),
-  });
-  const addressed = readAddress(data.episodes, [data.models, data.models], state, "episode", "step");
-  open();
-  if (addressed) root.focus(); // which scrolls there
-}
-
 /* Zoomed, or moved to a screen with other pixels: each such query can only notice one change. */
 function onResolution(act) {
   const query = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
   query.addEventListener("change", () => (act(), onResolution(act)), { once: true });
 }
 
-/* `index.html#player?episode=17&step=36&left=hrm&right=oracle` opens on that moment. `models` are the names
-   that may stand on either side. */
-function readAddress(entries, models, state, entry, step) {
+/* `index.html#player?episode=17&step=36&left=hrm&right=oracle` opens on that moment. */
+function readAddress({ entries, entry, step, models }, state) {
   const query = new URLSearchParams(location.hash.split("?")[1] ?? "");
   const found = entries.findIndex(({ id }) => String(id) === query.get(entry));
   if (found >= 0) state.entry = found;
   if (query.has(step)) state.step = Number(query.get(step)) || 0;
-  ["left", "right"].forEach((side, i) => {
-    const model = models[i].indexOf(query.get(side));
-    if (model >= 0) state.models[i] = model;
+  models.forEach((names, side) => {
+    const model = names.indexOf(query.get(["left", "right"][side]));
+    if (model >= 0) state.models[side] = model;
   });
   return found >= 0;
 }
 
-function build(root, data, kind) {
-  root.tabIndex = 0;
-  root.setAttribute("role", "group");
-  const named = (entry) => {
-    const ends = data.models.map((name, m) => `${name} ${entry.traces[m].outcome}`);
-    return `${entry.id}: ${ends.join(", ")}`;
-  };
-  const ui = {
-    entry: choice("Episode", data.episodes.map(named)),
-    play: make("button", { type: "button" }, "Play"),
-    scrubber: make("input", { type: "range", class: "scrubber", min: 0, step: 1, "aria-label": "Step" }),
-    counter: make("output", { class: "counter" }),
-    speed: choice("Speed", SPEEDS.map((speed) => `${speed} steps/s`)),
-    layers: {},
-    views: [0, 1].map(() => ({
-      model: choice("Model", data.models),
-      outcome: make("span", { class: "outcome" }),
-      canvas: make("canvas", { role: "img" }),
-      state: make("p", { class: "state" }),
-    })),
-  };
-  ui.speed.value = 2;
-  const boxes = Object.entries(kind.layers).map(([name, text]) => {
-    ui.layers[name] = make("input", { type: "checkbox", checked: "" });
-    return make("label", {}, ui.layers[name], ` ${text}`);
+// ---------------------------------------------------------------- a player of episodes
+
+const lastStep = (trace) => trace.agent.length - 1;
+
+function playEpisodes(root) {
+  const data = JSON.parse(document.getElementById(root.dataset.traces).textContent);
+  const { models, rule, tolerance } = data;
+  const kind = KINDS[data.kind];
+  const kept = (name) => data.episodes.some(({ traces }) =>
+    traces.some((trace) => trace[name]?.shape.every((size) => size > 0)));
+  start(root, {
+    entry: "episode",
+    step: "step",
+    entries: data.episodes,
+    named: ({ traces }) => models.map((name, m) => `${name} ${traces[m].outcome}`),
+    models: [models, models],
+    layers: kind.layers,
+    legend: kind.legend.filter(([, , needed]) => !needed || kept(needed)),
+    first: 0,
+    speed: 2,
+    rewinds: true,
+    last: ({ traces }, seen) => Math.max(...seen.map((m) => lastStep(traces[m]))),
+    scene(episode, model, step, layers) {
+      const trace = episode.traces[model];
+      const last = lastStep(trace);
+      return { episode, trace, last, step: Math.min(step, last), layers, rule, tolerance };
+    },
+    outcome: ({ trace, last }) => [`${trace.outcome} in step ${last}`, trace.outcome],
+    describe: kind.describe,
+    draw({ canvas }, scene) {
+      const pen = takePen(canvas, scene.episode.static, rule.radius);
+      if (pen) kind.draw(pen, scene);
+    },
   });
-  const views = ui.views.map((view) =>
-    make("div", { class: "view" }, make("header", {}, view.model, view.outcome), view.canvas, view.state));
-  root.append(
-    make("div", { class: "tools" }, make("label", {}, "Episode ", ui.entry), ...boxes),
-    make("div", { class: "tools" }, ui.play, ui.scrubber, ui.counter, make("label", {}, "Speed ", ui.speed)),
-    make("div", { class: "views" }, ...views),
-    legend(kind.legend, data),
-    keys("step", "episode"),
-  );
-  return ui;
 }
 
-document.querySelectorAll(".player:not(.puzzles)").forEach(start);
+document.querySelectorAll(".player:not(.puzzles)").forEach(playEpisodes);

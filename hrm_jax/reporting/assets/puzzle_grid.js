@@ -10,7 +10,7 @@
      another            {right(grid, inputs, labels, size), outcome, state}: answers that are right without being
                         the label, and what is said of them */
 
-const PUZZLES = {};
+const PUZZLES = { __proto__: null }; // a file may name any kind
 const [PAD, EOS] = [0, 1];
 const LEGIBLE = 9; // pixels a cell from which text is written in it
 

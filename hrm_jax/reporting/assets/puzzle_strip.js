@@ -16,7 +16,7 @@ function strip(answer, step, segments, trained, width) {
   const x = (t) => STRIP.left + t * column; // the left edge of segment t + 1
   const parts = [step ? rect("now", x(step - 1), 2, column, STRIP.height - 2) : "",
     answer.halt ? stripAxis(width) : words("This model has no Q-head.", STRIP.left, 45, "start")];
-  const first = answer.halts.indexOf(true);
+  const first = answer.halts.indexOf(1);
   for (let t = 0; t < segments && answer.halt; t++) parts.push(bar(answer, t, x(t) + column / 2, column, t === first));
   parts.push(stripNumbers(answer, segments, column, (t) => Math.min(x(t) + column / 2, width - 8)));
   if (trained && trained < segments) parts.push(stripTrained(x(trained), trained > segments / 2));
