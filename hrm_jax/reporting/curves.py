@@ -53,8 +53,9 @@ def looks(reports: Sequence[Report], density: dict | None) -> dict[str, Style]:
 # ---------------------------------------------------------------- prediction
 
 
-def prediction(models: dict[str, dict], looks: dict[str, Style]) -> list[Panel]:
+def prediction(report: dict, looks: dict[str, Style]) -> list[Panel]:
     """Errors against steps ahead, and the shares of predictions that are near enough."""
+    models = report["models"]
     known = {name: result["prediction"] for name, result in models.items() if result.get("prediction")}
     errors = {
         "median": ("Median error", "error, cells"),

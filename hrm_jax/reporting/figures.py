@@ -37,14 +37,10 @@ def wanted(
     out = {"success.png": lambda: success(reports, looks)} if reports else {}
     if density:
         panels["density.png"] = curves.density(density, looks)
-    many = len(reports) > 1
-    for index, report in enumerate(reports, 1):
-        if report.puzzles:
-            name = f"segments-{index}.png" if many else "segments.png"
-            panels[name] = curves.answers(report.data, looks)
-    for index, report in enumerate(reports, 1):
-        name = f"prediction-{index}.png" if many else "prediction.png"
-        panels[name] = curves.prediction(report.data["models"], looks)
+    for kind, curve in (("segments", curves.answers), ("prediction", curves.prediction)):
+        for index, report in enumerate(reports, 1):
+            name = f"{kind}-{index}.png" if len(reports) > 1 else f"{kind}.png"
+            panels[name] = curve(report.data, looks)
     panels["training.png"] = curves.training(runs)
     drawn = {name: content for name, content in panels.items() if content}
     return out | {name: functools.partial(sheet, content) for name, content in drawn.items()}

@@ -29,10 +29,7 @@ HEADINGS = {
 }
 PATH_HEADINGS = {**HEADINGS, "bound": "Bounds: they know how obstacles will move"}
 
-# After Okabe and Ito: distinct with any kind of colour vision. page.css has the same ones for
-# the page's charts, and lighter ones for the dark page.
-COLOURS = ("#0072b2", "#d55e00", "#007d5b", "#b0508a", "#3a93c9", "#b17d00")
-GREYS = {"baseline": "#5f6672", "bound": "#1d2129"}
+COLOURS = 6  # of learned models; page.css has them
 DASHES = 6  # kinds of lines: solid and five dashed ones
 
 
@@ -41,7 +38,7 @@ class Style:
     """How one model is drawn."""
 
     kind: str  # of KINDS
-    colour: int  # index into COLOURS of a learned model; -1: the grey of its kind
+    colour: int  # of a learned model, below COLOURS; -1: the grey of its kind
     dash: int  # below DASHES; 0 is solid
 
     @property
@@ -49,11 +46,6 @@ class Style:
         """Classes of page.css."""
         colour = f"colour-{self.colour}" if self.colour >= 0 else self.kind
         return f"series {self.kind} {colour} dash-{self.dash}"
-
-    @property
-    def hex(self) -> str:
-        """The colour on paper."""
-        return COLOURS[self.colour] if self.colour >= 0 else GREYS[self.kind]
 
 
 def kind(name: str) -> str:
@@ -78,7 +70,7 @@ def styles(models: Iterable[tuple[str, str | None]]) -> dict[str, Style]:
         sort = kind(name)
         if sort == "learned":
             index = groups.setdefault(group or name, len(groups))
-            out[name] = Style(sort, index % len(COLOURS), index // len(COLOURS) % DASHES)
+            out[name] = Style(sort, index % COLOURS, index // COLOURS % DASHES)
         else:
             order = next(family for family in BUILT_IN[sort] if name in family)
             out[name] = Style(sort, -1, (order.index(name) + (sort == "baseline")) % DASHES)

@@ -1,13 +1,14 @@
 """One self-contained HTML page: no network, no library, everything inline."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.reporting import charts, curves, notes, packing, summary, tables
+from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.markup import asset, part, template
 from hrm_jax.reporting.names import Style
@@ -23,10 +24,12 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -
     looks = curves.looks(reports, density)
     recorded = [(i, report) for i, report in enumerate(reports) if report.traces]
     players, viewers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
+    errors = _charts(reports, looks, curves.prediction, notes.prediction, tables.prediction)
+    answers = _charts(reports, looks, curves.answers, notes.segments, tables.segments)
     sections = (
         ("results", "Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
-        ("segments", "Answers by segment", _segments(reports, looks)),
-        ("prediction", "Prediction", _prediction(reports, looks)),
+        ("segments", "Answers by segment", answers),
+        ("prediction", "Prediction", errors),
         ("density", "Success against density", _density(density, looks)),
         ("training", "Training", _training(runs)),
         ("player", "Episodes", [_player(report, i) for i, report in players]),
@@ -105,19 +108,17 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
     return part("parts.results", report.heading, report.note, noted)
 
 
-def _segments(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup]:
-    drawn = [(r, i, curves.answers(r.data, looks)) for i, r in enumerate(reports) if r.puzzles]
+def _charts(
+    reports: Sequence[Report],
+    looks: dict[str, Style],
+    curve: Callable[[Any, dict[str, Style]], list[Panel]],
+    note: Callable[[Report], str],
+    numbers: Callable[[Report, int], Markup],
+) -> list[Markup]:
+    """A figure for every report that has such curves."""
+    drawn = [(r, i, curve(r.data, looks)) for i, r in enumerate(reports)]
     return [
-        part("parts.figure", r.heading, charts.draw(panels), notes.segments(r), tables.segments(r, i))
-        for r, i, panels in drawn
-        if panels
-    ]
-
-
-def _prediction(reports: Sequence[Report], looks: dict[str, Style]) -> list[Markup]:
-    drawn = [(r, i, curves.prediction(r.data["models"], looks)) for i, r in enumerate(reports)]
-    return [
-        part("parts.figure", r.heading, charts.draw(panels), notes.prediction(r), tables.prediction(r, i))
+        part("parts.figure", r.heading, charts.draw(panels), note(r), numbers(r, i))
         for r, i, panels in drawn
         if panels
     ]
