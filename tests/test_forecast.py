@@ -103,7 +103,7 @@ def test_runs_of_other_seeds_are_the_same_program():
 
 
 REFUSED = {
-    "batch_size": (25, "batch_size = 25 is not divisible by the 3 samples of a group"),
+    "batch_size": (25, "batch_size = 25 is not divisible by the 3 obstacles of a world"),
     "data.history": (7, "at most the 6 steps that the agent waits"),
     "data.horizon": (0, "data.horizon = 0: at least 1"),
     "data.closed_loop_episodes": (-1, "closed_loop_episodes = -1"),

@@ -68,17 +68,19 @@ def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
     return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
 
 
-def count_groups(config: Mapping[str, Any], mesh: Mesh, members: int = 1) -> int:
-    """Groups of `members` samples in a batch.
+def count_groups(config: Mapping[str, Any], mesh: Mesh, obstacles: int = 1) -> int:
+    """Groups in a batch: the `obstacles` of a world that must stay together, or single samples.
 
     A `RequestError` unless they split evenly over devices and micro-batches.
     """
     batch_size, accumulate = config["batch_size"], config["optimizer"]["accumulate"]
-    if batch_size % members:
-        raise RequestError(f"batch_size = {batch_size} is not divisible by the {members} samples of a group")
-    groups = batch_size // members
+    if batch_size % obstacles:
+        raise RequestError(
+            f"batch_size = {batch_size} is not divisible by the {obstacles} obstacles of a world"
+        )
+    groups = batch_size // obstacles
     if groups % (mesh.size * accumulate):
-        name = "batch_size" if members == 1 else f"batch_size / {members} samples a group"
+        name = "batch_size" if obstacles == 1 else f"batch_size / {obstacles} obstacles"
         devices = f"{mesh.size} devices" + (f" x {accumulate} micro-batches" if accumulate > 1 else "")
         raise RequestError(f"{name} = {groups} is not divisible by {devices}")
     return groups
