@@ -164,9 +164,10 @@ def test_the_oracle_survives_every_world():
 @pytest.fixture
 def optimised():
     """XLA as a user has it: conftest.py turns off what fuses a * b + c into one rounding."""
+    before = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
     yield
-    jax.config.update("jax_disable_most_optimizations", True)
+    jax.config.update("jax_disable_most_optimizations", before)
 
 
 def _watched(scenarios, agent):
