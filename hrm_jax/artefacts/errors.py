@@ -8,6 +8,10 @@ class RequestError(Exception):
     """What is wrong with the request and what is allowed, in one line."""
 
 
+class WriteError(RequestError):
+    """What the system does not let be written: the request may be met when there is room again."""
+
+
 def known(kind: str, name: str, allowed: Iterable[str]) -> str:
     """`name`, refused unless it is one of `allowed`; `kind` says what it names."""
     allowed = tuple(allowed)

@@ -1,10 +1,15 @@
 """The fields of a config's group, checked against what their annotations allow."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin
+import math
+import types
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from hrm_jax.artefacts.errors import RequestError, nearest
+
+LARGEST = 2**31 - 1  # of a whole number that no rule bounds more tightly
 
 
 class Rule(NamedTuple):
@@ -20,23 +25,55 @@ def at_least(least: float) -> Rule:
     return Rule(lambda value: value >= least, f"at least {least}")
 
 
+def at_most(most: float) -> Rule:
+    """Numbers up to `most`."""
+    return Rule(lambda value: value <= most, f"at most {most:,}")
+
+
 def one_of(names: Iterable[str]) -> Rule:
     """Names; `Literal["a", "b"]` is the same where they are written out."""
     names = tuple(names)
-    return Rule(lambda value: value in names, f"one of {', '.join(names)}", names)
+    return Rule(lambda value: isinstance(value, str) and value in names, f"one of {', '.join(names)}", names)
 
 
 Positive = Annotated[int, at_least(1)]
 NotNegative = Annotated[int, at_least(0)]
 Fraction = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and less than 1")]
+AboveZero = Annotated[float, Rule(lambda value: value > 0, "above 0")]
+# Loops, layers and cells of a network: what is larger is no network, but a slip that takes hours to show.
+Few = Annotated[int, at_least(1), at_most(10_000)]
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+TYPES: dict[Any, Rule] = {  # what each type means, before any rule: NaN and infinity are no numbers
+    int: Rule(lambda value: _is_number(value, Integral) and abs(value) <= LARGEST, "a whole number"),
+    float: Rule(lambda value: _is_number(value, Real) and math.isfinite(value), "a finite number"),
+    bool: Rule(lambda value: isinstance(value, bool), "True or False"),
+    str: Rule(lambda value: isinstance(value, str), "a text"),
+}
+
+
+def _rules(hint: Any, value: Any) -> Sequence[Rule]:
+    """The rules of an annotation for a value of it."""
+    if get_origin(hint) in (Union, types.UnionType):  # of a type and None
+        return () if value is None else _rules(get_args(hint)[0], value)
+    if get_origin(hint) is Literal:
+        return [one_of(get_args(hint))]
+    kind, *rules = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    return [TYPES[kind], *rules] if kind in TYPES else rules
 
 
 def check(group: str, config: Any) -> None:
-    """Refuse the first field of a dataclass whose value its annotation does not allow, in one line."""
+    """Refuse the first field of a dataclass whose value its annotation does not allow, in one line.
+
+    A whole number without a rule is at most `LARGEST`, a number is finite.
+    """
     for field in dataclasses.fields(config):
-        value, hint = getattr(config, field.name), field.type
-        rules = [one_of(get_args(hint))] if get_origin(hint) is Literal else getattr(hint, "__metadata__", ())
-        for rule in rules:
+        value = getattr(config, field.name)
+        for rule in _rules(field.type, value):
             if not rule.allows(value):
                 shown = f'"{value}"' if isinstance(value, str) else value
                 suggestion = nearest(str(value), rule.names)

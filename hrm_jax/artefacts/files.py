@@ -1,38 +1,103 @@
-"""Files that are whole or absent, whatever kills the program that writes them."""
+"""Files that are whole or absent, whatever kills the program that writes them; paths as users name them."""
 
 import contextlib
+import fcntl
 import os
 import pathlib
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
 from typing import IO
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, WriteError
+
+
+def expanded(text: str | os.PathLike) -> pathlib.Path:
+    """The path that a user names: `~` is the home folder, everywhere."""
+    return pathlib.Path(os.path.expanduser(text))
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
-    """Open a file next to `path` for writing; it takes the place of `path` when the block ends well."""
+    """Open a new file next to `path` for writing; it takes the place of `path` when the block ends well.
+
+    The new file's name is this writer's own: of two that write one file, the later one's is left, whole. Text
+    is UTF-8. A full disk, like anything else that the system refuses, is a `WriteError`.
+    """
     path = pathlib.Path(path)
-    check_writable(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, mode) as file:
-            yield file
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _saying(path):
+        _check_place(path)
+        partial = _beside(path)
+        try:
+            with open(partial, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def check_writable(path: str | os.PathLike, reads: Iterable[str | os.PathLike | None] = ()) -> None:
+    """Raise a `RequestError` where a file cannot be written, making its folder where it can.
+
+    `reads`: files that the same request reads, or writes besides; none of them may be `path`.
+    """
+    path = pathlib.Path(path)
+    with _saying(path):
+        _check_place(path)
+        partial = _beside(path)  # what `atomic_write` will do is done once, and undone
+        open(partial, "x").close()
+        partial.unlink()
+        for other in reads:
+            if other and os.path.realpath(other) == os.path.realpath(path):
+                raise RequestError(f"{path}: would be written over another file of this request")
+
+
+@contextlib.contextmanager
+def alone(path: str | os.PathLike, what: str) -> Iterator[None]:
+    """Refuse `what` while another process has it, as a lock on this file tells; nothing is written to it.
+
+    The lock falls with the process, however that ends; processes that it started do not hold it.
+    """
+    with open(path, "a") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RequestError(f"{what}: another process is at work on it") from None
+        yield
 
 
 def is_meant(text: str) -> bool:
     """Whether a text is the name of a file, be it there or not, rather than of something built in."""
-    return pathlib.Path(text).exists() or ("=" not in text and (text.endswith(".npz") or os.sep in text))
+    return exists(expanded(text)) or ("=" not in text and (text.endswith(".npz") or os.sep in text))
 
 
-def check_writable(path: pathlib.Path) -> None:
-    """Raise a `RequestError` where a file cannot be written, making its folder where it can."""
+def exists(path: pathlib.Path) -> bool:
+    """Whether there is such a file or folder; of no path that the system does not even take."""
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
+@contextlib.contextmanager
+def _saying(path: pathlib.Path) -> Iterator[None]:
+    """Turn what the system complains of into one line about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise WriteError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _beside(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f"hrm_jax-{secrets.token_hex(8)}.partial")
+
+
+def _check_place(path: pathlib.Path) -> None:
+    if "\0" in str(path):
+        raise RequestError(f"{path!r}: not a file that can be written (a NUL in its name)")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"{path}: its folder cannot be made ({error.strerror})") from None
-    if path.is_dir() or not os.access(path.parent, os.W_OK):
+    # A device would be replaced by a file; a name that is too long raises here.
+    if path.exists() and not path.is_file():
         raise RequestError(f"{path}: not a file that can be written")

@@ -1,8 +1,16 @@
-"""JSON files, checked against the types that describe them."""
+"""JSON files, checked against the types that describe them.
+
+`read` reads a file, `lines` one that has a record a line. A file is UTF-8, of so many bytes and levels at
+most, and says no key twice. NaN and infinity are numbers only where `nan` says so, and even there not for a
+type that has a range.
+"""
 
 import copy
+import itertools
 import json
+import math
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +18,102 @@ import msgspec
 
 from hrm_jax.artefacts.errors import RequestError
 
+LARGEST = 2**30  # bytes of a file
+DEEPEST = 100  # objects and lists in one another
 LONGEST_VALUE = 60  # characters of a wrong value that an error shows
 
 
-def read(path: str | Path, what: str) -> Any:
-    """The contents of a JSON file called `what`; NaN is a number."""
+def read(path: str | Path, what: str, nan: bool = False) -> Any:
+    """The contents of a JSON file called `what`."""
+    return _parsed(_text(Path(path), what), f"{path}: not a readable {what}", nan)
+
+
+def load(path: str | Path, kind: Any, what: str, nan: bool = False) -> Any:
+    """The contents of a JSON file as the type `kind`; anything else is a `RequestError`."""
+    data = read(path, what, nan)
+    check(path, data, kind, what)
+    return msgspec.convert(data, kind)
+
+
+def lines(path: str | Path, kind: Any, what: str, nan: bool = True) -> list[Any]:
+    """The lines of a JSON file as the type `kind`, each checked; a last one that was cut is left out.
+
+    The writer may be at work on the last line, or have been killed there; a whole line ends it.
+    """
+    text = _text(Path(path), what)
+    *rows, rest = text.split("\n")
+    records = []
+    for number, row in enumerate(rows, 1):
+        where = f"{path}: line {number} is not a {what}"
+        data = _parsed(row, where, nan)
+        if (complaint := _complaint(data, kind)) is not None:
+            raise RequestError(f"{where}: {_short(row)}; {_plain(complaint)}")
+        records.append(data)
+    if rest and (last := _whole(rest, kind, nan)) is not None:
+        records.append(last)
+    return records
+
+
+def parse(text: str, what: str, nan: bool = False) -> Any:
+    """A JSON text, which an array of an archive holds."""
+    return _parsed(text, f"{what} is no JSON", nan)
+
+
+def _text(path: Path, what: str) -> str:
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        if path.exists() and not path.is_file():  # a folder, or a pipe that nobody may ever write to
+            raise RequestError(f"{path}: not a readable {what} (not a file)")
+        if (size := path.stat().st_size) > LARGEST:
+            raise RequestError(f"{path}: not a readable {what} ({size:,} bytes; at most {LARGEST:,})")
+        return path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise RequestError(f"{path}: not a readable {what} ({error})") from None
 
 
-def load(path: str | Path, kind: Any, what: str) -> Any:
-    """The contents of a JSON file as the type `kind`; anything else is a `RequestError`."""
-    data = read(path, what)
-    check(path, data, kind, what)
-    return msgspec.convert(data, kind)
+def _parsed(text: str, complaint: str, nan: bool) -> Any:
+    hooks: dict[str, Any] = {} if nan else {"parse_constant": _finite, "parse_float": _finite}
+    try:
+        data = json.loads(text, object_pairs_hook=_object, **hooks)
+        _check_depth(data)
+        return data
+    except RecursionError:
+        raise RequestError(f"{complaint} (nested more than {DEEPEST} deep)") from None
+    except ValueError as error:
+        raise RequestError(f"{complaint} ({error})") from None
+
+
+def _check_depth(data: Any) -> None:
+    """Refuse what functions that call themselves could not follow."""
+    level, depth = [data], 0
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        if (depth := depth + 1) > DEEPEST:
+            raise RecursionError
+        parents = (parent.values() if isinstance(parent, dict) else parent for parent in level)
+        level = list(itertools.chain.from_iterable(parents))
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is no number")
+    return number
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(
+            f"{json.dumps(Counter(key for key, _ in pairs).most_common(1)[0][0])} is there twice"
+        )
+    return found
+
+
+def _whole(row: str, kind: Any, nan: bool) -> Any:
+    """A last line without its end, or None where it was cut."""
+    try:
+        data = _parsed(row, "", nan)
+    except RequestError:
+        return None
+    return data if _complaint(data, kind) is None else None
 
 
 def check(path: str | Path, data: object, kind: Any, what: str) -> None:
@@ -37,7 +125,7 @@ def check(path: str | Path, data: object, kind: Any, what: str) -> None:
     if complaint is None:
         return
     found, wanted = _locate(data, kind, complaint)
-    raise RequestError(f"{path}: not a {what}: {found}; {wanted[0].lower()}{wanted[1:].replace('`', '')}")
+    raise RequestError(f"{path}: not a {what}: {found}; {_plain(wanted)}")
 
 
 def _complaint(data: object, kind: Any) -> str | None:
@@ -45,7 +133,17 @@ def _complaint(data: object, kind: Any) -> str | None:
         msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
         return str(error)
+    except OverflowError as error:  # of a whole number that no float holds
+        return str(error)
     return None
+
+
+def _plain(complaint: str) -> str:
+    return f"{complaint[0].lower()}{complaint[1:].replace('`', '')}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST_VALUE else f"{text[: LONGEST_VALUE - 3]}..."
 
 
 def _locate(data: Any, kind: Any, complaint: str) -> tuple[str, str]:
@@ -62,9 +160,8 @@ def _locate(data: Any, kind: Any, complaint: str) -> tuple[str, str]:
             name = _only_culprit(data, kind, value) if index == "..." else int(index)
         value = value[name]
         names.append(f"[{name}]" if isinstance(name, int) else f".{name}")
-    shown = json.dumps(value, default=str)
-    short = shown if len(shown) <= LONGEST_VALUE else f"{shown[: LONGEST_VALUE - 3]}..."
-    return f"{''.join(names).removeprefix('.') or 'the file'} is {short}", wanted
+    shown = _short(json.dumps(value, default=str))
+    return f"{''.join(names).removeprefix('.') or 'the file'} is {shown}", wanted
 
 
 def _only_culprit(data: Any, kind: Any, mapping: dict[str, Any]) -> str:

@@ -20,9 +20,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hrm_jax.artefacts import archive, files
+from hrm_jax.artefacts import archive, files, json_file
 from hrm_jax.artefacts.archive import Arrays
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, WriteError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -33,23 +33,28 @@ AHEAD = 4  # items that every process may be ahead of the one that is waited for
 def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, None]:
     """The folder of the parts of `out`; the block ends by putting the whole result in the place of `out`.
 
-    It is kept when the block is interrupted or fails, to go on with, and removed when it ends or when it
-    raises a `RequestError`: that request cannot be met. The parts of another request are refused.
+    It is kept when the block is interrupted or fails, or the disk is full, to go on with, and removed when it
+    ends or when it raises a `RequestError`: that request cannot be met. The parts of another request are
+    refused, and parts that another process is making.
     """
     files.check_writable(out)
     folder = out.with_name(out.name + ".parts")
     note = folder / "request.json"
+    files.check_writable(note)
     if note.exists():
-        check_same(json.loads(note.read_text()), request, folder, "was begun")
+        check_same(json_file.load(note, dict[str, Any], "request.json"), request, folder, "was begun")
     else:
         with files.atomic_write(note) as file:
             json.dump(request, file)
-    try:
-        yield folder
-    except RequestError:
+    with files.alone(note, str(folder)):
+        try:
+            yield folder
+        except WriteError:  # of a full disk
+            raise
+        except RequestError:
+            shutil.rmtree(folder)
+            raise
         shutil.rmtree(folder)
-        raise
-    shutil.rmtree(folder)
 
 
 def check_same(found: dict[str, Any], request: dict[str, Any], place: Path, how: str) -> None:
@@ -73,9 +78,9 @@ def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Generator[
 
 def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
     path = folder / f"{number:06d}.npz"
-    if path.exists():
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
+    # A damaged part is made again: it is the same.
+    with contextlib.suppress(RequestError), archive.reading(path, "none yet", "damaged") as arrays:
+        return arrays
     arrays = make(number)
     archive.write(path, arrays, np.savez)
     return arrays

@@ -1,15 +1,12 @@
 """What a page is made of: reports with their recorded episodes, training runs, a grid of densities."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
-import msgspec
-
-from hrm_jax.artefacts import answers_file, json_file, report_file, traces_file
+from hrm_jax.artefacts import answers_file, files, json_file, report_file, traces_file
 from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
@@ -124,33 +121,16 @@ def load_runs(workdirs: Sequence[str | Path]) -> list[Run]:
 
 def _load_run(workdir: Path, name: str) -> Run:
     path = workdir / "metrics.jsonl"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError) as error:
-        raise RequestError(
-            f"{path}: not readable ({error}); --workdir is a folder of hrm_jax.train"
-        ) from None
-    read = [_record(path, number, line, len(lines)) for number, line in enumerate(lines, 1)]
-    records = sorted((record for record in read if record), key=lambda record: record["step"])
+    if not files.exists(path):
+        raise RequestError(f"{path}: not readable; --workdir is a folder of hrm_jax.train")
+    records = json_file.lines(path, report_file.Record, "record with a step")
     if not records:
         raise RequestError(f"{path}: holds no record yet; train first")
-    return Run(name, records, _load_config(workdir / "config.json"))
+    return Run(
+        name, sorted(records, key=lambda record: record["step"]), _load_config(workdir / "config.json")
+    )
 
 
 def _load_config(path: Path) -> dict:
     """A run's config; empty where none was kept."""
-    config = json_file.read(path, "config.json") if path.exists() else {}
-    json_file.check(path, config, dict[str, Any], "config.json")
-    return config
-
-
-def _record(path: Path, number: int, line: str, count: int) -> dict | None:
-    """One line of metrics.jsonl; the last one may be half written by a run that is still going."""
-    try:
-        record = json.loads(line)
-        msgspec.convert(record, report_file.Record)
-        return record
-    except ValueError:  # a ValidationError is one
-        if number == count and count > 1:
-            return None
-    raise RequestError(f"{path}: line {number} is not a record with a step: {line[:60]}")
+    return json_file.load(path, dict[str, Any], "config.json") if path.exists() else {}
