@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.models import predictors as models
-from hrm_jax.models.denoisers.networks import DENOISERS
+from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.tasks import TASKS, build, diffusion, forecast, prediction
 from hrm_jax.training import cost, experiment, optimizer
 from hrm_jax.training.optimizer import OptimizerConfig
@@ -147,10 +146,10 @@ def test_base_names_every_field_there_is():
     base.diffusion(c)
     assert set(c.data) == names(diffusion.DataConfig)
     for group in (base.path_unet(), base.path_convnet()):
-        assert set(group) - {"name"} == names(DENOISERS[group.name][1])
+        assert set(group) - {"name"} == names(NETWORKS[group.name].config)
     for group in (base.hrm(), base.lstm(), base.gru(), base.transformer(), base.hrm_8gpu_v2()):
         # The world's size is said once, in data.world.
-        assert set(group) - {"name"} == names(models.PREDICTORS[group.name][1], "size")
+        assert set(group) - {"name"} == names(NETWORKS[group.name].config, "size")
 
 
 def test_the_corrected_world_is_the_default():

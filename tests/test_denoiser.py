@@ -10,6 +10,7 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.models.denoisers import networks as diffusion
 from hrm_jax.models.denoisers import operations
 from hrm_jax.referee.inference import denoiser
@@ -199,6 +200,8 @@ def test_numpy_equals_jax(case):
     model = diffusion.build(CASES[case])
     params, (maps, ends, x, t) = _params(model), _inputs(model, batch=19)  # more than two blocks
     y, code = (np.asarray(a) for a in _pass(model)(params, maps, ends, x, t))
+    shapes = {name: leaf.shape for name, leaf in model_file.flatten(params).items()}
+    assert NETWORKS[CASES[case]["name"]].shapes(model.config) == shapes  # which a file must have
     twin = _twin(model, model_file.flatten(params))
     ours = twin.encode(maps, ends)
     assert ours.dtype == np.float32 and twin.parameters == _count(model)
@@ -206,23 +209,29 @@ def test_numpy_equals_jax(case):
     np.testing.assert_allclose(twin.denoise(x, t, ours), y, atol=1e-5 * np.abs(y).max())
 
 
-def test_the_twin_refuses_what_does_not_fit():
+def test_a_file_of_a_denoiser_that_does_not_fit_is_refused():
     model = diffusion.build(CASES["v2 full"])
     params, config = model_file.flatten(_params(model)), {"model": diffusion.describe(model)}
-    whole = denoiser.Denoiser(config, params)
-    assert whole.model["width"] == SMALL["width"]
+    config["world"] = {"size": model.config.size}
+    whole, _ = model_file.checked(config, params)
+    assert whole["model"]["width"] == SMALL["width"]
     for name in ("middle1/code_kernel", "time/linear2_bias", "attention2/qkv_kernel", "map/conv1_kernel"):
-        with pytest.raises(RequestError, match="lacks|do not fit"):
-            denoiser.Denoiser(config, {k: a for k, a in params.items() if k != name})
-        with pytest.raises(RequestError, match="do not fit"):
-            denoiser.Denoiser(config, {**params, name: params[name][..., :-1]})
-    for change in ({"size": 24}, {"heads": 3}, {"channels": ["static"]}, {"condition": "published"}):
-        with pytest.raises(RequestError, match="do not fit"):
-            denoiser.Denoiser({"model": {**config["model"], **change}}, params)
-    with pytest.raises(RequestError, match="path_unet, path_convnet"):
-        denoiser.Denoiser({"model": {**config["model"], "name": "lstm"}}, params)
-    with pytest.raises(RequestError, match="lacks 'model'"):
-        denoiser.Denoiser({}, params)
+        with pytest.raises(RequestError, match=f"lacks params/{name}"):
+            model_file.checked(config, {k: a for k, a in params.items() if k != name})
+        for cut in (params[name][..., :-1], params[name][..., :1]):  # the last would broadcast
+            with pytest.raises(RequestError, match=f"params/{name} is float"):
+                model_file.checked(config, {**params, name: cut})
+    for change in ({"size": 24}, {"heads": 3}, {"channels": ["static"]}, {"condition": "published"},
+                   {"condition": "half"}, {"predict": "x0"}, {"schedule": 3}, {"width": "16"},
+                   {"map_dropout": float("nan")}, {"ends": 1}, {"layers": 2}, {"points": 10**9}):  # fmt: skip
+        with pytest.raises(RequestError, match=f"{[*change][0]}|params"):
+            model_file.checked({**config, "model": {**config["model"], **change}}, params)
+    for field in config["model"].keys() - {"name"}:
+        with pytest.raises(RequestError, match=f"model.{field} is missing"):
+            less = {name: value for name, value in config["model"].items() if name != field}
+            model_file.checked({**config, "model": less}, params)
+    with pytest.raises(RequestError, match="not a config"):
+        model_file.checked({}, params)
 
 
 def test_other_constants_are_refused_and_older_files_have_todays():

@@ -58,7 +58,7 @@ def _lstm(path, size):
     config = benchmark.get_config("standard,lstm").to_dict()
     config["model"]["width"] = 8
     described = Forecast.describe(config)
-    described["world"]["size"] = size
+    described["world"]["size"] = described["model"]["size"] = size
     model = models.build(described["model"])
     context = models.Context(*(np.zeros(s, np.float32) for s in ((1, 6, 4), (1, 4, 2), (1, 20, 20))))
     params = _drawn(lambda key: model.init(key, np.zeros((1, 6, 4, 2), np.float32), None, context)["params"])
@@ -255,10 +255,13 @@ REFUSED = {
     "a denoiser of another size": (["--model", "small.npz"], "small.npz: trained in a world of size 32"),
     "a denoiser of other points": (["--model", "points.npz"], "points.npz: plans 32 points.*wants 64"),
     "a damaged file": (["--model", "damaged.npz"], "damaged.npz"),
-    "a file with a hole": (["--model", "truncated.npz"], "truncated.npz.*lacks 'bias'"),
-    "parameters of another network": (["--model", "unlike.npz"], "unlike.npz.*do not fit"),
+    "a file with a hole": (["--model", "truncated.npz"], "truncated.npz: lacks params/out/bias"),
+    "parameters of another network": (["--model", "unlike.npz"], "unlike.npz: params/map/conv0_kernel is"),
     "a file that does not say how to plan": (["--model", "unsaid.npz"], "unsaid.npz.*plan.warm is missing"),
-    "a file that does not say its points": (["--model", "unsized.npz"], "unsized.npz: plans None points"),
+    "a file that does not say its points": (
+        ["--model", "unsized.npz"],
+        "unsized.npz.*points is missing",
+    ),
     "episodes on the device": (["--model", "straight_line", "--backend", "jit"], "--backend jit"),
     "a denoiser on the device": (["--model", "once.npz", "--backend", "jit"], "--backend jit"),
     "a world of cells": (["--model", "oracle", "--world", "standard"], "worlds of discs.*one of cells"),

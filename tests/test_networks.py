@@ -14,6 +14,7 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.judging.entrants import read_predictor
 from hrm_jax.models import predictors as models
 from hrm_jax.referee.inference import networks
@@ -96,6 +97,8 @@ def test_numpy_equals_flax(family, tmp_path, random_params, walks):
     model = models.build(dict(FAMILIES[family], size=SIZE))
     # A free-running model of random weights amplifies rounding: weights small enough that it stays put.
     params = _draw(random_params, model)
+    shapes = {name: leaf.shape for name, leaf in model_file.flatten(params).items()}
+    assert NETWORKS[FAMILIES[family]["name"]].shapes(model.config) == shapes  # which a file must have
     predictor = networks.load(_write(tmp_path / "model.npz", model, params))
     history = walks(4, 3, TIME)
     # In cells, and more steps of them than the model looks back on.
@@ -198,8 +201,8 @@ def _change(path, config=lambda c: c, arrays=lambda a: a):
         (dict(config=lambda c: [1, 2]), "model.npz"),
         (dict(arrays=lambda a: {k: v for k, v in a.items() if "hh_kernel" not in k}), "hh_kernel"),
         (dict(arrays=lambda a: {k: v for k, v in a.items() if "head" not in k}), "head"),
-        (dict(arrays=lambda a: {k: v[:3] for k, v in a.items()}), "do not fit"),
-        (dict(config=lambda c: {**c, "model": {**c["model"], "features": "motion"}}), "do not fit"),
+        (dict(arrays=lambda a: {k: v[:3] for k, v in a.items()}), r"is float32 .* wants floats"),
+        (dict(config=lambda c: {**c, "model": {**c["model"], "features": "motion"}}), "ih_kernel is"),
     ],
 )
 def test_a_file_that_is_something_else(change, complaint, exported):
@@ -207,6 +210,74 @@ def test_a_file_that_is_something_else(change, complaint, exported):
     with pytest.raises(RequestError, match=complaint) as error:
         networks.load(exported)
     assert "\n" not in str(error.value)
+
+
+HOSTILE = {
+    **{
+        f"history {value!r}": (dict(config={"history": value}), "history is")
+        for value in (-5, 0, 1.5, "5", 10**9, True)
+    },
+    **{
+        f"model.{name} {value!r}": (dict(model={name: value}), f"model.{name} = ")
+        for name, values in {
+            "width": (0, -4, "4", 4.0, True, 10**12, None),
+            "layers": (0, 10**9),
+            "features": ("all", 3, None),
+            "rollout": ("free", ["carry"]),
+            "agent": (1, "yes"),
+            "size": (0, float("nan")),
+        }.items()
+        for value in values
+    },
+    "an unknown field": (dict(model={"widht": 4}), "model.widht is no field of lstm; did you mean"),
+    "another world": (dict(config={"world": {"size": 99}}), "model.size = 13, but world.size = 99"),
+    "a world of text": (dict(config={"world": {"size": "13"}}), "world.size is"),
+    "constants of text": (dict(config={"constants": {"far": "x"}}), "constants"),
+    **{
+        f"weights of {kind}": (dict(leaf=lambda a, kind=kind: a.astype(kind)), "wants floats")
+        for kind in ("complex64", "int32", "U8", "bool")
+    },
+    **{
+        f"weights {value}": (
+            dict(leaf=lambda a, value=value: np.where(a == a.max(), value, a)),
+            "not finite: 1 of",
+        )
+        for value in (np.nan, np.inf, -np.inf, 1e39)
+    },
+    "a weight that broadcasts": (dict(leaf=lambda a: a.ravel()[:1]), "wants floats [16]"),
+    "no weights": (dict(leaf=lambda a: a[:0]), "wants floats [16]"),
+    "weights nested": (dict(leaf=lambda a: a[None]), "wants floats [16]"),
+    "weights that are pickled": (dict(leaf=lambda a: a.astype(object)), "pickled"),
+    "more weights": (
+        dict(more={"params/layer1/hh_bias": np.ones(4)}),
+        "layer1/hh_bias, which its config does not",
+    ),
+    "more arrays": (dict(more={"notes": np.ones(4)}), 'holds "notes"'),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_what_no_writer_wrote_is_refused_by_name(case, exported):
+    change, complaint = HOSTILE[case]
+    _change(
+        exported,
+        lambda c: {**c, **change.get("config", {}), "model": {**c["model"], **change.get("model", {})}},
+        lambda a: {k: change["leaf"](v) if "leaf" in change and k == "params/layer0/hh_bias" else v
+                   for k, v in a.items()} | change.get("more", {}),
+    )  # fmt: skip
+    with pytest.raises(RequestError) as error:
+        networks.load(exported)
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_a_reader_would_refuse_is_not_written(value, random_params, tmp_path):
+    model = models.build(dict(name="lstm", width=4, layers=1, size=SIZE))
+    params = random_params(model)
+    params["head"]["bias"] = np.array([0, value], np.float32)
+    with pytest.raises(RequestError, match="params/head/bias is not finite: 1 of 2 numbers"):
+        _write(tmp_path / "model.npz", model, params)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_file_that_is_no_archive(tmp_path):

@@ -23,10 +23,10 @@ from hrm_jax.puzzles.maze import grids as maze
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, COUNT = 5, 23
-FIELDS = {
+FIELDS = hrm_act.describe(hrm_act.build({
     "name": "hrm_act", "vocabulary": 6, "sequence": SIDE * SIDE, "width": 16, "heads": 2, "low_layers": 1,
     "high_layers": 1, "inner_multiple": 8, "puzzle_width": 16, "dtype": "float32",
-}  # fmt: skip
+}))  # fmt: skip
 
 
 def some_mazes():
@@ -280,12 +280,13 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_asked(mazes, models, 
             run("--data", mazes, "--model", path)
     params = params_of(FIELDS)
     params["head"]["kernel"] = params["head"]["kernel"][:, :5]
-    model_file.write(tmp_path / "torn.npz", params, {"model": FIELDS, "segments": 4})
-    with pytest.raises(RequestError, match=r"head/kernel is \(16, 5\), by its config \(16, 6\)"):
+    arrays = {f"params/{name}": array for name, array in model_file.flatten(params).items()}
+    np.savez(tmp_path / "torn.npz", config=json.dumps({"model": FIELDS, "segments": 4}), **arrays)
+    with pytest.raises(RequestError, match=r"head/kernel is .* \[16, 5\]; its config wants floats \[16, 6\]"):
         run("--data", mazes, "--model", tmp_path / "torn.npz")
-    model_file.write(tmp_path / "lstm.npz", {"a": {"b": np.ones(2)}}, {"model": {"name": "lstm"}})
-    with pytest.raises(RequestError, match='holds a "lstm"; wanted is one of hrm_act'):
-        run("--data", mazes, "--model", tmp_path / "lstm.npz")
+    model_file.write(tmp_path / "elman.npz", {"a": {"b": np.ones(2)}}, {"model": {"name": "elman"}})
+    with pytest.raises(RequestError, match='holds a "elman"; wanted is one of hrm_act'):
+        run("--data", mazes, "--model", tmp_path / "elman.npz")
 
 
 def test_no_puzzle_table_fits_any_numbering(mazes, tmp_path):

@@ -121,11 +121,17 @@ def check(path: str | Path, data: object, kind: Any, what: str) -> None:
 
     The error is one line: the file, the place in it, what is there, and what must be.
     """
-    complaint = _complaint(data, kind)
-    if complaint is None:
-        return
-    found, wanted = _locate(data, kind, complaint)
-    raise RequestError(f"{path}: not a {what}: {found}; {_plain(wanted)}")
+    try:
+        fit(data, kind, what)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+
+
+def fit(data: object, kind: Any, what: str) -> None:
+    """`check`, of what is a part of some file."""
+    if (complaint := _complaint(data, kind)) is not None:
+        found, wanted = _locate(data, kind, complaint)
+        raise RequestError(f"not a {what}: {found}; {_plain(wanted)}")
 
 
 def _complaint(data: object, kind: Any) -> str | None:

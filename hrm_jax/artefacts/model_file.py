@@ -4,19 +4,50 @@
 depends on the task that trained the model. Parameters are arrays `params/group/leaf`. NumPy only.
 """
 
+import dataclasses
 import json
 import os
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
-from hrm_jax.artefacts import archive, files, provenance
+from hrm_jax.artefacts import archive, files, json_file, networks, provenance
 from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.networks import shapes
 
 FORMAT = "hrm_jax/1"
 Weights = dict[str, np.ndarray]
+Steps = Annotated[int, Meta(ge=1, le=10_000)]
+
+
+class World(TypedDict):
+    """Of the world that a model was trained in, what must be known."""
+
+    size: Steps  # cells a side
+
+
+class Run(TypedDict):
+    """Of the config of the run that trained a model, what a report says."""
+
+    seed: NotRequired[int]
+
+
+class Config(TypedDict):
+    """The array `config`. Keys beyond these are free; which of them a network needs, its kind says."""
+
+    model: dict[str, Any]  # checked by `artefacts.networks`
+    format: NotRequired[str]
+    task: NotRequired[str]
+    world: NotRequired[World]
+    history: NotRequired[Steps]  # steps that a predictor looks back
+    constants: NotRequired[dict[str, float]]
+    plan: NotRequired[dict[str, Any]]  # checked by `referee.paths.denoising`
+    segments: NotRequired[Steps | None]  # of its training
+    step: NotRequired[Annotated[int, Meta(ge=0)] | None]
+    config: NotRequired[Run]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Weights:
@@ -41,21 +72,26 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, Any]) -> None:
-    """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file."""
-    config = {"format": FORMAT, **config, **provenance.stamp()}
-    arrays = {f"params/{name}": leaf for name, leaf in flatten(params).items()}
+    """Write a tree of parameters and its `config` (model, world, history, ...) as a self-describing file.
+
+    What `read` would refuse is refused before anything is written: parameters that are not finite, above all.
+    """
+    config, weights = {"format": FORMAT, **config, **provenance.stamp()}, flatten(params)
+    checked(config, weights)
+    arrays = {f"params/{name}": leaf for name, leaf in weights.items()}
     archive.write(out, {"config": json.dumps(config), **arrays}, np.savez)
 
 
 def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any], Weights]:
-    """Config and parameters {"group/leaf": array} of a model file; a bad file is one `RequestError`.
+    """Config and parameters {"group/leaf": array} of a model file, `checked`; a bad file is a `RequestError`.
 
     `known`: the networks that may be in it.
     """
     absent = "no such file (write one with python -m hrm_jax.export)"
     with archive.reading(path, absent, "not a complete model.npz") as arrays:
-        config = json.loads(str(arrays.pop("config")))
-        name, written = config["model"]["name"], config.get("format", FORMAT)
+        config = json_file.parse(str(arrays.pop("config")), "config", nan=True)
+        json_file.fit(config, Config, "config of a model.npz")
+        name, written = config["model"].get("name"), config.get("format", FORMAT)
         if written != FORMAT:
             raise RequestError(f"format {written!r}; this version reads {FORMAT}: export the model again")
         known = tuple(known)
@@ -63,8 +99,56 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
             raise RequestError(f"a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
         if name not in known:
             raise RequestError(f'holds a "{name}"; wanted is one of {", ".join(known)}')
-    params = {key.removeprefix("params/"): a for key, a in arrays.items() if key.startswith("params/")}
-    return config, params
+        if strange := [key for key in arrays if not key.startswith("params/")]:
+            raise RequestError(f'holds "{strange[0]}", which no model.npz has')
+        return checked(config, {key.removeprefix("params/"): array for key, array in arrays.items()})
+
+
+def checked(config: dict[str, Any], params: Weights) -> tuple[dict[str, Any], Weights]:
+    """A config, its group `model` complete, and its parameters in float32: what a file may hold, and no more.
+
+    The leaves and their shapes follow from the config alone. Of a network that `artefacts.networks` does not
+    know, the parameters must be finite numbers.
+    """
+    json_file.fit(config, Config, "config of a model.npz")
+    name = config["model"].get("name")
+    if name not in networks.NETWORKS:
+        return config, {leaf: _numbers(leaf, array) for leaf, array in params.items()}
+    kind = networks.config(config["model"], optional=networks.OPTIONAL)
+    _check_world(config, kind)
+    wanted = networks.NETWORKS[name].shapes(kind)
+    for leaf in sorted(wanted.keys() ^ params.keys()):
+        odd = "has params/{}, which its config does not know" if leaf in params else "lacks params/{}"
+        raise RequestError(odd.format(leaf))
+    whole = {leaf: _numbers(leaf, array, wanted[leaf]) for leaf, array in params.items()}
+    return config | {"model": {"name": name, **dataclasses.asdict(kind)}}, whole
+
+
+def _check_world(config: dict[str, Any], kind: Any) -> None:
+    """Refuse a predictor or a denoiser of one size of world in another."""
+    name = config["model"]["name"]
+    needed = ("world", "history") if name in networks.PREDICTORS else ("world",)
+    if name in networks.PUZZLES:
+        return
+    for key in needed:
+        if config.get(key) is None:
+            raise RequestError(f"incomplete, {key} is missing")
+    if config["world"]["size"] != kind.size:
+        raise RequestError(f"model.size = {kind.size}, but world.size = {config['world']['size']}")
+
+
+def _numbers(leaf: str, array: np.ndarray, wanted: tuple[int | None, ...] | None = None) -> np.ndarray:
+    """A parameter in float32, refused unless it is of floats, finite, and of the shape that is wanted."""
+    if array.dtype.kind != "f" or not (wanted is None or shapes.fits(array.shape, wanted)):
+        sizes = "" if wanted is None else " " + str(list(wanted)).replace("None", "any")
+        found = f"params/{leaf} is {array.dtype} {list(array.shape)}"
+        raise RequestError(f"{found}; its config wants floats{sizes}")
+    with np.errstate(over="ignore"):
+        array = np.asarray(array, np.float32)
+    finite = np.isfinite(array)
+    if not finite.all():
+        raise RequestError(f"params/{leaf} is not finite: {(~finite).sum():,} of {array.size:,} numbers")
+    return array
 
 
 def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[str] = ()) -> dict[str, Any]:
@@ -75,11 +159,11 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
     found: dict[str, Any] = {}
     for request in requests:
         name, separator, file = request.partition("=")
-        path: Path | None = Path(file)
+        path: Path | None = files.expanded(file)
         if request in built_in:
             path = None
         elif files.is_meant(request):
-            path = Path(request)
+            path = files.expanded(request)
             name = path.stem if path.stem != "model" else path.resolve().parent.name
         elif not separator:
             known("model", request, (*built_in, "FILE.npz"))

@@ -78,7 +78,7 @@ def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: Puzzl
         "step": config.get("step"),
         "trained_segments": trained,
     }
-    return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
+    return Model(functools.partial(_hrm_act_solver, config["model"], params), trained, about)
 
 
 def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
@@ -98,21 +98,15 @@ def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, pu
             )
 
 
-def _hrm_act_solver(
-    path: Path, fields: dict[str, Any], params: Weights, segments: int, batch: int | None
-) -> Solver:
+def _hrm_act_solver(fields: dict[str, Any], params: Weights, segments: int, batch: int | None) -> Solver:
     """All segments of a batch by one jitted function."""
     import jax
-    from flax.traverse_util import flatten_dict
 
     from hrm_jax.models import hrm_act
 
     if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
         fields = fields | {"attention": "matmul"}
     network = hrm_act.build(fields)
-    identifiers = len(params.get(PUZZLE_EMBEDDING, ()))
-    shapes = jax.eval_shape(lambda: hrm_act.initial_params(network, jax.random.key(0), identifiers))
-    _check_shapes(path, params, {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()})
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
     jitted = jax.jit(functools.partial(hrm_act.run_segments, network, segments=segments))
 
@@ -124,13 +118,6 @@ def _hrm_act_solver(
 
     tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
     return Solver(answer, batch or max(1, min(tokens // network.config.sequence, LARGEST_BATCH)))
-
-
-def _check_shapes(path: Path, params: Weights, wanted: dict[str, tuple[int, ...]]) -> None:
-    for name in wanted.keys() | params.keys():
-        found = params[name].shape if name in params else None
-        if found != wanted.get(name):
-            raise RequestError(f"{path}: {name} is {found}, by its config {wanted.get(name)}")
 
 
 FAMILIES: dict[str, Callable[[Path, dict[str, Any], Weights, PuzzleSet], Model]] = {"hrm_act": _hrm_act}

@@ -8,10 +8,9 @@ module (stacked), E width of the puzzle embedding. Here a segment is computed; w
 when a puzzle is done, is the task's (tasks/puzzle.py).
 """
 
-import dataclasses
 import functools
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -19,69 +18,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.fields import Positive
+from hrm_jax.artefacts.networks.puzzles import HRMACTConfig
 from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
 # Parameter groups that are not trained densely: a row a puzzle, and the state before the first segment.
 PUZZLE_EMBEDDING, INITIAL_STATE = "puzzles", "initial"
 Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
-
-
-@dataclasses.dataclass(frozen=True)
-class HRMACTConfig:
-    """The `model` group; defaults are HRM's. `vocabulary` and `sequence` are those of the data."""
-
-    vocabulary: Positive  # V: token ids, PAD (0) included
-    sequence: Positive  # S
-    width: int = 512  # D
-    heads: Positive = 8
-    low_layers: Positive = 4  # blocks of the L module
-    high_layers: Positive = 4  # of the H module; unused where one network is shared
-    h_cycles: Positive = 2  # H updates a segment
-    l_cycles: Positive = 2  # L updates before each
-    expansion: float = 4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
-    inner_multiple: Positive = 256  # … to a multiple of this
-    puzzle_width: int = 512  # E; 0: no puzzle embedding
-    prefix: int = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
-    positions: Literal["rope", "learned", "none"] = "rope"
-    theta: float = 10_000.0  # of rope
-    norm_eps: float = 1e-5
-    mixer: bool = False  # TRM: SwiGLU across the positions instead of attention
-    shared: bool = False  # TRM: one network for both updates
-    # The gradient goes through the last L and H update (one_step), or the whole last cycle (full_last).
-    grad: Literal["one_step", "full_last"] = "one_step"
-    q_continue: bool = True  # False: halt where q_halt > 0, and no second forward for a Q target
-    # Of activations and matmuls; parameters, norms, softmax, losses are float32.
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    # xla and cudnn (GPU, bfloat16): jax.nn.dot_product_attention.
-    attention: Literal["matmul", "xla", "cudnn"] = "matmul"
-    remat: bool = False  # recompute each block in the backward pass: less memory, more time
-    unroll: Positive = 4  # blocks unrolled in the scan over them
-
-    def __post_init__(self):
-        fields.check("model", self)
-        layers.check_heads(self.width, self.heads)
-        if self.puzzle_width < 0 or self.prefix * self.width < self.puzzle_width:
-            raise RequestError(
-                f"model.prefix = {self.prefix} positions of {self.width} do not hold model.puzzle_width "
-                f"= {self.puzzle_width}: at least {-(-self.puzzle_width // self.width)}"
-            )
-        if self.positions == "rope" and not self.mixer and self.width // self.heads % 2:
-            raise RequestError(f"model.width / heads = {self.width // self.heads}: even, for rope's pairs")
-        if self.attention == "cudnn" and self.dtype != "bfloat16":
-            raise RequestError('model.attention = "cudnn" needs model.dtype = "bfloat16"')
-
-    @property
-    def length(self) -> int:
-        """T: positions that a block sees."""
-        return self.prefix + self.sequence
-
-    def inner(self, width: int) -> int:
-        """Inner width of a SwiGLU over `width` components."""
-        return -(-round(self.expansion * width * 2 / 3) // self.inner_multiple) * self.inner_multiple
 
 
 class State(NamedTuple):
@@ -160,7 +103,7 @@ def truncated_normal(std: float) -> nn.initializers.Initializer:
     return nn.initializers.truncated_normal(std / 0.87962566)
 
 
-MODELS = {"hrm_act": (HRMACT, HRMACTConfig)}
+MODELS = {"hrm_act": HRMACT}
 build = functools.partial(layers.build_named, MODELS)
 describe = functools.partial(layers.describe_named, MODELS)
 

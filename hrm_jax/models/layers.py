@@ -6,39 +6,29 @@ Axes: G groups (a batch of worlds or single obstacles), N obstacles of a group, 
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.initializers import Initializer
 
-from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts import networks
+from hrm_jax.artefacts.networks.predictors import Norm
 
 Weights = dict[str, jax.Array]
-Norm = Literal["published", "rms"]
-Kinds = Mapping[str, tuple[type[nn.Module], type]]  # modules and their frozen configs, by name
+Kinds = Mapping[str, type[nn.Module]]  # by the name of the network, whose config is their field
 
 
 def build_named(kinds: Kinds, fields: Mapping[str, Any]) -> Any:
     """The module of `kinds` that a config's `model` group describes: `name`, and fields of its config."""
-    fields = dict(fields)
-    name = fields.pop("name", "")
-    if name not in kinds:
-        raise RequestError(f'model.name = "{name}": one of {", ".join(kinds)}{nearest(name, kinds)}')
-    module, config = kinds[name]
-    allowed = [f.name for f in dataclasses.fields(config)]
-    for field in fields:
-        if field not in allowed:
-            raise RequestError(
-                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
-            )
-    return module(config(**fields))
+    config = networks.config(fields, kinds)
+    return kinds[fields["name"]](config)
 
 
 def describe_named(kinds: Kinds, model: nn.Module) -> dict[str, Any]:
     """The inverse of `build_named`: the `model` group as plain JSON data."""
-    name = next(n for n, (module, _) in kinds.items() if type(model) is module)
+    name = next(n for n, module in kinds.items() if type(model) is module)
     values = dataclasses.asdict(model.config)
     return {"name": name, **{k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}}
 
@@ -134,9 +124,3 @@ def declare(module: nn.Module, name: str, *lead: int, **leaves: tuple) -> Weight
         }
 
     return module.param(name, init)
-
-
-def check_heads(width: int, heads: int, name: str = "heads") -> None:
-    """Raise a one-line `RequestError` unless the heads divide the width."""
-    if width % heads:
-        raise RequestError(f"model.width = {width} is not divisible by model.{name} = {heads}")

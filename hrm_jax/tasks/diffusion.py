@@ -19,8 +19,8 @@ from jax.sharding import Mesh
 from hrm_jax.artefacts import expert, fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.expert import Paths
+from hrm_jax.artefacts.networks.denoisers import DenoiserConfig
 from hrm_jax.models.denoisers import networks as denoisers
-from hrm_jax.models.denoisers.networks import DenoiserConfig
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
 from hrm_jax.training.task import Task, data_of

@@ -1,4 +1,4 @@
-"""Predictors and their frozen configs: one table, read by the prediction task and by `interop`."""
+"""Predictors by name, the modules of `artefacts.networks`: read by the prediction task and by `interop`."""
 
 import functools
 from typing import Any
@@ -9,21 +9,19 @@ from flax import linen as nn
 
 from hrm_jax.models import layers
 from hrm_jax.models.predictors.base import roll_out as roll_out
-from hrm_jax.models.predictors.hrm import HRM, HRMConfig
-from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2, HRM8GPUV2Config
-from hrm_jax.models.predictors.recurrent import GRU, LSTM, RecurrentConfig
-from hrm_jax.models.predictors.transformer import Transformer, TransformerConfig
+from hrm_jax.models.predictors.hrm import HRM
+from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2
+from hrm_jax.models.predictors.recurrent import GRU, LSTM
+from hrm_jax.models.predictors.transformer import Transformer
 from hrm_jax.worlds.features import Context
 
-PREDICTORS: dict[str, tuple[type[nn.Module], type]] = {
-    "hrm": (HRM, HRMConfig),
-    "hrm_8gpu_v2": (HRM8GPUV2, HRM8GPUV2Config),
-    "lstm": (LSTM, RecurrentConfig),
-    "gru": (GRU, RecurrentConfig),
-    "transformer": (Transformer, TransformerConfig),
+PREDICTORS: dict[str, type[nn.Module]] = {
+    "hrm": HRM,
+    "hrm_8gpu_v2": HRM8GPUV2,
+    "lstm": LSTM,
+    "gru": GRU,
+    "transformer": Transformer,
 }
-
-
 build = functools.partial(layers.build_named, PREDICTORS)
 describe = functools.partial(layers.describe_named, PREDICTORS)
 

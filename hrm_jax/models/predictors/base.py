@@ -15,6 +15,7 @@ from flax import linen as nn
 from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.networks.predictors import InputsConfig
 from hrm_jax.models import layers
 from hrm_jax.models.predictors import scene
 from hrm_jax.worlds import features
@@ -36,7 +37,7 @@ class Core(Protocol):
 class Network(NamedTuple):
     """A predictor with its parameters in place: what the functions below run."""
 
-    config: scene.InputsConfig
+    config: InputsConfig
     inputs: Weights  # "embed" and "neighbours" where the predictor has them
     core: Core
     head: Weights
@@ -182,7 +183,7 @@ def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: features.Seen |
     return x
 
 
-def _rows(config: scene.InputsConfig, x: jax.Array) -> jax.Array:
+def _rows(config: InputsConfig, x: jax.Array) -> jax.Array:
     """[..., G, N, D] to [..., rows, D] where worlds are together but the core does not look across them."""
     if config.across or not config.together:
         return x

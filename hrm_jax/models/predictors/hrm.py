@@ -6,60 +6,19 @@ The published networks attend over a sequence of one token, so softmax is 1 and 
 they are counted (28,969,474 holds to the unit) and never computed. `attention="obstacles"` uses them.
 """
 
-import dataclasses
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.artefacts.fields import NotNegative, Positive
+from hrm_jax.artefacts.networks.predictors import HRMConfig
 from hrm_jax.models import layers
-from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
 MIX = 0.7071  # the gated block's scale of message + state, as published
 NOISE = 0.01  # standard deviation of the noisy initial state
-
-
-@dataclasses.dataclass(frozen=True)
-class HRMConfig(scene.InputsConfig):
-    """Every switch that distinguishes the published scripts, and options of ours."""
-
-    width: Positive = 512  # D
-    heads: Positive = 8  # used by attention="obstacles" only
-    blocks: Positive = 4  # in each of the two streams
-    k_step: NotNegative = 2  # the H stream runs at t = 0, k, 2k, …; 0: never, its state stays at its start
-    h_stream: bool = True  # False: no H stream at all, L hears the input alone
-    block: Literal["gated", "recurrent"] = "gated"  # recurrent: unbounded state, docs/faults.md#f8
-    detach: bool = True  # stop the gradient from H into L
-    norm: layers.Norm = "published"  # docs/faults.md#f6
-    norm_eps: float = 1e-6
-    initial_state: Literal["zeros", "noise"] = "zeros"  # N(0, 0.01²) in training, in evaluation 0
-    init_std: float = 0.01  # of Linear weights, biases zero; 0: torch's default
-    attention: Literal["single", "obstacles"] = "single"  # one token, as published | a world's
-    remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
-    unroll: Positive = 4  # blocks (and L steps) unrolled in their scans
-
-    def __post_init__(self):
-        super().__post_init__()
-        layers.check_heads(self.width, self.heads)
-
-    @property
-    def hidden(self) -> int:
-        """Width of the SwiGLU, int(2.6 D) as published."""
-        return int(2.6 * self.width)
-
-    @property
-    def across(self) -> bool:
-        """Whether the blocks attend across the obstacles of a world."""
-        return self.attention == "obstacles"
-
-    @property
-    def slow(self) -> bool:
-        """Whether the H stream ever runs."""
-        return self.h_stream and self.k_step > 0
 
 
 class HRM(Predictor):

@@ -5,43 +5,16 @@ the output does not depend on the order of all but the last step, and the L gate
 (docs/faults.md#f21). It is here to reproduce that run, not to be used.
 """
 
-import dataclasses
-from typing import Literal
-
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.initializers import Initializer
 
-from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.fields import Positive
+from hrm_jax.artefacts.networks.predictors import HRM8GPUV2Config
 from hrm_jax.models import layers
 from hrm_jax.models.predictors.base import Weights, roll_out
 from hrm_jax.models.predictors.hrm import MIX
 from hrm_jax.worlds.features import Context
-
-
-@dataclasses.dataclass(frozen=True)
-class HRM8GPUV2Config:
-    """Widths of the published script."""
-
-    width: Positive = 512
-    heads: Positive = 8
-    blocks: Positive = 4  # in each of the two stacks
-    k_step: Positive = 2  # passes through the H stack
-    norm_eps: float = 1e-6
-    init_std: float = 0.01
-    size: int = 20  # cells; the world that the positions are scaled by
-    dtype: Literal["float32", "bfloat16"] = "float32"
-
-    def __post_init__(self):
-        fields.check("model", self)
-        layers.check_heads(self.width, self.heads)
-
-    @property
-    def features(self) -> str:
-        """The published input, the only one this architecture takes."""
-        return "positions"
 
 
 class HRM8GPUV2(nn.Module):

@@ -1,6 +1,5 @@
 """Stacked LSTM and GRU over time, with torch's equations (docs/models.md#lstm-gru)."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,23 +7,13 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.artefacts.fields import Fraction, Positive
+from hrm_jax.artefacts.networks.predictors import RecurrentConfig
 from hrm_jax.models import layers
-from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
 Cell = Callable[[Weights, jnp.dtype, State, jax.Array], State]
 Prepare = Callable[[Weights], Weights]
-
-
-@dataclasses.dataclass(frozen=True)
-class RecurrentConfig(scene.InputsConfig):
-    """Stacked cells and a linear head on the last output."""
-
-    layers: Positive = 2
-    dropout: Fraction = 0.0  # between layers, in training
-    unroll: Positive = 1  # time steps unrolled in the scan
 
 
 class Recurrent(Predictor):

@@ -4,64 +4,16 @@ Shapes: G groups (worlds), N obstacles of a group, T time, R rows, C columns, F 
 and displacements over size. The features themselves: `hrm_jax.worlds.features`.
 """
 
-import dataclasses
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.fields import NotNegative, Positive
+from hrm_jax.artefacts.networks.predictors import InputsConfig
 from hrm_jax.models import layers
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context, Seen, relative
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class InputsConfig:
-    """What every predictor sees of the scene and how it runs free; the architectures inherit it."""
-
-    width: Positive = 256  # D
-    features: Literal["positions", "motion", "scene"] = "positions"  # positions: as published
-    patch: int = 0  # side of the map patch around an obstacle, odd; 0: none; only with scene
-    neighbours: NotNegative = 0  # heads of attention across a world's obstacles; only with scene
-    agent: bool = False  # whether the agent's position is seen; only with scene
-    # A sliding window (published), the state carried on, or all steps at once.
-    rollout: Literal["sliding", "carry", "direct"] = "sliding"
-    horizon: Positive = 20  # displacements that the head of "direct" emits
-    size: int = 20  # cells; the world that the positions are scaled by
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of matmuls
-
-    def __post_init__(self):
-        fields.check("model", self)
-        if self.patch < 0 or (self.patch and self.patch % 2 == 0):
-            raise RequestError(f"model.patch = {self.patch}: 0 or an odd number")
-        if self.neighbours:
-            layers.check_heads(self.width, self.neighbours, "neighbours")
-        for name in ("patch", "neighbours", "agent"):
-            value = getattr(self, name)
-            if value and self.features != "scene":
-                raise RequestError(f'model.{name} = {value} needs model.features = "scene"')
-
-    @property
-    def inputs(self) -> int:
-        """F, the numbers an obstacle brings a time step."""
-        if self.features != "scene":
-            return {"positions": 2, "motion": 4}[self.features]
-        return 9 + 2 * self.agent + (2 + self.patch**2 if self.patch else 0)
-
-    @property
-    def across(self) -> bool:
-        """Whether the core itself, not only its input, looks across the obstacles of a world."""
-        return False
-
-    @property
-    def together(self) -> bool:
-        """Whether a group must be a whole world."""
-        return self.across or self.features == "scene"
 
 
 def arrange(

@@ -3,7 +3,6 @@
 It runs free on a cache of keys and values, which is its state.
 """
 
-import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -11,27 +10,12 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.fields import Positive
+from hrm_jax.artefacts.networks.predictors import TransformerConfig
 from hrm_jax.models import layers
-from hrm_jax.models.predictors import scene
 from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 EPS = 1e-6
 State = tuple[tuple[tuple[jax.Array, jax.Array], ...], jax.Array]  # keys, values a layer; steps taken
-
-
-@dataclasses.dataclass(frozen=True)
-class TransformerConfig(scene.InputsConfig):
-    """Causal attention over the steps of one obstacle, and a linear head on the last step."""
-
-    width: Positive = 64
-    heads: Positive = 4
-    layers: Positive = 2
-    positions: Positive = 64  # steps that it can tell apart, predicted ones included
-
-    def __post_init__(self):
-        super().__post_init__()
-        layers.check_heads(self.width, self.heads)
 
 
 class Transformer(Predictor):

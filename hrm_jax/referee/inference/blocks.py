@@ -1,15 +1,12 @@
-"""What the NumPy passes share: work in cache-sized blocks on all cores, and the refusal of odd files."""
+"""What the NumPy passes share: work in cache-sized blocks on all cores."""
 
 import concurrent.futures
-import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
-
-from hrm_jax.artefacts.errors import RequestError
 
 _one_blas_thread = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
 
@@ -22,14 +19,3 @@ def in_blocks(function: Callable[..., np.ndarray], count: int, *arrays: np.ndarr
     # Each core has a block of its own: additional BLAS threads would compete for the same cores.
     with _one_blas_thread(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate(list(pool.map(lambda block: function(*block), blocks)))
-
-
-@contextlib.contextmanager
-def refusing_what_does_not_fit() -> Iterator[None]:
-    """Turn what a config and parameters that do not belong together raise into a `RequestError`."""
-    try:
-        yield
-    except KeyError as error:
-        raise RequestError(f"model file lacks {error} that its config asks for") from None
-    except (ValueError, IndexError, TypeError) as error:
-        raise RequestError(f"model file whose config and parameters do not fit ({error})") from None

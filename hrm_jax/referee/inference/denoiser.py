@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
+from hrm_jax.referee.inference.blocks import in_blocks
 from hrm_jax.referee.inference.cores import Params, Weights
 from hrm_jax.worlds import raster
-from hrm_jax.worlds.path_frame import PathFrame
 
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
 EPS = np.float32(1e-5)
@@ -31,26 +29,12 @@ class Denoiser:
         self.config = config
         self.parameters = sum(array.size for array in params.values())
         model_file.check_constants(config, raster.CONSTANTS)
-        with refusing_what_does_not_fit():
-            self.model: dict[str, Any] = config["model"]
-            name = self.model["name"]
-            if name not in NETWORKS:
-                raise RequestError(f'"{name}" is no denoiser; known are {", ".join(NETWORKS)}')
-            arrays = {key: _arranged(key, array) for key, array in params.items()}
-            weights: Params = model_file.unflatten(arrays)
-            network, depth = NETWORKS[name]
-            self._encode = functools.partial(_encode, weights, depth)
-            self._denoise = functools.partial(network, weights, self.model)
-            self._check()  # shapes that do not fit fail here and now
-
-    def _check(self) -> None:
-        size, points, channels = (self.model[name] for name in ("size", "points", "channels"))
-        images = np.zeros((1, size, size, raster.channel_count(channels, self.model["slices"])))
-        code = self.encode(images, np.zeros((1, 4)))
-        inputs = raster.path_features(PathFrame.of(self.model), channels)
-        found = self.denoise(np.zeros((1, points, inputs)), np.zeros(1), code).shape
-        if found != (1, points, 2):
-            raise ValueError(f"output of shape {list(found)}")
+        self.model: dict[str, Any] = config["model"]
+        arrays = {key: _arranged(key, array) for key, array in params.items()}
+        weights: Params = model_file.unflatten(arrays)
+        network, depth = NETWORKS[self.model["name"]]
+        self._encode = functools.partial(_encode, weights, depth)
+        self._denoise = functools.partial(network, weights, self.model)
 
     def encode(self, maps: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Maps [B, size, size, C] and ends [B, 4] (start, goal) to codes [B, 2 D]: the map's half first."""

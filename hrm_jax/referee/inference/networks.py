@@ -12,23 +12,12 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.referee.inference.blocks import in_blocks, refusing_what_does_not_fit
+from hrm_jax.referee.inference.blocks import in_blocks
 from hrm_jax.referee.inference.cores import CORES, MIX, Params, Weights, attend, norm_scale, sigmoid
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context, Observation
 
 BLOCK_ROWS = 256  # obstacles per block: the activations of a small network then stay in cache
-# What older model files do not say.
-DEFAULTS = {
-    "features": "positions",
-    "patch": 0,
-    "neighbours": 0,
-    "agent": False,
-    "rollout": "sliding",
-    "horizon": 20,
-    "attention": "single",
-    "h_stream": True,
-}
 
 
 class Predictor:
@@ -39,14 +28,12 @@ class Predictor:
         self.config = config
         self.parameters = sum(array.size for array in params.values())
         model_file.check_constants(config, features.CONSTANTS)
-        with refusing_what_does_not_fit():
-            model = DEFAULTS | config["model"]
-            self.world: dict[str, Any] = config["world"]
-            self.history: int = config["history"]
-            self._scene = model["features"] == "scene"
-            self._together = self._scene or model["attention"] == "obstacles"
-            self.network = NETWORKS[model["name"]](model, model_file.unflatten(params))
-            self.network.tracks(*_nothing(self._scene), 1)  # shapes that do not fit fail here and now
+        model = config["model"]
+        self.world: dict[str, Any] = config["world"]
+        self.history: int = config["history"]
+        self._scene = model.get("features") == "scene"
+        self._together = self._scene or model.get("attention") == "obstacles"
+        self.network = NETWORKS[model["name"]](model, model_file.unflatten(params))
 
     def predict(self, observation: Observation, horizon: int) -> np.ndarray:
         """Free-running prediction: E observed scenes to positions [E, horizon, N, 2] in cells, float64.
@@ -76,13 +63,6 @@ def load(path: str | os.PathLike, kind: type[Predictor] = Predictor) -> Predicto
     return kind(*model_file.read(path, NETWORKS))
 
 
-def _nothing(with_scene: bool) -> tuple[np.ndarray, Context | None]:
-    """The smallest input: two obstacles for two steps in a world of one cell."""
-    context = Context(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)), np.zeros((1, 1, 1)))
-    context = Context(*(a.astype(np.float32) for a in context))
-    return np.zeros((1, 2, 2, 2), np.float32), context if with_scene else None
-
-
 class Network:
     """Inputs, a core over time and a head; as `hrm_jax.models.predictors.base` has them."""
 
@@ -106,7 +86,7 @@ class Network:
             "direct": self._direct,
         }
         with np.errstate(over="ignore"):
-            return run[self._config["rollout"]](history, context, horizon)
+            return run[self._config.get("rollout", "sliding")](history, context, horizon)
 
     def _carry(self, history: np.ndarray, context: Context | None, horizon: int) -> np.ndarray:
         """The core reads the history once and goes on from its state, fed with its own predictions."""

@@ -1,0 +1,71 @@
+"""Networks by name: the fields that describe one, what they may be, and the parameters that follow from them.
+
+What trains a network, what writes its file and what reads it share these; nothing here needs jax.
+"""
+
+import dataclasses
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.networks.denoisers import DenoiserConfig, PathConvNetConfig
+from hrm_jax.artefacts.networks.predictors import (
+    HRM8GPUV2Config,
+    HRMConfig,
+    RecurrentConfig,
+    TransformerConfig,
+)
+from hrm_jax.artefacts.networks.puzzles import HRMACTConfig
+from hrm_jax.artefacts.networks.shapes import Shapes
+
+
+class Network(NamedTuple):
+    """A network's config, and what shapes its parameters have by a config."""
+
+    config: type
+    shapes: Callable[[Any], Shapes]
+
+
+PREDICTORS = {
+    "hrm": Network(HRMConfig, HRMConfig.shapes),
+    "hrm_8gpu_v2": Network(HRM8GPUV2Config, HRM8GPUV2Config.shapes),
+    "lstm": Network(RecurrentConfig, lambda config: config.shapes(gates=4)),
+    "gru": Network(RecurrentConfig, lambda config: config.shapes(gates=3)),
+    "transformer": Network(TransformerConfig, TransformerConfig.shapes),
+}
+DENOISERS = {
+    "path_unet": Network(DenoiserConfig, DenoiserConfig.shapes),
+    "path_convnet": Network(PathConvNetConfig, PathConvNetConfig.shapes),
+}
+PUZZLES = {"hrm_act": Network(HRMACTConfig, HRMACTConfig.shapes)}
+NETWORKS: dict[str, Network] = PREDICTORS | DENOISERS | PUZZLES
+# Fields that a model file may lack: files of before they were added, or of what only training reads.
+OPTIONAL = {
+    "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
+    "dtype", "detach", "initial_state", "init_std", "remat", "unroll", "dropout", "grad",
+}  # fmt: skip
+
+
+def config(
+    fields: Mapping[str, Any], known: Iterable[str] = NETWORKS, optional: Container[str] | None = None
+) -> Any:
+    """The config that a group `model` describes: `name`, of `known`, and fields; others are refused.
+
+    With `optional`, only those fields may be left to their defaults.
+    """
+    fields, known = dict(fields), tuple(known)
+    name = fields.pop("name", "")
+    if not isinstance(name, str) or name not in known:
+        raise RequestError(f'model.name = "{name}": one of {", ".join(known)}{nearest(str(name), known)}')
+    kind = NETWORKS[name].config
+    allowed = [field.name for field in dataclasses.fields(kind)]
+    for field in fields:
+        if field not in allowed:
+            raise RequestError(
+                f"model.{field} is no field of {name}{nearest(field, allowed)} ({', '.join(allowed)})"
+            )
+    for field in dataclasses.fields(kind):
+        needed = field.default is dataclasses.MISSING or (optional is not None and field.name not in optional)
+        if needed and field.name not in fields:
+            raise RequestError(f"model.{field.name} is missing")
+    return kind(**fields)
