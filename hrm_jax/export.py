@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import Parser, program, run_command
+from hrm_jax.console.parser import Parser, at_least, program, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,17 +28,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not (args.out or args.scenarios):
         raise RequestError("nothing to write: give --out model.npz, --scenarios scenarios.npz, or both")
-    for path in filter(None, (args.out, args.scenarios)):
-        files.check_writable(path)
+    for path, other in ((args.out, args.scenarios), (args.scenarios, args.out)):
+        if path:
+            files.check_writable(path, [other])
+    at_least(args, episodes=(1, 1_000_000))
     from absl import logging  # jax and all it needs: only for a request that is right
 
+    from hrm_jax.artefacts import scenarios
     from hrm_jax.tasks import exporting
 
     logging.set_verbosity(logging.ERROR)  # orbax warns that a read-only folder is read-only
+    # Drawn before anything is written: a request that cannot be met leaves nothing.
+    drawn = args.scenarios and exporting.draw_scenarios(args.workdir, args.episodes)
     if args.out:
         print(exporting.export_model(args.workdir, args.step, args.out, args.set, args.weights == "averaged"))
-    if args.scenarios:
-        print(exporting.export_scenarios(args.workdir, args.episodes, args.scenarios))
+    if drawn:
+        scenarios.save(args.scenarios, drawn)
+        print(f"{args.scenarios}: {args.episodes:,} scenarios")
     return 0
 
 

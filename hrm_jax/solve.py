@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _solve(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first puzzle."""
-    at_least(options, segments=1, examples=1, batch=1, record=0)
+    at_least(options, segments=(1, 10_000), examples=1, batch=(1, 100_000), record=0)
     if options.record and not (options.out and options.model):
         raise RequestError("--record needs --model, whose answers it keeps, and --out, where they go")
     puzzles = kinds.load(options.data, options.split)

@@ -108,7 +108,7 @@ def test_obstacles_move_as_the_referee_says(drawn):
 def test_scenarios_of_a_run_have_drawn_ends(tmp_path):
     config = benchmark.get_config("discs,lstm").to_dict()
     (tmp_path / "config.json").write_text(json.dumps(config))
-    exporting.export_scenarios(tmp_path, 6, tmp_path / "scenarios.npz")
+    scenario_file.save(tmp_path / "scenarios.npz", exporting.draw_scenarios(tmp_path, 6))
     scenarios = scenario_file.load(tmp_path / "scenarios.npz")  # refuses ends that are not free
     assert scenarios.world.generator == "jax" and scenarios.world.size == 64
     assert len({tuple(cells) for cells in scenarios.start.tolist() + scenarios.goal.tolist()}) == 12

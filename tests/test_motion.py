@@ -291,7 +291,7 @@ def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):
     run.mkdir()
     config = benchmark.get_config("mixed,hrm").to_dict()
     (run / "config.json").write_text(json.dumps(config))
-    exporting.export_scenarios(run, 6, tmp_path / "s.npz")
+    scenario_file.save(tmp_path / "s.npz", exporting.draw_scenarios(run, 6))
     scenarios = scenario_file.load(tmp_path / "s.npz")
     assert scenarios.world.kinds == WORLDS["mixed"].kinds and len(np.unique(scenarios.kind)) > 3
     outcomes = episode.run(scenarios, STANDARD, "oracle").outcomes

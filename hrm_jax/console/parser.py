@@ -5,18 +5,22 @@ where the request is wrong; `run_command` turns that into what a shell sees.
 """
 
 import argparse
+import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hrm_jax
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.files import expanded
 
 Main = Callable[[Sequence[str] | None], int | None]
 
+LARGEST = 10**9  # of numbers of a command line that have no bound of their own
 PACKAGE = Path(hrm_jax.__file__).resolve().parent
 TRAINING = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections", "absl")  # hrm_jax[train]
 
@@ -62,6 +66,11 @@ class Parser(argparse.ArgumentParser):
         version = f"hrm_jax {hrm_jax.__version__}"
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
 
+    def _get_value(self, action: argparse.Action, text: str) -> Any:
+        """The value of an argument; in a path, `~` is the home folder."""
+        value = super()._get_value(action, text)
+        return expanded(value) if isinstance(value, Path) else value
+
     def error(self, message: str) -> NoReturn:
         """Refuse the request in one line instead of a page of usage."""
         raise RequestError(f"{message} (see {self.prog} --help)")
@@ -88,12 +97,15 @@ def choose(
     return name, rest
 
 
-def at_least(options: Any, **least: int) -> None:
-    """Refuse numbers among `options` that are given and smaller than the `least` of their name."""
-    for name, smallest in least.items():
+def at_least(options: Any, **bounds: int | tuple[int, int]) -> None:
+    """Refuse numbers among `options` that are given and out of bounds: the least, or a pair with the most."""
+    for name, bound in bounds.items():
+        least, most = bound if isinstance(bound, tuple) else (bound, LARGEST)
         value = getattr(options, name)
-        if value is not None and value < smallest:
-            raise RequestError(f"--{name} {value}: {f'at least {smallest}' if smallest else '0 or more'}")
+        if value is not None and value < least:
+            raise RequestError(f"--{name} {value}: {f'at least {least}' if least else '0 or more'}")
+        if value is not None and value > most:
+            raise RequestError(f"--{name} {value}: at most {most:,}")
 
 
 @contextmanager
@@ -106,19 +118,54 @@ def interruptible(consequence: str) -> Iterator[None]:
 
 
 def run_command(main: Main, arguments: Sequence[str] | None = None) -> int:
-    """A command's exit code: its own or 0; 2 and one line where the request is wrong; 130 after Ctrl-C."""
+    """A command's exit code: its own or 0; 2 and one line where the request is wrong; 130 after Ctrl-C.
+
+    So it is where a stream is closed or full, too; 141, silently, where what reads the output has ended.
+    """
+    _mend_streams()
+    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # `hrm_jax` says why
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        code = _answer(main, arguments)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        code = 141
+    except OSError as error:
+        code = _say(2, f"error: the output cannot be written ({error.strerror})")
+    with suppress(OSError, ValueError):  # or Python would say it again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _answer(main: Main, arguments: Sequence[str] | None) -> int:
     try:
         return main(arguments) or 0
     except RequestError as error:
         return _say(2, f"error: {' '.join(str(error).split())}")
     except KeyboardInterrupt as interrupt:
         return _say(130, "\n" + ": ".join(["interrupted", *map(str, interrupt.args)]))
+    except MemoryError as error:
+        return _say(2, f"error: not enough memory ({error})")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING:
             raise
         return _say(2, f"error: this needs jax: pip install 'hrm_jax[train]' ({error})")
 
 
+def _mend_streams() -> None:
+    """Let closed streams lead nowhere, not into the next file opened, and streams take any file's name."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            with suppress(OSError):
+                while os.open(os.devnull, os.O_RDWR) < number:
+                    pass
+            setattr(sys, name, open(os.devnull, "r+"))
+        elif number and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
+
+
 def _say(code: int, line: str) -> int:
-    print(line, file=sys.stderr)
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
     return code

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 from flax.traverse_util import flatten_dict
 
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import files, model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop import denoiser, predictors, puzzles
 from hrm_jax.interop.states import State, read_state
@@ -97,11 +97,15 @@ def build(family: ModuleType, fields: dict[str, Any], params: dict[str, Any]) ->
 
 def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> None:
     """Write the original's checkpoint `path` as our `model.npz`."""
+    files.check_writable(out, [path])
     state, config = read_state(path)
     family = _family_of(state)
     options = options_of(family, given, config)
     fields, params = convert_as(family, state, options)
     description = family.describe(build(family, fields, params), options)
-    model_file.write(out, params, {**description, "source": path.name})
-    count, fields = sum(a.size for a in model_file.flatten(params).values()), description["model"]
+    try:
+        model_file.write(out, params, {**description, "source": path.name})
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+    count, fields = networks.count(model_file.flatten(params)), description["model"]
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")

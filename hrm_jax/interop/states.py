@@ -3,11 +3,11 @@
 import math
 import pathlib
 import re
-import zipfile
 from typing import Any
 
 import numpy as np
 
+from hrm_jax.artefacts import archive
 from hrm_jax.artefacts.errors import RequestError
 
 State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layouts
@@ -18,19 +18,22 @@ WRAPPERS = ("module.", "_orig_mod.", "model.", "inner.")
 
 def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
     """The `state_dict` in a .pt, .safetensors or .npz file as float32 NumPy, and a golden file's config/*."""
-    if not path.exists():
+    if not path.is_file():
         raise RequestError(f"{path}: no such file")
     if path.suffix not in READERS:
         raise RequestError(f'{path}: suffix "{path.suffix}"; allowed are {", ".join(filter(None, READERS))}')
     arrays = READERS[path.suffix](path)
-    config = under(arrays, "config/")
-    config = {key: value.item() for key, value in config.items()}
+    config: dict[str, Any] = {}
+    for key, value in under(arrays, "config/").items():
+        if value.size != 1:
+            raise RequestError(f"{path}: config/{key} is {list(value.shape)}; one value is needed")
+        config[key] = value.item()
     if "in/inputs" in arrays:  # cells of a puzzle
-        config["sequence"] = arrays["in/inputs"].shape[1]
+        config["sequence"] = arrays["in/inputs"].shape[-1]
     if {"names", "shapes", "seed"} <= arrays.keys():
         arrays = _redrawn(path, arrays)
-    arrays = under(arrays, "state/") or {key: a for key, a in arrays.items() if a.dtype.kind in "biufV"}
-    return {unwrapped(key): _float32(a) for key, a in arrays.items()}, config
+    arrays = under(arrays, "state/") or {key: a for key, a in arrays.items() if a.dtype.kind != "U"}
+    return {unwrapped(key): _float32(path, key, a) for key, a in arrays.items()}, config
 
 
 def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -38,10 +41,13 @@ def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     return {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
 
 
-def _float32(array: np.ndarray) -> np.ndarray:
+def _float32(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     if array.dtype == np.dtype("V2"):  # how NumPy writes bfloat16, which it does not know
         return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    return np.asarray(array, np.float32)
+    if array.dtype.kind not in "biuf":
+        raise RequestError(f"{path}: {key} is {array.dtype}; parameters are numbers")
+    with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest that is not finite
+        return np.asarray(array, np.float32)
 
 
 def _redrawn(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> State:
@@ -70,11 +76,8 @@ def unwrapped(key: str) -> str:
 
 def read_npz(path: pathlib.Path) -> dict[str, np.ndarray]:
     """Every array of an .npz file."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RequestError(f"{path}: not a complete .npz ({error})") from None
+    with archive.reading(path, "no such file", "not a complete .npz") as arrays:
+        return arrays
 
 
 def _read_safetensors(path: pathlib.Path) -> dict[str, np.ndarray]:

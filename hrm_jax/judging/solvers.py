@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.model_file import Weights
 from hrm_jax.puzzles import kinds
@@ -70,10 +70,9 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
 def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
     table = params.get(PUZZLE_EMBEDDING)
     _check_data(path, config["model"], table, puzzles)
-    apart = {PUZZLE_EMBEDDING, "initial/high", "initial/low"}  # not trained by gradient descent
     trained = int(config.get("segments") or UNKNOWN_SEGMENTS)
     about = {
-        "parameters": int(sum(array.size for name, array in params.items() if name not in apart)),
+        "parameters": networks.count(params),
         "puzzle_parameters": 0 if table is None else int(table.size),
         "step": config.get("step"),
         "trained_segments": trained,

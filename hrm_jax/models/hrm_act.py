@@ -274,9 +274,10 @@ def fused_attention(implementation: str, q: jax.Array, k: jax.Array, v: jax.Arra
 def rotate(config: HRMACTConfig, x: jax.Array) -> jax.Array:
     """RoPE of x [..., T, D / heads] by its position, first half paired with second, in float32."""
     half = x.shape[-1] // 2
-    # Constants, by NumPy: XLA would compute cosines anew for every head of every puzzle.
-    frequency = config.theta ** (-np.arange(half) / half)
-    angle = np.arange(x.shape[-2])[:, None] * frequency
-    cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    # Constants, by NumPy: XLA would compute cosines anew for every head of every puzzle. The angles are
+    # float32, as the originals': at position 900 they are off by 3e-5, and weights were trained with that.
+    power = config.theta ** (np.arange(half, dtype=np.float32) / np.float32(half)).astype(np.float64)
+    angle = np.arange(x.shape[-2], dtype=np.float32)[:, None] * (1 / power.astype(np.float32))
+    cos, sin = np.cos(angle), np.sin(angle)
     a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)

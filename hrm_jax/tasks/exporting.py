@@ -8,13 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import model_file, networks
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays, save
+from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays
 from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
 from hrm_jax.tasks import TASKS
-from hrm_jax.training import checkpoint, cost
+from hrm_jax.training import checkpoint
 from hrm_jax.worlds.world import of_config
 
 SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
@@ -36,9 +36,8 @@ def export_model(
     if "plan" in description:
         check_plan(description)
     model_file.write(out, params, {**description, "step": step, "config": config})
-    dense, _ = task.groups.split(params)
-    name = description["model"]["name"]
-    return f"{out}: {name}, {cost.count(dense):,} parameters, step {step:,} of {workdir}"
+    name, count = description["model"]["name"], networks.count(model_file.flatten(params))
+    return f"{out}: {name}, {count:,} parameters, step {step:,} of {workdir}"
 
 
 def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
@@ -57,10 +56,8 @@ def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
             raise RequestError(f"--set {setting}: plan.{name} is {plan[name]!r}, of type {kind}") from None
 
 
-def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) -> str:
-    """Write `episodes` held-out worlds, drawn by the simulator of the run, as `scenarios.npz`."""
-    if episodes < 1:
-        raise RequestError(f"--episodes {episodes}: at least 1")
+def draw_scenarios(workdir: pathlib.Path, episodes: int) -> Scenarios:
+    """`episodes` held-out worlds, drawn by the simulator of the run."""
     config = checkpoint.read_config(workdir)
     if "world" not in config["data"]:
         raise RequestError(
@@ -75,7 +72,7 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         return static, obstacles, drawing.ends(world, static, key)
 
     static, obstacles, (start, goal) = jax.jit(lambda key: rollout.episodes(key, episodes, draw))(key)
-    scenarios = Scenarios(
+    return Scenarios(
         world=world,
         ids=np.arange(episodes),
         static=np.asarray(static),
@@ -83,5 +80,3 @@ def export_scenarios(workdir: pathlib.Path, episodes: int, out: pathlib.Path) ->
         start=np.asarray(start, np.int64),
         goal=np.asarray(goal, np.int64),
     )
-    save(out, scenarios)
-    return f"{out}: {episodes:,} scenarios"

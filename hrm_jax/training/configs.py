@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import hrm_jax
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, nearest
 
 if TYPE_CHECKING:
@@ -31,19 +32,22 @@ def names() -> list[str]:
     return sorted(path.stem for path in CONFIGS.glob("*.py") if not path.stem.startswith("base"))
 
 
-def find(name: str) -> str:
-    """The path of a config "file.py", "configs/file.py" or "file", with its ":variant" if it has one."""
-    file, colon, variant = name.partition(":")
-    for candidate in (pathlib.Path(file), CONFIGS.parent / file, CONFIGS / f"{file}.py"):
-        if candidate.is_file():
-            return f"{candidate}{colon}{variant}"
-    close = nearest(pathlib.Path(file).stem, names())
+def find(name: str) -> tuple[pathlib.Path, str]:
+    """The path of a config "file.py", "configs/file.py" or "file", and its variant, which a colon precedes.
+
+    A name that has colons itself is tried whole first.
+    """
+    for file, variant in ((name, ""), (name.rpartition(":")[0], name.rpartition(":")[2])):
+        for candidate in (files.expanded(file), CONFIGS.parent / file, CONFIGS / f"{file}.py"):
+            if file and files.exists(candidate) and candidate.is_file():
+                return candidate, variant
+    close = nearest(pathlib.Path(name.partition(":")[0]).stem, names())
     raise RequestError(f"--config {name}: no such file; configs/ has {', '.join(names())}{close}")
 
 
 def load(name: str) -> "ConfigDict":
     """The config that `name` finds; a variant it does not have is a `RequestError`."""
-    path, _, variant = find(name).partition(":")
+    path, variant = find(name)
     _register()
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec and spec.loader
@@ -57,7 +61,7 @@ def load(name: str) -> "ConfigDict":
 
 def module(name: str) -> ModuleType:
     """The module of configs/NAME.py, with the tables that it declares."""
-    path = pathlib.Path(find(name))
+    path, _ = find(name)
     if path.parent != CONFIGS:
         raise RequestError(f"--config {name}: a file of configs/ is needed")
     _register()

@@ -39,6 +39,8 @@ DENOISERS = {
 }
 PUZZLES = {"hrm_act": Network(HRMACTConfig, HRMACTConfig.shapes)}
 NETWORKS: dict[str, Network] = PREDICTORS | DENOISERS | PUZZLES
+# Of a puzzle network what no gradient trains: a row a puzzle, and the state before the first segment.
+APART = ("puzzles", "initial/high", "initial/low")
 # Fields that a model file may lack: files of before they were added, or of what only training reads.
 OPTIONAL = {
     "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
@@ -69,3 +71,8 @@ def config(
         if needed and field.name not in fields:
             raise RequestError(f"model.{field.name} is missing")
     return kind(**fields)
+
+
+def count(params: Mapping[str, Any]) -> int:
+    """How many parameters {"group/leaf": array} a network has, those that stand APART left out."""
+    return sum(int(array.size) for name, array in params.items() if name not in APART)
