@@ -2,6 +2,7 @@
 
 import os
 
+import hypothesis
 import numpy as np
 import pytest
 
@@ -18,6 +19,10 @@ else:
     jax.config.update("jax_num_cpu_devices", 8)
     jax.config.update("jax_legacy_prng_key", "error")
 
+
+# The same cases in every run, at whatever pace, and no folder of examples.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("suite")
 
 SLOWEST = ("test_train.py", "test_puzzle_task.py", "test_forecast.py", "test_hrm_act.py", "test_sweep.py")
 
