@@ -70,7 +70,7 @@ def _reference_swept(static, start, goal, tracks, clearance):
         h = {n: abs(n[0] - goal[0]) + abs(n[1] - goal[1]) for n in popped}
         found = min(popped, key=lambda n: (-n[2], h[n], n[:2]))
     cells = _path(parents, found)
-    if len(cells) == 1:
+    if found[2] == 0 and start != goal:
         ways = [(start[0] + r, start[1] + c) for r, c in MOVES]
         ways = [w for w in ways if min(w) >= 0 and max(w) < len(static) and not static[w]]
         cells.append(max(ways, key=lambda way: distance(start, way, 0)))  # the first of equals

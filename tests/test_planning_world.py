@@ -98,7 +98,7 @@ def test_connected_agrees_with_flood_fill():
         static = generator.random((7, 7)) < 0.4
         static[0, 0] = static[-1, -1] = False
         verdicts.append(_has_path(static))
-        assert geometry.connected(static) == verdicts[-1]
+        assert geometry.connected(static, (0, 0), (6, 6)) == verdicts[-1]
     assert 50 < sum(verdicts) < 250
 
 

@@ -1,9 +1,9 @@
 """traces.npz: whole episodes of several models, for the report's player; its reader and its writer.
 
-`index` is JSON: {"world", "protocol", "models", "episodes": [{"id", "outcomes": {model: outcome}}]}. Of
-planners of whole paths it also has "kind": "paths" and, per episode, "ends": [start, goal]. For episode
-number e and model number m there are `static/e` bool [R, C] and, as `NAME/e/m`, the arrays of `CellTrace` or
-`PathTrace`, all int16: positions (row, column) in hundredths of a cell, except where cells are counted.
+`index` is JSON: {"world", "protocol", "models", "episodes": [{"id", "outcomes": {model: outcome}, "ends":
+[start, goal]}]}, and of planners of whole paths "kind": "paths". For episode number e and model number m
+there are `static/e` bool [R, C] and, as `NAME/e/m`, the arrays of `CellTrace` or `PathTrace`, all int16:
+positions (row, column) in hundredths of a cell, except where cells are counted.
 
 Shapes: S steps made, N obstacles, T predicted steps, K plans, n samples a plan, P points a path, R x C the
 grid. "N|0" is N or, where obstacles are not looked at, 0.
@@ -158,21 +158,20 @@ def _whole(array: np.ndarray, kept: Array) -> np.ndarray:
 
 def write(path: Path, traces: Traces) -> None:
     """Write the file, whole or not at all."""
-    of_paths, episodes = traces.kind != "cells", []
+    episodes: list[dict[str, Any]] = []
     arrays: dict[str, Any] = {}
     for e, episode in enumerate(traces.episodes):
         arrays[f"static/{e}"] = episode.static
         for m, name in enumerate(traces.models):
             arrays |= {f"{key}/{e}/{m}": value for key, value in episode.traces[name].arrays().items()}
         outcomes = {name: episode.traces[name].outcome for name in traces.models}
-        about = {"id": episode.id, "outcomes": outcomes}
-        episodes.append(about | ({"ends": episode.ends} if of_paths else {}))
+        episodes.append({"id": episode.id, "outcomes": outcomes, "ends": episode.ends})
     index = {
         "world": traces.world,
         "protocol": traces.protocol,
         "models": traces.models,
         "episodes": episodes,
-        **({"kind": traces.kind} if of_paths else {}),
+        **({"kind": traces.kind} if traces.kind != "cells" else {}),
     }
     archive.write(path, {"index": json.dumps(index), **arrays})
 
@@ -208,7 +207,7 @@ def _episode(
 
 
 def _ends(entry: dict[str, Any], shape: tuple[int, ...]) -> list[list[int]]:
-    """Start and goal: opposite corners where the episode does not say."""
+    """Start and goal: opposite corners where an older file does not say."""
     ends = entry.get("ends", [[0, 0], [side - 1 for side in shape]])
     cells = np.array(ends, int)
     if cells.shape != (2, 2) or (cells < 0).any() or (cells >= shape).any():

@@ -16,10 +16,11 @@ from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.rules import BOUNDS, OUTCOMES, Rules
+from hrm_jax.worlds.rules import BOUNDS, FURTHEST, OUTCOMES, Rules
 from hrm_jax.worlds.world import World
 
 COLLISION, SUCCESS, TIMEOUT = range(len(OUTCOMES))  # codes of `rules.OUTCOMES`
+DIVERGED = len(OUTCOMES)  # a prediction was not finite or beyond FURTHEST: no outcome, the model is refused
 
 
 class _State(NamedTuple):
@@ -36,18 +37,21 @@ class _State(NamedTuple):
 def play(
     world: World,
     rules: Rules,
+    predict: Predict | str,
     static: jax.Array,
     obstacles: Obstacles,
-    predict: Predict | str,
+    start: jax.Array,
+    goal: jax.Array,
 ) -> jax.Array:
-    """Outcomes [E] int32 (COLLISION, SUCCESS, TIMEOUT) of the worlds `static` [E, R, C] bool, `obstacles`.
+    """Outcomes [E] int32 of the worlds `static` [E, R, C] bool, `obstacles`, from `start` to `goal` [E, 2].
 
-    `predict` is a function, or a name of BASELINES or BOUNDS. To be jitted by the caller; the arithmetic is
-    in the dtype of the obstacles' positions.
+    They are COLLISION, SUCCESS, TIMEOUT or, where a prediction diverges, DIVERGED. `predict` is a function,
+    or a name of BASELINES or BOUNDS. To be jitted by the caller; the arithmetic is in the dtype of the
+    obstacles' positions.
     """
     last = world.history + rules.limit(world.size)
     free = planner.free_cells(static)
-    goal = jnp.full((len(static), 2), world.size - 1)
+    start, goal = (cells.astype(jnp.int32) for cells in (start, goal))
 
     def busy(state):
         return jnp.any(state.running) & (state.time < last)
@@ -56,17 +60,18 @@ def play(
         following = _step(world, state, static)
         future = _future(world, rules, state, following, static)
         tracks = _predict(world, predict, state, future, static)
+        sane = jnp.all(jnp.abs(tracks) < FURTHEST, axis=(1, 2, 3))  # NaN is not
         there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius).cells[:, 1]
         before, after = state.agent[:, None] - state.obstacles.position, there[:, None] - following.position
         hit = jnp.any(swept_distance(before, after) < rules.collision_radius, axis=1)
         outcome = jnp.where(hit, COLLISION, jnp.where(jnp.all(there == goal, axis=1), SUCCESS, TIMEOUT))
-        outcome = jnp.where(state.running, outcome, state.outcome)
+        outcome = jnp.where(state.running, jnp.where(sane, outcome, DIVERGED), state.outcome)
         state = state._replace(
             running=state.running & (outcome == TIMEOUT), outcome=outcome, agent=there, obstacles=following
         )
         return _look(world, state)
 
-    return jax.lax.while_loop(busy, body, _wait(world, static, obstacles)).outcome
+    return jax.lax.while_loop(busy, body, _wait(world, static, obstacles, start)).outcome
 
 
 def _step(world: World, state: _State, static: jax.Array) -> Obstacles:
@@ -84,7 +89,7 @@ def _future(world: World, rules: Rules, state: _State, following: Obstacles, sta
     return jnp.concatenate([following.position[:, None], later], axis=1)
 
 
-def _wait(world: World, static: jax.Array, obstacles: Obstacles) -> _State:
+def _wait(world: World, static: jax.Array, obstacles: Obstacles, start: jax.Array) -> _State:
     """The state after the history steps, in which the agent watches from the start."""
     n, history = len(static), world.history
     shape = obstacles.position.shape
@@ -92,7 +97,7 @@ def _wait(world: World, static: jax.Array, obstacles: Obstacles) -> _State:
         time=jnp.zeros((), jnp.int32),
         running=jnp.ones((n,), bool),
         outcome=jnp.full((n,), TIMEOUT),
-        agent=jnp.zeros((n, 2), jnp.int32),
+        agent=start,
         obstacles=obstacles,
         noted=jnp.zeros((n, history, *shape[1:]), obstacles.position.dtype),
         observed=jnp.zeros((n, history, shape[1]), bool),
@@ -111,7 +116,7 @@ def _look(world: World, state: _State) -> _State:
     position, seen = motion.observe(world, state.obstacles, time)
 
     def push(old, new):
-        return jnp.concatenate([old[:, 1:], new[:, None]], axis=1)
+        return jnp.concatenate([old, new[:, None]], axis=1)[:, 1:]  # of no history, none
 
     return state._replace(
         time=time,

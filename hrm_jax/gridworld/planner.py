@@ -36,7 +36,8 @@ class Plan(NamedTuple):
 def plan(free: jax.Array, start: jax.Array, goal: jax.Array, tracks: jax.Array, clearance: float) -> Plan:
     """Plan moves whose swept distance to every predicted obstacle segment is at least `clearance`.
 
-    Where no first move is safe, `least_bad_move` is made. The arithmetic is in the dtype of `tracks`.
+    Where no first move is safe, `least_bad_move` is made; an agent that is on the goal stays. The arithmetic
+    is in the dtype of `tracks`.
 
     Args:
         free: bit sets [R + 1, A] of the cells that are not static (`free_cells`).
@@ -49,7 +50,7 @@ def plan(free: jax.Array, start: jax.Array, goal: jax.Array, tracks: jax.Array, 
     end, length = _terminal(layers, goal)
     cells = _backtrack(leaving, end, length, goal)
     moved = least_bad_move(free, start, tracks[:, :2])
-    stuck = (length == 0)[:, None, None]
+    stuck = ((length == 0) & jnp.any(start != goal, axis=1))[:, None, None]
     return Plan(cells.at[:, 1:].set(jnp.where(stuck, moved[:, None], cells[:, 1:])), length)
 
 

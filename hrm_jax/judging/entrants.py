@@ -13,7 +13,7 @@ from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol, Protocol
-from hrm_jax.worlds.baselines import BASELINES
+from hrm_jax.worlds.baselines import BASELINES, LEAST_HISTORY
 from hrm_jax.worlds.rules import BOUNDS
 from hrm_jax.worlds.world import World
 
@@ -39,16 +39,17 @@ class Predictor(NamedTuple):
 
     def enter(self, asked: World) -> Entrant:
         """It in the world `asked`; refused where it does not fit."""
-        if self.model is None:
-            baseline = BASELINES.get(self.name)
-            return Entrant(functools.partial(baseline, world=asked) if baseline else self.name, self.name, {})
-        model = self.model
-        check_world(self.path, model.world, asked)
-        if model.history > asked.history:
+        model, baseline = self.model, BASELINES.get(self.name)
+        needed = model.history if model else LEAST_HISTORY if baseline else 0
+        if model:
+            check_world(self.path, model.world, asked)
+        if needed > asked.history:
             raise RequestError(
-                f"{self.path}: needs {model.history} observed steps; "
+                f"{self.path or self.name}: needs {needed} observed steps; "
                 f'world "{asked.name}" gives {asked.history}'
             )
+        if model is None:
+            return Entrant(functools.partial(baseline, world=asked) if baseline else self.name, self.name, {})
         return Entrant(model.predict, model, _about(self.name, model.parameters, model.config))
 
 

@@ -4,6 +4,7 @@ Simulator and planner run in float64, rounded as NumPy rounds: the trivial predi
 NumPy referee's outcomes to the episode. A model's forward pass stays float32, and may differ in a few.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -18,6 +19,7 @@ from hrm_jax.referee.cells import episode
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.tasks.forecast import predictor
 from hrm_jax.worlds.rules import OUTCOMES
+from hrm_jax.worlds.world import World
 
 BLOCK = 1000  # episodes in one call, which ends with the last of them
 
@@ -35,9 +37,7 @@ def run(
 ) -> episode.Result:
     """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
-    predict = entrant if isinstance(entrant, str) else predictor(entrant.model, entrant.tree, entrant.history)
-    world = scenarios.world
-    loop = jax.jit(lambda static, obstacles: closed_loop.play(world, protocol, static, obstacles, predict))
+    loop = _loop(scenarios.world, protocol, entrant)
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
     with enable_x64(True):
@@ -45,11 +45,20 @@ def run(
             # The last block begins earlier, so that all have one shape and one program.
             start = min(first, total - size)
             block = scenarios.select(slice(start, start + size))
-            codes = loop(*jax.tree.map(jnp.asarray, (block.static, block.obstacles)))
-            outcomes += [OUTCOMES[code] for code in np.asarray(codes)[first - start :].tolist()]
+            drawn = block.static, block.obstacles, block.start, block.goal
+            codes = np.asarray(loop(*jax.tree.map(jnp.asarray, drawn)))
+            if (codes == closed_loop.DIVERGED).any():
+                raise RequestError(episode.DIVERGED)
+            outcomes += [OUTCOMES[code] for code in codes[first - start :].tolist()]
             if progress:
                 progress(len(outcomes), total)
     return episode.Result("".join(outcomes), {}, episode.ErrorCounts(protocol.horizon))
+
+
+@functools.lru_cache(maxsize=2)  # the same world, rules and entrant again: nothing is compiled anew
+def _loop(world: World, protocol: CellProtocol, entrant: JaxPredictor | str) -> Callable[..., jax.Array]:
+    predict = entrant if isinstance(entrant, str) else predictor(entrant.model, entrant.tree, entrant.history)
+    return jax.jit(functools.partial(closed_loop.play, world, protocol, predict))
 
 
 def check(protocol: CellProtocol) -> None:

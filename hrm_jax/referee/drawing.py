@@ -71,7 +71,7 @@ def _connected_map(world: World, generator: np.random.Generator) -> np.ndarray:
         cells = np.zeros(n_cells, bool)
         cells[1 + generator.permutation(n_cells - 2)[: world.n_static]] = True
         static = cells.reshape(world.size, world.size)
-        if connected(static):
+        if connected(static, (0, 0), (-1, -1)):
             return static
     raise RequestError(
         f'world "{world.name}": no static path in {MAX_MAP_DRAWS} maps of {world.n_static} static '

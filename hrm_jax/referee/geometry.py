@@ -37,8 +37,8 @@ def crosses(static: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarra
     return (stays & (~inside | static[world, row, col])).any(axis=-1)
 
 
-def connected(static: np.ndarray, start: Sequence[int] = (0, 0), goal: Sequence[int] = (-1, -1)) -> bool:
-    """Whether a 4-connected path of free cells of [R, C] joins two cells, by default the first and the last.
+def connected(static: np.ndarray, start: Sequence[int], goal: Sequence[int]) -> bool:
+    """Whether a 4-connected path of free cells of [R, C] joins two cells (negative: counted from the end).
 
     `start` is taken to be free.
     """

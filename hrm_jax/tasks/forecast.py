@@ -132,11 +132,15 @@ class Forecast(Task):
 
     def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:
         """The success rate of the model, or of the predictor `name`, on held-out worlds."""
-        key, draw = jax.random.fold_in(key, LOOP_STREAM), functools.partial(drawing.reset, self.world)
-        static, obstacles = rollout.episodes(key, self.data.closed_loop_episodes, draw)
+
+        def draw(key):
+            static, obstacles = drawing.reset(self.world, key)
+            return static, obstacles, *drawing.ends(self.world, static, key)
+
+        drawn = rollout.episodes(jax.random.fold_in(key, LOOP_STREAM), self.data.closed_loop_episodes, draw)
         rules = Rules(horizon=self.data.horizon)
         predict = predictor(self.model, params, self.data.history) if name is None else name
-        outcomes = closed_loop.play(self.world, rules, static, obstacles, predict)
+        outcomes = closed_loop.play(self.world, rules, predict, *drawn)
         return jnp.mean(outcomes == closed_loop.SUCCESS)
 
 

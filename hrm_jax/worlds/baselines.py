@@ -18,6 +18,8 @@ MEASUREMENT_STD = 0.01  # cells, added to the world's own noise
 ACCELERATION_STD = 0.1  # cells per step^2
 INITIAL_VELOCITY_STD = 1.0  # cells per step
 
+LEAST_HISTORY = 2  # observed steps: a displacement
+
 
 def constant_velocity(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """The last displacement, repeated."""

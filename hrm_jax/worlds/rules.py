@@ -5,6 +5,8 @@ from dataclasses import dataclass
 COLLISION, SUCCESS, TIMEOUT = "0", "1", "T"
 OUTCOMES = (COLLISION, SUCCESS, TIMEOUT)  # the jitted loop's codes are positions in it
 
+FURTHEST = 1e6  # cells; a prediction beyond it has diverged
+
 # Why an episode failed. A collision where every move would have collided is "boxed_in", any other is the
 # prediction's; a timeout with a path to the goal is the horizon's: the planner did not look far enough.
 FAILURES = ("no_static_path", "boxed_in", "prediction_error", "horizon")

@@ -20,9 +20,9 @@ from hrm_jax.worlds import motion
 from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, SUCCESS, TIMEOUT
+from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, FURTHEST, SUCCESS, TIMEOUT
 
-FURTHEST = 1e6  # cells; a prediction beyond it has diverged
+DIVERGED = f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away"
 BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
 
 Predictor = Predict | str  # a function, or one of BOUNDS
@@ -115,7 +115,8 @@ def count_failures(scenarios: Scenarios, outcomes: np.ndarray, boxed_in: np.ndar
     """Failed episodes by FAILURES; `outcomes` and `boxed_in` are [E]."""
     failed = outcomes != SUCCESS
     walled_off = failed.copy()
-    walled_off[failed] = [not connected(static) for static in scenarios.static[failed]]
+    worlds = (scenarios.static, scenarios.start, scenarios.goal)
+    walled_off[failed] = [not connected(*one) for one in zip(*(a[failed] for a in worlds), strict=True)]
     causes = (
         walled_off,
         boxed_in & ~walled_off,
@@ -191,7 +192,7 @@ def _predict(predictor: Predictor, running: _Running, future: np.ndarray) -> np.
     history = dynamics.fill(running.past.history, running.past.observed)
     predicted = np.asarray(predictor(running.past._replace(history=history), future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
-        raise RequestError(f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away")
+        raise RequestError(DIVERGED)
     return np.concatenate([history[:, -1:], predicted], axis=1)
 
 

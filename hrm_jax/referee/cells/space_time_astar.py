@@ -42,7 +42,7 @@ def plan_swept(
     """Plan moves whose swept distance to every predicted obstacle segment is at least `clearance`.
 
     Where no first move is safe, the one of largest predicted clearance is taken (in-grid, free,
-    first of MOVES on ties).
+    first of MOVES on ties). An agent that is on the goal stays.
 
     Args:
         free: bit sets [R + 1, A] of the cells that are not static (`free_cells`).
@@ -53,7 +53,7 @@ def plan_swept(
     moves = tracks.shape[1] - 1
     node_open = np.broadcast_to(free, (moves + 1, *free.shape))
     plan = _search(start, goal, node_open, _safe_departures(tracks, start, free, clearance))
-    stuck = np.flatnonzero(plan.length == 0)
+    stuck = np.flatnonzero((plan.length == 0) & (start != goal).any(axis=1))
     if stuck.size:
         kept = clearances(free[:, stuck], start[stuck], tracks[stuck, 0], tracks[stuck, 1])
         plan.cells[stuck, 1:] = (start[stuck] + MOVES[kept.argmax(axis=1)])[:, None]
