@@ -118,7 +118,7 @@ def test_scenarios_of_a_run_have_drawn_ends(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"layout": "disks"}, 'layout: "disks"'),
+        ({"layout": "disks"}, 'data.world.layout = "disks": one of cells, discs; did you mean "discs"'),
         ({"connected": True}, "connected = True"),
         ({"safe_start": True}, "safe_start = True"),
         ({"distinct_static": True}, "distinct_static = True"),

@@ -277,13 +277,39 @@ def test_scenes_hold_what_was_seen_and_what_comes():
     [
         (dict(kinds=("bounce", "circlar")), 'did you mean "circular"'),
         (dict(kinds=()), "at least one"),
-        (dict(drop=1.0), "drop from 0 to under 1"),
-        (dict(noise=-0.1), "noise from 0"),
+        (dict(kinds="bounce"), "at least one"),
+        (dict(kinds=("bounce", 3)), "kinds: .3.; of bounce, circular"),
+        (dict(kinds=("bounce", "circular"), size=8, n_static=0), 'at least 9 for the motion "circular"'),
+        (dict(kinds=("oscillating",), size=10, n_static=0), 'at least 11 for the motion "oscillating"'),
+        (dict(drop=1.0), "data.world.drop = 1.0: at least 0 and less than 1"),
+        (dict(drop=float("nan")), "a finite number"),
+        (dict(noise=-0.1), "noise = -0.1: 0 to 1,024"),
+        (dict(noise=float("inf")), "a finite number"),
+        (dict(speed=float("nan")), "a finite number"),
+        (dict(speed=-0.7), "above 0"),
+        (dict(speed="0.7"), "a finite number"),
+        (dict(size=10**9), "size = 1000000000: 3 to 1,024"),
+        (dict(size=20.0), "a whole number"),
+        (dict(size=True), "a whole number"),
+        (dict(n_obstacles=401), "n_obstacles = 401: at most 400"),
+        (dict(n_obstacles=101, interacting=True), "at most 100, a quarter of the cells"),
+        (dict(n_obstacles=2.5), "a whole number"),
+        (dict(n_static=10**20), "a whole number"),
+        (dict(history=1001), "history = 1001: 0 to 1,000"),
+        (dict(history=-5), "history = -5"),
+        (dict(safe_start=1), "True or False"),
+        (dict(layout="a\nb"), 'data.world.layout = "a b"'),
     ],
 )
 def test_wrong_worlds_are_refused(field, complaint):
     with pytest.raises(RequestError, match=complaint):
         of_config(field)
+
+
+@pytest.mark.parametrize("name", ["", "two\nlines", "x" * 301, 7, "\udcff"])
+def test_worlds_are_called_by_a_line_of_text(name):
+    with pytest.raises(RequestError, match="the name of a world is a line of text"):
+        World(name)
 
 
 def test_worlds_like_those_of_a_run_can_be_exported(tmp_path):

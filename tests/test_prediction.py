@@ -259,6 +259,16 @@ def test_what_another_task_trains_on_is_refused_in_one_line(meshes):
     config["model"]["features"] = "scene"
     with pytest.raises(RequestError, match="model.features = scene: .* needs task = forecast"):
         Prediction(config, meshes[1])
+    for field, value in (
+        ("kinds", ("bounce", "patrol")),
+        ("interacting", True),
+        ("noise", 0.1),
+        ("drop", 0.1),
+    ):
+        config = _config()
+        config["data"]["world"] = {**config["data"]["world"], "size": 20, field: value}
+        with pytest.raises(RequestError, match="data.world: in windows obstacles only bounce"):
+            Prediction(config, meshes[1])
     other = base.get_config()
     base.forecast(other)
     other.task = "prediction"

@@ -5,7 +5,10 @@ from collections.abc import Iterable
 
 
 class RequestError(Exception):
-    """What is wrong with the request and what is allowed, in one line."""
+    """What is wrong with the request and what is allowed, in one line whatever texts of others are in it."""
+
+    def __init__(self, message: object):
+        super().__init__("".join(char if char.isprintable() else " " for char in str(message)))
 
 
 class WriteError(RequestError):

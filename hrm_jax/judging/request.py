@@ -14,7 +14,7 @@ from hrm_jax.referee.protocols import PROTOCOLS, Protocol
 from hrm_jax.worlds.world import WORLDS
 
 BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)
-LAST_SEED = 2**32  # of NumPy's legacy generator; also the bound here
+MOST = 1_000_000  # episodes: more are drawn before the first is played than memory holds
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def scenarios(request: Request, protocol: Protocol) -> Scenarios:
             + ", ".join(key for key, value in PROTOCOLS.items() if value.any_world)
         )
     if stored is None:
-        return drawing.draw(chosen, range(*_seed_range(request, protocol.seeds, LAST_SEED)))
+        seeds = _seed_range(request, protocol.seeds, scenarios_file.LAST_ID + 1)
+        return drawing.draw(chosen, range(*seeds))
     held = int(stored.ids[0]), int(stored.ids[-1]) + 1
     first, stop = _seed_range(request, held, held[1])
     if first < held[0]:
@@ -74,13 +75,15 @@ def _seed_range(request: Request, default: tuple[int, int], limit: int) -> tuple
             )
     if stop > limit:
         raise RequestError(f"seeds {first}:{stop} go beyond {limit}, where those available end")
+    if stop - first > MOST:
+        raise RequestError(f"{stop - first:,} episodes: at most {MOST:,} at a time")
     return first, stop
 
 
 def _parse_seeds(text: str) -> tuple[int, int]:
     first, _, stop = text.partition(":")
-    if not (first.isdecimal() and stop.isdecimal() and text.isascii()):
-        raise RequestError(f"--seeds {text}: A:B is needed, whole numbers with 0 <= A < B")
+    if not (text.isascii() and all(part.isdecimal() and len(part) <= 20 for part in (first, stop))):
+        raise RequestError(f"--seeds {text[:50]!r}: A:B is needed, whole numbers with 0 <= A < B <= 2**32")
     if int(first) >= int(stop):
         raise RequestError(f"--seeds {text}: {first} is not before {stop}; A:B needs A < B")
     return int(first), int(stop)

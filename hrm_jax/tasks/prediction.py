@@ -62,6 +62,11 @@ class Prediction(Task):
         self.world, self.model = predictors.parts(config)
         if getattr(self.model.config, "features", "positions") == "scene":
             raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
+        if not self.world.simple:
+            raise RequestError(
+                "data.world: in windows obstacles only bounce, and are observed exactly "
+                '(kinds = ("bounce",), interacting = False, noise = drop = 0); others need task = forecast'
+            )
         self._mesh = mesh
         self._together = getattr(self.model.config, "attention", "single") == "obstacles"
         members = self.world.n_obstacles if self._together else 1

@@ -5,22 +5,41 @@ continuous ones. docs/worlds.md describes the worlds and their motions. Adding a
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import Annotated, Any
 
-from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, known, nearest
+from hrm_jax.artefacts.fields import AboveZero, Fraction, Positive, Rule, check, one_of
 
 # How obstacles move. A code is a position in this tuple; the published motion comes first.
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
 BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
 LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
+GENERATORS = ("philox", "mt19937", "discs", "discs/mt19937", "jax")
 LARGEST = 64  # rows and columns that the planner handles
+WIDEST = 1024  # of a world in which nothing is planned
+LONGEST = 1000  # steps of a history
+ROOM = {"circular": 9, "oscillating": 11}  # rows and columns that the widest circle and swing need
 
+CONFIGURED = "data.world"  # what a world is called that a config describes in the group of this name
 WALL_GAP = 0.01  # cells; the world ends this far inside its upper walls
 WAYPOINTS = 4  # of a patrol
 SAFE_STEPS = 2  # steps after the history during which the start is kept clear of obstacles
 DISC_RADII = (2, 5)  # cells, both included: of static discs
 DISC_CELLS = 81  # cells of the widest disc
+
+
+def _between(least: float, most: float) -> Rule:
+    return Rule(lambda value: least <= value <= most, f"{least} to {most:,}")
+
+
+Size = Annotated[int, _between(3, WIDEST)]
+Steps = Annotated[int, _between(0, LONGEST)]
+Spread = Annotated[float, _between(0, WIDEST)]
+Kinds = Annotated[
+    tuple[str, ...],
+    Rule(lambda kinds: isinstance(kinds, tuple) and len(kinds) > 0, f"at least one of {', '.join(KINDS)}"),
+]
 
 
 @dataclass(frozen=True)
@@ -33,21 +52,21 @@ class World:
     overlap, start and goal are drawn, and what is checked is the generator's affair.
     """
 
-    name: str
-    size: int = 20  # rows and columns; start (0, 0) and goal (size - 1, size - 1), but among discs
+    name: str  # a line of text
+    size: Size = 20  # rows and columns; drawn starts are (0, 0), goals (size - 1, size - 1), but among discs
     n_static: int = 12  # static cells or discs; where they are not distinct, the tries
-    n_obstacles: int = 6
-    speed: float = 0.7  # cells a step; among discs: the most along each axis
-    history: int = 20  # steps that pass before the agent may move
+    n_obstacles: Positive = 6
+    speed: AboveZero = 0.7  # cells a step; among discs: the most along each axis
+    history: Steps = 20  # steps that pass before the agent may move
     distinct_static: bool = True  # False: with replacement, and a draw on start or goal is lost
     connected: bool = True  # static cells are drawn again until a 4-connected path joins start and goal
     safe_start: bool = True  # obstacles that come within SAFE_START of the waiting agent are drawn again
-    kinds: tuple[str, ...] = ("bounce",)  # motions, of KINDS; each entry as likely for every obstacle
+    kinds: Kinds = ("bounce",)  # motions; each entry as likely for every obstacle
     interacting: bool = False  # obstacles turn back at static cells, and from each other
-    noise: float = 0.0  # cells; standard deviation of an observed position, per axis
-    drop: float = 0.0  # chance that an obstacle is not observed in a step
-    layout: str = "cells"  # of LAYOUTS
-    generator: str = "philox"
+    noise: Spread = 0.0  # cells; standard deviation of an observed position, per axis
+    drop: Fraction = 0.0  # chance that an obstacle is not observed in a step
+    layout: Annotated[str, one_of(LAYOUTS)] = "cells"
+    generator: Annotated[str, one_of(GENERATORS)] = "philox"
 
     @property
     def simple(self) -> bool:
@@ -55,31 +74,30 @@ class World:
         return self.kinds == ("bounce",) and not (self.interacting or self.noise or self.drop)
 
     def __post_init__(self):
-        object.__setattr__(self, "kinds", tuple(self.kinds))  # JSON has a list
+        if isinstance(self.kinds, list):  # JSON has no tuple
+            object.__setattr__(self, "kinds", tuple(self.kinds))
+        if not (isinstance(self.name, str) and 0 < len(self.name) <= 300 and self.name.isprintable()):
+            raise RequestError("the name of a world is a line of text, of 300 characters at most")
+        place = self.name if self.name == CONFIGURED else f'world "{self.name}"'
+        check(place, self)
         if complaint := self._complaint():
-            raise RequestError(f'world "{self.name}": {complaint}')
+            raise RequestError(f"{place}: {complaint}")
 
     def _complaint(self) -> str | None:
-        """What is wrong with the world, in one line."""
+        """What is wrong with the fields taken together, in one line."""
         for kind in self.kinds:
             if kind not in KINDS:
-                return f'kinds: "{kind}"{nearest(kind, KINDS)}; of {", ".join(KINDS)}'
-        if not self.kinds:
-            return f"kinds is empty: at least one of {', '.join(KINDS)}"
-        if not (self.noise >= 0 and 0 <= self.drop < 1):
-            return f"noise = {self.noise}, drop = {self.drop}: noise from 0, drop from 0 to under 1"
-        if self.size < 3:
-            return f"size = {self.size}: at least 3"
+                return f'kinds: "{kind}"{nearest(str(kind), KINDS)}; of {", ".join(KINDS)}'
+            if self.size < ROOM.get(kind, 0):
+                return f'size = {self.size}: at least {ROOM[kind]} for the motion "{kind}"'
         if self.size > LARGEST and self.generator != "jax":
             return f"size = {self.size}: the planner handles up to {LARGEST}"
-        if self.n_obstacles < 1:
-            return f"n_obstacles = {self.n_obstacles}: at least 1"
-        if not 0 < self.speed < self.size / 2:
+        if self.speed >= self.size / 2:
             return f"speed = {self.speed}: above 0, under {self.size / 2}"
-        if self.history < 0:
-            return f"history = {self.history}: 0 or more"
-        if self.layout not in LAYOUTS:
-            return f'layout: "{self.layout}"{nearest(self.layout, LAYOUTS)}; of {", ".join(LAYOUTS)}'
+        most = self.size**2 // (4 if self.interacting else 1)
+        if self.n_obstacles > most:
+            crowd = "a quarter of the" if self.interacting else "the"
+            return f"n_obstacles = {self.n_obstacles}: at most {most}, {crowd} cells of the world"
         if self.layout == "discs" and (complaint := self._complaint_of_discs()):
             return complaint
         most, of = self._most_static()
@@ -147,7 +165,7 @@ WORLDS = {
 
 def of_config(fields: Mapping[str, Any]) -> World:
     """The world of a config's group `data.world`, or of a model file; the simulator draws it."""
-    return World("data.world", generator="jax", **fields)
+    return World(CONFIGURED, generator="jax", **fields)
 
 
 def to_config(world: World) -> dict[str, Any]:
@@ -157,8 +175,11 @@ def to_config(world: World) -> dict[str, Any]:
     return fields
 
 
-def from_json(fields: Mapping[str, Any]) -> World:
+def from_json(said: Any) -> World:
     """The world that a file describes; what an older file does not say is as in the world of its name."""
-    layout = "discs" if fields.get("layout") == "discs" else "standard"
-    known = WORLDS.get(fields["name"], WORLDS[layout])
-    return World(**{**asdict(known), **fields})
+    if not (isinstance(said, dict) and isinstance(said["name"], str)):
+        raise RequestError("its world is not an object with a name")
+    for name in said:
+        known("field of a world", name, (field.name for field in fields(World)))
+    alike = WORLDS.get(said["name"], WORLDS["discs" if said.get("layout") == "discs" else "standard"])
+    return World(**{**asdict(alike), **said})
