@@ -1,5 +1,6 @@
 """Scenarios as no generator draws them: own starts, goals, maps and obstacles, on every backend alike."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -19,6 +20,7 @@ from hrm_jax.referee.cells import episode
 from hrm_jax.referee.protocols import PROTOCOLS
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.worlds import shapes
+from hrm_jax.worlds.baselines import BASELINES, frozen
 from hrm_jax.worlds.rules import FAILURES
 from hrm_jax.worlds.world import KINDS, World
 
@@ -40,11 +42,16 @@ def _repeated(array):
     return np.concatenate([array, np.repeat(array[-1:], CASES - len(array), axis=0)])
 
 
-def _outcomes(scenarios, entrant="reflection"):
-    """By the referee and by the jitted loop."""
+def _judges(scenarios, entrant):
+    """The referee and the jitted loop, ready to play."""
     entered = entrants.read_predictor(entrant, None, "numpy").enter(scenarios.world)
-    referee = episode.run(scenarios, STANDARD, entered.play)
-    return referee, on_device.run(scenarios, STANDARD, entered.source)
+    referee = functools.partial(episode.run, scenarios, STANDARD, entered.play)
+    return referee, functools.partial(on_device.run, scenarios, STANDARD, entered.source)
+
+
+def _outcomes(scenarios, entrant="reflection"):
+    """What both judges say."""
+    return [play() for play in _judges(scenarios, entrant)]
 
 
 def test_an_agent_goes_from_the_scenarios_own_start_to_its_goal():
@@ -94,6 +101,16 @@ def test_a_world_without_history_is_played_by_those_who_need_none():
     for history in (0, 1):
         with pytest.raises(RequestError, match=f"needs 2 observed steps.*gives {history}"):
             _outcomes(replace(scenarios, world=replace(PLAIN, history=history)), "frozen")
+
+
+@pytest.mark.parametrize("value", [np.nan, pytest.param(1e9, marks=pytest.mark.slow)])
+def test_a_prediction_that_diverges_is_refused_by_every_judge(value, monkeypatch):
+    """NaN is nowhere, so that nothing would ever be near it."""
+    scenarios = _own(replace(PLAIN, name=f"diverging to {value}"), [(10, 2)], [(10, 15)])
+    monkeypatch.setitem(BASELINES, "frozen", lambda seen, n, **_: 0 * frozen(seen, n, world=PLAIN) + value)
+    for judge in (0, 1):
+        with pytest.raises(RequestError, match="predicts positions that are not finite, or over 1e.06 cells"):
+            _judges(scenarios, "frozen")[judge]()
 
 
 def test_a_recorded_episode_has_its_own_ends(tmp_path):

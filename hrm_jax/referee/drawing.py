@@ -15,12 +15,15 @@ from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import DISC_RADII, SAFE_STEPS, World
 
 MAX_MAP_DRAWS = 1000
+MOST = 1_000_000  # scenarios at a time: all are drawn before the first is played
 NEAREST, FURTHEST = 16, 56  # cells between start and goal along the longer axis, among discs
 OFF_START = 4.0  # cells between the waiting agent and an obstacle's centre, among discs
 
 
 def draw(world: World, ids: Sequence[int]) -> Scenarios:
-    """The scenarios of `world` with these ids (for the published worlds: seeds)."""
+    """The scenarios of `world` with these ids (for the published worlds: seeds), at most `MOST`."""
+    if len(ids) > MOST:
+        raise RequestError(f"{len(ids):,} scenarios: at most {MOST:,} at a time")
     return DRAWS[world.generator](world, ids)
 
 
