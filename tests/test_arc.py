@@ -4,7 +4,7 @@ import concurrent.futures
 import itertools
 import json
 import re
-from dataclasses import replace
+import shutil
 
 import numpy as np
 import pytest
@@ -236,7 +236,7 @@ def test_a_pair_stands_anywhere_that_both_of_it_fit(built):
 
 def test_layouts_processes_and_machines_make_no_difference(built, tmp_path):
     combined = write_combined(tmp_path / "combined")
-    assert files(build(tmp_path / "other", combined, jobs=3)) == files(built)
+    assert files(build(tmp_path / "other", combined, "--names=hrm", jobs=3)) == files(built)
     again = build(tmp_path / "seed", combined, "--seed=1")
     assert files(again)["train/all__inputs.npy"] != files(built)["train/all__inputs.npy"]
 
@@ -294,6 +294,24 @@ def test_sets_can_be_chosen(tmp_path):
 
 
 GOOD = {"train": [pair(A, B)], "test": [pair(C, D)]}
+
+
+LITTER = ("._x.json", ".DS_Store", "x.json~", ".#x.json", "Thumbs.db", ".x.json.swp", "#x.json#")
+
+
+@pytest.mark.parametrize("write", [write_tasks, write_combined])
+def test_what_systems_and_editors_leave_in_a_folder_are_no_data(tmp_path, write):
+    """A copy of a task that would be another one, and folders that would be sets."""
+    source = write(tmp_path / "source")
+    clean = {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()}
+    (source / "__MACOSX").mkdir()
+    (source / ".ipynb_checkpoints").mkdir()
+    for folder in [path for path in source.rglob("*") if path.is_dir()] + [source]:
+        for name in LITTER:
+            (folder / name).write_text(json.dumps(GOOD))
+    (source / "._arc-agi_training_challenges.json").write_bytes(b"\0\5\26\7")
+    (source / "__MACOSX/one.json").write_text(json.dumps(GOOD))
+    assert {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()} == clean
 
 
 @pytest.mark.parametrize(
@@ -389,7 +407,7 @@ def test_votes_of_right_answers_win_under_every_augmentation(built):
     assert votes == {tries: [[True], [True, True]] for tries in (1, 2)}
     copied = tasks.count(puzzles.inputs, np.zeros(len(puzzles.labels)))
     assert copied[2] == [[False], [False, False]]
-    used = {grids.parse(tasks.names[i])[1].turn for i in puzzles.identifiers}
+    used = {tasks.asked[i][1].turn for i in puzzles.identifiers}
     assert used == set(range(8))
 
 
@@ -397,7 +415,7 @@ def test_two_tries_a_tie_and_half_a_task(built):
     """`two`: its first input is right at the second try by confidence, its second one always."""
     puzzles = dataset.load(built, "test")
     tasks = voting.load(puzzles)
-    names = [grids.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
+    names = [tasks.asked[i][0] for i in puzzles.puzzle_of_example]
     rows = [i for i, name in enumerate(names) if name == "two"]
     first, second = rows[0::2], rows[1::2]
     answers, q = np.array(puzzles.labels), np.full(len(names), -1.0)
@@ -424,20 +442,154 @@ def test_confidence_is_the_mean_of_sigmoids():
     assert voting.rank({b"x": [0.5], b"y": [0.5]}) == [b"x", b"y"]
 
 
-def test_the_originals_files_can_be_voted_on_and_others_are_refused(built, tmp_path):
+def copy_of(folder, out, names=None, tests=None):
+    """A data set with other names, and without test_puzzles.json or with another."""
+    shutil.copytree(folder, out)
+    if names:
+        (out / "identifiers.json").write_text(json.dumps(names))
+    (out / "test_puzzles.json").unlink()
+    if tests is not None:
+        (out / "test_puzzles.json").write_text(json.dumps(tests))
+    return out
+
+
+def right_votes(folder):
+    puzzles = dataset.load(folder, "test")
+    return voting.load(puzzles).count(puzzles.labels, np.zeros(len(puzzles.labels)))
+
+
+def test_folders_of_the_originals_builders_can_be_voted_on(built, tmp_path):
+    """TRM's has other names, HRM's no file of tasks: the tests are its examples that are not augmented."""
     names = json.loads((built / "identifiers.json").read_text())
     of_trm = [re.sub(r"_(t[0-7])_(\d{10})$", r"|||\1|||\2", name) for name in names]
     assert of_trm != names
-    puzzles = dataset.load(built, "test")
-    tasks = replace(voting.load(puzzles), names=of_trm)
-    assert all(map(all, tasks.count(puzzles.labels, np.zeros(len(puzzles.labels)))[1]))
+    trm = copy_of(built, tmp_path / "trm", of_trm, TASKS["evaluation"])
+    hrm = copy_of(built, tmp_path / "hrm")
+    for folder in (trm, hrm):
+        assert {n: sorted(map(len, found)) for n, found in right_votes(folder).items()} == {
+            1: [1, 2],
+            2: [1, 2],
+        }
+        assert all(all(map(all, found)) for found in right_votes(folder).values())
+        assert dataset.load(folder, "test").digest == dataset.load(built, "test").digest
+    puzzles = dataset.load(hrm, "test")
+    found, said = voting.load(puzzles).tests, voting.load(dataset.load(built, "test")).tests
+    for name, pairs in said.items():
+        for pair_found, pair_said in zip(found[name], pairs, strict=True):
+            assert all((a == b).all() for a, b in zip(pair_found, pair_said, strict=True))
+    (hrm / "identifiers.json").unlink()
+    assert voting.load(dataset.load(hrm, "test")) is None
+    augmented = [re.sub("^(two|three)$", r"\1_t0_0987654321", name) for name in names]
+    assert voting.load(dataset.load(copy_of(built, tmp_path / "no", augmented), "test")) is None
+
+
+def test_tasks_that_are_not_those_of_the_examples_are_refused(built, tmp_path):
+    names, tasks = json.loads((built / "identifiers.json").read_text()), TASKS["evaluation"]
+    other = {**tasks, "three": {**tasks["three"], "test": [pair(A, D)]}}  # another answer
+    for number, tests in enumerate(({"two": tasks["two"]}, {**tasks, "four": tasks["two"]}, other)):
+        folder = copy_of(built, tmp_path / str(number), tests=tests)
+        with pytest.raises(RequestError, match="differ in tasks, as in (three|four)"):
+            right_votes(folder)
     with pytest.raises(RequestError, match="names in identifiers.json"):
-        replace(tasks, names=names[:-1])
-    with pytest.raises(RequestError, match="differ in tasks, as in three"):
-        replace(tasks, tests={"two": tasks.tests["two"]})
-    elsewhere = replace(puzzles, folder=tmp_path)
-    assert voting.load(elsewhere) is None
-    (tmp_path / "identifiers.json").write_text("[]")
-    (tmp_path / "test_puzzles.json").write_text("[]")
+        dataset.load(copy_of(built, tmp_path / "short", names[:-1]), "test")
     with pytest.raises(RequestError, match="test_puzzles.json: not a file of ARC's tasks.*expected object"):
-        voting.load(elsewhere)
+        right_votes(copy_of(built, tmp_path / "list", tests=[]))
+
+
+# ---------------------------------------------------------------- the originals' own evaluators
+
+
+def ballot_by_hand(folder, answers, q, split_name):
+    """(task, input) -> grids ranked, by the rule that both evaluators share (hrm_act.md, 4.5).
+
+    `split_name` takes a name apart: (task, turn, colours); what is undone votes for what was asked.
+    """
+    names = json.loads((folder / "identifiers.json").read_text())
+    load = {part: np.load(folder / f"test/all__{part}.npy") for part in ("inputs", "puzzle_identifiers")}
+    counts = np.diff(np.load(folder / "test/all__puzzle_indices.npy"))
+    turned_back = (0, 3, 2, 1, 4, 5, 6, 7)
+    votes = {}
+    for name, given, answer, trust in zip(
+        np.repeat([names[i] for i in load["puzzle_identifiers"]], counts), load["inputs"], answers,
+        1 / (1 + np.exp(-q)), strict=True,
+    ):  # fmt: skip
+        task, turn, colours = split_name(str(name))
+        old = np.argsort(list(map(int, colours)))
+        asked, vote = (
+            json.dumps(old[symmetries.apply(crop_by_hand(tokens), turned_back[turn])].tolist())
+            for tokens in (given, answer)
+        )
+        votes.setdefault((task, asked), {}).setdefault(vote, []).append(float(trust))
+    return {
+        key: sorted(found, key=lambda grid: (len(found[grid]), np.mean(found[grid])), reverse=True)
+        for key, found in votes.items()
+    }
+
+
+def of_trm(folder, answers, q):
+    """TRM's: names split at |||, the tasks of test_puzzles.json; the share of test inputs, over tasks."""
+
+    def split_name(name):
+        if "|||" not in name:
+            return name, 0, "0123456789"
+        task, turn, colours = name.split("|||")
+        return task, int(turn[1:]), colours
+
+    ranked = ballot_by_hand(folder, answers, q, split_name)
+    tasks = json.loads((folder / "test_puzzles.json").read_text())
+    shares = [
+        [json.dumps(test["output"]) in ranked.get((name, json.dumps(test["input"])), [])[:2]
+         for test in task["test"]]
+        for name, task in tasks.items()
+    ]  # fmt: skip
+    return float(np.mean(list(map(np.mean, shares))))
+
+
+def of_hrm(folder, answers, q):
+    """HRM's: names split at _, a name without is a task, whose examples are the tests; all of a task."""
+
+    def split_name(name):
+        return (*name.split("_t")[:1], int(name[-12]), name[-10:]) if "_" in name else (name, 0, "0123456789")
+
+    ranked = ballot_by_hand(folder, answers, q, split_name)
+    names = json.loads((folder / "identifiers.json").read_text())
+    load = {p: np.load(folder / f"test/all__{p}.npy") for p in ("inputs", "labels", "puzzle_identifiers")}
+    counts = np.diff(np.load(folder / "test/all__puzzle_indices.npy"))
+    solved = {}
+    for name, *tokens in zip(
+        np.repeat([names[i] for i in load["puzzle_identifiers"]], counts), load["inputs"], load["labels"],
+        strict=True,
+    ):  # fmt: skip
+        if "_" not in str(name):
+            given, answer = (json.dumps(crop_by_hand(frame).tolist()) for frame in tokens)
+            solved.setdefault(str(name), []).append(answer in ranked[str(name), given][:2])
+    return float(np.mean([all(found) for found in solved.values()]))
+
+
+@pytest.mark.parametrize("write, reader", [(write_tasks, "hrm"), (write_combined, "trm")])
+def test_the_evaluator_of_a_folders_names_agrees_with_ours(tmp_path, write, reader):
+    """Examples that are not augmented are wrong, one input of `two` always: half the tasks, .75 of inputs.
+
+    The evaluator of the other names takes every augmentation for a task of its own.
+    """
+    folder = build(tmp_path / "out", write(tmp_path / "source"))
+    names = json.loads((folder / "identifiers.json").read_text())
+    assert ("two|||t" in "".join(names)) == (reader == "trm")
+    puzzles = dataset.load(folder, "test")
+    tasks = voting.load(puzzles)
+    answers, task_of = np.array(puzzles.labels), [tasks.asked[i][0] for i in puzzles.puzzle_of_example]
+    for row, identifier in enumerate(puzzles.puzzle_of_example):
+        if tasks.asked[identifier][1] == grids.IDENTITY:
+            answers[row] = 0
+    first_inputs = [row for row, task in enumerate(task_of) if task == "two"][0::2]
+    answers[first_inputs] = 0
+    q = np.random.default_rng(0).normal(size=len(answers))
+    votes = tasks.count(answers, q)[2]
+    evaluators = {"hrm": of_hrm, "trm": of_trm}
+    ours = {
+        "trm": np.mean([np.mean(of_task) for of_task in votes]), "hrm": np.mean([all(v) for v in votes])
+    }  # fmt: skip
+    assert ours == {"trm": 0.75, "hrm": 0.5}
+    assert evaluators.pop(reader)(folder, answers, q) == ours[reader]
+    ((name, other),) = evaluators.items()
+    assert other(folder, answers, q) != ours[name]

@@ -2,10 +2,15 @@
 
 import ast
 import json
+import shutil
 import struct
+import tempfile
+from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
@@ -132,20 +137,44 @@ def test_trms_further_key_null_to_ignore_and_other_integers_are_fine(tmp_path):
     np.testing.assert_array_equal(found.inputs, wide)
 
 
-@pytest.mark.parametrize(
-    "vocabulary,length,tokens,kind",
-    [
-        (6, 900, [1, 2, 3, 4], "maze"),
-        (6, 900, [0, 2, 3, 4], ""),
-        (11, 81, [1, 5, 10], "sudoku"),
-        (12, 900, [0, 1, 2, 11], "arc"),
-        (8, 36, [1, 2, 7], ""),
-    ],
-)
-def test_the_kind_is_recognised_only_where_it_is_certain(tmp_path, vocabulary, length, tokens, kind):
-    cells = np.resize(np.array(tokens, np.uint8), (4, length))
-    changed = {"inputs": cells, "labels": cells, "vocab_size": vocabulary, "seq_len": length}
-    assert kinds.load(_by_hand(tmp_path, **changed), "train").kind == kind
+def _rows(length, given, answer):
+    """Four equal examples: what begins with the given and the answer's tokens, and goes on with 2."""
+    cells = np.full((2, 4, length), 2, np.uint8)
+    cells[0, :, : len(given)], cells[1, :, : len(answer)] = given, answer
+    return {"inputs": cells[0], "labels": cells[1], "seq_len": length, "ignore_label_id": None}
+
+
+CERTAIN = {
+    "maze": (6, _rows(900, [3, 2, 4, 1], [3, 5, 4, 1]), "maze"),
+    "maze with another token": (6, _rows(900, [3, 2, 4, 0], [3, 5, 4, 0]), ""),
+    "maze with two starts": (6, _rows(900, [3, 2, 4, 3], [3, 5, 4, 3]), ""),
+    "maze with a route given": (6, _rows(900, [3, 5, 4, 1], [3, 5, 4, 1]), ""),
+    "maze whose answer moves a wall": (6, _rows(900, [3, 2, 4, 1], [3, 5, 4, 2]), ""),
+    "sudoku": (11, _rows(81, [1, 1, 10], [3, 9, 10]), "sudoku"),
+    "sudoku whose answer changes a clue": (11, _rows(81, [1, 1, 10], [3, 9, 8]), ""),
+    "sudoku whose answer has a gap": (11, _rows(81, [1, 1, 10], [3, 1, 10]), ""),
+    "arc": (12, _rows(900, [0, 1, 2, 11], [0, 1, 2, 11]), "arc"),
+    "other": (9, _rows(36, [1, 2, 7], [3, 2, 7]), ""),
+}
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_the_kind_is_recognised_only_where_it_is_certain(tmp_path, name):
+    vocabulary, changed, kind = CERTAIN[name]
+    assert kinds.load(_by_hand(tmp_path, vocab_size=vocabulary, **changed), "train").kind == kind
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_a_kind_whose_rules_the_data_break_is_refused(tmp_path, name):
+    """Whatever dataset.json says: answers would be scored and drawn as what they are not."""
+    vocabulary, changed, right = CERTAIN[name]
+    for kind in kinds.KINDS:
+        folder = _by_hand(tmp_path / kind, vocab_size=vocabulary, kind=kind, **changed)
+        if kind == right:
+            assert kinds.load(folder, "train").kind == kind
+            continue
+        with pytest.raises(RequestError, match=rf"dataset.json: kind is '{kind}', but (example 0|there are)"):
+            kinds.load(folder, "train")
 
 
 # ---------------------------------------------------------------- refusals
@@ -177,7 +206,26 @@ REFUSED = {
     "constant": ({"labels": LABELS * 0 + 1}, "the labels that count are all 1"),
     "kind": ({"kind": "chess"}, "kind is 'chess'; allowed: maze, sudoku, arc"),
     "frame": ({"height": 3, "width": 2}, "height 3 x width 2 must be seq_len, 4"),
-}
+    "half a frame": ({"height": 4}, "height 4 x width None must be seq_len, 4"),
+    "falling": (
+        {"puzzle_indices": np.array([0, 3, 2, 4], np.uint32)}, "puzzle_indices must rise from 0 .*, 4",
+    ),
+    "no length": ({"seq_len": 0}, "seq_len is 0; expected int >= 1"),
+    "nothing": ({"inputs": LABELS[:0], "labels": LABELS[:0]}, r"inputs \[0, 4\] and labels"),
+    "one axis": ({"inputs": LABELS[0], "labels": LABELS[0]}, r"inputs \[4\] and labels \[4\]"),
+    "two axes": ({"puzzle_identifiers": np.ones((3, 1), np.int32)}, r"has shape \[3, 1\]; one axis"),
+    "pad": ({"pad_id": 4}, "rows of pad_id hold the token 4, outside the vocabulary of 0 to 3"),
+    "blank": ({"blank_identifier_id": 4}, "blank_identifier_id 4; num_puzzle_identifiers allows 0 to 3"),
+    "mean": ({"mean_puzzle_examples": 1.5}, "mean_puzzle_examples is 1.5; 4 examples of 3 puzzles"),
+    "no mean": ({"mean_puzzle_examples": float("nan")}, "mean_puzzle_examples is NaN; expected float > 0"),
+    "puzzles": ({"total_puzzles": 4}, "total_puzzles is 4 but there are 3 puzzles"),
+    "names": ({"num_puzzle_identifiers": 5}, "4 names in identifiers.json; num_puzzle_identifiers is 5"),
+    "name of the set": ({"sets": ["../all"]}, r'sets\[0\] is "../all"; expected str matching'),
+    "truth": ({"vocab_size": True}, "vocab_size is true; expected int, got bool"),
+    "objects": ({"labels": np.array([[None] * 4] * 4)}, "all__labels.npy is no .npy array"),
+    "words": ({"labels": np.array([["1"] * 4] * 4)}, "all__labels.npy: integers are expected"),
+    "complex": ({"labels": LABELS.astype(complex)}, "all__labels.npy: integers are expected"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -186,6 +234,100 @@ def test_data_that_would_mislead_are_refused_in_one_line(tmp_path, name):
     with pytest.raises(RequestError, match=message) as error:
         kinds.load(_by_hand(tmp_path, **changed), "train")
     assert "\n" not in str(error.value)
+
+
+def _mutations(folder):
+    """Ways to spoil a folder, as a strategy of functions of it: bytes, arrays and values of other kinds."""
+    files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    arrays = [path for path in files if path.suffix == ".npy"]
+
+    def bytes_at(path, place, new, keep):
+        def spoil(folder):
+            old = (folder / path).read_bytes()
+            at = place % (len(old) + 1)
+            (folder / path).write_bytes(old[:at] + new + old[at + len(new) * keep :][: 10**6 * keep or None])
+
+        return spoil
+
+    def array_of(path, dtype, shape, low, high):
+        def spoil(folder):
+            values = np.random.default_rng(low % 7).integers(low, max(low + 1, high), shape)
+            with np.errstate(invalid="ignore"):
+                np.save(folder / path, values.astype(dtype))
+
+        return spoil
+
+    def value_of(name, value):
+        def spoil(folder):
+            path = folder / "train/dataset.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+
+        return spoil
+
+    number = st.integers(-(2**70), 2**70)
+    small, flag = st.integers(-3, 9), st.booleans()
+    dtypes = st.sampled_from(
+        ["i1", "u1", "i4", "u4", "i8", "u8", "f4", "f8", "c8", "U2", "?", ">i4", "M8[s]"]
+    )
+    shapes = st.lists(st.integers(0, 5), max_size=3).map(tuple)
+    values = st.recursive(
+        st.none() | flag | small | number | st.floats() | st.text(max_size=3),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+        max_leaves=4,
+    )
+    described = json.loads((folder / "train/dataset.json").read_text())
+    keys = st.sampled_from([*described, "kind", "height", "width", "total_puzzles"])
+    return st.one_of(
+        st.builds(
+            bytes_at, st.sampled_from(files), st.integers(0, 999), st.binary(max_size=9), st.booleans()
+        ),
+        st.builds(array_of, st.sampled_from(arrays), dtypes, shapes, small, small),
+        st.builds(value_of, keys, values),
+    )
+
+
+@pytest.fixture(scope="module")
+def valid(tmp_path_factory):
+    return _by_hand(tmp_path_factory.mktemp("valid"))
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(5000, marks=pytest.mark.slow)])
+def test_what_is_spoilt_is_refused_in_one_line_or_is_still_a_data_set(valid, count):
+    """Mutated at random: whatever loads keeps to all that its readers take for granted."""
+
+    @hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    @hypothesis.given(st.lists(_mutations(valid), min_size=1, max_size=2))
+    def check(mutations):
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(shutil.copytree(valid, Path(place) / "x"))
+            try:
+                for spoil in mutations:
+                    spoil(folder)
+            except (ValueError, TypeError):
+                return  # the file was spoilt beyond being spoilt again
+            try:
+                found = kinds.load(folder, "train")
+            except RequestError as error:
+                assert "\n" not in str(error) and str(folder) in str(error)
+                return
+            _assert_sound(found)
+
+    check()
+
+
+def _assert_sound(found):
+    meta, count = found.meta, len(found.inputs)
+    assert found.inputs.shape == found.labels.shape == (count, meta.seq_len) and count
+    assert found.height * found.width == meta.seq_len and meta.pad_id < meta.vocab_size <= 256
+    for tokens in (found.inputs, found.labels):
+        assert tokens.dtype == np.uint8 and tokens.max() < meta.vocab_size
+    for offsets, last in ((found.puzzle_indices, count), (found.group_indices, len(found.identifiers))):
+        assert offsets.dtype == np.int32 and offsets[0] == 0 and offsets[-1] == last
+        assert (np.diff(offsets.astype(int)) > 0).all()
+    assert found.puzzle_of_example.shape == found.group_of_example.shape == (count,)
+    assert 0 <= found.identifiers.min() <= found.identifiers.max() < meta.num_puzzle_identifiers
+    assert meta.total_groups == len(found.group_indices) - 1 and meta.blank_identifier_id >= 0
+    np.testing.assert_allclose(meta.mean_puzzle_examples * len(found.identifiers), count)
 
 
 def test_missing_folders_and_broken_files_are_refused(tmp_path):
@@ -248,8 +390,8 @@ def test_a_folder_is_whole_or_absent_and_never_mixed(tmp_path):
 
     def whole(parts, folder):
         assert not (folder / "half").exists()
-        folder.mkdir(exist_ok=True)
-        (folder / "x").write_text("1")
+        for split in dataset.SPLITS:
+            dataset.write_groups(folder, split, "", LABELS[None], LABELS[None], 4, height=2, width=2)
 
     out = tmp_path / "set"
     with pytest.raises(KeyboardInterrupt):
@@ -259,12 +401,20 @@ def test_a_folder_is_whole_or_absent_and_never_mixed(tmp_path):
         building.produce(out, {"seed": 2}, whole)
     assert building.produce(out, {"seed": 1}, whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
-    assert sorted(p.name for p in out.iterdir()) == ["build.json", "x"]
+    assert sorted(p.name for p in out.iterdir()) == ["build.json", "identifiers.json", "test", "train"]
     assert not building.produce(out, {"seed": 1}, half)  # it is there
     with pytest.raises(
         RequestError, match=r"set was built with other settings \(seed 1, now None, a None, now 2"
     ):
         building.produce(out, {"a": 2}, whole)
+    for note, message in (("[1]", "; expected object"), ("{", "readable"), ("null", "; expected")):
+        (out / "build.json").write_text(note)
+        with pytest.raises(RequestError, match=f"build.json: not a .*{message}"):
+            building.produce(out, {"seed": 1}, whole)
+    (out / "build.json").write_text('{"seed": 1}')
+    (out / "test/all__labels.npy").write_bytes(b"")
+    with pytest.raises(RequestError, match="all__labels.npy is no .npy array that can be read"):
+        building.produce(out, {"seed": 1}, whole)  # it was whole once
     (tmp_path / "mine").mkdir()
     with pytest.raises(RequestError, match="mine is there and is not of this builder"):
         building.produce(tmp_path / "mine", {}, whole)

@@ -18,7 +18,7 @@ from hrm_jax.judging import puzzle_report, solvers, statistics, tables
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import __main__ as builders
 from hrm_jax.puzzles import dataset, kinds
-from hrm_jax.puzzles.arc import grids, voting
+from hrm_jax.puzzles.arc import voting
 from hrm_jax.puzzles.maze import grids as maze
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -344,7 +344,7 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
     puzzles = kinds.load(arc_set, "test")
     tasks = voting.load(puzzles)
     answers = np.array(puzzles.labels)[None]
-    name_of = [grids.parse(tasks.names[i])[0] for i in puzzles.puzzle_of_example]
+    name_of = [tasks.asked[i][0] for i in puzzles.puzzle_of_example]
     of_x, of_y = ([i for i, name in enumerate(name_of) if name == wanted] for wanted in "xy")
     answers[0, of_x[0::2]] = puzzles.inputs[of_x[0::2]]
     answers[0, of_y[:4]] = puzzles.inputs[of_y[:4]]

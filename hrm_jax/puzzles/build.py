@@ -20,13 +20,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from hrm_jax.artefacts import files, parts
+from hrm_jax.artefacts import files, json_file, parts
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.puzzles.dataset import SPLITS, write_groups
+from hrm_jax.puzzles.dataset import SPLITS, load, write_groups
 
 USUAL = 1000  # puzzles of a split
 COLUMNS = ("source", "question", "answer", "rating")  # of the hub's files
@@ -79,17 +80,25 @@ def interval(text: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What every data set of a kind keeps to, whoever made it. Inputs and labels are tokens [N, S]."""
+
+    vocabulary: Callable[[int, int], int]  # tokens, of so many rows and columns; 0: there are no such puzzles
+    wrong: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda inputs, _: np.zeros(len(inputs), bool)
+    """Which rows [N] are no such puzzle with its answer."""
+    fault: str = ""  # what is wrong with a row of them
+
+
+@dataclass(frozen=True)
 class Maker:
     """What one kind of puzzle adds to `make`. Inputs and labels are tokens [N, S]."""
 
-    vocabulary: int
+    rules: Rules
     part: Part
     patience: int  # parts in sequence without a new puzzle, after which there are none
     augment: Callable[[np.ndarray, np.ndarray, int, int, int], np.ndarray]
     """(inputs, labels, size, copies, seed) -> [2, N, 1 + copies, S]: each puzzle with others like it."""
     alphabet: dict[str, int]  # tokens by the signs of the hub's files
-    wrong: Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows [N] that are no puzzle with its answer
-    fault: str  # what is wrong with a row of them
 
 
 def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
@@ -107,7 +116,7 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             copies = options.augment if split == "train" else 0
             inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
             more: dict = {"height": size, "width": size, "extra": {"ratings": arrays["rating"]}}
-            write_groups(whole, split, kind, inputs, labels, maker.vocabulary, **more)
+            write_groups(whole, split, kind, inputs, labels, maker.rules.vocabulary(size, size), **more)
 
     made = produce(options.out, settings, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")
@@ -123,7 +132,9 @@ def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bo
     if out.exists():
         if not note.exists():
             raise RequestError(f"{out} is there and is not of this builder; remove it, or give another --out")
-        parts.check_same(json.loads(note.read_text()), settings, out, "was built")
+        parts.check_same(json_file.load(note, dict[str, Any], "build.json"), settings, out, "was built")
+        for split in SPLITS:
+            load(out, split)  # which may have been damaged since
         return False
     with parts.work_folder(out, settings) as folder:
         whole = folder / "whole"
@@ -146,9 +157,9 @@ def _rows(options: argparse.Namespace, split: str, maker: Maker) -> dict[str, np
     kept = np.flatnonzero((rating >= low) & (rating <= high))
     if not len(kept):
         raise RequestError(f"{path}: no row is rated from {low} to {high}")
-    faulty = maker.wrong(inputs, labels)
+    faulty = maker.rules.wrong(inputs, labels)
     if faulty.any():
-        raise RequestError(f"{path}: row {faulty.argmax() + 1} {maker.fault}")
+        raise RequestError(f"{path}: row {faulty.argmax() + 1} {maker.rules.fault}")
     if split == "train" and options.subsample is not None:
         if options.subsample > len(kept):
             raise RequestError(f"--subsample {options.subsample}: {path} has {len(kept)} rows")

@@ -11,7 +11,9 @@ A group is one base puzzle, its puzzles are that and its augmentations, a puzzle
 (docs/puzzles.md#data-sets).
 """
 
+import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ from hrm_jax.artefacts.errors import RequestError
 SPLITS = ("train", "test")
 PAD = 0
 BLANK = "<blank>"
+NAMES = "identifiers.json"
 TYPES = {
     "inputs": np.uint8,
     "labels": np.uint8,
@@ -35,7 +38,8 @@ TYPES = {
 }  # of the arrays
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
-Side = Annotated[int, msgspec.Meta(ge=1)]
+Positive = Annotated[int, msgspec.Meta(ge=1)]
+SetName = Annotated[str, msgspec.Meta(pattern=r"^[\w-]+\Z")]  # part of the names of files
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -45,11 +49,11 @@ class Meta(msgspec.Struct, frozen=True):
     ignore_label_id: Count | None
     blank_identifier_id: Count
     vocab_size: Annotated[int, msgspec.Meta(ge=2, le=256)]
-    seq_len: Count
-    num_puzzle_identifiers: Count
-    total_groups: Count
+    seq_len: Positive
+    num_puzzle_identifiers: Positive
+    total_groups: Positive
     mean_puzzle_examples: Annotated[float, msgspec.Meta(gt=0)]
-    sets: tuple[str]
+    sets: tuple[SetName]
 
 
 class Description(Meta, frozen=True):
@@ -57,8 +61,8 @@ class Description(Meta, frozen=True):
 
     total_puzzles: Count | None = None
     kind: str = ""  # a name of `kinds.KINDS`
-    height: Side | None = None
-    width: Side | None = None
+    height: Positive | None = None
+    width: Positive | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +80,7 @@ class PuzzleSet:
     meta: Meta
     height: int  # cells, as dataset.json says, else of a square, else one row: height * width = S
     width: int
+    digest: str | None = None  # of what its identifiers mean (`digest`); None: identifiers.json is not there
 
     @property
     def puzzle_of_example(self) -> np.ndarray:
@@ -122,11 +127,6 @@ def write(
     (place / "dataset.json").unlink(missing_ok=True)
     given = (inputs, labels, identifiers, puzzle_indices, group_indices)
     arrays = {name: np.asarray(array, TYPES[name]) for name, array in zip(TYPES, given, strict=True)}
-    for name, array in (arrays | (extra or {})).items():
-        with files.atomic_write(place / f"all__{name}.npy", "wb") as file:
-            np.save(file, array)
-    with files.atomic_write(Path(folder) / "identifiers.json") as file:
-        json.dump(names, file)
     description = Description(
         pad_id=PAD,
         ignore_label_id=PAD,
@@ -142,8 +142,16 @@ def write(
         height=int(height),
         width=int(width),
     )
+    content = msgspec.to_builtins(description)
+    json_file.check(place / "dataset.json", content, Description, "dataset.json")
+    _check(arrays, description, place)  # what is written can be read
+    for name, array in (arrays | (extra or {})).items():
+        with files.atomic_write(place / f"all__{name}.npy", "wb") as file:
+            np.save(file, array)
+    with files.atomic_write(Path(folder) / NAMES) as file:
+        json.dump(names, file)
     with files.atomic_write(place / "dataset.json") as file:
-        json.dump(msgspec.to_builtins(description), file)
+        json.dump(content, file)
 
 
 def write_groups(
@@ -176,16 +184,45 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
         raise RequestError(f"{path} is missing: no data set, or one whose writing was not finished")
     meta = json_file.load(path, Description, "dataset.json")
     arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
-    for fault in _faults(arrays, meta, place):
-        raise RequestError(f"{place}: {fault}")
-    inputs, labels, names, puzzles, groups = (
+    _check(arrays, meta, place)
+    named = names(folder, meta) if (folder / NAMES).exists() else None
+    inputs, labels, identifiers, puzzles, groups = (
         array.astype(TYPES[name], copy=False) for name, array in arrays.items()
     )
-    side = round(meta.seq_len**0.5)
+    side = math.isqrt(meta.seq_len)
     height, width = (side, side) if side * side == meta.seq_len else (1, meta.seq_len)
     if meta.height and meta.width:
         height, width = meta.height, meta.width
-    return PuzzleSet(meta.kind, folder, split, inputs, labels, names, puzzles, groups, meta, height, width)
+    shape = height, width, None if named is None else digest(named)
+    return PuzzleSet(meta.kind, folder, split, inputs, labels, identifiers, puzzles, groups, meta, *shape)
+
+
+def names(folder: Path, meta: Meta | None = None) -> list[str]:
+    """identifiers.json: the names by identifier, as many as `meta` says."""
+    path = folder / NAMES
+    found = json_file.load(path, list[str], "list of names")
+    if meta and len(found) != meta.num_puzzle_identifiers:
+        raise RequestError(
+            f"{path}: {len(found)} names in {NAMES}; num_puzzle_identifiers is {meta.num_puzzle_identifiers}"
+        )
+    return found
+
+
+def digest(named: Sequence[str]) -> str:
+    """The same text for the same names by identifier, be they written HRM's way or TRM's (`arc.grids`)."""
+    text = json.dumps([name.replace("|||", "_") for name in named])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def extra(puzzles: PuzzleSet, name: str) -> np.ndarray | None:
+    """The further array [G] all__<name>.npy of a data set, a value a group; None where there is none."""
+    path = puzzles.folder / puzzles.split / f"all__{name}.npy"
+    if not path.exists():
+        return None
+    array, groups = _array(path), puzzles.meta.total_groups
+    if array.shape != (groups,):
+        raise RequestError(f"{path}: shape {list(array.shape)}; it must be [{groups}], a value a group")
+    return array
 
 
 def _array(path: Path) -> np.ndarray:
@@ -194,19 +231,26 @@ def _array(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise RequestError(f"{path} is missing") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise RequestError(f"{path} is no .npy array that can be read: {error}") from None
+    except Exception as error:  # a damaged header fails with whatever Python's own parser raises
+        reason = " ".join(str(error).split())
+        raise RequestError(f"{path} is no .npy array that can be read: {reason}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise RequestError(f"{path}: integers are expected")
     return array
 
 
-def _faults(arrays: dict[str, np.ndarray], meta: Description, place: Path) -> Iterator[str]:
-    """What is wrong with a split in `place`; each check takes for granted that those before it found nothing.
+def _check(arrays: dict[str, np.ndarray], meta: Description, place: Path) -> None:
+    """Refuse a split in `place` whose arrays do not fit together, or not to dataset.json, by the first fault.
 
-    Shapes, offsets, identifiers and tokens fit together and to dataset.json.
+    Each check takes for granted that those before it found nothing.
     """
-    inputs, labels, names, puzzles, groups = (arrays[name] for name in TYPES)
+    for check in (_shapes, _offsets, _counts, _tokens):
+        for fault in check(arrays, meta):
+            raise RequestError(f"{place}: {fault}")
+
+
+def _shapes(arrays: dict[str, np.ndarray], meta: Description) -> Iterator[str]:
+    inputs, labels = arrays["inputs"], arrays["labels"]
     if inputs.ndim != 2 or labels.shape != inputs.shape or not len(inputs):
         yield f"inputs {list(inputs.shape)} and labels {list(labels.shape)}; both must be [N, S], N > 0"
     if inputs.shape[1] != meta.seq_len:
@@ -214,35 +258,53 @@ def _faults(arrays: dict[str, np.ndarray], meta: Description, place: Path) -> It
     for name in list(TYPES)[2:]:
         if arrays[name].ndim != 1:
             yield f"{name} has shape {list(arrays[name].shape)}; one axis is allowed"
-    for name, of, last in (
-        ("puzzle_indices", "examples", len(inputs)),
-        ("group_indices", "puzzles", len(names)),
-    ):
-        offsets = arrays[name]
-        if len(offsets) < 2 or offsets[0] != 0 or offsets[-1] != last or (np.diff(offsets) <= 0).any():
-            yield f"{name} must rise from 0 to the number of {of}, {last}, with no empty stretch"
-    if len(puzzles) != len(names) + 1:
-        needed = len(names) + 1
-        yield f"{len(names)} puzzle identifiers need {needed} puzzle_indices, not {len(puzzles)}"
-    if len(groups) - 1 != meta.total_groups:
-        yield f"total_groups is {meta.total_groups} but group_indices has {len(groups) - 1} groups"
-    if names.min() < 0 or names.max() >= meta.num_puzzle_identifiers:
-        allowed = f"num_puzzle_identifiers allows 0 to {meta.num_puzzle_identifiers - 1}"
-        yield f"puzzle identifiers {names.min()} to {names.max()}; {allowed}"
-    of_inputs, of_labels = (
-        tokens_of(arrays[name], meta.vocab_size, f"{place}: {name}") for name in ("inputs", "labels")
-    )
-    yield from _hidden_answers(meta, of_inputs, of_labels)
     if (meta.height or meta.width) and (meta.height or 0) * (meta.width or 0) != meta.seq_len:
         yield f"height {meta.height} x width {meta.width} must be seq_len, {meta.seq_len}"
 
 
-def _hidden_answers(meta: Meta, inputs: set[int], labels: set[int]) -> Iterator[str]:
-    """How `ignore_label_id` keeps a model from being judged by the answer, whose tokens these are.
+def _offsets(arrays: dict[str, np.ndarray], meta: Description) -> Iterator[str]:
+    examples, puzzles = len(arrays["inputs"]), len(arrays["puzzle_identifiers"])
+    for name, of, last in (("puzzle_indices", "examples", examples), ("group_indices", "puzzles", puzzles)):
+        offsets = arrays[name]
+        # Compared, not subtracted: what falls has a large positive difference where integers have no sign.
+        ends = len(offsets) > 1 and offsets[0] == 0 and offsets[-1] == last
+        if not ends or (offsets[1:] <= offsets[:-1]).any():
+            yield f"{name} must rise from 0 to the number of {of}, {last}, with no empty stretch"
+    if len(arrays["puzzle_indices"]) != puzzles + 1:
+        needed = f"{puzzles + 1} puzzle_indices, not {len(arrays['puzzle_indices'])}"
+        yield f"{puzzles} puzzle identifiers need {needed}"
+
+
+def _counts(arrays: dict[str, np.ndarray], meta: Description) -> Iterator[str]:
+    """What dataset.json counts, and identifiers beyond what it allows."""
+    identifiers, groups = arrays["puzzle_identifiers"], len(arrays["group_indices"]) - 1
+    examples, puzzles = len(arrays["inputs"]), len(identifiers)
+    if groups != meta.total_groups:
+        yield f"total_groups is {meta.total_groups} but group_indices has {groups} groups"
+    if not math.isclose(meta.mean_puzzle_examples, examples / puzzles, rel_tol=1e-6):
+        yield f"mean_puzzle_examples is {meta.mean_puzzle_examples}; {examples} examples of {puzzles} puzzles"
+    if meta.total_puzzles not in (None, puzzles, groups):  # TRM's builders of sudokus and mazes count groups
+        yield f"total_puzzles is {meta.total_puzzles} but there are {puzzles} puzzles"
+    last = meta.num_puzzle_identifiers - 1
+    for name, low, high in (
+        ("puzzle identifiers", identifiers.min(), identifiers.max()),
+        ("blank_identifier_id", meta.blank_identifier_id, meta.blank_identifier_id),
+    ):
+        if low < 0 or high > last:
+            found = f"{low} to {high}" if low < high else f"{high}"
+            yield f"{name} {found}; num_puzzle_identifiers allows 0 to {last}"
+
+
+def _tokens(arrays: dict[str, np.ndarray], meta: Description) -> Iterator[str]:
+    """Tokens beyond the vocabulary, and answers that cannot be judged.
 
     Padding may be ignored, nothing else: not a token of the answer, not token 0 where the sequences are not
     padded (there it is a cell like others), and never so much that one constant would be right everywhere.
     """
+    inputs, labels = (tokens_of(arrays[name], meta.vocab_size) for name in ("inputs", "labels"))
+    for name, tokens in (("inputs", inputs), ("labels", labels), ("rows of pad_id", {meta.pad_id})):
+        if beyond := sorted(tokens - set(range(meta.vocab_size))):
+            yield f"{name} hold the token {beyond[0]}, outside the vocabulary of 0 to {meta.vocab_size - 1}"
     ignored = meta.ignore_label_id
     hidden = f"ignore_label_id {ignored} hides the answer: " if ignored in labels else ""
     if hidden and ignored != meta.pad_id:
@@ -256,17 +318,12 @@ def _hidden_answers(meta: Meta, inputs: set[int], labels: set[int]) -> Iterator[
         yield f"{hidden}{found}; allowed: two values or more"
 
 
-def tokens_of(array: np.ndarray, vocabulary: int, where: str) -> set[int]:
-    """The tokens that occur in an array [N, S]; a `RequestError` where one is beyond the vocabulary."""
-    missing = set(range(vocabulary))
-    step = max(1, 2**20 // max(1, array.shape[1]))  # about a megabyte: data may be larger than the memory
+def tokens_of(array: np.ndarray, vocabulary: int) -> set[int]:
+    """The tokens that occur in an array [N, S]; of those beyond the vocabulary, some."""
+    known, missing, beyond = set(range(vocabulary)), set(range(vocabulary)), set()
+    step = max(1, 2**20 // array.shape[1])  # about a megabyte: data may be larger than the memory
     for first in range(0, len(array), step):
         block = np.asarray(array[first : first + step])
-        low, high = int(block.min()), int(block.max())
-        if low < 0 or high >= vocabulary:
-            wrong = low if low < 0 else high
-            raise RequestError(
-                f"{where} hold the token {wrong}, outside the vocabulary of 0 to {vocabulary - 1}"
-            )
+        beyond |= {int(block.min()), int(block.max())} - known
         missing -= {token for token in missing if (block == token).any()}
-    return set(range(vocabulary)) - missing
+    return known - missing | beyond

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.arc import build as arc
 from hrm_jax.puzzles.arc import grids, voting
+from hrm_jax.puzzles.build import Rules
 from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import grids as maze_grids
@@ -23,23 +24,30 @@ from hrm_jax.puzzles.sudoku import build as sudoku
 Statistics = dict[str, float | int]
 Answer = Callable[[np.ndarray], np.ndarray]  # inputs [K, S] -> answers [K, S]
 Index = np.ndarray | slice
+BLOCK = 4096  # examples whose rules are checked at a time
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """The data sets that others have published, none of which says its kind."""
 
     vocabulary: int
     length: int  # cells
-    inputs: frozenset[int] | None = None  # tokens that may occur; None: all
-    labels: frozenset[int] | None = None
+
+
+class Grids(Protocol):
+    """What `Lenient.right` reads of a `PuzzleSet`, or of answers that were recorded."""
+
+    inputs: np.ndarray  # [N, S]
+    labels: np.ndarray  # [N, S]
+    height: int
+    width: int
 
 
 @dataclass(frozen=True)
 class Lenient:
     """A score for answers that are right without being the label."""
 
-    right: Callable[[PuzzleSet, Index, np.ndarray], np.ndarray]  # answers [..., K, S] -> bool [..., K]
+    right: Callable[[Any, Index, np.ndarray], np.ndarray]  # of `Grids`; answers [..., K, S] -> bool [..., K]
     short: str  # below a table in the terminal
     note: str  # below the page's table
 
@@ -59,6 +67,7 @@ class Kind:
     builder: ModuleType | None = None  # a command: add_arguments(parser), build(options), usage as docstring
     statistics: Callable[[PuzzleSet, PuzzleSet | None], Statistics] | None = None  # of a split, and the other
     published: Published | None = None
+    rules: Rules | None = None
     lenient: Lenient | None = None
     baselines: dict[str, Callable[[PuzzleSet], Answer]] = field(default_factory=dict)  # besides a copy
     votes: Callable[[PuzzleSet], Voting | None] | None = None  # None of a data set that has nothing for it
@@ -71,7 +80,8 @@ KINDS = {
         summary="mazes of loose walls with a long way through",
         builder=maze,
         statistics=maze.statistics,
-        published=Published(6, 900, frozenset({1, 2, 3, 4}), frozenset({1, 2, 3, 4, 5})),
+        published=Published(maze_grids.VOCABULARY, 900),
+        rules=maze.RULES,
         lenient=Lenient(
             maze_grids.lenient,
             short="any shortest route",
@@ -86,12 +96,14 @@ KINDS = {
         builder=sudoku,
         statistics=sudoku.statistics,
         published=Published(11, 81),
+        rules=sudoku.RULES,
         drawing="puzzle_sudoku.js",
     ),
     "arc": Kind(
         summary="ARC tasks and their augmentations, from the public files",
         builder=arc,
         published=Published(grids.VOCABULARY, grids.CELLS),
+        rules=Rules(lambda height, width: grids.VOCABULARY if height == width == grids.SIDE else 0),
         votes=voting.load,
         one_size=False,
         drawing="puzzle_arc.js",
@@ -102,30 +114,41 @@ UNKNOWN = Kind()
 
 
 def load(folder: Path | str, split: str) -> PuzzleSet:
-    """`dataset.load`, with the kind that dataset.json says or that vocabulary and cells leave no doubt of."""
+    """`dataset.load`, with the kind that dataset.json says or that vocabulary and cells leave no doubt of.
+
+    A kind whose rules the data break is refused: answers would be scored and drawn as what they are not.
+    """
     puzzles = dataset.load(folder, split)
     if not puzzles.kind:
-        fitting = (name for name, kind in KINDS.items() if kind.published and _is(puzzles, kind.published))
+        size = puzzles.meta.vocab_size, puzzles.meta.seq_len
+        fitting = (n for n, kind in KINDS.items() if kind.published == size and not _misfit(puzzles, kind))
         return replace(puzzles, kind=next(fitting, ""))
+    where = f"{puzzles.folder / split / 'dataset.json'}: kind is {puzzles.kind!r}"
     if puzzles.kind not in KINDS:
-        path = puzzles.folder / split / "dataset.json"
-        raise RequestError(f"{path}: kind is {puzzles.kind!r}; allowed: {', '.join(KINDS)}")
+        raise RequestError(f"{where}; allowed: {', '.join(KINDS)}")
+    if misfit := _misfit(puzzles, of(puzzles)):
+        raise RequestError(f"{where}, but {misfit}; allowed: the kind that the puzzles are of, or none")
     return puzzles
+
+
+def _misfit(puzzles: PuzzleSet, kind: Kind) -> str:
+    """How the data break the rules of the kind, or empty."""
+    rules, meta = kind.rules, puzzles.meta
+    if rules is None:
+        return ""
+    if rules.vocabulary(puzzles.height, puzzles.width) != meta.vocab_size:
+        return f"there are none of {puzzles.height}x{puzzles.width} cells and {meta.vocab_size} tokens"
+    for first in range(0, len(puzzles.inputs), BLOCK):
+        block = slice(first, first + BLOCK)
+        faulty = rules.wrong(puzzles.inputs[block], puzzles.labels[block])
+        if faulty.any():
+            return f"example {first + int(faulty.argmax())} {rules.fault}"
+    return ""
 
 
 def of(puzzles: PuzzleSet) -> Kind:
     """The kind of a data set that `load` has read."""
     return KINDS.get(puzzles.kind, UNKNOWN)
-
-
-def _is(puzzles: PuzzleSet, known: Published) -> bool:
-    meta = puzzles.meta
-    if (meta.vocab_size, meta.seq_len) != (known.vocabulary, known.length):
-        return False
-    return all(
-        tokens is None or dataset.tokens_of(array, meta.vocab_size, f"{puzzles.folder}: tokens") <= tokens
-        for array, tokens in ((puzzles.inputs, known.inputs), (puzzles.labels, known.labels))
-    )
 
 
 def baselines(puzzles: PuzzleSet) -> dict[str, Answer]:

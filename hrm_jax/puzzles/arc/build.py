@@ -9,8 +9,9 @@ of combined files (arc-agi_training_challenges.json next to arc-agi_training_sol
 Trained are the demonstrations of every task, and the test pairs of tasks that are not judged; judged are the
 test pairs of the evaluation sets. Every task has its augmentations, each with an identifier of its own, the
 same in both splits. A training pair that is, but for turn and colours, the test pair of a judged task of
-another name is left out, and named. With the arrays go `identifiers.json` (names by identifier) and
-`test_puzzles.json` (the judged tasks, for the votes). See docs/puzzles.md.
+another name is left out, and named. With the arrays go `identifiers.json` (names by identifier, written as
+the evaluator of --names reads them) and `test_puzzles.json` (the judged tasks, for the votes). See
+docs/puzzles.md.
 """
 
 import argparse
@@ -70,6 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--evaluation", nargs="+", metavar="NAME",
         help="sets whose test pairs are judged; default: those named evaluation…")  # fmt: skip
     add("--augment", type=int, default=1000, help="augmentations of a task besides itself")
+    add("--names", choices=grids.MARKS,
+        help="whose evaluator reads identifiers.json; default: trm of combined files, else hrm")  # fmt: skip
 
 
 def build(options: argparse.Namespace) -> None:
@@ -94,6 +97,8 @@ def build(options: argparse.Namespace) -> None:
         "augment": options.augment,
         "seed": options.seed,
     }
+    if (options.names or files.reader(options.source)) == "trm":
+        settings["names"] = "trm"  # a note that says nothing of them is of HRM's names
 
     def fill(work: Path, folder: Path) -> None:
         _fill(work, folder, tasks, settings, options.jobs)
@@ -154,7 +159,8 @@ def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int
 
 def _names(task: Task, settings: dict) -> list[str]:
     variants, _ = grids.variants(task, settings)
-    return [task.name, *(grids.identifier(task.name, variant) for variant in variants[1:])]
+    written = settings.get("names", "hrm")
+    return [task.name, *(grids.identifier(task.name, variant, written) for variant in variants[1:])]
 
 
 def _array(work: Path, split: str, side: str) -> Path:

@@ -46,6 +46,11 @@ class TaskFile(msgspec.Struct):
     test: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
 
 
+def _listed(folder: Path, pattern: str = "*") -> list[Path]:
+    """What a folder holds, in order, but for what operating systems and editors leave in it."""
+    return sorted(path for path in folder.glob(pattern) if not path.name.startswith((".", "__MACOSX")))
+
+
 def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
     """Sets in a source, by name: the files of its tasks, or (challenges, solutions), or (challenges,)."""
     if not source.is_dir():
@@ -54,16 +59,16 @@ def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
         if not place.is_dir():
             continue
         combined: dict[str, tuple[Path, ...]] = {}
-        for path in sorted(place.glob(f"*{CHALLENGES}")):
+        for path in _listed(place, f"*{CHALLENGES}"):
             stem = path.name.removesuffix(CHALLENGES)  # arc-agi_training2, of the set training2
             solutions = path.with_name(stem + SOLUTIONS)
             combined[stem.rpartition("_")[2]] = (path, solutions) if solutions.exists() else (path,)
         if combined:
             return combined
-        folders = {f.name: tuple(sorted(f.glob("*.json"))) for f in sorted(place.iterdir()) if f.is_dir()}
+        folders = {f.name: tuple(_listed(f, "*.json")) for f in _listed(place) if f.is_dir()}
         if any(folders.values()):
             return {name: paths for name, paths in folders.items() if paths}
-    own = tuple(sorted(source.glob("*.json")))
+    own = tuple(_listed(source, "*.json"))
     if not own:
         raise RequestError(
             f"--source {source}: no ARC files; wanted are folders of tasks (training/*.json, …) "
@@ -122,6 +127,12 @@ def as_json(task: Task) -> dict[str, list[dict[str, list]]]:
         return [{"input": given.tolist(), "output": answer.tolist()} for given, answer in of]
 
     return {"train": pairs(task.train), "test": pairs(task.test)}
+
+
+def reader(sources: Sequence[Path]) -> str:
+    """Whose builder reads such sources, of `grids.MARKS`: TRM's combined files, HRM's folders of tasks."""
+    found = [paths for source in sources for paths in find_sets(source).values()]
+    return "trm" if all(map(_is_combined, found)) else "hrm"
 
 
 def read(sources: Sequence[Path], wanted: Sequence[str] | None = None) -> dict[str, list[Task]]:

@@ -18,6 +18,7 @@ CELLS = SIDE * SIDE
 EOS, COLOUR = 1, 2  # tokens after PAD; colour c is token COLOUR + c
 COLOURS, VOCABULARY = 10, 12
 TRIALS = 5  # drawn for one augmentation that is wanted; then there are fewer
+MARKS = {"hrm": "_", "trm": "|||"}  # between the parts of a name, by whose evaluator reads it
 NAME = re.compile(r"(?P<task>.+?)(?:_|\|\|\|)t(?P<turn>[0-7])(?:_|\|\|\|)(?P<colours>\d{10})")
 
 Pair = tuple[np.ndarray, np.ndarray]  # input and output: colours uint8 [h, w]
@@ -47,9 +48,10 @@ def undo(augmentation: Augmentation, grid: np.ndarray) -> np.ndarray:
     return symmetries.apply(colours[grid], symmetries.INVERSE[augmentation.turn])
 
 
-def identifier(task: str, augmentation: Augmentation) -> str:
-    """The name by which an augmented task is known; the task's own where nothing was changed first."""
-    return f"{task}_t{augmentation.turn}_{''.join(map(str, augmentation.colours))}"
+def identifier(task: str, augmentation: Augmentation, names: str = "hrm") -> str:
+    """The name by which an augmented task is known, written as one of `MARKS`; the task keeps its own."""
+    mark = MARKS[names]
+    return f"{task}{mark}t{augmentation.turn}{mark}{''.join(map(str, augmentation.colours))}"
 
 
 def parse(name: str) -> tuple[str, Augmentation]:

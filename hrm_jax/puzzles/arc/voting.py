@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrm_jax.artefacts import json_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.arc import files, grids
-from hrm_jax.puzzles.arc.grids import CELLS, COLOUR, SIDE, VOCABULARY, Pair
+from hrm_jax.puzzles.arc.grids import COLOUR, SIDE, VOCABULARY, Augmentation, Pair
 from hrm_jax.puzzles.dataset import PuzzleSet
 
 TRIES = (1, 2)
@@ -24,24 +24,8 @@ class Tasks:
     """What the votes on the test split of a data set are counted against."""
 
     puzzles: PuzzleSet
-    names: list[str]  # by identifier
+    asked: dict[int, tuple[str, Augmentation]]  # what the identifiers of the split stand for
     tests: dict[str, tuple[Pair, ...]]  # the judged tasks' test pairs
-
-    def __post_init__(self):
-        """Refuse a data set whose examples are not the test inputs of its tasks."""
-        puzzles, meta = self.puzzles, self.puzzles.meta
-        if meta.seq_len != CELLS or len(self.names) != meta.num_puzzle_identifiers:
-            raise RequestError(
-                f"{puzzles.folder}: {len(self.names)} names in identifiers.json and sequences of "
-                f"{meta.seq_len}; votes need {meta.num_puzzle_identifiers} names and sequences of {CELLS}"
-            )
-        asked = {grids.parse(self.names[i])[0] for i in np.unique(puzzles.identifiers).tolist()}
-        unmatched = sorted(asked ^ self.tests.keys())
-        if unmatched:
-            raise RequestError(
-                f"{puzzles.folder}: {files.TEST_PUZZLES} and the split {puzzles.split} differ in tasks, "
-                f"as in {unmatched[0]}"
-            )
 
     def count(self, answers: np.ndarray, q_halt: np.ndarray) -> dict[int, list[list[bool]]]:
         """Which test inputs answers [N, 900] with q_halt [N] solve: by tries, for each task and input."""
@@ -60,25 +44,52 @@ class Tasks:
         """Of each (task, test input) the sigmoid(q_halt) of each vote for each candidate."""
         ballots: dict[tuple[str, bytes], dict[bytes, list[float]]] = {}
         trust = 1 / (1 + np.exp(-np.clip(q_halt.astype(np.float64), -50, 50)))
-        parsed = {i: grids.parse(self.names[i]) for i in np.unique(self.puzzles.identifiers).tolist()}
         identifiers = self.puzzles.puzzle_of_example
         for first in range(0, len(answers), BLOCK):
             block = slice(first, first + BLOCK)
             cropped = crop(self.puzzles.inputs[block]), crop(answers[block])
             for identifier, given, answer, q in zip(identifiers[block], *cropped, trust[block], strict=True):
-                task, augmentation = parsed[int(identifier)]
+                task, augmentation = self.asked[int(identifier)]
                 asked, vote = (_key(grids.undo(augmentation, grid)) for grid in (given, answer))
                 ballots.setdefault((task, asked), {}).setdefault(vote, []).append(float(q))
         return ballots
 
 
 def load(puzzles: PuzzleSet) -> Tasks | None:
-    """The judged tasks of a data set; None where its folder does not have them."""
-    path = puzzles.folder / files.TEST_PUZZLES
-    if not path.exists():
+    """The judged tasks of a data set, of its test_puzzles.json or, as of HRM's builder, of its own examples.
+
+    None where neither has them. A file that says something else than the examples is refused.
+    """
+    if puzzles.digest is None:
         return None
-    names = json_file.load(puzzles.folder / "identifiers.json", list[str], "list of names")
-    return Tasks(puzzles, names, {task.name: task.test for task in files.read_tasks(path)})
+    names, path = dataset.names(puzzles.folder), puzzles.folder / files.TEST_PUZZLES
+    asked = {i: grids.parse(names[i]) for i in np.unique(puzzles.identifiers).tolist()}
+    own = _not_augmented(puzzles, asked)
+    if not path.exists():
+        whole = own.keys() == {task for task, _ in asked.values()}
+        return Tasks(puzzles, asked, own) if whole else None
+    tests = {task.name: task.test for task in files.read_tasks(path)}
+    for name in sorted(own.keys() | tests.keys()):
+        found, said = (sorted((_key(a), _key(b)) for a, b in of.get(name, ())) for of in (own, tests))
+        if found != said:
+            raise RequestError(
+                f"{puzzles.folder}: {files.TEST_PUZZLES} and the split {puzzles.split} differ in tasks, "
+                f"as in {name}"
+            )
+    return Tasks(puzzles, asked, tests)
+
+
+def _not_augmented(
+    puzzles: PuzzleSet, asked: dict[int, tuple[str, Augmentation]]
+) -> dict[str, tuple[Pair, ...]]:
+    """The pairs of the puzzles that are tasks as they were, by task."""
+    found: dict[str, tuple[Pair, ...]] = {}
+    for puzzle, identifier in enumerate(puzzles.identifiers.tolist()):
+        task, augmentation = asked[identifier]
+        if augmentation == grids.IDENTITY and task not in found:
+            rows = slice(*puzzles.puzzle_indices[puzzle : puzzle + 2])
+            found[task] = tuple(zip(crop(puzzles.inputs[rows]), crop(puzzles.labels[rows]), strict=True))
+    return found
 
 
 def crop(answers: np.ndarray) -> list[np.ndarray]:

@@ -62,21 +62,27 @@ def build(options: argparse.Namespace) -> None:
     maps, usual = law.effort(size, shortest)
     settings |= {"shortest": shortest, "tries": options.tries or usual, "maps": maps}
     maker = building.Maker(
-        vocabulary=grids.VOCABULARY,
+        rules=RULES,
         part=part,
         patience=PATIENCE,
         augment=grids.augmented,
         alphabet=ALPHABET,
-        wrong=_wrong,
-        fault="needs one S, one G, and an answer that differs by o for free cells",
     )
     building.make(options, settings, maker)
 
 
 def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which rows [N] are no maze with a route marked."""
+    drawn = np.isin(inputs, (grids.WALL, FREE, START, GOAL)).all(axis=1)
     ends = ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)
-    return ~(ends & ((inputs == labels) | ((inputs == FREE) & (labels == ROUTE))).all(axis=1))
+    return ~(drawn & ends & ((inputs == labels) | ((inputs == FREE) & (labels == ROUTE))).all(axis=1))
+
+
+RULES = building.Rules(
+    lambda height, width: grids.VOCABULARY,
+    _wrong,
+    "needs one S, one G, no o, and an answer that differs by o for free cells",
+)
 
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:

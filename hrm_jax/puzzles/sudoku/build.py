@@ -17,6 +17,7 @@ import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.sudoku import solver, symmetry
 from hrm_jax.puzzles.sudoku.solver import BOXES
@@ -48,13 +49,11 @@ def build(options: argparse.Namespace) -> None:
     names = ("size", "train", "test", "seed", "augment", "givens", "rating", "subsample")
     settings = {"kind": "sudoku"} | {name: getattr(options, name) for name in names}
     maker = building.Maker(
-        vocabulary=size + 2,
+        rules=RULES,
         part=part,
         patience=PATIENCE,
         augment=symmetry.augmented,
         alphabet={".": BLANK, "0": BLANK} | {str(d): d + 1 for d in range(1, size + 1)},
-        wrong=_wrong,
-        fault="has an answer that is not full or not that of its question",
     )
     building.make(options, settings, maker)
 
@@ -62,6 +61,13 @@ def build(options: argparse.Namespace) -> None:
 def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Which rows [N] are no sudoku with its full answer."""
     return ((inputs != BLANK) & (inputs != labels)).any(axis=1) | (labels == BLANK).any(axis=1)
+
+
+RULES = building.Rules(
+    lambda height, width: height + 2 if height == width and height in BOXES else 0,  # PAD, blank, digits
+    _wrong,
+    "has an answer that is not full or not that of its question",
+)
 
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:
@@ -119,9 +125,8 @@ def statistics(puzzles: PuzzleSet, other: PuzzleSet | None = None) -> dict[str, 
         "clues, most": int(clues.max()),
         "tokens right by copying the input, %": float(100 * clues.mean() / puzzles.meta.seq_len),
     }
-    path = puzzles.folder / puzzles.split / "all__ratings.npy"
-    if path.exists():
-        rating = np.load(path)
+    rating = dataset.extra(puzzles, "ratings")
+    if rating is not None:
         found |= {
             "backtracks, mean": float(rating.mean()),
             "backtracks, median": float(np.median(rating)),
