@@ -217,7 +217,7 @@ REFUSED = {
     "pad": ({"pad_id": 4}, "rows of pad_id hold the token 4, outside the vocabulary of 0 to 3"),
     "blank": ({"blank_identifier_id": 4}, "blank_identifier_id 4; num_puzzle_identifiers allows 0 to 3"),
     "mean": ({"mean_puzzle_examples": 1.5}, "mean_puzzle_examples is 1.5; 4 examples of 3 puzzles"),
-    "no mean": ({"mean_puzzle_examples": float("nan")}, "mean_puzzle_examples is NaN; expected float > 0"),
+    "no mean": ({"mean_puzzle_examples": float("nan")}, "NaN is no number"),
     "puzzles": ({"total_puzzles": 4}, "total_puzzles is 4 but there are 3 puzzles"),
     "names": ({"num_puzzle_identifiers": 5}, "4 names in identifiers.json; num_puzzle_identifiers is 5"),
     "name of the set": ({"sets": ["../all"]}, r'sets\[0\] is "../all"; expected str matching'),

@@ -1,5 +1,6 @@
 """Reports of answers to puzzles: printed, on the page, refused, and seen in a browser as they form."""
 
+import functools
 import json
 import re
 from collections import deque
@@ -11,9 +12,11 @@ from test_report import COUNTER, PICTURES, STEP, Reader, browser, in_a_browser, 
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import statistics
 from hrm_jax.judging.statistics import mcnemar
+from hrm_jax.puzzles import kinds
 from hrm_jax.report import main
-from hrm_jax.reporting import curves, figures, inputs, names, packing
+from hrm_jax.reporting import curves, figures, inputs, names, packing, summary
 
 SEGMENTS, TRAINED, EXAMPLES = 16, 8, 200
 MODELS = ["hrm", "trm"]  # with a continue head, and without
@@ -300,8 +303,39 @@ def test_votes_and_augmentations_have_their_own_numbers(tmp_path, monkeypatch, c
     assert page.row("votes-0", model="b", tries="pass@2")["share"] == "0.45"
     assert float(page.row("pairs-0", a="a", b="b")["difference"]) == 3 / 20
     said = "".join(page.texts)
-    assert "The 200 examples are augmentations of 20 puzzles" in said
+    assert "The 200 examples are questions and augmentations of 20 puzzles" in said
     assert "on the tasks that only one of the two solved" in said
+
+
+def test_a_tie_has_no_winner():
+    """Among learned models and among baselines; the tests of all that are level are counted."""
+    level = {"hrm": result(148), "trm": result(148), "third": result(121), "copy": result(0)}
+    pairs = [
+        {"a": name, "b": "copy", "a_only": 9, "b_only": 0, "p_value": p, "p_holm": p}
+        for name, p in (("hrm", 0.2), ("trm", 0.001), ("third", 0.001))
+    ]
+    said = summary.sentence(inputs.Report(report(models=level, pairs=pairs)))
+    assert said == (
+        "No single best of 3 learned models: hrm and trm are level, each at 74.0 % of examples. That is 74.0 "
+        "points above the copy baseline (0.0 %), a difference at p < 0.05 (Holm-adjusted) for 1 of 2 models."
+    )
+    untrained = {"copy": result(31), "any shortest route": result(31)}
+    said = summary.sentence(inputs.Report(report(models=untrained, pairs=[])))
+    assert said.startswith("No learned model was evaluated. No single best of 2 baselines: copy and any shor")
+    seeds = {
+        f"{g}/{i}": result(n, group=g)
+        for g, ns in (("a", (40, 60)), ("b", (50, 50)))
+        for i, n in enumerate(ns)
+    }
+    said = summary.sentence(inputs.Report(report(models=seeds, pairs=[])))
+    assert said.startswith(
+        "No single best of 2 learned models: a and b are level, each at 25.0 % of examples."
+    )
+
+
+def test_a_nan_leads_nothing():
+    assert statistics.leaders({"a": 1.0, "b": float("nan"), "c": 2.0, "d": 2.0}) == ["c", "d"]
+    assert statistics.leaders({"a": float("nan")}) == []
 
 
 # ---------------------------------------------------------------- charts
@@ -561,23 +595,50 @@ def test_the_strip_leads_to_a_segment(folder, browser):  # noqa: F811
     assert browser.complaints == []
 
 
-@in_a_browser
-def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monkeypatch):  # noqa: F811
-    """Around the one wall of a 3 x 3 maze lead two routes; the label is one of them."""
+def maze_of_two_routes():
+    """A 3 x 3 maze, its label, the other shortest route, and marked cells that are none."""
     given = np.array([[START, FREE, FREE], [FREE, WALL, FREE], [FREE, FREE, GOAL]])
     label, other, torn = given.copy(), given.copy(), given.copy()
     label[0, 1:] = label[1, 2] = ROUTE
     other[1, 0] = other[2, :2] = ROUTE
     torn[0, 1:] = torn[2, 0] = ROUTE
+    return given, label, other, torn
 
-    def change(arrays):
-        answers = np.stack([part.ravel() for part in (label, other, torn, other)]).astype(np.uint8)
-        q = np.full((1, 1, 4), np.nan, np.float32)
-        return arrays | {
-            "models": np.array(["hrm"]), "index": np.array([3]), "height": 3, "width": 3, "q_halt": q,
-            "inputs": given.reshape(1, 9), "labels": label.reshape(1, 9), "q_continue": q,
-            "predictions": answers[None, None],
-        }  # fmt: skip
+
+def answered(given, label, answers, arrays):
+    """The arrays of traces of one maze and one model without a Q head."""
+    q = np.full((1, 1, len(answers)), np.nan, np.float32)
+    answers = np.stack([answer.ravel() for answer in answers]).astype(np.uint8)
+    return arrays | {
+        "models": np.array(["hrm"]), "index": np.array([3]), "height": len(given), "width": len(given),
+        "q_halt": q, "inputs": given.reshape(1, -1), "labels": label.reshape(1, -1), "q_continue": q,
+        "predictions": answers[None, None],
+    }  # fmt: skip
+
+
+def test_lenient_is_the_same_on_the_page_and_in_the_table(tmp_path):
+    """A label may be a detour, as of another tool: right is what is as short as any, not as long as it."""
+    given = np.full((3, 3), FREE)
+    given[0, 0], given[0, 2] = START, GOAL
+    detour, short, through = given.copy(), given.copy(), given.copy()
+    detour[1] = short[0, 1] = ROUTE
+    through[1], through[0, 1] = WALL, ROUTE
+    answers = [detour, short, through, given]
+    write(tmp_path, change=functools.partial(answered, given, detour, answers), segments=4)
+    recorded = answers_file.load(tmp_path / "maze10.traces.npz")
+    packed = packing.answers(recorded, None, {})["examples"][0]["answers"][0]
+    assert (packed["exact"], packed["another"]) == ([1, 0, 0, 0], [0, 1, 0, 0])
+    of_table = kinds.KINDS["maze"].lenient.right(
+        recorded, slice(None), recorded.predictions[0].swapaxes(0, 1)
+    )
+    assert of_table[:, 0].tolist() == [False, True, False, False]
+
+
+@in_a_browser
+def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monkeypatch):  # noqa: F811
+    """Around the one wall of a 3 x 3 maze lead two routes; the label is one of them."""
+    given, label, other, torn = maze_of_two_routes()
+    change = functools.partial(answered, given, label, [label, other, torn, other])
 
     models = {"hrm": result(1)}
     write(tmp_path, change=change, segments=4, models=models, pairs=[])
@@ -591,8 +652,7 @@ def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monk
     assert outcomes == ["exact", "another shortest route", "not solved", "another shortest route"]
     (state,) = states(browser)
     assert state == (
-        "Another route as short as the label's; 6 of 9 cells differ, 4 changed since segment 3. "
-        "This model has no Q-head."
+        "Another shortest route; 6 of 9 cells differ, 4 changed since segment 3. This model has no Q-head."
     )
     assert browser.evaluate("document.querySelectorAll('.player .view').length") == 1
     assert browser.complaints == []

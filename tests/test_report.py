@@ -20,6 +20,7 @@ import pytest
 
 from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import tables
 from hrm_jax.report import main
 from hrm_jax.reporting import charts, packing
 from hrm_jax.reporting.collisions import CollisionRule, contact
@@ -355,6 +356,15 @@ def test_the_summary_says_what_the_numbers_say(text):
     assert "No learned model was evaluated. The best baseline is frozen, which succeeds in 40.0 %" in summary
     assert "It is 26.0 points below the oracle (66.0 %), which plans with the true future." in summary
     assert "It measures that fault, not the predictor." in summary  # hrm-cloud/2025-12
+
+
+def test_an_exact_future_is_the_oracles_alone():
+    """Of a faulty protocol: no model stands for the oracle where that was not evaluated."""
+    models = {"hrm": result(20, 50), "lstm": result(20, 50)}
+    report = {"protocol": "hrm-cloud/2025-12", "world": "hrm-cloud", "seeds": [100, 150], "models": models}
+    assert "fails often. It measures" in tables.fault_note(report)
+    models["oracle"] = result(33, 50)
+    assert "fails often (oracle: 33/50" in tables.fault_note(report)
 
 
 # ---------------------------------------------------------------- requests that are wrong

@@ -185,7 +185,7 @@ def test_augmentations_of_a_puzzle_count_as_one_in_intervals(tmp_path):
     np.testing.assert_allclose(found["interval"], statistics.wilson(17 / 5, 4))
     pair = report["pairs"][0]  # group 0 alike, 1 better by b, 2 and 3 better by a
     assert (pair["a_only"], pair["b_only"]) == (2, 1)
-    assert "augmentations of 4 puzzles" in tables.puzzles(report)
+    assert "The 20 examples are questions and augmentations of 4 puzzles" in tables.puzzles(report)
 
 
 def test_recorded_are_examples_that_tell_models_apart():

@@ -12,6 +12,12 @@ from hrm_jax.worlds.rules import SUCCESS
 NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 
+def leaders(values: Mapping[str, float]) -> list[str]:
+    """The names of the highest value, several where they are level; a NaN leads nothing."""
+    highest = max((value for value in values.values() if not math.isnan(value)), default=math.nan)
+    return [name for name, value in values.items() if value == highest]
+
+
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """Wilson 95 % interval (low, high) of a success probability."""
     rate, z2 = successes / n, NORMAL_975**2

@@ -7,6 +7,9 @@ from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
+# Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
+GROUPED = "The {n:,} examples are questions and augmentations of {puzzles:,} puzzles, which intervals count."
+
 
 def evaluation(report: Report, limit: int) -> str:
     """What the terminal shows of an evaluation whose episodes end after `limit` steps."""
@@ -66,12 +69,9 @@ def fault_note(report: Report | PuzzleReport) -> str:
     protocol = PROTOCOLS.get(report["protocol"])
     if not (isinstance(protocol, CellProtocol) and protocol.index_shift):
         return ""
-    models = report["models"]
-    best = max(models, key=lambda name: models[name]["success"])
-    name = "oracle" if "oracle" in models else best
     return (
         f"{protocol.name}: the published planner tests each cell against the prediction one step "
-        f"too late, so that even an exact future fails often{_in_brackets(report, name)}. "
+        f"too late, so that even an exact future fails often{_in_brackets(report, 'oracle')}. "
         "It measures that fault, not the predictor."
     )
 
@@ -162,9 +162,7 @@ def _legend(report: PuzzleReport) -> str:
         lines.append(f"Lenient: {kind.lenient.short if kind and kind.lenient else 'any right answer'}.")
     lines.append("Interval: Wilson.")
     if first.get("puzzles", first["n"]) < first["n"]:
-        lines.append(
-            f"The examples are augmentations of {first['puzzles']:,} puzzles, which intervals count."
-        )
+        lines.append(GROUPED.format(**first))
     if "voting" in first:
         lines.append(
             "pass: all test inputs of a task are right; share: of its test inputs, averaged over tasks."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hrm_jax.judging.tables import GROUPED
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting.curves import MOST_POINTS
@@ -45,7 +46,6 @@ PUZZLES = (
     "An answer is exact when every cell that counts is that of the label. Intervals are Wilson's 95 % over "
     "examples. Full discs are learned models, open ones baselines."
 )
-AUGMENTED = "The {n:,} examples are augmentations of {puzzles:,} puzzles, and intervals count these."
 LENIENT = "any right answer counts, be it the label's or another."
 TOKENS = "Tokens: the mean share of cells that are right; a copy of the input shows what it is worth."
 PREDICTION = "Errors of predicted obstacle positions as they occurred in the closed loop."
@@ -72,7 +72,7 @@ def _of_puzzles(report: Report) -> list[str]:
     models, kind = list(report.data["models"].values()), KINDS.get(report.data["kind"])
     parts = [PUZZLES]
     if models[0].get("puzzles", models[0]["n"]) < models[0]["n"]:
-        parts.append(AUGMENTED.format(**models[0]))
+        parts.append(GROUPED.format(**models[0]))
     if any(result.get("lenient") for result in models):
         parts.append(f"Lenient: {kind.lenient.note if kind and kind.lenient else LENIENT}")
     if any(result.get("tokens") is not None for result in models):

@@ -7,6 +7,7 @@ import numpy as np
 
 from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.traces_file import OUTCOMES, Episode, Trace, Traces, schema
+from hrm_jax.puzzles.kinds import KINDS, UNKNOWN
 from hrm_jax.reporting.collisions import CollisionRule, ending
 
 PROBABILITY = 10_000  # chances go to the page in so many parts
@@ -71,7 +72,9 @@ def answers(recorded: Answers, ignored: int | None, trained: dict[str, int | Non
 
     `trained` has the number of segments that every model was trained with, where it is known.
     """
-    exact, halts = recorded.exact(ignored).astype(int), recorded.halts().astype(int)
+    exact, halts = recorded.exact(ignored), recorded.halts().astype(int)
+    another = (_right(recorded) & ~exact).astype(int)
+    exact = exact.astype(int)
     return {
         "kind": recorded.kind,
         "size": [recorded.height, recorded.width],
@@ -87,6 +90,7 @@ def answers(recorded: Answers, ignored: int | None, trained: dict[str, int | Non
                 "answers": [
                     {
                         "exact": exact[m, k].tolist(),
+                        "another": another[m, k].tolist(),
                         "halts": halts[m, k].tolist(),
                         "predictions": pack(recorded.predictions[m, k]),
                         "halt": _chances(recorded.q_halt[m, k]),
@@ -98,6 +102,14 @@ def answers(recorded: Answers, ignored: int | None, trained: dict[str, int | Non
             for k in range(len(recorded.index))
         ],
     }
+
+
+def _right(recorded: Answers) -> np.ndarray:
+    """Which answers are right by their kind's own rule, that of the tables: bool [M, K, T]."""
+    rule = KINDS.get(recorded.kind, UNKNOWN).lenient
+    if rule is None:
+        return np.zeros(recorded.predictions.shape[:3], bool)
+    return rule.right(recorded, slice(None), recorded.predictions.swapaxes(1, 2)).swapaxes(1, 2)
 
 
 def _chances(logits: np.ndarray) -> dict | None:

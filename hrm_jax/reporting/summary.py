@@ -1,8 +1,10 @@
 """One sentence or two in plain language, out of the numbers of a report."""
 
 import statistics
+from collections.abc import Mapping, Sequence
 
 from hrm_jax.console.tables import percent
+from hrm_jax.judging.statistics import leaders
 from hrm_jax.reporting.inputs import Report
 from hrm_jax.reporting.markup import p_value
 from hrm_jax.reporting.names import REFERENCES, kind, reference
@@ -17,9 +19,14 @@ def sentence(report: Report) -> str:
     learned = contenders({name: result for name, result in models.items() if kind(name) == "learned"})
     if not learned:
         return _untrained(report)
-    best = max(learned, key=lambda name: _mean(models, learned[name]))
-    parts = [_who(best, learned, report), _against_baseline(report, learned[best])]
-    return " ".join(filter(None, [*parts, _below_oracle(models, _mean(models, learned[best]))]))
+    best = leaders({name: _mean(models, names) for name, names in learned.items()})
+    names = [name for group in best for name in learned[group]]
+    if len(best) == 1:
+        parts = [_who(best[0], learned, report), _against_baseline(report, names, "training seeds")]
+    else:
+        level = _level(best, learned, report, "learned models")
+        parts = [level, _against_baseline(report, names, "models")]
+    return " ".join(filter(None, [*parts, _below_oracle(models, _mean(models, names))]))
 
 
 def contenders(models: dict[str, dict]) -> dict[str, list[str]]:
@@ -37,6 +44,13 @@ def _mean(models: dict[str, dict], names: list[str]) -> float:
 def _words(report: Report) -> tuple[str, str]:
     """What a model does that succeeds, and with what."""
     return ("solves", "examples") if report.puzzles else ("succeeds in", "episodes")
+
+
+def _level(best: Sequence[str], of: Mapping[str, list[str]], report: Report, what: str) -> str:
+    """Those that none is better than, where they are several."""
+    rate = percent(_mean(report.data["models"], of[best[0]]))
+    every = f"{', '.join(best[:-1])} and {best[-1]}"
+    return f"No single best of {len(of)} {what}: {every} are level, each at {rate} % of {_words(report)[1]}."
 
 
 def _who(best: str, learned: dict[str, list[str]], report: Report) -> str:
@@ -57,7 +71,8 @@ def _who(best: str, learned: dict[str, list[str]], report: Report) -> str:
     )
 
 
-def _against_baseline(report: Report, names: list[str]) -> str:
+def _against_baseline(report: Report, names: list[str], what: str) -> str:
+    """How far `names`, which are so many of `what`, are from the reference baseline."""
     models = report.data["models"]
     baseline = reference(models)
     if baseline is None and report.puzzles:
@@ -68,7 +83,8 @@ def _against_baseline(report: Report, names: list[str]) -> str:
     other = models[baseline]["rate"]
     tests = [pair for pair in (_pair(report, name, baseline) for name in names) if pair]
     named = f'"{baseline}"' if " " in baseline else baseline
-    return f"{_gap(_mean(models, names) - other)} the {named} baseline ({percent(other)} %){_tested(tests)}."
+    gap = _gap(_mean(models, names) - other)
+    return f"{gap} the {named} baseline ({percent(other)} %){_tested(tests, what)}."
 
 
 def _gap(difference: float) -> str:
@@ -85,7 +101,7 @@ def _pair(report: Report, name: str, baseline: str) -> dict | None:
     return None
 
 
-def _tested(tests: list[dict]) -> str:
+def _tested(tests: list[dict], what: str) -> str:
     if not tests:
         return ""
     key, adjusted = (
@@ -93,7 +109,7 @@ def _tested(tests: list[dict]) -> str:
     )
     below = sum(test[key] < SIGNIFICANT for test in tests)
     if len(tests) > 1:
-        return f", a difference at p < {SIGNIFICANT} ({adjusted}) for {below} of {len(tests)} training seeds"
+        return f", a difference at p < {SIGNIFICANT} ({adjusted}) for {below} of {len(tests)} {what}"
     p = p_value(tests[0][key])
     verdict = "a difference" if below else "no significant difference"
     return f": {verdict}, {adjusted} p {p if p.startswith('<') else f'= {p}'}"
@@ -110,11 +126,16 @@ def _below_oracle(models: dict[str, dict], rate: float) -> str:
 def _untrained(report: Report) -> str:
     models, (solves, puzzles) = report.data["models"], _words(report)
     baselines = [name for name in models if kind(name) == "baseline"]
-    best = max(baselines or models, key=lambda name: models[name]["rate"])
-    result = models[best]
+    compared = {name: [name] for name in baselines or models}
+    best = leaders({name: models[name]["rate"] for name in compared})
+    result = models[best[0]]
     low, high = result["interval"]
-    return (
-        f"No learned model was evaluated. The best {'baseline' if baselines else 'of the rest'} is {best}, "
+    first = (
+        f"The best {'baseline' if baselines else 'of the rest'} is {best[0]}, "
         f"which {solves} {percent(result['rate'])} % of {result['n']:,} {puzzles} (95 % interval "
-        f"{percent(low)} to {percent(high)} %). {_below_oracle(models, result['rate']) if baselines else ''}"
-    ).rstrip()
+        f"{percent(low)} to {percent(high)} %)."
+    )
+    if len(best) > 1:
+        first = _level(best, compared, report, "baselines" if baselines else "bounds")
+    below = _below_oracle(models, result["rate"]) if baselines else ""
+    return f"No learned model was evaluated. {first} {below}".rstrip()

@@ -7,8 +7,7 @@
      mark               the least size in pixels of what is drawn around a cell
      layers             further switches: {name: text}
      frame(example, data, layers)    the part that is shown, else all
-     another            {right(grid, inputs, labels, size), outcome, state}: answers that are right without being
-                        the label, and what is said of them */
+     another            {outcome, state}: what is said of answers that are right without being the label */
 
 const PUZZLES = { __proto__: null }; // a file may name any kind
 const [PAD, EOS] = [0, 1];

@@ -9,18 +9,18 @@ const MARKS = [
 
 const kindOf = (data) => PUZZLES[data.kind] ?? PUZZLES[""];
 
+const anotherOf = (kind) => kind.another ?? { outcome: "another right answer", state: "Another right answer" };
+
 const everything = (example, { size: [rows, columns] }) => ({ top: 0, left: 0, rows, columns });
 
 // ---------------------------------------------------------------- data
 
-/* Of every segment, the cells that are wrong, those that changed, and whether it is another right answer. */
-function judged({ inputs, labels, counts }, { predictions, exact }, data) {
-  const { another } = kindOf(data);
+/* Of every segment, the cells that are wrong and those that changed. */
+function judged({ labels, counts }, { predictions }) {
   const different = (a, b) => a.flatMap((token, i) => (counts[i] && token !== b[i] ? [i] : []));
   return {
     wrong: predictions.map((grid) => different(grid, labels)),
     changed: predictions.map((grid, t) => (t ? different(grid, predictions[t - 1]) : [])),
-    another: predictions.map((grid, t) => !exact[t] && (another?.right(grid, inputs, labels, data.size) ?? false)),
   };
 }
 
@@ -31,7 +31,7 @@ const percentOf = (chance) => `${(100 * chance).toFixed(chance > 0.001 && chance
 function outcomeOf({ answer, step }, kind) {
   if (!step) return ["the puzzle", "none"];
   if (answer.exact[step - 1]) return ["exact", "exact"];
-  return answer.another[step - 1] ? [kind.another.outcome, "another"] : ["not solved", "wrong"];
+  return answer.another[step - 1] ? [anotherOf(kind).outcome, "another"] : ["not solved", "wrong"];
 }
 
 function describeAnswer({ counts, answer, step }, { segments }, kind) {
@@ -41,7 +41,7 @@ function describeAnswer({ counts, answer, step }, { segments }, kind) {
   const state = answer.exact[step - 1]
     ? "Exact"
     : answer.another[step - 1]
-      ? `${kind.another.state}; ${wrong} of ${all} ${cells} differ`
+      ? `${anotherOf(kind).state}; ${wrong} of ${all} ${cells} differ`
       : `${wrong} of ${all} ${cells} wrong`;
   const since = step > 1 ? `, ${changed || "none"} changed since segment ${step - 1}` : "";
   return `${state}${since}. ${opinion(answer, step)}`;
@@ -132,7 +132,7 @@ function viewAnswers(root) {
     speed: 1,
     prepare(example) {
       example.counts = example.labels.map((token) => token !== data.ignored);
-      example.answers.forEach((answer) => Object.assign(answer, judged(example, answer, data)));
+      example.answers.forEach((answer) => Object.assign(answer, judged(example, answer)));
     },
     last: () => segments,
     show: (example, layers) => given.show(puzzle(example, layers), label(example, layers)),
