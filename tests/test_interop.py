@@ -16,6 +16,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.interop import __main__ as interop_command
 from hrm_jax.interop import checkpoints, golden, puzzles, states
+from hrm_jax.puzzles import dataset
 from hrm_jax.referee.inference import denoiser, networks
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -437,6 +438,28 @@ def test_an_imported_puzzle_network_is_the_original(name, kind, command, tmp_pat
     assert back.keys() == expected.keys()
     for leaf, value in expected.items():
         np.testing.assert_allclose(back[leaf], value, rtol=0.005 if "bfloat16" in kind else 0, atol=0)
+
+
+def test_what_identifiers_stand_for_can_be_said_of_an_import(command, tmp_path):
+    """The names of the data set that it was trained on: as many as its table has rows."""
+    arrays, state = _puzzle("trm_att_d32_s24")
+    rows = len(state["inner.puzzle_emb.weights"])
+    source, out, file = tmp_path / "a.npz", tmp_path / "model.npz", tmp_path / "identifiers.json"
+    np.savez(source, **state)
+    names = ["<blank>", *(f"task{i}" for i in range(1, rows))]
+    file.write_text(json.dumps(names))
+    words = ["import", source, "--out", out, *_options_of(arrays)]
+    assert command(*words, "--identifiers", file)[0] == 0
+    assert _model(out)[0]["identifiers"] == dataset.digest(names)
+    assert command(*words)[0] == 0 and "identifiers" not in _model(out)[0]
+    out.unlink()
+    for content, message in (
+        (names[1:], f"{rows - 1} names; there are {rows} puzzle"),
+        ({}, "list of names"),
+    ):
+        file.write_text(json.dumps(content))
+        assert message in _refused(command, *words, "--identifiers", file) and not out.exists()
+    assert "no-file" in _refused(command, *words, "--identifiers", tmp_path / "no-file")
 
 
 @pytest.mark.parametrize("name", PUZZLES)

@@ -219,7 +219,7 @@ REFUSED = {
     "mean": ({"mean_puzzle_examples": 1.5}, "mean_puzzle_examples is 1.5; 4 examples of 3 puzzles"),
     "no mean": ({"mean_puzzle_examples": float("nan")}, "NaN is no number"),
     "puzzles": ({"total_puzzles": 4}, "total_puzzles is 4 but there are 3 puzzles"),
-    "names": ({"num_puzzle_identifiers": 5}, "4 names in identifiers.json; num_puzzle_identifiers is 5"),
+    "names": ({"num_puzzle_identifiers": 5}, "identifiers.json: 4 names; there are 5 puzzle identifiers"),
     "name of the set": ({"sets": ["../all"]}, r'sets\[0\] is "../all"; expected str matching'),
     "truth": ({"vocab_size": True}, "vocab_size is true; expected int, got bool"),
     "objects": ({"labels": np.array([[None] * 4] * 4)}, "all__labels.npy is no .npy array"),

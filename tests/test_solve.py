@@ -2,15 +2,17 @@
 
 import functools
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from hrm_jax import solve
+from hrm_jax import report, solve
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import answers as judging
@@ -371,12 +373,64 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
     assert "votes" not in capsys.readouterr().out.lower()
 
 
-def test_arc_models_have_a_row_for_every_identifier(arc_set, tmp_path):
+def test_arc_models_have_a_row_for_every_identifier(arc_set, tmp_path, capsys):
     small = {"width": 4, "puzzle_width": 4, "heads": 1, "h_cycles": 1, "l_cycles": 1, "positions": "none"}
     fields = FIELDS | {"vocabulary": 12, "sequence": 900, **small}
     params = params_of(fields, identifiers=21)
-    model_file.write(tmp_path / "m.npz", params, {"model": fields, "segments": 1})
+    digest = kinds.load(arc_set, "test").digest
+    about = {"model": fields, "segments": 1, "identifiers": digest}
+    model_file.write(tmp_path / "m.npz", params, about)
     run("--data", arc_set, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json", "--batch=30")
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert set(report["models"]["m"]["voting"]) == {"pass@1", "pass@2"}
-    assert report["world"].startswith("arc (")
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert set(found["models"]["m"]["voting"]) == {"pass@1", "pass@2"}
+    assert found["world"].startswith("arc (") and "identifiers_checked" not in found["models"]["m"]
+    assert "could not be checked" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["seed", "order", "builder"])
+def test_models_that_know_other_identifiers_are_refused(arc_set, tmp_path, change):
+    """As many, and of the same tasks: augmentations of another seed, another order, another builder's."""
+    names, path = json.loads((arc_set / "identifiers.json").read_text()), tmp_path / "m.npz"
+    data = Path(shutil.copytree(arc_set, tmp_path / "data"))
+    other = {
+        "seed": [name.replace("_t1_", "_t2_") for name in names],
+        "order": [names[0], *names[11:], *names[1:11]],
+        "builder": [*names[:-1], "somebody else's"],
+    }[change]
+    assert len(other) == len(names) and other != names
+    table = {solvers.PUZZLE_EMBEDDING: np.zeros((len(names), 4), np.float32)}
+    fields = FIELDS | {"vocabulary": 12, "sequence": 900}
+    for stored in (names, other):
+        about = {"model": fields, "segments": 1, "identifiers": dataset.digest(stored)}
+        model_file.write(path, table, about)
+        if stored == names:
+            assert solvers.load(path, kinds.load(data, "test")).about.get("identifiers_checked") is None
+        else:
+            with pytest.raises(RequestError, match="21 puzzle identifiers stand for others") as error:
+                run("--data", data, "--model", path)
+            assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("known", ["by neither", "by the data", "by the model"])
+def test_identifiers_that_cannot_be_checked_are_said_to_be_so(arc_set, tmp_path, known, monkeypatch, capsys):
+    """An older model file, or a folder without identifiers.json; the report says so wherever it is shown."""
+    data, path = Path(shutil.copytree(arc_set, tmp_path / "data")), tmp_path / "m.npz"
+    if known != "by the data":
+        (data / "identifiers.json").unlink()
+    digest = {"identifiers": "0" * 32} if known == "by the model" else {}
+    fields = FIELDS | {"vocabulary": 12, "sequence": 900}
+    table = {solvers.PUZZLE_EMBEDDING: np.zeros((21, 4), np.float32)}
+    model_file.write(path, table, {"model": fields, "segments": 1, **digest})
+    read, copy = solvers.FAMILIES["hrm_act"], solvers.of_baseline(lambda inputs: inputs)
+
+    def stand_in(*file):
+        return replace(read(*file), solver=lambda segments, batch: copy)
+
+    monkeypatch.setitem(solvers.FAMILIES, "hrm_act", stand_in)
+    run("--data", data, "--model", path, "--out", tmp_path / "r.json")
+    said = "Puzzle identifiers could not be checked: m."
+    assert said in capsys.readouterr().out
+    monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
+    report.main(["--report", str(tmp_path / "r.json")])
+    report.main(["--report", str(tmp_path / "r.json"), "--out", str(tmp_path / "page")])
+    assert said in capsys.readouterr().out and said in (tmp_path / "page/index.html").read_text()

@@ -91,6 +91,7 @@ class PuzzleResult(Judged):
     step: NotRequired[Count | None]
     puzzle_parameters: NotRequired[Count | None]
     trained_segments: NotRequired[Positive | None]
+    identifiers_checked: NotRequired[bool]  # False: what puzzle identifiers stand for could not be told
     tokens: NotRequired[Share | None]
     lenient: NotRequired[Rate | None]
     segments: NotRequired[list[Segment] | None]

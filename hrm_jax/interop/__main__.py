@@ -59,6 +59,8 @@ def _import(arguments: Sequence[str]) -> None:
     add("--positions", choices=("rope", "learned", "none"),
         help="(default: learned where the file has them, none for the mixer, else rope)")  # fmt: skip
     add("--segments", type=int, help="segments of its training (default: 16)")
+    add("--identifiers", type=pathlib.Path, metavar="FILE",
+        help="identifiers.json of the data it was trained on, for solve to refuse others")  # fmt: skip
     add("--dtype", choices=("bfloat16", "float32"), help="of its matmuls (default: bfloat16, as theirs)")
     given = vars(parser.parse_args(arguments))
     from hrm_jax.interop import checkpoints

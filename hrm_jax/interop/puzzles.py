@@ -12,6 +12,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.interop.states import State
 from hrm_jax.models import hrm_act as models
 from hrm_jax.models import losses
+from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.kinds import KINDS
 
 TITLE = "HRM-ACT and TRM"
@@ -20,7 +21,13 @@ INPUTS = ("in/inputs", "in/labels", "in/puzzle_identifiers")
 _REQUIRED = (*INPUTS, "out/logits_0", "out/q_halt_0", "out/lm_loss_sum")
 GOLDEN = {"hrm-act": (*_REQUIRED, "out/q_continue_0", "out/halted_0"), "trm": _REQUIRED}
 _DEDUCED = ("h_cycles", "l_cycles", "sequence", "prefix", "positions")  # unless given, by the rules below
-OPTIONS = {"heads": 8, **dict.fromkeys(_DEDUCED), "segments": 16, "dtype": "bfloat16"}
+OPTIONS = {
+    "heads": 8,
+    **dict.fromkeys(_DEDUCED),
+    "segments": 16,
+    "dtype": "bfloat16",
+    "identifiers": None,
+}
 EXACT = {"dtype": "float32"}
 SUDOKU = 11
 TRM_PREFIX = 16
@@ -45,6 +52,8 @@ def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict
         params["embed"]["positions"] = state["embed_pos.embedding_weight"]
     if "puzzle_emb.weights" in state:
         params["puzzles"] = state["puzzle_emb.weights"]
+    if path := options["identifiers"]:
+        dataset.names(path, len(params.get("puzzles", ())))
     return _fields(params, options), params
 
 
@@ -128,7 +137,9 @@ def _inner(low: dict[str, np.ndarray], width: int) -> dict[str, Any]:
 
 def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a model.npz says of `model`."""
-    return {"task": "puzzle", "model": models.describe(model), "segments": options["segments"]}
+    about = {"task": "puzzle", "model": models.describe(model), "segments": options["segments"]}
+    path = options["identifiers"]
+    return about | ({"identifiers": dataset.digest(dataset.names(path))} if path else {})
 
 
 def compute(

@@ -70,14 +70,16 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
 def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
     table = params.get(PUZZLE_EMBEDDING)
     _check_data(path, config["model"], table, puzzles)
+    checked = _check_identifiers(path, config.get("identifiers"), table, puzzles)
     trained = int(config.get("segments") or UNKNOWN_SEGMENTS)
     about = {
         "parameters": networks.count(params),
         "puzzle_parameters": 0 if table is None else int(table.size),
         "step": config.get("step"),
         "trained_segments": trained,
+        **({} if checked else {"identifiers_checked": False}),
     }
-    return Model(functools.partial(_hrm_act_solver, config["model"], params), trained, about)
+    return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
 
 
 def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
@@ -97,7 +99,22 @@ def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, pu
             )
 
 
-def _hrm_act_solver(fields: dict[str, Any], params: Weights, segments: int, batch: int | None) -> Solver:
+def _check_identifiers(path: Path, known: str | None, table: np.ndarray | None, puzzles: PuzzleSet) -> bool:
+    """Refuse data whose identifiers stand for other puzzles than in training; False: that cannot be told."""
+    if table is None or len(table) == 1 or (known and known == puzzles.digest):
+        return True
+    if known and puzzles.digest:
+        raise RequestError(
+            f"{path} does not fit {puzzles.folder}: its {len(table):,} puzzle identifiers stand for others "
+            "(another builder, order of tasks, or seed of augmentations); it knows the data set it was "
+            "trained on alone"
+        )
+    return False
+
+
+def _hrm_act_solver(
+    path: Path, fields: dict[str, Any], params: Weights, segments: int, batch: int | None
+) -> Solver:
     """All segments of a batch by one jitted function."""
     import jax
 

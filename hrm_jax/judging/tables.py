@@ -152,6 +152,17 @@ def _votes(models: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def unchecked(report: PuzzleReport) -> str:
+    """Of which models it cannot be told that identifiers mean here what they meant in training; or empty."""
+    names = [n for n, result in report["models"].items() if result.get("identifiers_checked") is False]
+    if not names:
+        return ""
+    return (
+        f"Puzzle identifiers could not be checked: {', '.join(names)}. The file of the model, or the data "
+        "set, does not say what they stand for, and under others the answers are worth nothing."
+    )
+
+
 def _legend(report: PuzzleReport) -> str:
     """How to read the tables."""
     from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
@@ -163,6 +174,7 @@ def _legend(report: PuzzleReport) -> str:
     lines.append("Interval: Wilson.")
     if first.get("puzzles", first["n"]) < first["n"]:
         lines.append(GROUPED.format(**first))
+    lines += filter(None, [unchecked(report)])
     if "voting" in first:
         lines.append(
             "pass: all test inputs of a task are right; share: of its test inputs, averaged over tasks."

@@ -185,7 +185,8 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     meta = json_file.load(path, Description, "dataset.json")
     arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
     _check(arrays, meta, place)
-    named = names(folder, meta) if (folder / NAMES).exists() else None
+    named = folder / NAMES
+    known = digest(names(named, meta.num_puzzle_identifiers)) if named.exists() else None
     inputs, labels, identifiers, puzzles, groups = (
         array.astype(TYPES[name], copy=False) for name, array in arrays.items()
     )
@@ -193,23 +194,23 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     height, width = (side, side) if side * side == meta.seq_len else (1, meta.seq_len)
     if meta.height and meta.width:
         height, width = meta.height, meta.width
-    shape = height, width, None if named is None else digest(named)
+    shape = height, width, known
     return PuzzleSet(meta.kind, folder, split, inputs, labels, identifiers, puzzles, groups, meta, *shape)
 
 
-def names(folder: Path, meta: Meta | None = None) -> list[str]:
-    """identifiers.json: the names by identifier, as many as `meta` says."""
-    path = folder / NAMES
+def names(path: Path, count: int | None = None) -> list[str]:
+    """The names by identifier in an identifiers.json, which must be so many if that is said."""
     found = json_file.load(path, list[str], "list of names")
-    if meta and len(found) != meta.num_puzzle_identifiers:
-        raise RequestError(
-            f"{path}: {len(found)} names in {NAMES}; num_puzzle_identifiers is {meta.num_puzzle_identifiers}"
-        )
+    if count is not None and len(found) != count:
+        raise RequestError(f"{path}: {len(found):,} names; there are {count:,} puzzle identifiers")
     return found
 
 
 def digest(named: Sequence[str]) -> str:
-    """The same text for the same names by identifier, be they written HRM's way or TRM's (`arc.grids`)."""
+    """A text that is the same for the same names by identifier alone, written HRM's way or TRM's.
+
+    It travels with a model, whose table of puzzle embeddings means nothing under other identifiers.
+    """
     text = json.dumps([name.replace("|||", "_") for name in named])
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

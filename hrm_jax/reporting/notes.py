@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hrm_jax.judging.tables import GROUPED
+from hrm_jax.judging.tables import GROUPED, unchecked
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting.curves import MOST_POINTS
@@ -75,6 +75,7 @@ def _of_puzzles(report: Report) -> list[str]:
         parts.append(GROUPED.format(**models[0]))
     if any(result.get("lenient") for result in models):
         parts.append(f"Lenient: {kind.lenient.note if kind and kind.lenient else LENIENT}")
+    parts += filter(None, [unchecked(report.data)])
     if any(result.get("tokens") is not None for result in models):
         parts.append(TOKENS)
     return parts

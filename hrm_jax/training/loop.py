@@ -24,7 +24,7 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
     config, _, task, steps, optimizer = experiment
     first = jax.process_index() == 0  # the process that writes files
     if first:
-        checkpoint.claim(workdir, config.to_dict())
+        checkpoint.claim(workdir, {**config.to_dict(), **task.recorded})
     checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, config.to_dict())
     start = done = checkpoints.latest() or 0
     init, layout = step.initializer(experiment)

@@ -48,6 +48,7 @@ class Task(Protocol):
 
     samples_per_epoch: float = 0  # 0: the data are a stream
     groups: Groups = Groups()  # how parameters are updated: all of them densely
+    recorded: Mapping[str, Any] = {}  # of the data, what config.json keeps besides the config, for `describe`
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh): ...
 

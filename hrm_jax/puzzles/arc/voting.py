@@ -62,7 +62,8 @@ def load(puzzles: PuzzleSet) -> Tasks | None:
     """
     if puzzles.digest is None:
         return None
-    names, path = dataset.names(puzzles.folder), puzzles.folder / files.TEST_PUZZLES
+    names = dataset.names(puzzles.folder / dataset.NAMES, puzzles.meta.num_puzzle_identifiers)
+    path = puzzles.folder / files.TEST_PUZZLES
     asked = {i: grids.parse(names[i]) for i in np.unique(puzzles.identifiers).tolist()}
     own = _not_augmented(puzzles, asked)
     if not path.exists():
