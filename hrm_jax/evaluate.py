@@ -9,8 +9,8 @@ Needs NumPy and scipy only; `--backend jax` computes the predictions of model fi
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from hrm_jax.artefacts import files
 from hrm_jax.console import memory as allocator
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.judging.entrants import BACKENDS, PATH_PLANNERS, PREDICTORS
@@ -21,7 +21,7 @@ from hrm_jax.worlds.world import WORLDS
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Evaluate as the command line asks; nothing is written unless all of it is done."""
+    """Evaluate as the command line asks; no report is written unless all of it was judged."""
     parser = Parser(program("evaluate"), __doc__)
     add = parser.add_argument
     add("--model", dest="models", action="append", required=True, metavar="NAME|FILE|NAME=FILE",
@@ -36,11 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--backend", choices=BACKENDS, default="numpy",
         help="numpy is the referee; jax predicts for it; jit plays whole episodes on the device")  # fmt: skip
     add("--record", type=int, default=0, metavar="N",
-        help="also write N episodes that tell the models apart, for the report's player")  # fmt: skip
-    add("--out", type=Path, required=True, help="where report.json goes")
+        help="also write N episodes, at most 1,000, that tell the models apart, for the page")  # fmt: skip
+    add("--out", type=files.expanded, required=True, help="where report.json goes")
     allocator.keep_freed_memory()
     with interruptible("no report was written"):
-        print(evaluate(Request(**vars(parser.parse_args(arguments)))))
+        evaluate(Request(**vars(parser.parse_args(arguments))))
 
 
 if __name__ == "__main__":

@@ -15,33 +15,36 @@ not examples. Of ARC the two tries of all test inputs are voted for (docs/puzzle
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.artefacts import files, model_file, report_file
+from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
 from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
-from hrm_jax.judging import answers, puzzle_report, tables
+from hrm_jax.judging import answers, keeping, puzzle_report, tables
 from hrm_jax.judging import solvers as solving
+from hrm_jax.judging.keeping import MOST_RECORDED
 from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import SPLITS
 
+MOST_SEGMENTS = 10_000  # of all of which a batch's answers are kept
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Solve as the command line asks; no report is written unless all of it is done."""
+    """Solve as the command line asks; no report is written unless all of it was judged."""
     parser = Parser(program("solve"), __doc__)
     add = parser.add_argument
-    add("--data", type=Path, required=True, help=f"folder of a data set, as {program('puzzles')} writes")
+    add("--data", type=files.expanded, required=True, help=f"data set, as {program('puzzles')} writes it")
     add("--model", action="append", default=[], metavar="FILE|NAME=FILE", help="model.npz; repeatable")
     add("--split", default="test", choices=SPLITS, help="which half of the data set")
-    add("--segments", type=int, help="how many each answer gets; default: as many as in training")
+    add("--segments", type=int,
+        help="how many each answer gets, at most 10,000; default: as many as in training")  # fmt: skip
     add("--examples", type=int, metavar="N", help="the first N only; default: all")
     add("--batch", type=int, help="examples at a time; default: by their length and the device")
     add("--record", type=int, default=0, metavar="K",
-        help="also write K examples that tell the models apart, for the report's viewer")  # fmt: skip
-    add("--out", type=Path, help="where report.json goes; without it, only the table is printed")
+        help="also write K examples, at most 1,000, that tell the models apart, for the page")  # fmt: skip
+    add("--out", type=files.expanded, help="where report.json goes; without it, only the table is printed")
     memory.keep_freed_memory()
     with interruptible("no report was written"):
         _solve(parser.parse_args(arguments))
@@ -49,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _solve(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first puzzle."""
-    at_least(options, segments=(1, 10_000), examples=1, batch=(1, 100_000), record=0)
+    bounds = {"segments": (1, MOST_SEGMENTS), "examples": 1, "batch": 1, "record": (0, MOST_RECORDED)}
+    at_least(options, **bounds)
     if options.record and not (options.out and options.model):
         raise RequestError("--record needs --model, whose answers it keeps, and --out, where they go")
     puzzles = kinds.load(options.data, options.split)
@@ -62,7 +66,7 @@ def _solve(options: argparse.Namespace) -> None:
     most = max((model.trained_segments for model in models.values()), default=solving.UNKNOWN_SEGMENTS)
     segments = options.segments or most
     if options.out:
-        files.check_writable(options.out)
+        keeping.check(options.out, options.record, list(named.values()))
     voting, why_not = puzzle_report.find_voting(puzzles, count)
     if why_not:
         print(why_not, file=sys.stderr)
@@ -72,15 +76,14 @@ def _solve(options: argparse.Namespace) -> None:
         with progress.watch(name, "examples", count) as show:
             results[name] = answers.judge(solver, puzzles, count, voting is not None, show)
     report = puzzle_report.build(puzzles, count, segments, results, models, voting)
+    if not options.out:
+        print(tables.puzzles(report))
+        return
+    keeping.keep(options.out, report, tables.puzzles(report))
     if options.record:
         index = answers.choose(np.stack([results[name].exact for name in models]), options.record)
-        path = options.out.with_suffix(".traces.npz")
-        answers.record(path, puzzles, {name: solvers[name] for name in models}, index)
-        report["traces"] = path.name
-    print(tables.puzzles(report))
-    if options.out:
-        report_file.write(options.out, report)
-        print(f"\nWrote {options.out}.")
+        shown = {name: solvers[name] for name in models}
+        keeping.record(options.out, report, lambda path: answers.record(path, puzzles, shown, index))
 
 
 if __name__ == "__main__":

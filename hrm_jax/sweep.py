@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any
 
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
+from hrm_jax.console.parser import JOBS, Parser, at_least, at_most, interruptible, program, run_command
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
+from hrm_jax.judging.keeping import MOST_RECORDED
 from hrm_jax.judging.request import Request
 from hrm_jax.reporting import writing
 from hrm_jax.training import configs
@@ -70,6 +71,7 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     asked = options.models + changed * options.ablations
     models = [known("model", name, allowed) for name in dict.fromkeys(asked)]
     at_least(options, seeds=1, episodes=1, jobs=1, first=0, record=0)
+    at_most(options, seeds=1000, jobs=JOBS, record=MOST_RECORDED)
     _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
     runs = [
         Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))
@@ -114,7 +116,7 @@ def _judge(world: str, runs: Sequence[Run], options: argparse.Namespace) -> Path
     trained = [f"{run.model}/{run.seed}={run.parameters}" for run in runs]
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
-    print(evaluate(Request(models, out, world=world, seeds=seeds, record=options.record)))
+    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record))
     return out
 
 

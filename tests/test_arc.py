@@ -354,8 +354,9 @@ def test_bad_requests_are_refused_in_a_line(tmp_path):
         ),
         "no set to judge": (["--sets", "training"], source),
         "--evaluation x: read were evaluation, training": (["--evaluation", "x"], source),
-        "--jobs: at least 1": (["--jobs=0"], source),
-        "--seed and --augment: 0 or more": (["--augment=-1"], source),
+        "--jobs 0: at least 1": (["--jobs=0"], source),
+        "--augment -1: 0 or more": (["--augment=-1"], source),
+        "--augment 1000000000: at most 100,000": (["--augment=1000000000"], source),
     }
     for message, (words, place) in wrong.items():
         with pytest.raises(RequestError, match=re.escape(message)):

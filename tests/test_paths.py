@@ -225,9 +225,14 @@ def test_several_processes_make_the_same_file_as_one(tmp_path, built):
 
 REFUSED = {
     "no paths": (["--count", "0"], "at least 1"),
+    "endless paths": (["--count", "1000000000"], "--count 1000000000: at most 1,000,000"),
+    "countless processes": (["--jobs", "1000000000"], "--jobs 1000000000: at most "),
     "no process": (["--jobs", "0"], "at least 1"),
-    "a negative id": (["--first=-1"], "--first: 0 to"),
-    "an id that is no seed": (["--published", "--first", str(2**32)], "--first: 0 to"),
+    "a negative id": (["--first=-1"], "--first -1: 0 or more"),
+    "an id that is no seed": (
+        ["--published", "--first", str(2**32)],
+        "--first 4294967296: at most 2,147",
+    ),
     "not a number": (["--count", "many"], "many"),
     "an unknown option": (["--conut", "3"], "--conut"),
 }

@@ -85,6 +85,9 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--models", "hrm,k9"], "hrm,k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),
         (["--record", "-1"], "--record -1: 0 or more"),
+        (["--record", "1000000000"], "--record 1000000000: at most 1,000"),
+        (["--seeds", "1000000000"], "--seeds 1000000000: at most 1,000"),
+        (["--jobs", "1000000000"], "--jobs 1000000000: at most "),
         (["--set", "stepps=3"], "steps"),
         (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no such file"),
@@ -116,7 +119,15 @@ def test_density_judges_every_cell_of_the_grid(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [["--obstacles", "0"], ["--speeds", "3"], ["--episodes", "0"], ["--model", "oracel"]]
+    "words",
+    [
+        ["--obstacles", "0"],
+        ["--speeds", "3"],
+        ["--speeds", "nan"],
+        ["--episodes", "0"],
+        ["--episodes", "1000000000"],
+        ["--model", "oracel"],
+    ],
 )
 def test_wrong_grids_are_refused_before_anything_is_written(tmp_path, words):
     with pytest.raises(RequestError):

@@ -22,6 +22,7 @@ Main = Callable[[Sequence[str] | None], int | None]
 
 LARGEST = 10**9  # of numbers of a command line that have no bound of their own
 PACKAGE = Path(hrm_jax.__file__).resolve().parent
+JOBS = max(256, os.cpu_count() or 1)  # processes that a command starts at most
 TRAINING = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections", "absl")  # hrm_jax[train]
 
 
@@ -108,13 +109,21 @@ def at_least(options: Any, **bounds: int | tuple[int, int]) -> None:
             raise RequestError(f"--{name} {value}: at most {most:,}")
 
 
+def at_most(options: Any, **most: int) -> None:
+    """Refuse numbers among `options` that are given and larger than the `most` of their name."""
+    for name, largest in most.items():
+        value = getattr(options, name)
+        if value is not None and value > largest:
+            raise RequestError(f"--{name} {value}: at most {largest:,}")
+
+
 @contextmanager
 def interruptible(consequence: str) -> Iterator[None]:
-    """Say with Ctrl-C what it leaves behind: "no report was written"."""
+    """Say with Ctrl-C what it leaves behind: "no report was written"; of several, the innermost says it."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(consequence) from None
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(*(interrupt.args or [consequence])) from None
 
 
 def run_command(main: Main, arguments: Sequence[str] | None = None) -> int:

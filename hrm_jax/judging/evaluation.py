@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files, model_file, provenance, report_file, traces_file
+from hrm_jax.artefacts import model_file, provenance, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
-from hrm_jax.console.parser import at_least
+from hrm_jax.console.parser import at_least, at_most
 from hrm_jax.console.progress import watch
-from hrm_jax.judging import entrants, request, statistics, tables
+from hrm_jax.judging import entrants, keeping, request, statistics, tables
 from hrm_jax.judging.entrants import Entrant
 from hrm_jax.judging.request import Request
 from hrm_jax.referee.cells import episode
@@ -23,30 +23,28 @@ from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 
-def evaluate(asked: Request) -> str:
-    """Judge as asked and write the report; its table.
+def evaluate(asked: Request) -> None:
+    """Judge as asked, write the report and print its table; then record episodes.
 
     Everything that can be wrong with the request, a `RequestError`, is found before the first episode.
     """
     at_least(asked, record=0)
+    at_most(asked, record=keeping.MOST_RECORDED)
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
     paths = model_file.named(asked.models, request.BUILT_IN, request.BUILT_IN)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
     entered = paths | {name: None for name in always if name not in paths}
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
-    files.check_writable(asked.out)
+    reads = [*paths.values(), asked.predictor, asked.world]
+    keeping.check(asked.out, asked.record, reads)
     results = play_all(compared, scenarios, protocol, asked.backend)
     report = build_report(scenarios, protocol, results, compared)
+    keeping.keep(asked.out, report, tables.evaluation(report, protocol.limit(scenarios.world.size)))
     if asked.record:
         shown = one_a_group({name: compared[name] for name in paths})
-        path = asked.out.with_suffix(".traces.npz")
         chosen = choose({name: results[name].outcomes for name in shown}, asked.record)
-        record(path, scenarios, protocol, shown, chosen)
-        report["traces"] = path.name
-    report_file.write(asked.out, report)
-    table = tables.evaluation(report, protocol.limit(scenarios.world.size))
-    return f"{table}\n\nWrote {asked.out}."
+        keeping.record(asked.out, report, lambda path: record(path, scenarios, protocol, shown, chosen))
 
 
 def play_all(

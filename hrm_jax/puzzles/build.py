@@ -27,9 +27,12 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import files, json_file, parts
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import at_least, at_most
 from hrm_jax.puzzles.dataset import SPLITS, load, write_groups
 
 USUAL = 1000  # puzzles of a split
+MOST = 10**8  # puzzles of a split, augmentations among them: they are made in memory
+MOST_AUGMENTED = 100_000  # augmentations of a puzzle
 COLUMNS = ("source", "question", "answer", "rating")  # of the hub's files
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
@@ -40,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--train", type=int, help=f"training puzzles (groups); default: {USUAL:,}; not with --csv")
     add("--test", type=int, help=f"test puzzles; default: {USUAL:,}; not with --csv")
-    add("--csv", type=Path, help="folder with the hub's train.csv and test.csv, instead of generating")
+    add("--csv", type=files.expanded, help="folder of the hub's train.csv and test.csv, not to generate")
     add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
 
 
@@ -58,8 +61,15 @@ def check(options: argparse.Namespace) -> None:
         raise RequestError(
             "--csv has its own rows: --subsample N takes N of train.csv; --train and --test do not go"
         )
-    if options.subsample is not None and options.subsample < 1:
-        raise RequestError("--subsample: at least 1")
+    at_least(options, subsample=1, augment=0)
+    at_most(options, augment=MOST_AUGMENTED)
+    if options.csv is None:
+        _check_number(max(options.train * (1 + options.augment), options.test))
+
+
+def _check_number(puzzles: int) -> None:
+    if puzzles > MOST:
+        raise RequestError(f"{puzzles:,} puzzles of a split, augmentations among them: at most {MOST:,}")
 
 
 def interval(text: str) -> tuple[int, int]:
@@ -114,6 +124,7 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             found = [_rows(options, split, maker) for split in SPLITS]
         for split, arrays in zip(SPLITS, found, strict=True):
             copies = options.augment if split == "train" else 0
+            _check_number(len(arrays["inputs"]) * (1 + copies))
             inputs, labels = maker.augment(arrays["inputs"], arrays["labels"], size, copies, options.seed)
             more: dict = {"height": size, "width": size, "extra": {"ratings": arrays["rating"]}}
             write_groups(whole, split, kind, inputs, labels, maker.rules.vocabulary(size, size), **more)

@@ -28,13 +28,16 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import parts
 from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.artefacts.files import atomic_write
+from hrm_jax.artefacts.files import atomic_write, expanded
+from hrm_jax.console.parser import at_least, at_most
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles.arc import files, grids
 from hrm_jax.puzzles.arc.grids import CELLS, SIDE, Task, canonical
 from hrm_jax.puzzles.dataset import BLANK, SPLITS, write
 
 SIDES = ("inputs", "labels")
+# Room on the disk itself: where that is full, writing to a memory map of a file with holes kills the process.
+RESERVE = getattr(os, "posix_fallocate", lambda file, start, size: os.ftruncate(file, start + size))
 
 
 def divide(sets: dict[str, list[Task]], judged: Iterable[str]) -> tuple[list[Task], list[str]]:
@@ -66,7 +69,7 @@ def divide(sets: dict[str, list[Task]], judged: Iterable[str]) -> tuple[list[Tas
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m hrm_jax.puzzles arc`."""
     add = parser.add_argument
-    add("--source", type=Path, nargs="+", required=True, metavar="FOLDER", help="with the public JSON files")
+    add("--source", type=expanded, nargs="+", required=True, metavar="FOLDER", help="of public JSON files")
     add("--sets", nargs="+", metavar="NAME", help="sets to read; default: all that have solutions")
     add("--evaluation", nargs="+", metavar="NAME",
         help="sets whose test pairs are judged; default: those named evaluation…")  # fmt: skip
@@ -77,6 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build(options: argparse.Namespace) -> None:
     """Write the data set; interrupted, the same request goes on."""
+    at_least(options, augment=0)
+    at_most(options, augment=building.MOST_AUGMENTED)
     sets = files.read(options.source, options.sets)
     judged = options.evaluation or [name for name in sets if name.startswith("evaluation")]
     for name in judged:
@@ -172,9 +177,10 @@ def _allocate(work: Path, split: str, rows: int) -> None:
     for side in SIDES:
         path = _array(work, split, side)
         if not path.exists():
-            partial = path.with_suffix(".partial")
-            np.lib.format.open_memmap(partial, "w+", np.uint8, (rows, CELLS))
-            os.replace(partial, path)
+            header = {"descr": "|u1", "fortran_order": False, "shape": (rows, CELLS)}
+            with atomic_write(path, "wb") as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                RESERVE(file.fileno(), file.tell(), rows * CELLS)
 
 
 def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> None:
@@ -189,4 +195,5 @@ def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> N
             if len(rows):
                 room = np.load(_array(work, split, side), mmap_mode="r+")
                 room[first[split] : first[split] + len(rows)] = rows
-    done.touch()
+    with atomic_write(done):
+        pass
