@@ -31,6 +31,12 @@ FIELDS = hrm_act.describe(hrm_act.build({
 }))  # fmt: skip
 
 
+SMALL = {
+    "vocabulary": 12, "sequence": 900, "width": 4, "puzzle_width": 4, "heads": 1, "h_cycles": 1,
+    "l_cycles": 1, "positions": "none",
+}  # fmt: skip
+
+
 def some_mazes():
     """Inputs and canonical labels [COUNT, 25] of open mazes with a route of four or more cells."""
     rng = np.random.default_rng(0)
@@ -291,6 +297,15 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_asked(mazes, models, 
         run("--data", mazes, "--model", tmp_path / "elman.npz")
 
 
+def test_weights_that_overflow_are_refused_not_judged(mazes, tmp_path):
+    """They are finite; what they compute is not, and its largest is no answer."""
+    params = jax.tree.map(lambda array: 1e30 * array, params_of(FIELDS))
+    model_file.write(tmp_path / "m.npz", params, {"model": FIELDS, "segments": 1})
+    with pytest.raises(RequestError, match="m.npz: its weights overflow: Q values are NaN") as error:
+        run("--data", mazes, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json")
+    assert "\n" not in str(error.value) and not (tmp_path / "r.json").exists()
+
+
 def test_no_puzzle_table_fits_any_numbering(mazes, tmp_path):
     fields = FIELDS | {"puzzle_width": 0}
     model_file.write(tmp_path / "m.npz", params_of(fields), {"model": fields, "segments": 2})
@@ -377,8 +392,7 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
 
 
 def test_arc_models_have_a_row_for_every_identifier(arc_set, tmp_path, capsys):
-    small = {"width": 4, "puzzle_width": 4, "heads": 1, "h_cycles": 1, "l_cycles": 1, "positions": "none"}
-    fields = FIELDS | {"vocabulary": 12, "sequence": 900, **small}
+    fields = FIELDS | SMALL
     params = params_of(fields, identifiers=21)
     digest = kinds.load(arc_set, "test").digest
     about = {"model": fields, "segments": 1, "identifiers": digest}
@@ -401,8 +415,8 @@ def test_models_that_know_other_identifiers_are_refused(arc_set, tmp_path, chang
         "builder": [*names[:-1], "somebody else's"],
     }[change]
     assert len(other) == len(names) and other != names
-    table = {solvers.PUZZLE_EMBEDDING: np.zeros((len(names), 4), np.float32)}
-    fields = FIELDS | {"vocabulary": 12, "sequence": 900}
+    fields = FIELDS | SMALL
+    table = params_of(fields, identifiers=21)
     for stored in (names, other):
         about = {"model": fields, "segments": 1, "identifiers": dataset.digest(stored)}
         model_file.write(path, table, about)
@@ -421,8 +435,8 @@ def test_identifiers_that_cannot_be_checked_are_said_to_be_so(arc_set, tmp_path,
     if known != "by the data":
         (data / "identifiers.json").unlink()
     digest = {"identifiers": "0" * 32} if known == "by the model" else {}
-    fields = FIELDS | {"vocabulary": 12, "sequence": 900}
-    table = {solvers.PUZZLE_EMBEDDING: np.zeros((21, 4), np.float32)}
+    fields = FIELDS | SMALL
+    table = params_of(fields, identifiers=21)
     model_file.write(path, table, {"model": fields, "segments": 1, **digest})
     read, copy = solvers.FAMILIES["hrm_act"], solvers.of_baseline(lambda inputs: inputs)
 

@@ -75,6 +75,8 @@ def _parsed(text: str, complaint: str, nan: bool) -> Any:
     try:
         data = json.loads(text, object_pairs_hook=_object, **hooks)
         _check_depth(data)
+        if "\\u" in text:  # the only way to half a surrogate pair, which no file and no screen takes
+            json.dumps(data, ensure_ascii=False).encode()
         return data
     except RecursionError:
         raise RequestError(f"{complaint} (nested more than {DEEPEST} deep)") from None

@@ -198,9 +198,9 @@ def _read_csv(path: Path, alphabet: dict[str, int], length: int) -> tuple[np.nda
                     if len(rows[-1]) != length:
                         raise RequestError(f"{place}: the {name} has {len(rows[-1])} signs, not {length}")
                 try:
-                    ratings.append(int(row["rating"] or ""))
-                except ValueError:
-                    wrong = f"the rating is {row['rating']!r}; an integer is expected"
+                    ratings.append(int(np.int32(int(row["rating"] or ""))))
+                except (ValueError, OverflowError):
+                    wrong = f"the rating is {row['rating']!r}; an integer of 32 bits is expected"
                     raise RequestError(f"{place}: {wrong}") from None
     except FileNotFoundError:
         raise RequestError(f"{path} is missing; --csv takes a folder with train.csv and test.csv") from None

@@ -69,7 +69,7 @@ class Run:
 
 def finite(value: object) -> TypeGuard[float]:
     """Whether `value` is a number, NaN and infinity not among them."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 # ---------------------------------------------------------------- reports

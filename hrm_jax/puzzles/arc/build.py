@@ -83,7 +83,7 @@ def build(options: argparse.Namespace) -> None:
     at_least(options, augment=0)
     at_most(options, augment=building.MOST_AUGMENTED)
     sets = files.read(options.source, options.sets)
-    judged = options.evaluation or [name for name in sets if name.startswith("evaluation")]
+    judged = list(dict.fromkeys(options.evaluation or [n for n in sets if n.startswith("evaluation")]))
     for name in judged:
         if name not in sets:
             raise RequestError(f"--evaluation {name}: read were {', '.join(sets)}{nearest(name, sets)}")

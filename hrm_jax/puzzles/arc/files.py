@@ -10,6 +10,7 @@ import numpy as np
 
 from hrm_jax.artefacts import json_file
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.puzzles.arc import grids
 from hrm_jax.puzzles.arc.grids import COLOURS, SIDE, Pair, Task
 
 CHALLENGES, SOLUTIONS = "_challenges.json", "_solutions.json"
@@ -111,6 +112,8 @@ def _task(name: str, content: TaskFile, where: str) -> Task:
             for i, pair in enumerate(getattr(content, part))
         )
 
+    if "|||" in name or not name.isprintable() or grids.NAME.fullmatch(name):
+        raise RequestError(f"{where}: {name!r} cannot name a task: it would be taken for an augmentation")
     return Task(name, pairs("train"), pairs("test"))
 
 
