@@ -1,6 +1,7 @@
 """The report page from outside: its numbers, its refusals, its figures, and its player in a browser."""
 
 import base64
+import copy
 import html.parser
 import itertools
 import json
@@ -15,14 +16,16 @@ import time
 import zlib
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 
-from hrm_jax.artefacts import traces_file
+from hrm_jax.artefacts import report_file, traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import tables
 from hrm_jax.report import main
-from hrm_jax.reporting import charts, packing
+from hrm_jax.reporting import charts, inputs, packing, page
 from hrm_jax.reporting.collisions import CollisionRule, contact
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.names import Style
@@ -386,6 +389,10 @@ FAULTS = {
     "interval": (
         ("a.json", "models", "oracle", "interval"), [0.9], "interval is [0.9]; expected array of length 2",
     ),
+    "success": (("a.json", "models", "oracle", "success"), 10, "success is 10 of 1000, and rate 0.951; they"),
+    "trials": (("a.json", "models", "oracle", "n"), 999, "models of [999, 1000] trials"),
+    "outcomes": (("a.json", "models", "oracle", "outcomes"), "1", "oracle.outcomes are 1; it must be 1000"),
+    "count": (("a.json", "models", "oracle", "collisions"), 10**400, "oracle.collisions is 1000"),
     "ends": (("a.json", "models", "oracle", "interval"), [0.9, 0.8], "it must be [low, high]"),
     "cause": (("a.json", "models", "oracle", "failures"), {"bad luck": 1}, "no_static_path, boxed_in"),
     "curve": (
@@ -405,6 +412,60 @@ def test_faulty_files_are_refused(tmp_path, fault):
     synthetic(tmp_path)
     broken(tmp_path / file, *keys, value=value)
     _refused(words, *EVERYTHING, cwd=tmp_path)
+
+
+HOSTILE = (
+    None, True, -1, 0, 1, 2**31, 10**30, 10**400, -0.5, 0.5, 1.5, 1e308, "", "a", "<b>", "\ud800", "x\0y",
+    "a" * 999, [], {}, [1], {"a": 1}, "NaN", [[1, 2]], ...,
+)  # fmt: skip
+
+
+def places(content, found=()):
+    """The keys that lead to every value of a JSON file, of a long list to the first three."""
+    parts = content.items() if isinstance(content, dict) else enumerate(content[:3])
+    for key, value in parts:
+        yield (*found, key)
+        if isinstance(value, dict | list):
+            yield from places(value, (*found, key))
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_what_is_spoilt_is_refused_in_one_line_or_makes_a_page(tmp_path, count):
+    """Reports, densities, configs and records, of which a value is another, or missing."""
+    synthetic(tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "runs/hrm/metrics.jsonl").read_text().splitlines()[:40]]
+    files = {name: json.loads((tmp_path / name).read_text()) for name in ("a.json", "b.json", "density.json")}
+    files |= {"metrics.jsonl": lines, "config.json": {"model": {"name": "hrm"}, "batch_size": 8}}
+    choices = [(name, keys) for name, content in files.items() for keys in places(content)]
+
+    def written(name, content):
+        path = tmp_path / ("runs/hrm" if name in ("metrics.jsonl", "config.json") else "") / name
+        rows = content if name == "metrics.jsonl" else [content]
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return path
+
+    @hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
+    @hypothesis.given(st.sampled_from(choices), st.sampled_from(HOSTILE))
+    def check(choice, value):
+        name, (*keys, last) = choice
+        content = holder = copy.deepcopy(files[name])
+        for key in keys:
+            holder = holder[key]
+        holder[last] = value
+        if value is ...:
+            del holder[last]
+        path = written(name, content)
+        try:
+            reports = [inputs.load_report(path)] if name in ("a.json", "b.json") else []
+            density = report_file.load_density(path) if name == "density.json" else None
+            runs = inputs.load_runs([path.parent]) if path.parent != tmp_path else []
+            page.build(reports, runs, density).encode()
+        except RequestError as error:
+            assert "\n" not in str(error) and str(path) in str(error)
+        finally:
+            written(name, files[name])
+
+    check()
 
 
 REQUESTS = {

@@ -5,6 +5,7 @@ Keys beyond those named here are free. Shares, rates and p-values lie in [0, 1].
 """
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -16,8 +17,8 @@ from hrm_jax.worlds.rules import FAILURES
 
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
 
-Count = Annotated[int, Meta(ge=0)]
-Positive = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Span = tuple[Count, Count]  # ids [first, last + 1]
@@ -200,13 +201,16 @@ def load(path: str | Path) -> Report | PuzzleReport:
     of_puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
     maker = "solve" if of_puzzles else "evaluate"
     json_file.check(path, report, PuzzleReport if of_puzzles else Report, f"report.json of hrm_jax.{maker}")
+    numbers = sorted({result["n"] for result in report["models"].values()})
+    if len(numbers) > 1:
+        raise RequestError(f"{path}: models of {numbers} trials; all are judged on the same")
     for name, result in report["models"].items():
-        where = f"{path}: models.{name}"
-        _check_interval(where, result)
+        where, n = f"{path}: models.{name}", result["n"]
+        _check_rate(where, result, n)
         if of_puzzles:
-            _check_interval(f"{where}.lenient", result.get("lenient"))
+            _check_rate(f"{where}.lenient", result.get("lenient"), n)
             for tries, votes in result.get("voting", {}).items():
-                _check_interval(f"{where}.voting.{tries}", votes)
+                _check_rate(f"{where}.voting.{tries}", votes, votes["tasks"])
             _check_segments(where, result, report["segments"])
         else:
             _check_causes(where, result.get("failures") or {})
@@ -220,14 +224,22 @@ def load_density(path: str | Path) -> Density:
     json_file.check(path, density, Density, "density.json of hrm_jax.density")
     for index, cell in enumerate(density["cells"]):
         for name, result in cell["models"].items():
-            _check_interval(f"{path}: cells[{index}].models.{name}", result)
+            _check_rate(f"{path}: cells[{index}].models.{name}", result, result["n"])
     return density
 
 
-def _check_interval(where: str, result: Rate | None) -> None:
-    low, high = result["interval"] if result else (0, 1)
+def _check_rate(where: str, result: Any, n: int) -> None:
+    """Refuse a `Rate` of `n` trials whose numbers contradict one another; none is fine."""
+    if result is None:
+        return
+    low, high = result["interval"]
     if low > high:
         raise RequestError(f"{where}.interval is [{low}, {high}]; it must be [low, high]")
+    success, rate = result["success"], result["rate"]
+    if success > n or not math.isclose(rate, success / n, abs_tol=1e-6):
+        raise RequestError(f"{where}.success is {success} of {n}, and rate {rate}; they must agree")
+    if "outcomes" in result and len(result["outcomes"]) != n:
+        raise RequestError(f"{where}.outcomes are {len(result['outcomes'])}; it must be {n}, one a trial")
 
 
 def _check_segments(where: str, result: PuzzleResult, count: int) -> None:

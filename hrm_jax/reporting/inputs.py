@@ -1,6 +1,5 @@
 """What a page is made of: reports with their recorded episodes, training runs, a grid of densities."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,8 @@ from hrm_jax.artefacts.traces_file import Traces
 from hrm_jax.judging import statistics, tables
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting.collisions import CollisionRule
+
+LARGEST = 1e100  # of numbers in charts
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Run:
 
 
 def finite(value: object) -> TypeGuard[float]:
-    """Whether `value` is a number, NaN and infinity not among them."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    """Whether `value` is a number that a chart can show, so not NaN, infinite or near it."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 # ---------------------------------------------------------------- reports
