@@ -9,12 +9,13 @@ Leaves OUT/density.json, which the report turns into a figure, and prints the ta
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import Density, DensityCell
-from hrm_jax.console.parser import Parser, at_least, at_most, program, run_command
+from hrm_jax.console.parser import Parser, at_least, program, run_command
 from hrm_jax.console.tables import markdown, rate
 from hrm_jax.judging import entrants, evaluation, keeping, statistics
 from hrm_jax.judging.entrants import BACKENDS, Predictor
@@ -38,10 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="their speeds, in cells a step")  # fmt: skip
     add("--episodes", type=int, default=200, help="scenarios a cell")
     add("--backend", choices=BACKENDS, default="numpy")
-    add("--out", type=files.expanded, required=True, help="a folder")
+    add("--out", type=Path, required=True, help="a folder")
     options = parser.parse_args(arguments)
-    at_least(options, episodes=1)
-    at_most(options, episodes=100_000)
+    at_least(options, episodes=(1, 100_000))
     grid = dict.fromkeys((n, speed) for n in options.obstacles for speed in options.speeds)
     worlds = [_world(*cell) for cell in grid]
     models = model_file.named(options.model, BUILT_IN, BUILT_IN)

@@ -9,8 +9,8 @@ Needs NumPy and scipy only; `--backend jax` computes the predictions of model fi
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from hrm_jax.artefacts import files
 from hrm_jax.console import memory as allocator
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.judging.entrants import BACKENDS, PATH_PLANNERS, PREDICTORS
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="numpy is the referee; jax predicts for it; jit plays whole episodes on the device")  # fmt: skip
     add("--record", type=int, default=0, metavar="N",
         help="also write N episodes, at most 1,000, that tell the models apart, for the page")  # fmt: skip
-    add("--out", type=files.expanded, required=True, help="where report.json goes")
+    add("--out", type=Path, required=True, help="where report.json goes")
     allocator.keep_freed_memory()
     with interruptible("no report was written"):
         evaluate(Request(**vars(parser.parse_args(arguments))))

@@ -9,9 +9,9 @@ What the file holds is said in `hrm_jax.artefacts.expert`. NumPy only.
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from hrm_jax.artefacts import files
-from hrm_jax.console.parser import JOBS, Parser, at_least, at_most, interruptible, program, run_command
+from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
 from hrm_jax.referee.paths import dataset
 
 
@@ -23,10 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--first", type=int, default=dataset.FIRST, help="id of the first world")
     add("--published", action="store_true", help="the original's worlds, expert and stretched paths")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
-    add("--out", type=files.expanded, required=True, help="the expert.npz to write")
+    add("--out", type=Path, required=True, help="the expert.npz to write")
     options = parser.parse_args(arguments)
-    at_least(options, count=1, jobs=1, first=0)
-    at_most(options, count=1_000_000, jobs=JOBS, first=2**31 - 1)
+    at_least(options, count=(1, 1_000_000), jobs=(1, JOBS), first=(0, 2**31 - 1))
     with interruptible("the same command goes on"):
         dataset.build(options.out, options.count, options.published, options.first, options.jobs)
     print(f"{options.out}: {options.count:,} paths")

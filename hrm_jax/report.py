@@ -11,9 +11,10 @@ in the same folder; `--gif 17` adds an animation of episode 17.
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts import report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
@@ -26,15 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table, or write the page and its figures."""
     parser = Parser(program("report"), __doc__)
     add = parser.add_argument
-    add("--report", dest="reports", type=files.expanded, action="append", default=[], metavar="FILE",
+    add("--report", dest="reports", type=Path, action="append", default=[], metavar="FILE",
         help="repeatable")  # fmt: skip
-    add("--workdir", dest="workdirs", type=files.expanded, action="append", default=[], metavar="FOLDER",
+    add("--workdir", dest="workdirs", type=Path, action="append", default=[], metavar="FOLDER",
         help="of a training run, for its curves; repeatable")  # fmt: skip
-    add("--density", type=files.expanded, metavar="FILE", help="density.json")
+    add("--density", type=Path, metavar="FILE", help="density.json")
     add("--gif", dest="gifs", action="append", default=[], metavar="EPISODE",
         help="id of a recorded episode, or all")  # fmt: skip
     add("--gif-models", metavar="A,B", help="models to animate; default: the first two recorded")
-    add("--out", type=files.expanded, metavar="FOLDER", help="where index.html and the figures go")
+    add("--out", type=Path, metavar="FOLDER", help="where index.html and the figures go")
     options = parser.parse_args(arguments)
     with interruptible("files named above are whole, the others were not written"):
         if options.out:

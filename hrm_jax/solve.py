@@ -15,10 +15,11 @@ not examples. Of ARC the two tries of all test inputs are voted for (docs/puzzle
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from hrm_jax.artefacts import files, model_file
+from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console import memory, progress
 from hrm_jax.console.parser import Parser, at_least, interruptible, program, run_command
@@ -28,14 +29,12 @@ from hrm_jax.judging.keeping import MOST_RECORDED
 from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import SPLITS
 
-MOST_SEGMENTS = 10_000  # of all of which a batch's answers are kept
-
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Solve as the command line asks; no report is written unless all of it was judged."""
     parser = Parser(program("solve"), __doc__)
     add = parser.add_argument
-    add("--data", type=files.expanded, required=True, help=f"data set, as {program('puzzles')} writes it")
+    add("--data", type=Path, required=True, help=f"folder of a data set, as {program('puzzles')} writes")
     add("--model", action="append", default=[], metavar="FILE|NAME=FILE", help="model.npz; repeatable")
     add("--split", default="test", choices=SPLITS, help="which half of the data set")
     add("--segments", type=int,
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--batch", type=int, help="examples at a time; default: by their length and the device")
     add("--record", type=int, default=0, metavar="K",
         help="also write K examples, at most 1,000, that tell the models apart, for the page")  # fmt: skip
-    add("--out", type=files.expanded, help="where report.json goes; without it, only the table is printed")
+    add("--out", type=Path, help="where report.json goes; without it, only the table is printed")
     memory.keep_freed_memory()
     with interruptible("no report was written"):
         _solve(parser.parse_args(arguments))
@@ -52,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _solve(options: argparse.Namespace) -> None:
     """Everything that can be wrong with the request is found before the first puzzle."""
-    bounds = {"segments": (1, MOST_SEGMENTS), "examples": 1, "batch": 1, "record": (0, MOST_RECORDED)}
-    at_least(options, **bounds)
+    at_least(options, segments=(1, 10_000), examples=1, batch=(1, 100_000), record=(0, MOST_RECORDED))
     if options.record and not (options.out and options.model):
         raise RequestError("--record needs --model, whose answers it keeps, and --out, where they go")
     puzzles = kinds.load(options.data, options.split)

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.console.parser import JOBS, Parser, at_least, at_most, interruptible, program, run_command
+from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
 from hrm_jax.judging.keeping import MOST_RECORDED
@@ -70,8 +70,8 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     allowed = (*config.MODELS, *changed, *(f"{name},wide" for name in config.MODELS))
     asked = options.models + changed * options.ablations
     models = [known("model", name, allowed) for name in dict.fromkeys(asked)]
-    at_least(options, seeds=1, episodes=1, jobs=1, first=0, record=0)
-    at_most(options, seeds=1000, jobs=JOBS, record=MOST_RECORDED)
+    most = {"seeds": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
+    at_least(options, episodes=1, first=0, **most)
     _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
     runs = [
         Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))

@@ -109,14 +109,6 @@ def at_least(options: Any, **bounds: int | tuple[int, int]) -> None:
             raise RequestError(f"--{name} {value}: at most {most:,}")
 
 
-def at_most(options: Any, **most: int) -> None:
-    """Refuse numbers among `options` that are given and larger than the `most` of their name."""
-    for name, largest in most.items():
-        value = getattr(options, name)
-        if value is not None and value > largest:
-            raise RequestError(f"--{name} {value}: at most {largest:,}")
-
-
 @contextmanager
 def interruptible(consequence: str) -> Iterator[None]:
     """Say with Ctrl-C what it leaves behind: "no report was written"; of several, the innermost says it."""

@@ -10,7 +10,7 @@ import numpy as np
 from hrm_jax.artefacts import model_file, provenance, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
-from hrm_jax.console.parser import at_least, at_most
+from hrm_jax.console.parser import at_least
 from hrm_jax.console.progress import watch
 from hrm_jax.judging import entrants, keeping, request, statistics, tables
 from hrm_jax.judging.entrants import Entrant
@@ -28,8 +28,7 @@ def evaluate(asked: Request) -> None:
 
     Everything that can be wrong with the request, a `RequestError`, is found before the first episode.
     """
-    at_least(asked, record=0)
-    at_most(asked, record=keeping.MOST_RECORDED)
+    at_least(asked, record=(0, keeping.MOST_RECORDED))
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
     paths = model_file.named(asked.models, request.BUILT_IN, request.BUILT_IN)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()

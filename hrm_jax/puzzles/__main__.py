@@ -11,14 +11,13 @@ Each builder says more with --help. What they write is HRM's own layout (`datase
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import (
     JOBS,
     Parser,
     at_least,
-    at_most,
     choose,
     interruptible,
     program,
@@ -44,13 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     builder = builders[command]
     parser = Parser(f"{program('puzzles')} {command}", builder.__doc__ or "")
     add = parser.add_argument
-    add("--out", type=files.expanded, required=True, help="folder of the data set, not there yet")
+    add("--out", type=Path, required=True, help="folder of the data set, not there yet")
     add("--seed", type=int, default=0, help="another seed, other puzzles or augmentations")
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     builder.add_arguments(parser)
     options = parser.parse_args(rest)
-    at_least(options, jobs=1, seed=0)
-    at_most(options, jobs=JOBS)
+    at_least(options, jobs=(1, JOBS), seed=(0, 2**64))
     with interruptible("the same command goes on"):
         builder.build(options)
 
@@ -59,7 +57,7 @@ def _statistics(arguments: Sequence[str]) -> None:
     """Print what the puzzles of a data set are like."""
     known = [name for name, kind in KINDS.items() if kind.statistics]
     parser = Parser(f"{program('puzzles')} statistics", STATISTICS.format(kinds=", ".join(known)))
-    parser.add_argument("folder", type=files.expanded)
+    parser.add_argument("folder", type=Path)
     options = parser.parse_args(arguments)
     sets = [kinds.load(options.folder, s) for s in dataset.SPLITS if (options.folder / s).is_dir()]
     if not sets:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import files, json_file, parts
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import at_least, at_most
+from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles.dataset import SPLITS, load, write_groups
 
 USUAL = 1000  # puzzles of a split
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--train", type=int, help=f"training puzzles (groups); default: {USUAL:,}; not with --csv")
     add("--test", type=int, help=f"test puzzles; default: {USUAL:,}; not with --csv")
-    add("--csv", type=files.expanded, help="folder of the hub's train.csv and test.csv, not to generate")
+    add("--csv", type=Path, help="folder of the hub's train.csv and test.csv, not to generate")
     add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
 
 
@@ -61,8 +61,7 @@ def check(options: argparse.Namespace) -> None:
         raise RequestError(
             "--csv has its own rows: --subsample N takes N of train.csv; --train and --test do not go"
         )
-    at_least(options, subsample=1, augment=0)
-    at_most(options, augment=MOST_AUGMENTED)
+    at_least(options, subsample=1, augment=(0, MOST_AUGMENTED))
     if options.csv is None:
         _check_number(max(options.train * (1 + options.augment), options.test))
 

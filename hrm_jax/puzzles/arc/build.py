@@ -28,8 +28,8 @@ from tqdm import tqdm
 
 from hrm_jax.artefacts import parts
 from hrm_jax.artefacts.errors import RequestError, nearest
-from hrm_jax.artefacts.files import atomic_write, expanded
-from hrm_jax.console.parser import at_least, at_most
+from hrm_jax.artefacts.files import atomic_write
+from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles.arc import files, grids
 from hrm_jax.puzzles.arc.grids import CELLS, SIDE, Task, canonical
@@ -69,7 +69,7 @@ def divide(sets: dict[str, list[Task]], judged: Iterable[str]) -> tuple[list[Tas
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m hrm_jax.puzzles arc`."""
     add = parser.add_argument
-    add("--source", type=expanded, nargs="+", required=True, metavar="FOLDER", help="of public JSON files")
+    add("--source", type=Path, nargs="+", required=True, metavar="FOLDER", help="of public JSON files")
     add("--sets", nargs="+", metavar="NAME", help="sets to read; default: all that have solutions")
     add("--evaluation", nargs="+", metavar="NAME",
         help="sets whose test pairs are judged; default: those named evaluation…")  # fmt: skip
@@ -80,8 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def build(options: argparse.Namespace) -> None:
     """Write the data set; interrupted, the same request goes on."""
-    at_least(options, augment=0)
-    at_most(options, augment=building.MOST_AUGMENTED)
+    at_least(options, augment=(0, building.MOST_AUGMENTED))
     sets = files.read(options.source, options.sets)
     judged = list(dict.fromkeys(options.evaluation or [n for n in sets if n.startswith("evaluation")]))
     for name in judged:

@@ -16,7 +16,7 @@ import argparse
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import at_least, at_most
+from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles import flood, routes
 from hrm_jax.puzzles.dataset import PuzzleSet
@@ -56,8 +56,7 @@ def build(options: argparse.Namespace) -> None:
         raise RequestError("--shortest and --tries: the mazes of --csv are as they are")
     if options.augment > 15:
         raise RequestError("--augment: a maze has 15 other aspects at most")
-    at_least(options, tries=1)
-    at_most(options, tries=1000)
+    at_least(options, tries=(1, 1000))
     names = ("size", "train", "test", "seed", "augment", "subsample")
     settings = {"kind": "maze"} | {name: getattr(options, name) for name in names}
     maps, usual = law.effort(size, shortest)
