@@ -3,6 +3,7 @@
 import concurrent.futures
 import itertools
 import json
+import os
 import re
 import shutil
 
@@ -294,6 +295,16 @@ def test_sets_can_be_chosen(tmp_path):
 
 
 GOOD = {"train": [pair(A, B)], "test": [pair(C, D)]}
+
+
+@pytest.mark.parametrize("name", ["x_t3_0123456789", "a|||b", "x|||t0|||0987654321", os.fsdecode(b"x\xff")])
+def test_tasks_that_are_named_like_augmentations_are_refused(tmp_path, name):
+    """Their answers would be another task's votes; so would those of half a name that no evaluator takes."""
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / f"{name}.json").write_text(json.dumps(GOOD))
+    with pytest.raises(RequestError, match="cannot name a task") as error:
+        build(tmp_path / "out", tmp_path)
+    str(error.value).encode()
 
 
 LITTER = ("._x.json", ".DS_Store", "x.json~", ".#x.json", "Thumbs.db", ".x.json.swp", "#x.json#")

@@ -238,8 +238,9 @@ def _check_rate(where: str, result: Any, n: int) -> None:
     success, rate = result["success"], result["rate"]
     if success > n or not math.isclose(rate, success / n, abs_tol=1e-6):
         raise RequestError(f"{where}.success is {success} of {n}, and rate {rate}; they must agree")
-    if "outcomes" in result and len(result["outcomes"]) != n:
-        raise RequestError(f"{where}.outcomes are {len(result['outcomes'])}; it must be {n}, one a trial")
+    outcomes = result.get("outcomes")
+    if isinstance(outcomes, str) and len(outcomes) != n:
+        raise RequestError(f"{where}.outcomes are {len(outcomes)}; it must be {n}, one a trial")
 
 
 def _check_segments(where: str, result: PuzzleResult, count: int) -> None:
