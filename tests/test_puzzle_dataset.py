@@ -236,7 +236,7 @@ def test_data_that_would_mislead_are_refused_in_one_line(tmp_path, name):
     assert "\n" not in str(error.value)
 
 
-def _mutations(folder):
+def mutations(folder):
     """Ways to spoil a folder, as a strategy of functions of it: bytes, arrays and values of other kinds."""
     files = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     arrays = [path for path in files if path.suffix == ".npy"]
@@ -296,7 +296,7 @@ def test_what_is_spoilt_is_refused_in_one_line_or_is_still_a_data_set(valid, cou
     """Mutated at random: whatever loads keeps to all that its readers take for granted."""
 
     @hypothesis.settings(max_examples=count, deadline=None, derandomize=True, database=None)
-    @hypothesis.given(st.lists(_mutations(valid), min_size=1, max_size=2))
+    @hypothesis.given(st.lists(mutations(valid), min_size=1, max_size=2))
     def check(mutations):
         with tempfile.TemporaryDirectory() as place:
             folder = Path(shutil.copytree(valid, Path(place) / "x"))

@@ -50,8 +50,18 @@ def _write(out: Path, report: Any) -> str:
         report_file.write(out, report)
         return ""
     except RequestError as error:
-        with contextlib.suppress(RequestError, OSError):
-            spare = Path(tempfile.mkdtemp(prefix="hrm_jax-"), out.name)
-            report_file.write(spare, report)
-            return f"{error}; the report is in {spare}"
-        return f"{error}, nor can a temporary file: the table is all that there is of the report"
+        spare = _written_elsewhere(out.name, report)
+        lost = "nor can a temporary file: the table is all that there is of the report"
+        return f"{error}; the report is in {spare}" if spare else f"{error}, {lost}"
+
+
+def _written_elsewhere(name: str, report: Any) -> Path | None:
+    """A temporary file that has the report; None where it cannot be written either."""
+    with contextlib.suppress(RequestError, OSError):
+        folder = Path(tempfile.mkdtemp(prefix="hrm_jax-"))
+        try:
+            report_file.write(folder / name, report)
+            return folder / name
+        except RequestError:
+            folder.rmdir()
+    return None
