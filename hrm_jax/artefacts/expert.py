@@ -7,11 +7,11 @@
 
 import json
 import os
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from hrm_jax.artefacts import archive
+from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.errors import RequestError
 
 
@@ -26,6 +26,18 @@ class Paths(NamedTuple):
     goal: np.ndarray  # int64 [M, 2]
     points: np.ndarray  # float32 [M, P, 2], at times 0 to P - 1; the last one repeated once it is reached
     length: np.ndarray  # int64 [M], moves until the path ends
+
+
+class World(TypedDict):
+    """Of the world that the paths cross, what readers ask."""
+
+    size: int
+
+
+class Search(TypedDict):
+    """Of how the expert planned, what readers ask."""
+
+    published: bool
 
 
 KINDS = ("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data types
@@ -44,15 +56,16 @@ def read(path: str | os.PathLike) -> tuple[Paths, bool]:
     absent = "no such file (python -m hrm_jax.paths makes one)"
     with archive.reading(path, absent, "not a complete expert.npz") as arrays:
         paths = Paths(*(arrays[name] for name in Paths._fields))
-        stretched = json.loads(str(arrays["search"]))["published"]
-        _check(paths)
-        if not isinstance(stretched, bool):
-            raise RequestError(f"search says published = {stretched!r}: true or false")
-    return paths, stretched
+        search = json_file.parse(str(arrays["search"]), "search")
+        json_file.fit(search, Search, "search of an expert.npz")
+        world = json_file.parse(str(arrays["world"]), "world")
+        json_file.fit(world, World, "world of an expert.npz")
+        _check(paths, world["size"])
+    return paths, search["published"]
 
 
-def _check(paths: Paths) -> None:
-    """Refuse arrays that no expert's paths have."""
+def _check(paths: Paths, cells: int) -> None:
+    """Refuse arrays that no expert's paths have in a world of so many cells a side."""
     for name, array, kinds in zip(Paths._fields, paths, KINDS, strict=True):
         if array.dtype.kind not in kinds:
             raise RequestError(f"{name} holds {array.dtype}")
@@ -66,6 +79,10 @@ def _check(paths: Paths) -> None:
     for name, array, shape in zip(Paths._fields, paths, shapes, strict=True):
         if array.shape != (count, *shape):
             raise RequestError(f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}")
+    if size[0] != cells:
+        raise RequestError(f"static is of {size[0]} cells a side; its world is of {cells}")
+    if (paths.ids < 0).any():
+        raise RequestError("ids hold a negative one")
     ranges = {"positions": size[0], "start": size[0] - 1, "goal": size[0] - 1, "points": size[0] - 1,
               "length": points[0] - 1}  # fmt: skip
     for name, most in ranges.items():

@@ -4,8 +4,10 @@ The files are plain JSON, and so are these types: the dicts that are written are
 Keys beyond those named here are free. Shares, rates and p-values lie in [0, 1].
 """
 
+import itertools
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -13,7 +15,7 @@ from msgspec import Meta
 
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.worlds.rules import FAILURES
+from hrm_jax.worlds.rules import COLLISION, FAILURES, SUCCESS, TIMEOUT
 
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
 
@@ -22,7 +24,9 @@ Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Span = tuple[Count, Count]  # ids [first, last + 1]
-Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead; null or NaN where unknown
+Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead, from 0; null or NaN where unknown
+FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00]+$")]
+ROUNDING = 1e-6  # of shares
 
 
 class Rate(TypedDict):
@@ -118,7 +122,7 @@ class Group(TypedDict):
     min: Share
     max: Share
     rates: list[Share]
-    std: float | None
+    std: Share | None
 
 
 class GroupPair(TypedDict):
@@ -126,7 +130,7 @@ class GroupPair(TypedDict):
 
     a: Name
     b: Name
-    difference: float
+    difference: Annotated[float, Meta(ge=-1, le=1)]
     p_episodes: Share | None
     p_seeds: Share | None
 
@@ -140,7 +144,7 @@ class Header(TypedDict):
     versions: NotRequired[dict[str, Any] | None]
     commit: NotRequired[str | None]
     pairs: NotRequired[list[Pair] | None]
-    traces: NotRequired[Name | None]  # a file in the report's folder
+    traces: NotRequired[FileName | None]  # in the report's folder
 
 
 class Report(Header):
@@ -170,8 +174,8 @@ class PuzzleReport(Header):
 class DensityCell(TypedDict):
     """One world of the grid."""
 
-    n_obstacles: Count
-    speed: float  # cells a step
+    n_obstacles: Annotated[int, Meta(ge=0, le=10_000)]
+    speed: Annotated[float, Meta(ge=0, le=1000)]  # cells a step
     models: Annotated[dict[str, Trials], Meta(min_length=1)]
 
 
@@ -197,31 +201,36 @@ def write(path: Path, report: Report | PuzzleReport | Density) -> None:
 
 def load(path: str | Path) -> Report | PuzzleReport:
     """Read a report.json; a file that is anything else is a `RequestError`."""
-    report = json_file.read(path, "report.json")
+    report = json_file.read(path, "report.json", nan=True)
     of_puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
     maker = "solve" if of_puzzles else "evaluate"
     json_file.check(path, report, PuzzleReport if of_puzzles else Report, f"report.json of hrm_jax.{maker}")
-    numbers = sorted({result["n"] for result in report["models"].values()})
+    numbers, (first, end) = sorted({result["n"] for result in report["models"].values()}), report["seeds"]
     if len(numbers) > 1:
         raise RequestError(f"{path}: models of {numbers} trials; all are judged on the same")
+    if numbers[0] != end - first:
+        raise RequestError(f"{path}: models of {numbers[0]} trials; seeds are {first} to {end - 1}")
     for name, result in report["models"].items():
         where, n = f"{path}: models.{name}", result["n"]
         _check_rate(where, result, n)
+        _check_outcomes(where, result)
         if of_puzzles:
             _check_rate(f"{where}.lenient", result.get("lenient"), n)
             for tries, votes in result.get("voting", {}).items():
                 _check_rate(f"{where}.voting.{tries}", votes, votes["tasks"])
             _check_segments(where, result, report["segments"])
         else:
-            _check_causes(where, result.get("failures") or {})
-            _check_lengths(where, result.get("prediction") or Prediction())
+            _check_causes(where, result)
+            _check_curves(where, result.get("prediction") or Prediction())
+    for pair in report.get("pairs") or ():
+        for name in (pair["a"], pair["b"]):
+            known(f"model in {path}: pairs", name, report["models"])
     return report
 
 
 def load_density(path: str | Path) -> Density:
     """Read density.json: success over the number and the speed of obstacles."""
-    density = json_file.read(path, "density.json")
-    json_file.check(path, density, Density, "density.json of hrm_jax.density")
+    density = json_file.load(path, Density, "density.json of hrm_jax.density")
     for index, cell in enumerate(density["cells"]):
         for name, result in cell["models"].items():
             _check_rate(f"{path}: cells[{index}].models.{name}", result, result["n"])
@@ -236,11 +245,21 @@ def _check_rate(where: str, result: Any, n: int) -> None:
     if low > high:
         raise RequestError(f"{where}.interval is [{low}, {high}]; it must be [low, high]")
     success, rate = result["success"], result["rate"]
-    if success > n or not math.isclose(rate, success / n, abs_tol=1e-6):
+    if success > n or not math.isclose(rate, success / n, abs_tol=ROUNDING):
         raise RequestError(f"{where}.success is {success} of {n}, and rate {rate}; they must agree")
+    if not low - ROUNDING <= rate <= high + ROUNDING:
+        raise RequestError(f"{where}.interval is [{low}, {high}]; the rate is {rate}")
     outcomes = result.get("outcomes")
     if isinstance(outcomes, str) and len(outcomes) != n:
         raise RequestError(f"{where}.outcomes are {len(outcomes)}; it must be {n}, one a trial")
+
+
+def _check_outcomes(where: str, result: Any) -> None:
+    """Refuse counts that are not those of the outcomes, a letter a trial."""
+    for name, letter in {"success": SUCCESS, "collisions": COLLISION, "timeouts": TIMEOUT}.items():
+        found = result["outcomes"].count(letter)
+        if result.get(name, found) != found:
+            raise RequestError(f"{where}.{name} is {result[name]}; its outcomes say {found}")
 
 
 def _check_segments(where: str, result: PuzzleResult, count: int) -> None:
@@ -249,16 +268,22 @@ def _check_segments(where: str, result: PuzzleResult, count: int) -> None:
         raise RequestError(f"{where}.segments holds {found} segments; the report is of {count}")
 
 
-def _check_causes(where: str, failures: dict[str, int]) -> None:
+def _check_causes(where: str, result: Result) -> None:
+    failures, failed = result.get("failures") or {}, result["collisions"] + result["timeouts"]
     for cause in failures:
         known(f"cause in {where}.failures", cause, FAILURES)
+    if failures and sum(failures.values()) != failed:
+        raise RequestError(f"{where}.failures are {sum(failures.values())}; {failed} episodes failed")
 
 
-def _check_lengths(where: str, prediction: Prediction) -> None:
-    curves = [
-        *prediction.get("within", {}).values(),
-        *(prediction[k] for k in ("median", "p90") if k in prediction),
-    ]
-    lengths = sorted({len(curve) for curve in curves})
+def _check_curves(where: str, prediction: Prediction) -> None:
+    within = list(prediction.get("within", {}).values())
+    errors = [prediction[name] for name in ("median", "p90", "mean") if name in prediction]
+    for most, curves in ((1, within), (sys.float_info.max, errors)):
+        for value in itertools.chain.from_iterable(curves):
+            if value is not None and (value < 0 or value > most):  # NaN is neither
+                raise RequestError(f"{where}.prediction holds {value}: from 0 to {most:g}, or null")
+    # The first reports' means are of all steps together.
+    lengths = sorted({len(curve) for curve in (*within, *errors[: len(errors) - ("mean" in prediction)])})
     if len(lengths) > 1:
         raise RequestError(f"{where}.prediction holds curves of {lengths} steps; one length is needed")
