@@ -197,6 +197,7 @@ def experts(tmp_path_factory):
         paths[published] = str(folder / f"{published}.npz")
         np.savez_compressed(
             paths[published],
+            world='{"size": 64}',
             search=f'{{"published": {str(published).lower()}}}',
             ids=np.arange(count),
             static=np.zeros((count, 64, 64), bool),
