@@ -32,6 +32,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
 
 
+@pytest.fixture
+def optimised():
+    """XLA as a user has it: what is turned off above fuses a * b + c into one rounding."""
+    before = jax.config.values["jax_disable_most_optimizations"]
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="session")
 def meshes():
     """{number of devices: mesh} for one device and for all eight."""

@@ -93,11 +93,13 @@ def folder(tmp_path_factory):
     drawn = drawing.draw(WORLDS["discs"], range(7, 10))
     scenario_file.save(folder / "discs.npz", drawn)
     scenario_file.save(folder / "cells.npz", drawing.draw(WORLDS["standard"], range(3)))
+    with np.load(folder / "discs.npz") as file:
+        whole = dict(file)
     for end in ("start", "goal"):
         cell = np.argwhere(drawn.static[1])[0]
         ends = getattr(drawn, end).copy()
         ends[1] = cell
-        scenario_file.save(folder / f"{end}.npz", dataclasses.replace(drawn, **{end: ends}))
+        np.savez(folder / f"{end}.npz", **{**whole, end: ends})
     corners = dict(start=np.zeros((3, 2), np.int64), goal=np.full((3, 2), 63))
     aside = dict(positions=np.full_like(drawn.positions, (60.0, 5.0)), velocities=0 * drawn.velocities)
     empty = np.zeros_like(drawn.static)

@@ -161,15 +161,6 @@ def test_the_oracle_survives_every_world():
 # ---------------------------------------------------------------- under jit
 
 
-@pytest.fixture
-def optimised():
-    """XLA as a user has it: conftest.py turns off what fuses a * b + c into one rounding."""
-    before = jax.config.jax_disable_most_optimizations
-    jax.config.update("jax_disable_most_optimizations", False)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-
-
 def _watched(scenarios, agent):
     """What `rollout.watch` says under jit in float64: positions, noisy ones and whether seen, [E, S, ...]."""
     with on_device.enable_x64(True):

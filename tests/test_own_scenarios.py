@@ -189,5 +189,5 @@ def test_backends_agree_on_drawn_scenarios():
     + [(RICH, name) for name in (*entrants.PREDICTORS, "learned")],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_backends_agree_on_1000_drawn_scenarios(world, name, learned):
+def test_backends_agree_on_1000_drawn_scenarios(world, name, learned, optimised):
     _check_alike(world, name, learned, 1000 // CASES)
