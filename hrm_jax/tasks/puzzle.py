@@ -160,7 +160,10 @@ class Puzzle(Task):
         return self.model.apply({"params": params}, slots.examples.inputs, embedded, slots.state)
 
     def halt(self, out: hrm_act.Output, slots: Slots, key: jax.Array) -> Slots:
-        """Which slots are done: the Q head decides, but not before a random number of segments."""
+        """Which slots are done: the Q head decides, but not before a random number of segments.
+
+        A slot whose state is not finite is done, too, and its state cleared: all after it would be lost.
+        """
         steps, limit = slots.steps + 1, self.act.segments
         halted = steps >= limit
         if limit > 1:
@@ -168,7 +171,10 @@ class Puzzle(Task):
             explore = jax.random.bernoulli(explore_key, self.act.exploration, steps.shape)
             least = jnp.where(explore, jax.random.randint(least_key, steps.shape, 2, limit + 1), 0)
             halted = (halted | self._stops(out)) & (steps >= least)
-        return slots._replace(state=out.state, steps=steps, halted=halted)
+        sound = [jnp.isfinite(a).all(axis=(1, 2)) for a in out.state]
+        sound = functools.reduce(jnp.logical_and, sound)
+        state = jax.tree.map(lambda a: jnp.where(sound[:, None, None], a, 0), out.state)
+        return slots._replace(state=state, steps=steps, halted=halted | ~sound)
 
     def _stops(self, out: hrm_act.Output) -> jax.Array:
         """Where the Q head prefers to stop [B]."""
@@ -189,8 +195,8 @@ class Puzzle(Task):
             metrics["q_continue_loss"] = jnp.mean(optax.sigmoid_binary_cross_entropy(out.q_continue, target))
             loss += a.q_continue_weight * metrics["q_continue_loss"]
         # Of the puzzles that end in this update: taken where the Q head believes it is right, so biased
-        # upwards against held-out puzzles, which all get every segment. Not a number where none ends,
-        # in an update or in one of its micro-batches, over which they are averaged.
+        # upwards against held-out puzzles, which all get every segment. Infinite where none ends, in an
+        # update or in one of its micro-batches, over which they are averaged: a record then has null.
         counted = after.halted & graded
         ended = {
             "accuracy": share,
@@ -199,7 +205,8 @@ class Puzzle(Task):
             "segments": after.steps,
         }
         total = jnp.sum(counted)
-        metrics |= {name: jnp.sum(jnp.where(counted, x, 0)) / total for name, x in ended.items()}
+        means = {name: jnp.sum(jnp.where(counted, x, 0)) / jnp.maximum(total, 1) for name, x in ended.items()}
+        metrics |= {name: jnp.where(total > 0, mean, jnp.inf) for name, mean in means.items()}
         return loss, after, metrics | {"ended": total / len(counted)}
 
     def q_continue_target(self, params: Any, slots: Slots) -> jax.Array:

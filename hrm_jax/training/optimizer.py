@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules of the published runs, on optax's parts."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, NamedTuple
@@ -57,16 +58,13 @@ class Optimizer(NamedTuple):
     """How parameters move: all but the groups that `task.Groups` names by `dense`."""
 
     dense: optax.GradientTransformation
-    sparse: Callable[[jax.Array, SparseGradient, jax.Array], jax.Array]  # (embedding, gradient, step)
+    # (embedding, gradient, step, whether the dense update was accepted) -> embedding
+    sparse: Callable[[jax.Array, SparseGradient, jax.Array, jax.Array], jax.Array]
     schedule: optax.Schedule  # the learning rate of `dense` as a function of the step
 
 
 def make(config: OptimizerConfig, steps: int, batch_size: int) -> Optimizer:
-    """The optimizer of a run of `steps` updates.
-
-    A non-finite gradient skips the whole update; `optax.tree.get(opt_state, "notfinite_count")` counts
-    skips in a row.
-    """
+    """The optimizer of a run of `steps` updates, `accepted_if_finite`."""
     schedule, peak = learning_rate(config, steps, batch_size), config.peak(batch_size)
     parts = [optax.clip_by_global_norm(config.clip)] if config.clip else []
     parts += [moments(config, steps), optax.add_decayed_weights(config.weight_decay)]
@@ -74,12 +72,46 @@ def make(config: OptimizerConfig, steps: int, batch_size: int) -> Optimizer:
         parts.append(scale_by_trust_ratio())
     chain = optax.chain(*parts, optax.scale_by_learning_rate(schedule))
 
-    def sparse(embedding: jax.Array, gradient: SparseGradient, step: jax.Array) -> jax.Array:
+    def sparse(
+        embedding: jax.Array, gradient: SparseGradient, step: jax.Array, accepted: jax.Array
+    ) -> jax.Array:
         rate = config.table_learning_rate * schedule(step) / peak
-        return sign_sgd(embedding, gradient, rate, config.table_weight_decay)
+        return sign_sgd(embedding, gradient, rate, config.table_weight_decay, accepted)
 
-    # optax lets the update through once the limit is passed; the loop stops long before this one.
-    return Optimizer(optax.apply_if_finite(chain, max_consecutive_errors=2**31 - 1), sparse, schedule)
+    return Optimizer(accepted_if_finite(chain), sparse, schedule)
+
+
+def accepted_if_finite(inner: optax.GradientTransformation) -> optax.GradientTransformation:
+    """`inner`, but an update that leads to anything that is not finite is skipped whole.
+
+    What counts is its outcome, not its gradients alone: large finite ones make an infinite second moment.
+    The state is that of `optax.apply_if_finite`; `optax.tree.get(state, "notfinite_count")` counts skips in a
+    row.
+    """
+
+    # optax lets an update through once its limit is passed; the loop stops long before this one.
+    checked = optax.apply_if_finite(inner, max_consecutive_errors=2**31 - 1)
+
+    def update(gradients, state, params):
+        updates, following = checked.update(gradients, state, params)
+        # Clipping divides by the norm of the gradients: it turns one that overflows into an update of zero.
+        finite = jnp.isfinite(optax.tree.norm(gradients))
+        finite &= all_finite((optax.apply_updates(params, updates), following.inner_state))
+        choose = functools.partial(jax.tree.map, functools.partial(jnp.where, finite))
+        skipped = following._replace(
+            notfinite_count=state.notfinite_count + 1,
+            last_finite=finite,
+            total_notfinite=state.total_notfinite + 1,
+            inner_state=state.inner_state,
+        )
+        return choose(updates, optax.tree.zeros_like(updates)), choose(following, skipped)
+
+    return optax.GradientTransformation(checked.init, update)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether all numbers of a tree are finite."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 def learning_rate(config: OptimizerConfig, steps: int, batch_size: int) -> optax.Schedule:
@@ -190,18 +222,23 @@ def _scale_by_moments(
 
 
 def sign_sgd(
-    embedding: jax.Array, gradient: SparseGradient, learning_rate: jax.Array, weight_decay: float
+    embedding: jax.Array,
+    gradient: SparseGradient,
+    learning_rate: jax.Array,
+    weight_decay: float,
+    accepted: jax.Array | bool = True,
 ) -> jax.Array:
     """SignSGD on the rows of an embedding [N, E] that an update read (HRM's puzzle embedding, 2506.21734).
 
     Gradients of equal rows are added up first; a row whose sum is zero still decays. The cost is that of the
-    rows read, whatever N: no gradient of the embedding is made.
+    rows read, whatever N: no gradient of the embedding is made. Nothing moves unless the update is `accepted`
+    and its outcome finite.
     """
     index, values = gradient
     rows, slot = jnp.unique(index, return_inverse=True, size=len(index), fill_value=len(embedding))
     total = jax.ops.segment_sum(values, slot, num_segments=len(index))
     moved = embedding[rows] * (1 - learning_rate * weight_decay) - learning_rate * jnp.sign(total)
-    finite = jnp.isfinite(values).all()
+    finite = accepted & jnp.isfinite(values).all() & jnp.isfinite(moved).all()
     return embedding.at[rows].set(jnp.where(finite, moved, embedding[rows]), mode="drop")
 
 

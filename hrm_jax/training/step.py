@@ -87,7 +87,8 @@ def make_update(experiment: Experiment, layout: TrainState) -> Update:
         updates, opt_state = optimizer.dense.update(means.gradients, state.opt_state, dense)
         dense = optax.apply_updates(dense, updates)
         for name, sparse in rows.gradients.items():
-            apart[name] = optimizer.sparse(apart[name], sparse, state.step)
+            accepted = optax.tree.get(opt_state, "last_finite")
+            apart[name] = optimizer.sparse(apart[name], sparse, state.step, accepted)
         average = state.ema_params
         if config.ema_decay:
             done = state.step + 1 if config.ema_correction else None
