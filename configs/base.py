@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     c.seed = 0
     c.steps = 1_000  # optimizer updates; or 0 and `epochs`
     c.epochs = 0  # passes over fixed data
+    c.init_from = ""  # a model.npz or a workdir, whose parameters are the initial ones; "": random ones
     c.batch_size = 1_024  # global; samples (one obstacle's window) an update
     c.ema_decay = 0.0  # > 0: evaluate and export an exponential moving average of the parameters
     c.ema_correction = True  # its bias corrected; False: the initial parameters stay in it (fault F26)

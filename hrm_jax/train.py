@@ -7,16 +7,15 @@ python -m hrm_jax.train --config configs/hrm_full.py --dry_run
 
 import argparse
 import os
-import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, WriteError
 from hrm_jax.console import memory
 from hrm_jax.console.parser import Parser, program, run_command
-from hrm_jax.training import configs
+from hrm_jax.training import configs, workdir
 
 if TYPE_CHECKING:  # jax is imported once the command line is read: --help needs nothing of it
     from ml_collections import ConfigDict
@@ -33,16 +32,20 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     parser = Parser(program("train"), __doc__, epilog=FIELDS)
     add = parser.add_argument
     add("--config", metavar="NAME|FILE[:VARIANT]", help="the experiment; --config.FIELD=VALUE sets a field")
-    add("--workdir", type=pathlib.Path, help="where the run lives; the same folder resumes it")
+    add("--workdir", help="where the run lives; the same folder resumes it")
+    add("--init_from", metavar="MODEL.NPZ|WORKDIR", help="begin with its parameters: --config.init_from")
     add("--dry_run", action="store_true", help="print what the run costs, and exit")
     add("--distributed", action="store_true", help="several processes, found by Slurm, MPI or the TPU pod")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, to name the processes by hand")
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
     add("--process_id", type=int, metavar="I", help="with --coordinator: which one this is")
     options, fields = parser.parse_known_args(arguments)
+    if options.init_from is not None:
+        fields.append(f"--config.init_from={options.init_from}")
     config = configs.read(options.config, fields) if options.config else None
     if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
+    options.workdir = workdir.folder(options.workdir or "")
     return options, config
 
 
@@ -59,20 +62,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
     from hrm_jax.tasks import build
-    from hrm_jax.training import cost, loop, processes, sharding
+    from hrm_jax.training import cost, experiment, loop, processes, sharding
 
+    experiment.check(config.to_dict())
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
-    experiment = build(config, sharding.make_mesh(config.mesh.fsdp), dry=options.dry_run)
+    built = build(config, sharding.make_mesh(config.mesh.fsdp), dry=options.dry_run)
     if options.dry_run:
-        print(cost.describe(experiment))
+        print(cost.describe(built))
         return 0
     try:
-        loop.train(experiment, options.workdir)
+        loop.train(built, options.workdir)
     except loop.NonFinite as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk, most of all
+        raise WriteError(f"{options.workdir} cannot be written ({error})") from None
     return 0
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -49,7 +49,10 @@ def _is_number(value: Any, kind: type) -> bool:
 
 
 TYPES: dict[Any, Rule] = {  # what each type means, before any rule: NaN and infinity are no numbers
-    int: Rule(lambda value: _is_number(value, Integral) and abs(value) <= LARGEST, "a whole number"),
+    int: Rule(
+        lambda value: _is_number(value, Integral) and abs(value) <= LARGEST,
+        f"a whole number up to {LARGEST:,}",
+    ),
     float: Rule(lambda value: _is_number(value, Real) and math.isfinite(value), "a finite number"),
     bool: Rule(lambda value: isinstance(value, bool), "True or False"),
     str: Rule(lambda value: isinstance(value, str), "a text"),
@@ -66,6 +69,22 @@ def _rules(hint: Any, value: Any) -> Sequence[Rule]:
     return [TYPES[kind], *rules] if kind in TYPES else rules
 
 
+def build(group: str, kind: type, values: Any) -> Any:
+    """The dataclass `kind` of a config's group, which has just its fields, all of them checked."""
+    place, names = group and f"{group}.", [field.name for field in dataclasses.fields(kind)]
+    if not isinstance(values, Mapping):
+        raise RequestError(f"{group} = {values!r}: a group of the fields {', '.join(names)} is needed")
+    for name in values:
+        if name not in names:
+            raise RequestError(f"unknown config field {place}{name}{nearest(str(name), names)}")
+    for name in names:
+        if name not in values:
+            raise RequestError(f"the config lacks {place}{name}; begin with a config of configs/")
+    built = kind(**values)
+    check(group, built)
+    return built
+
+
 def check(group: str, config: Any) -> None:
     """Refuse the first field of a dataclass whose value its annotation does not allow, in one line.
 
@@ -77,4 +96,5 @@ def check(group: str, config: Any) -> None:
             if not rule.allows(value):
                 shown = f'"{value}"' if isinstance(value, str) else value
                 suggestion = nearest(str(value), rule.names)
-                raise RequestError(f"{group}.{field.name} = {shown}: {rule.words}{suggestion}")
+                place = group and f"{group}."
+                raise RequestError(f"{place}{field.name} = {shown}: {rule.words}{suggestion}")

@@ -15,6 +15,7 @@ from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
 from hrm_jax.tasks import TASKS
 from hrm_jax.training import checkpoint
+from hrm_jax.training.workdir import read_config
 from hrm_jax.worlds.world import of_config
 
 SCENARIO_STREAM = 200  # a fold_in number that no training or held-out episode uses
@@ -28,7 +29,7 @@ def export_model(
     `averaged`: the moving average, where the run kept one; False: the parameters as they are.
     `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
     """
-    config = checkpoint.read_config(workdir)
+    config = read_config(workdir)
     _apply(config, settings)
     step, params = checkpoint.restore_params(workdir, which, averaged)
     task = TASKS[config["task"]]
@@ -58,7 +59,7 @@ def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
 
 def draw_scenarios(workdir: pathlib.Path, episodes: int) -> Scenarios:
     """`episodes` held-out worlds, drawn by the simulator of the run."""
-    config = checkpoint.read_config(workdir)
+    config = read_config(workdir)
     if "world" not in config["data"]:
         raise RequestError(
             f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw"

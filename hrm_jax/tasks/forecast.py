@@ -38,7 +38,7 @@ class DataConfig:
 
     world: Mapping[str, Any]
     history: Annotated[int, fields.at_least(2)]
-    horizon: fields.Positive
+    horizon: fields.Few
     windows_per_episode: fields.Positive
     eval_episodes: fields.Positive
     closed_loop_episodes: fields.NotNegative

@@ -31,9 +31,9 @@ class DataConfig:
 
     world: Mapping[str, Any]
     source: Literal["stream", "fixed"]
-    episodes: int
-    episode_steps: int
-    history: int
+    episodes: fields.NotNegative
+    episode_steps: fields.Few
+    history: fields.Few
     windows_per_episode: fields.Positive
     eval_episodes: fields.Positive
 

@@ -37,12 +37,12 @@ LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy
 class ActConfig:
     """The `act` group; meanings in configs/base_puzzles.py."""
 
-    segments: fields.Positive
+    segments: fields.Few
     exploration: Annotated[float, fields.Rule(lambda chance: 0 <= chance <= 1, "0 to 1")]
     supervision: Literal["every", "last"]
     loss: Annotated[str, fields.one_of(LOSSES)]
-    q_halt_weight: float
-    q_continue_weight: float
+    q_halt_weight: Annotated[float, fields.at_least(0)]
+    q_continue_weight: Annotated[float, fields.at_least(0)]
 
     def __post_init__(self):
         fields.check("act", self)

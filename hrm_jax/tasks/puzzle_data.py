@@ -8,13 +8,14 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import dataset
 from hrm_jax.training import sharding
@@ -26,8 +27,11 @@ class DataConfig:
     """The `data` group; meanings in configs/base_puzzles.py."""
 
     path: str
-    eval_examples: int
-    device_gib: float
+    eval_examples: fields.NotNegative
+    device_gib: Annotated[float, fields.at_least(0)]
+
+    def __post_init__(self):
+        fields.check("data", self)
 
 
 class Examples(NamedTuple):

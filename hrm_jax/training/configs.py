@@ -10,6 +10,7 @@ import importlib.util
 import pathlib
 import re
 import sys
+import traceback
 from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,9 @@ def find(name: str) -> tuple[pathlib.Path, str]:
 
 
 def load(name: str) -> "ConfigDict":
-    """The config that `name` finds; a variant it does not have is a `RequestError`."""
+    """The config that `name` finds; a file that makes none, or not this variant, is a `RequestError`."""
+    from ml_collections import ConfigDict
+
     path, variant = find(name)
     _register()
     spec = importlib.util.spec_from_file_location("experiment", path)
@@ -54,9 +57,24 @@ def load(name: str) -> "ConfigDict":
     experiment = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(experiment)
-        return experiment.get_config(variant) if variant else experiment.get_config()
-    except (ValueError, TypeError) as error:
-        raise RequestError(f"--config {name}: {error}") from None
+        config = experiment.get_config(variant) if variant else experiment.get_config()
+    except RequestError:
+        raise
+    except Exception as error:  # whatever a file does that anybody may write
+        raise RequestError(f"--config {name}: {_place(error, path)}{error}") from None
+    if not isinstance(config, ConfigDict):
+        kind = type(config).__name__
+        raise RequestError(f"--config {name}: get_config must return a ConfigDict; it returns a {kind}")
+    return config
+
+
+def _place(error: Exception, path: str) -> str:
+    """Type and line of an error of a config file; a refused variant, a ValueError, says all itself."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: "  # which says its line
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    where = f", line {lines[-1]}" if lines else ""
+    return "" if isinstance(error, ValueError | TypeError) else f"{type(error).__name__}{where}: "
 
 
 def module(name: str) -> ModuleType:
@@ -90,7 +108,7 @@ def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
     config_flags.DEFINE_config_dict("config", config, "", flag_values=parsed, sys_argv=argv)
     try:
         rest = parsed(argv)[1:]
-    except (flags.Error, TypeError, ValueError, KeyError, AttributeError) as error:
+    except (flags.Error, TypeError, ValueError, KeyError, AttributeError, SyntaxError) as error:
         raise RequestError(str(error)) from None
     if rest:
         raise RequestError(f"unexpected argument {rest[0]!r}: fields are set as --config.FIELD=VALUE")

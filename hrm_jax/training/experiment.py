@@ -1,14 +1,53 @@
 """What a config describes, made: a task, a number of updates, an optimizer."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
+from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.training import optimizer
 from hrm_jax.training.task import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """The fields outside the groups; meanings and defaults in configs/base.py."""
+
+    task: str
+    seed: int
+    steps: fields.NotNegative
+    epochs: fields.NotNegative
+    batch_size: fields.Positive
+    init_from: str
+    ema_decay: fields.Fraction
+    ema_correction: bool
+    log_every: fields.Positive
+    eval_every: fields.Positive
+    early_stopping: fields.NotNegative
+    profile_steps: fields.NotNegative
+    compile_cache: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointConfig:
+    """The `checkpoint` group."""
+
+    every: fields.Positive
+    keep: fields.Positive
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshConfig:
+    """The `mesh` group."""
+
+    fsdp: fields.Positive
+
+
+GROUPS = {"checkpoint": CheckpointConfig, "mesh": MeshConfig, "optimizer": optimizer.OptimizerConfig}
 
 
 class Experiment(NamedTuple):
@@ -21,24 +60,24 @@ class Experiment(NamedTuple):
     optimizer: optimizer.Optimizer
 
 
+def check(config: Mapping[str, Any]) -> None:
+    """Refuse a config in which a field that every task has is missing, unknown, or not what it may be."""
+    own = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
+    fields.build("", RunConfig, own)
+    for name, kind in GROUPS.items():
+        fields.build(name, kind, config.get(name))
+    for name in ("data", "model"):
+        if not isinstance(config.get(name), Mapping):
+            raise RequestError(f"the group {name} is missing; begin with a config of configs/")
+
+
 def make(config: ConfigDict, mesh: Mesh, make_task: Callable[[dict[str, Any], Mesh], Task]) -> Experiment:
     """The experiment of a config, with the task that `make_task` makes; a wrong field is a `RequestError`."""
-    _check(config)
-    fields = optimizer.OptimizerConfig(**config.optimizer)
+    check(config.to_dict())
     task = make_task(config.to_dict(), mesh)
     steps = count_steps(config, task)
-    return Experiment(config, mesh, task, steps, optimizer.make(fields, steps, config.batch_size))
-
-
-def _check(config: ConfigDict) -> None:
-    """Refuse a field outside the groups with which the loop cannot run."""
-    counts = {name: config[name] for name in ("batch_size", "log_every", "eval_every")}
-    counts |= {f"checkpoint.{name}": config.checkpoint[name] for name in ("every", "keep")}
-    for name, value in counts.items():
-        if value < 1:
-            raise RequestError(f"{name} = {value}: at least 1")
-    if not 0 <= config.ema_decay < 1:
-        raise RequestError(f"ema_decay = {config.ema_decay}: 0 (no average) to under 1")
+    of_updates = optimizer.make(optimizer.OptimizerConfig(**config.optimizer), steps, config.batch_size)
+    return Experiment(config, mesh, task, steps, of_updates)
 
 
 def count_steps(config: ConfigDict, task: Task) -> int:
@@ -49,4 +88,7 @@ def count_steps(config: ConfigDict, task: Task) -> int:
         return config.steps
     if not task.samples_per_epoch:
         raise RequestError(f"epochs = {config.epochs} needs fixed data: data.source=fixed, or set steps")
-    return task.updates(config.epochs, config.batch_size)
+    steps = task.updates(config.epochs, config.batch_size)
+    if not 0 < steps <= fields.LARGEST:
+        raise RequestError(f"epochs = {config.epochs}: {steps:,} updates; 1 to {fields.LARGEST:,}")
+    return steps

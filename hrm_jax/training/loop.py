@@ -1,10 +1,12 @@
 """The training loop: from wherever a workdir stands to the end of its run."""
 
+import contextlib
 import pathlib
+from typing import Any
 
 import jax
 
-from hrm_jax.training import checkpoint, cost, metrics, processes, step
+from hrm_jax.training import checkpoint, cost, metrics, processes, step, warm_start, workdir
 from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.processes import StopSignal
 from hrm_jax.training.step import TrainState
@@ -16,32 +18,41 @@ class NonFinite(RuntimeError):
     """So many updates in a row were not finite that the run is lost."""
 
 
-def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
+def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
     """Train to the last step, to SIGTERM or Ctrl-C, or until early stopping; the state is saved at the end.
 
-    Raises `NonFinite`, and `RequestError` where another config began the workdir.
+    Raises `NonFinite`, and `RequestError` where another config began the workdir or another process trains in
+    it. However it ends, the save under way is finished.
     """
     config, _, task, steps, optimizer = experiment
     first = jax.process_index() == 0  # the process that writes files
-    if first:
-        checkpoint.claim(workdir, {**config.to_dict(), **task.recorded})
-    checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep, config.to_dict())
-    start = done = checkpoints.latest() or 0
-    init, layout = step.initializer(experiment)
-    current = checkpoints.restore(start, layout) if start else init()
-    update = step.make_update(experiment, layout)
-    writer = metrics.Writer(workdir, start, steps, enabled=first)
-    writer.say(opening(experiment, workdir, current, start))
-    pace = metrics.Pace(config.batch_size)
-    patience = metrics.Patience(config.early_stopping, writer.history)
-    patience.best, patience.since = processes.from_first((patience.best, patience.since))
-    trace = metrics.Trace(config.profile_steps, start, workdir)
-    logged: list[Logged] = []  # written while the next step is computed: the device never waits for the host
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSignal())
+        before = {}
+        if first:
+            stack.enter_context(workdir.locked(folder))
+            before = workdir.claim(folder, {**config.to_dict(), **task.recorded})
+        notes: list[str] = []
+        start, current, layout = begin(experiment, folder, notes)
+        done = start
+        update = step.make_update(experiment, layout)
+        writer = metrics.Writer(folder, start, steps, enabled=first)
+        stack.callback(writer.close)
+        for line in (opening(experiment, folder, current, start), *notes, *longer(experiment, before, start)):
+            writer.say(line)
+        checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep, config.to_dict())
+        stack.callback(checkpoints.close)
+        pace = metrics.Pace(config.batch_size)
+        patience = metrics.Patience(config.early_stopping, writer.history)
+        patience.best, patience.since = processes.from_first((patience.best, patience.since))
+        trace = metrics.Trace(config.profile_steps, start, folder)
+        logged: list[
+            Logged
+        ] = []  # written while the next step is computed: the device never waits for the host
 
-    def due(every: int) -> bool:
-        return done % every == 0 or done == steps
+        def due(every: int) -> bool:
+            return done % every == 0 or done == steps
 
-    with StopSignal() as stop:
         while done < steps and not stop.agreed(done, config.log_every) and not patience.exhausted:
             current, scalars = update(current, task.batch(done))
             done += 1
@@ -64,11 +75,42 @@ def train(experiment: Experiment, workdir: pathlib.Path) -> TrainState:
             if due(config.eval_every) or due(config.checkpoint.every):
                 pace.restart(done)
         write_logged(logged, writer, config.optimizer.max_bad_steps)
-        checkpoints.save(done, current, None)
+        if done > start:
+            checkpoints.save(done, current, None)
         checkpoints.close()
-    writer.say(closing(done, steps, stop, patience))
-    writer.close()
+        writer.say(closing(done, steps, stop, patience))
     return current
+
+
+def begin(
+    experiment: Experiment, folder: pathlib.Path, notes: list[str]
+) -> tuple[int, TrainState, TrainState]:
+    """The step and the state that a run goes on from, and its layout; `notes` gets what is to be said."""
+    init, layout = step.initializer(experiment)
+    found = checkpoint.restore_newest(folder, layout, notes.append)
+    if found:
+        return *found, layout
+    current = init()
+    if experiment.config.init_from:
+        current = warm_start.started(experiment, current, notes.append)
+    checkpoint.checksums(current)  # refuses what is not finite
+    return 0, current, layout
+
+
+def longer(experiment: Experiment, before: dict[str, Any], start: int) -> list[str]:
+    """What becomes of the schedule of a run that has been made longer."""
+    config, fields = experiment.config, experiment.config.optimizer
+    names = [name for name in workdir.LENGTHS if before.get(name, config[name]) != config[name]]
+    if not names or not start:
+        return []
+    changed = ", ".join(f"{name} from {before[name]:,} to {config[name]:,}" for name in names)
+    if fields.schedule == "constant" or fields.schedule_steps:
+        return [f"{changed}: the learning rate goes on as it would have"]
+    rate = float(experiment.optimizer.schedule(start))
+    return [
+        f"{changed}: the schedule {fields.schedule} now spans all {experiment.steps:,} steps, and the rate "
+        f"goes on from {rate:.3g}"
+    ]
 
 
 def write_logged(logged: list[Logged], writer: metrics.Writer, limit: int) -> None:
@@ -99,4 +141,5 @@ def closing(step: int, steps: int, stop: StopSignal, patience: metrics.Patience)
         return f"done: {steps:,} steps"
     if patience.exhausted:
         return f"stopped early at step {step:,}: no better held-out loss in {patience.limit} evaluations"
-    return f"{stop.name or 'another process'}: saved at step {step:,}; the same command resumes"
+    saved = f"saved at step {step:,}" if step else "nothing is trained yet"
+    return f"{stop.name or 'another process'}: {saved}; the same command resumes"

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 import jax
+import msgspec
 from tqdm import tqdm
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, report_file
 
 WARM_UP = 10  # steps: compilation and the first steps stay out of the profiler's trace
 
@@ -78,7 +79,8 @@ class Writer:
         self._file.write(json.dumps({"step": step, **finite}) + "\n")
         if self._board:
             for name, value in plain.items():
-                self._board.add_scalar(name, value, step)
+                if math.isfinite(value):  # tensorboardX warns of every other one
+                    self._board.add_scalar(name, value, step)
 
     def progress(self, step: int, values: dict[str, Any]) -> None:
         """A line for a person: on a terminal it overwrites itself."""
@@ -107,10 +109,11 @@ def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     kept = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             record = json.loads(line)
-        except ValueError:
+            msgspec.convert(record, report_file.Record)
+        except (ValueError, RecursionError):
             continue
         if record["step"] <= start:
             kept.append(record)

@@ -15,6 +15,12 @@ from hrm_jax.training.task import SparseGradient
 
 SCALINGS = {"none": lambda ratio: 1.0, "sqrt": math.sqrt, "linear": lambda ratio: ratio}
 TRUST_NORM_LIMIT = 10.0  # LAMB clamps a parameter's norm here before taking the trust ratio
+# No rate, decay or norm beyond: in float32 it is a slip that would show late, as an infinite parameter.
+MOST = 1e30
+Rate = Annotated[
+    float, fields.Rule(lambda value: 1 / MOST <= value <= MOST, f"above 0, {1 / MOST:g} to {MOST:g}")
+]
+NotNegative = Annotated[float, fields.Rule(lambda value: 0 <= value <= MOST, f"0 to {MOST:g}")]
 B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_momentum 0.95
 
 
@@ -23,26 +29,26 @@ class OptimizerConfig:
     """The `optimizer` group; meanings and defaults in configs/base.py."""
 
     name: Literal["adamw", "lamb", "adam_atan2"]
-    learning_rate: Annotated[float, fields.Rule(lambda rate: rate > 0, "above 0")]
+    learning_rate: Rate
     batch_scaling: Annotated[str, fields.one_of(SCALINGS)]
     reference_batch_size: fields.Positive
     schedule: Literal["constant", "cosine", "onecycle", "hrm_act"]
-    warmup_steps: int
-    final_learning_rate: float
-    final_ratio: float
-    schedule_steps: int
-    onecycle_warmup: float
-    onecycle_start: float
-    onecycle_end: float
+    warmup_steps: fields.NotNegative
+    final_learning_rate: NotNegative
+    final_ratio: NotNegative
+    schedule_steps: fields.NotNegative
+    onecycle_warmup: Annotated[float, fields.Rule(lambda share: 0 <= share <= 1, "0 to 1")]
+    onecycle_start: Rate
+    onecycle_end: Rate
     cycle_b1: bool
-    b1: float
-    b2: float
-    eps: float
-    weight_decay: float
-    table_learning_rate: float
-    table_weight_decay: float
+    b1: fields.Fraction
+    b2: fields.Fraction
+    eps: Rate
+    weight_decay: NotNegative
+    table_learning_rate: NotNegative
+    table_weight_decay: NotNegative
     bias_correction: bool
-    clip: float
+    clip: NotNegative
     accumulate: fields.Positive
     max_bad_steps: fields.Positive
 

@@ -27,6 +27,13 @@ def from_first(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(float(v) for v in multihost_utils.broadcast_one_to_all(np.array(values, np.float32)))
 
 
+def anywhere(flag: bool) -> bool:
+    """Whether `flag` is set on any process; all must ask, and wait for one another."""
+    if jax.process_count() == 1:
+        return flag
+    return bool(multihost_utils.process_allgather(np.array(flag)).any())
+
+
 class StopSignal:
     """SIGTERM and Ctrl-C ask the loop to save and end.
 
@@ -52,4 +59,4 @@ class StopSignal:
         """Whether to stop now. Several processes stop together, at a multiple of `every` steps."""
         if jax.process_count() == 1:
             return bool(self.name)
-        return not step % every and bool(multihost_utils.process_allgather(np.array(bool(self.name))).any())
+        return not step % every and anywhere(bool(self.name))
