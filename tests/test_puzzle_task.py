@@ -162,7 +162,7 @@ def test_the_first_update_fills_every_slot_and_ends_none(folder, mesh):
     np.testing.assert_array_equal(state.carry.steps, 1)
     assert not state.carry.halted.any()  # both Q values are -5: a tie
     np.testing.assert_array_equal(state.carry.examples.inputs, batch.inputs)
-    assert scalars["ended"] == 0 and np.isnan(scalars["accuracy"])
+    assert scalars["ended"] == 0 and np.isinf(scalars["accuracy"])
     assert scalars["q_halt_loss"] == pytest.approx(0.00672, abs=1e-5)
 
 
