@@ -314,7 +314,7 @@ def model(folder, **changed):
     net = {"w": np.array([7, 8], np.float32), "b": np.float32(9)}
     table = np.array([[1, 2, 3], [3, 4, 5]], np.float32)
     path = folder / "model.npz"
-    model_file.write(path, {"net": net, "table": table, **changed}, {"model": {"name": "hrm", "width": 3}})
+    model_file.write(path, {"net": net, "table": table, **changed}, {"model": {"name": "parabola", "width": 3}})
     return path
 
 
@@ -324,6 +324,7 @@ def started_with(folder, meshes, source, task=Parabola):
     config.update_from_flattened_dict(
         {"batch_size": 1, "steps": 4, "ema_decay": 0.5, "init_from": str(source)}
     )
+    config.model.name = "parabola"  # of which no schema of model.npz knows
     notes = []
     _, state, _ = loop.begin(experiment.make(config, meshes[1], task), folder, notes)
     return state, " ".join(notes)

@@ -8,10 +8,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypedDict
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
+
+
+class Length(TypedDict):
+    """What a run's config.json says of its end."""
+
+    steps: int
+    early_stopping: int
 
 
 class Run(NamedTuple):
@@ -37,7 +44,7 @@ class Run(NamedTuple):
     def check_settings(self) -> None:
         """Refuse to take it for done, or to resume it, where it was trained with other `fields`."""
         if self.settings.exists():
-            found = json.loads(self.settings.read_text())
+            found = json_file.load(self.settings, list[str], "sweep.json")
             if found != sorted(self.fields):
                 there = " ".join(found) or "nothing"
                 raise RequestError(f"{self.folder} was trained with --set {there}; give another --out")
@@ -93,9 +100,13 @@ def _train(run: Run, cores: set[int]) -> bool:
 
 def _complete(run: Run) -> bool:
     """Whether a training that ended well came to its end: one that is interrupted ends well too."""
-    config = json.loads((run.folder / "config.json").read_text())
-    last = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[-1])
-    return last["step"] >= config["steps"] or config["early_stopping"] > 0
+    from hrm_jax.training.metrics import Patience  # which needs jax
+
+    config = json_file.load(run.folder / "config.json", Length, "config.json")
+    path = run.folder / "metrics.jsonl"
+    records = json_file.lines(path, report_file.Record, "record of hrm_jax.train")
+    done = max((record["step"] for record in records), default=-1)
+    return done >= config["steps"] or Patience(config["early_stopping"], records).exhausted
 
 
 def call(command: Sequence[str], log: IO[str], cores: set[int]) -> bool:
