@@ -61,10 +61,13 @@ def enable_compile_cache(folder: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
+    import jax
+
     from hrm_jax.tasks import build
     from hrm_jax.training import cost, experiment, loop, processes, sharding
 
     experiment.check(config.to_dict())
+    jax.config.update("jax_enable_x64", False)  # a run is what it is, whatever JAX_ENABLE_X64 says
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)

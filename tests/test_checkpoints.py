@@ -2,7 +2,9 @@
 
 import json
 import math
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -253,6 +255,18 @@ def test_an_error_leaves_the_save_under_way_whole(tmp_path, meshes):
     assert steps_of(tmp_path) == [1, 2] and checkpoint.restore_params(tmp_path)[0] == 2
 
 
+def test_sigterm_before_the_first_step_ends_the_run_and_leaves_nothing_half_done(tmp_path, meshes, capsys):
+    class Asked(Parabola):
+        def init(self, key, batch):
+            os.kill(os.getpid(), signal.SIGTERM)
+            return super().init(key, batch)
+
+    run(tmp_path, meshes[1], Asked)
+    assert "SIGTERM: nothing is trained yet; the same command resumes" in capsys.readouterr().out
+    run(tmp_path, meshes[1])
+    assert steps_of(tmp_path) == [1, 4]
+
+
 @pytest.mark.parametrize(
     ("fields", "bad"),
     [({"optimizer__clip": 0.0}, 1e20), ({"optimizer__clip": 1.0}, 3e38), ({"optimizer__clip": 0.0}, np.nan)],
@@ -314,7 +328,9 @@ def model(folder, **changed):
     net = {"w": np.array([7, 8], np.float32), "b": np.float32(9)}
     table = np.array([[1, 2, 3], [3, 4, 5]], np.float32)
     path = folder / "model.npz"
-    model_file.write(path, {"net": net, "table": table, **changed}, {"model": {"name": "parabola", "width": 3}})
+    model_file.write(
+        path, {"net": net, "table": table, **changed}, {"model": {"name": "parabola", "width": 3}}
+    )
     return path
 
 
@@ -363,12 +379,12 @@ def test_a_run_begins_with_the_parameters_of_a_workdir_and_is_resumed_without_it
         ({"table": np.float32(0)}, r"table is \[\] there, \[2, 3\] here"),
         (
             {"net": {"w": np.full(2, np.nan, np.float32), "b": np.float32(0)}},
-            "net/w does not hold finite numbers",
+            "params/net/w is not finite",
         ),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused_by_name(changed, complaint, tmp_path, meshes):
-    with pytest.raises(RequestError, match=f"init_from = .*: {complaint}"):
+    with pytest.raises(RequestError, match=f"model.npz: .*{complaint}"):
         started_with(tmp_path, meshes, model(tmp_path, **changed))
 
 

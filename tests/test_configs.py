@@ -12,7 +12,7 @@ import pytest
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.tasks import TASKS, build, diffusion, forecast, prediction
-from hrm_jax.training import cost, experiment, optimizer
+from hrm_jax.training import configs, cost, experiment, optimizer
 from hrm_jax.training.optimizer import OptimizerConfig
 from hrm_jax.worlds.world import WORLDS, World, of_config
 
@@ -332,3 +332,59 @@ def test_the_variants_differ_in_what_they_are_named_for():
     for wrong in ("twice", "once,large", "small"):
         with pytest.raises(ValueError, match="one of once, velocity"):
             variants.get_config(wrong)
+
+
+# ---------------------------------------------------------------- config files of one's own
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("def get_config(:", "SyntaxError: invalid syntax .*line 1"),
+        ("x = 1", "get_config"),
+        ("def get_config(): return {}", "get_config must return a ConfigDict; it returns a dict"),
+        ("def get_config(): return None", "it returns a NoneType"),
+        ("def get_config(): return 1 / 0", "ZeroDivisionError, line 1: division by zero"),
+        ("import nothing_of_this_name", "ModuleNotFoundError, line 1: No module named"),
+        ("def get_config(a, b): pass", "missing 2 required positional arguments"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("\0", "null bytes"),
+    ],
+)
+def test_a_config_file_that_makes_no_config_is_one_line(text, complaint, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=f"--config {path}: .*{complaint}"):
+        configs.read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ("del c.optimizer", "optimizer = None: a group of the fields name, learning_rate"),
+        ("c.optimizer = 3", "optimizer = 3: a group of the fields"),
+        ("del c.seed", "the config lacks seed"),
+        ("c.stepps = 3", 'unknown config field stepps; did you mean "steps"'),
+        ("c.seed = 10 ** 20", "seed = 100000000000000000000: a whole number up to 2,147,483,647"),
+        ("c.checkpoint.every = 0", "checkpoint.every = 0: at least 1"),
+        ("c.log_every = -1", "log_every = -1: at least 1"),
+        ("c.mesh.fsdp = 0", "mesh.fsdp = 0: at least 1"),
+        ("c.steps = float('nan')", "steps = nan: a whole number"),
+        ("c.ema_decay = 1.0", "ema_decay = 1.0: at least 0 and less than 1"),
+        ("c.optimizer.onecycle_start = 0", "optimizer.onecycle_start = 0: 1e-30 to 1e"),
+        ("c.optimizer.warmup_steps = -1", "optimizer.warmup_steps = -1: at least 0"),
+        ("c.optimizer.weight_decay = float('nan')", "optimizer.weight_decay = nan: a finite number"),
+        ("c.optimizer.learning_rate = float('inf')", "optimizer.learning_rate = inf: a finite number"),
+        ("c.data = None", "the group data is missing"),
+        ("c.data.world.kinds = ('bounce', 'patrol')", "data.world: windows have neither map nor agent"),
+        ("c.data.world.noise = 0.1", "data.world: windows have neither map nor agent nor noise"),
+    ],
+)
+def test_a_config_with_a_field_that_cannot_be_meant_is_one_line(changes, complaint, tmp_path, meshes):
+    path = tmp_path / "mine.py"
+    lines = ("from configs import quickstart", "def get_config():", "    c = quickstart.get_config()",
+             "    with c.unlocked(), c.ignore_type():", f"        {changes}", "    return c")  # fmt: skip
+    path.write_text("\n".join(lines))
+    with pytest.raises(RequestError) as error:
+        build(configs.read(str(path)), meshes[1])
+    assert complaint in str(error.value)

@@ -158,12 +158,28 @@ def test_the_first_update_fills_every_slot_and_ends_none(folder, mesh):
     task, state, step = make(tiny(folder), mesh)
     assert state.carry.halted.all()
     batch = task.batch(0)
-    state, scalars = step(state, batch)
+    with jax.debug_nans(True):  # no metric is 0/0
+        state, scalars = step(state, batch)
     np.testing.assert_array_equal(state.carry.steps, 1)
     assert not state.carry.halted.any()  # both Q values are -5: a tie
     np.testing.assert_array_equal(state.carry.examples.inputs, batch.inputs)
     assert scalars["ended"] == 0 and np.isinf(scalars["accuracy"])
     assert scalars["q_halt_loss"] == pytest.approx(0.00672, abs=1e-5)
+
+
+def test_a_slot_whose_state_is_lost_is_filled_anew_and_the_others_go_on(folder, mesh):
+    task, state, step = make(tiny(folder), mesh)
+    state, _ = step(state, task.batch(0))
+    high = state.carry.state.high.at[0, 0, 0].set(jnp.nan)
+    params = jax.tree.map(np.asarray, state.params)
+    state = state.replace(carry=state.carry._replace(state=state.carry.state._replace(high=high)))
+    state, scalars = step(state, task.batch(1))
+    assert scalars["bad_steps"] == 1 and not np.isfinite(scalars["loss"])
+    jax.tree.map(np.testing.assert_array_equal, params, jax.tree.map(np.asarray, state.params))
+    assert state.carry.halted.tolist() == [True] + [False] * (len(state.carry.halted) - 1)
+    assert all(np.isfinite(np.asarray(a, np.float32)).all() for a in state.carry.state)
+    state, scalars = step(state, task.batch(2))
+    assert scalars["bad_steps"] == 0 and np.isfinite(scalars["loss"])
 
 
 def test_one_segment_alone_ends_at_once_and_has_no_q_continue(folder, mesh):

@@ -60,7 +60,7 @@ def load(name: str) -> "ConfigDict":
         config = experiment.get_config(variant) if variant else experiment.get_config()
     except RequestError:
         raise
-    except Exception as error:  # whatever a file does that anybody may write
+    except (Exception, SystemExit) as error:  # whatever a file does that anybody may write
         raise RequestError(f"--config {name}: {_place(error, path)}{error}") from None
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
@@ -68,7 +68,7 @@ def load(name: str) -> "ConfigDict":
     return config
 
 
-def _place(error: Exception, path: str) -> str:
+def _place(error: BaseException, path: str) -> str:
     """Type and line of an error of a config file; a refused variant, a ValueError, says all itself."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: "  # which says its line
