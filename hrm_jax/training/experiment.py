@@ -62,7 +62,8 @@ class Experiment(NamedTuple):
 
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config in which a field that every task has is missing, unknown, or not what it may be."""
-    own = {name: value for name, value in config.items() if not isinstance(value, Mapping)}
+    groups = (*GROUPS, "data", "model")
+    own = {n: value for n, value in config.items() if n not in groups and not isinstance(value, Mapping)}
     fields.build("", RunConfig, own)
     for name, kind in GROUPS.items():
         fields.build(name, kind, config.get(name))
