@@ -80,6 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except loop.NonFinite as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, most of all
         raise WriteError(f"{options.workdir} cannot be written ({error})") from None
     return 0

@@ -371,13 +371,13 @@ def test_a_config_file_that_makes_no_config_is_one_line(text, complaint, tmp_pat
         ("c.mesh.fsdp = 0", "mesh.fsdp = 0: at least 1"),
         ("c.steps = float('nan')", "steps = nan: a whole number"),
         ("c.ema_decay = 1.0", "ema_decay = 1.0: at least 0 and less than 1"),
-        ("c.optimizer.onecycle_start = 0", "optimizer.onecycle_start = 0.0: above 0, 1e-30 to 1e+30"),
+        ("c.optimizer.onecycle_start = 0", "optimizer.onecycle_start = 0.0: above 0, 1e-38 to 1e+38"),
         ("c.optimizer.warmup_steps = -1", "optimizer.warmup_steps = -1: at least 0"),
         ("c.optimizer.weight_decay = float('nan')", "optimizer.weight_decay = nan: a finite number"),
         ("c.optimizer.learning_rate = float('inf')", "optimizer.learning_rate = inf: a finite number"),
         ("c.data = None", "the group data is missing"),
-        ("c.data.world.kinds = ('bounce', 'patrol')", "data.world: windows have neither map nor agent"),
-        ("c.data.world.noise = 0.1", "data.world: windows have neither map nor agent nor noise"),
+        ("c.data.world.kinds = ('bounce', 'patrol')", "data.world: in windows obstacles only bounce"),
+        ("c.data.world.noise = 0.1", "data.world: in windows obstacles only bounce"),
     ],
 )
 def test_a_config_with_a_field_that_cannot_be_meant_is_one_line(changes, complaint, tmp_path, meshes):

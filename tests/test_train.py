@@ -358,7 +358,7 @@ def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, capsys):
     """An infinite rate makes the second forward pass non-finite, and with it every gradient after it."""
     fields = words(
         compile_cache="", steps=100, checkpoint__every=1, optimizer__max_bad_steps=5,
-        optimizer__schedule="constant", optimizer__learning_rate=1e30, optimizer__clip=0.0,
+        optimizer__schedule="constant", optimizer__learning_rate=1e38, optimizer__clip=0.0,
         optimizer__weight_decay=0.0, model__init_std=1.0,
     )  # fmt: skip
     assert train.main(["--config", "quickstart", "--workdir", str(tmp_path), *fields]) == 1

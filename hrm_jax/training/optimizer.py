@@ -15,12 +15,9 @@ from hrm_jax.training.task import SparseGradient
 
 SCALINGS = {"none": lambda ratio: 1.0, "sqrt": math.sqrt, "linear": lambda ratio: ratio}
 TRUST_NORM_LIMIT = 10.0  # LAMB clamps a parameter's norm here before taking the trust ratio
-# No rate, decay or norm beyond: in float32 it is a slip that would show late, as an infinite parameter.
-MOST = 1e30
-Rate = Annotated[
-    float, fields.Rule(lambda value: 1 / MOST <= value <= MOST, f"above 0, {1 / MOST:g} to {MOST:g}")
-]
-NotNegative = Annotated[float, fields.Rule(lambda value: 0 <= value <= MOST, f"0 to {MOST:g}")]
+MOST = 1e38  # what float32 holds, about
+Rate = Annotated[float, fields.Rule(lambda value: 1 / MOST <= value <= MOST, "above 0, 1e-38 to 1e+38")]
+NotNegative = Annotated[float, fields.Rule(lambda value: 0 <= value <= MOST, "0 to 1e+38")]
 B1_CYCLE = (0.95, 0.85)  # torch's OneCycleLR default: base_momentum 0.85, max_momentum 0.95
 
 
