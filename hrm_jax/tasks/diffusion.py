@@ -19,7 +19,7 @@ from jax.sharding import Mesh
 from hrm_jax.artefacts import expert, fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.expert import Paths
-from hrm_jax.artefacts.networks.denoisers import DenoiserConfig
+from hrm_jax.artefacts.networks.denoisers import DenoiserConfig, Plan
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
@@ -75,6 +75,7 @@ class Diffusion(Task):
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data = data_of(config, DataConfig, "diffusion", "plan")
         self.model = denoisers.build(config["model"])
+        fields.build("plan", Plan, config["plan"])  # an error in it would show when all is trained
         self.fields = self.model.config
         self._batch_size, self._mesh = sharding.count_groups(config, mesh), mesh
         self._later = self.fields.points - 1 if self.data.crop else 0

@@ -1,7 +1,7 @@
 """Denoisers of paths: their configs, and the shapes of their parameters. W width, C channels."""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
@@ -10,6 +10,26 @@ from hrm_jax.artefacts.networks.shapes import Shapes, affine, check_heads, group
 from hrm_jax.worlds import noising, path_frame, raster
 
 ENDS_AND_MORE = Rule(lambda points: points >= 3, "at least 3, of which two are the ends")
+
+
+def _whole(least: int) -> Rule:
+    return Rule(lambda x: least <= x, f"a whole number from {least} on")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How a model plans: the group `plan` of a config and of a model file."""
+
+    sampler: Literal["ddim", "published"]
+    steps: Annotated[int, _whole(1)]
+    samples: Annotated[int, _whole(1)]
+    map_guidance: float
+    forecast: Literal["none", "ignore", "predictor"]
+    cost_guidance: Annotated[int, _whole(0)]
+    refine: Annotated[int, _whole(0)]
+    replan: Annotated[int, _whole(0)]
+    warm: Annotated[float, Rule(lambda x: 0 < x <= 1, "above 0, at most 1")]
+    seed: Annotated[int, _whole(0)]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,14 +4,13 @@ Shapes: A episodes, S samples, P points a path, N obstacles, R rows, C columns. 
 where the model's coordinates are named.
 """
 
-import dataclasses
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.fields import Rule
+from hrm_jax.artefacts.networks.denoisers import Plan
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.inference import denoiser
 from hrm_jax.referee.inference.cores import Weights
@@ -26,26 +25,6 @@ from hrm_jax.worlds.path_frame import PathFrame
 
 NETWORKS = tuple(denoiser.NETWORKS)
 BLOCK = 50  # episodes denoised at a time
-
-
-def _whole(least: int) -> Rule:
-    return Rule(lambda x: isinstance(x, int) and least <= x < 2**31, f"a whole number from {least} on")
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How a model plans: the group `plan` of its file."""
-
-    sampler: Literal["ddim", "published"]
-    steps: Annotated[int, _whole(1)]
-    samples: Annotated[int, _whole(1)]
-    map_guidance: Annotated[float, Rule(lambda x: isinstance(x, int | float), "a number")]
-    forecast: Literal["none", "ignore", "predictor"]
-    cost_guidance: Annotated[int, _whole(0)]
-    refine: Annotated[int, _whole(0)]
-    replan: Annotated[int, _whole(0)]
-    warm: Annotated[float, Rule(lambda x: isinstance(x, int | float) and 0 < x <= 1, "above 0, at most 1")]
-    seed: Annotated[int, _whole(0)]
 
 
 class Request(NamedTuple):
