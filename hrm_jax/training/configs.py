@@ -61,7 +61,7 @@ def load(name: str) -> "ConfigDict":
     except RequestError:
         raise
     except (Exception, SystemExit) as error:  # whatever a file does that anybody may write
-        raise RequestError(f"--config {name}: {_place(error, path)}{error}") from None
+        raise RequestError(f"--config {name}: {_place(error, str(path))}{error}") from None
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
         raise RequestError(f"--config {name}: get_config must return a ConfigDict; it returns a {kind}")
