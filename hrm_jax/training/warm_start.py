@@ -31,7 +31,7 @@ def started(experiment: Experiment, state: TrainState, say: Callable[[str], None
         if name not in FREE and _plain(config["model"].get(name, value)) != _plain(value):
             say(f"{source} had model.{name} = {value}; this run has {config['model'][name]}")
     params, sparse = model_file.flatten(_shapes(state.params)), experiment.task.groups.sparse
-    same_rows = described.get("identifiers") == experiment.task.recorded.get("identifiers")
+    same_rows = described.get("identifiers") in (None, experiment.task.recorded.get("identifiers"))
     for name in sparse:
         there, here = given.get(name, np.empty(())), params.get(name, np.empty(()))
         if there.ndim and here.ndim and not (same_rows and len(there) == len(here)):
