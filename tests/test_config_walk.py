@@ -39,7 +39,7 @@ def expert(tmp_path_factory):
         "goal": np.zeros((n, 2), np.int64), "points": np.zeros((n, 16, 2), np.float32),
         "length": np.full(n, 3), "ids": np.arange(n),
     }  # fmt: skip
-    np.savez(path, search='{"published": false}', **arrays)
+    np.savez(path, world='{"size": 16}', search='{"published": false}', **arrays)
     return str(path)
 
 

@@ -18,5 +18,6 @@ def build(config: ConfigDict, mesh: Mesh, dry: bool = False) -> experiment.Exper
 
     `dry`: data that do not exist yet may be left out, for nothing will be computed.
     """
+    experiment.check(config.to_dict())
     task = TASKS[known("task", config.task, TASKS)]
     return experiment.make(config, mesh, task.for_dry_run if dry else task)
