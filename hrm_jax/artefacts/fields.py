@@ -1,7 +1,7 @@
 """The fields of a config's group, checked against what their annotations allow."""
 
 import dataclasses
-import math
+import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -53,7 +53,9 @@ TYPES: dict[Any, Rule] = {  # what each type means, before any rule: NaN and inf
         lambda value: _is_number(value, Integral) and abs(value) <= LARGEST,
         f"a whole number up to {LARGEST:,}",
     ),
-    float: Rule(lambda value: _is_number(value, Real) and math.isfinite(value), "a finite number"),
+    float: Rule(
+        lambda value: _is_number(value, Real) and abs(value) <= sys.float_info.max, "a finite number"
+    ),
     bool: Rule(lambda value: isinstance(value, bool), "True or False"),
     str: Rule(lambda value: isinstance(value, str), "a text"),
 }
@@ -88,7 +90,8 @@ def build(group: str, kind: type, values: Any) -> Any:
 def check(group: str, config: Any) -> None:
     """Refuse the first field of a dataclass whose value its annotation does not allow, in one line.
 
-    A whole number without a rule is at most `LARGEST`, a number is finite.
+    A whole number without a rule is at most `LARGEST`, a number is finite. One that is written as a whole
+    number becomes a float: jax would compute with it in 32 bits.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -98,3 +101,5 @@ def check(group: str, config: Any) -> None:
                 suggestion = nearest(str(value), rule.names)
                 place = group and f"{group}."
                 raise RequestError(f"{place}{field.name} = {shown}: {rule.words}{suggestion}")
+        if isinstance(value, Integral) and TYPES[float] in _rules(field.type, value):
+            object.__setattr__(config, field.name, float(value))
