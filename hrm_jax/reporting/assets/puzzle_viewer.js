@@ -153,7 +153,7 @@ function viewAnswers(root) {
     },
   });
   ui.views.forEach((view) => view.strip.addEventListener("click", (event) => {
-    const { left, width } = view.strip.getBoundingClientRect();
+    const { left, width } = view.strip.firstElementChild.getBoundingClientRect(); // as it was drawn
     const segment = segmentAt(event.clientX - left, width, segments);
     if (segment > 0) go(segment);
   }));
