@@ -456,6 +456,10 @@ def test_the_command_line_refuses_in_one_line(tmp_path, capsys):
         ("sudoku", *out, "--size", "4", "--givens", "17:"): "4 to 16 clues",
         ("sudoku", *out, "--csv", str(tmp_path)): "train.csv is missing",
         ("statistics", str(tmp_path)): "no data set",
+        ("statistics", "x" * 300): "xxx' is no path (File name too long)",
+        ("maze", "--out", "x" * 300): "argument out: 'xxx",
+        ("maze", "--out", "x\0y"): "is no path (",
+        ("arc", *out, "--source", "x" * 300): "is no path (File name too long)",
     }
     for arguments, message in wrong.items():
         code = run_command(command.main, arguments)

@@ -9,7 +9,7 @@ from typing import Any
 import hrm_jax
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scipy")
-COMMIT = ("git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+COMMIT = ("git", "--no-optional-locks", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
 
 
 def stamp() -> dict[str, Any]:

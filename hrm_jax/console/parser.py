@@ -68,9 +68,20 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
-        """The value of an argument; in a path, `~` is the home folder."""
+        """The value of an argument; in a path, `~` is the home folder, and no name is too long."""
         value = super()._get_value(action, text)
-        return expanded(value) if isinstance(value, Path) else value
+        if not isinstance(value, Path):
+            return value
+        path = expanded(value)
+        try:
+            path.lstat()
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            pass  # the command says what it needs of it
+        except (OSError, ValueError) as error:
+            self.error(
+                f"argument {action.metavar or action.dest}: {text[:60]!r} is no path ({error.args[-1]})"
+            )
+        return path
 
     def error(self, message: str) -> NoReturn:
         """Refuse the request in one line instead of a page of usage."""
