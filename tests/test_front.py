@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 
 import hrm_jax
 from hrm_jax import __main__ as front
+from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.training import configs
@@ -232,3 +234,97 @@ def test_versions_and_pins_are_the_same_everywhere():
     }
     ranges = [*project["dependencies"], *project["optional-dependencies"]["train"]]
     assert pinned == {re.match(r"[\w-]+", requirement)[0] for requirement in ranges}
+
+
+# ---------------------------------------------------------------- streams, names and places
+
+PRINTS = """
+import sys
+from hrm_jax.console.parser import run_command
+def main(arguments):
+    for line in range(20_000):
+        print("a line", line)
+    print("said", file=sys.stderr)
+sys.exit(run_command(main))
+"""
+
+
+def shell(words, **environment):
+    """A line of bash: (exit code of the first of its pipe, stdout, stderr)."""
+    environment = {**os.environ, "PYTHON": sys.executable, "CODE": PRINTS, **environment}
+    line = f"{words}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], cwd=ROOT, env=environment, capture_output=True, timeout=120)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    assert shell('"$PYTHON" -c "$CODE" | head -1') == (141, "a line 0\n", "")
+
+
+def test_closed_and_full_streams_are_no_traceback():
+    assert shell('"$PYTHON" -c "$CODE" 2>&- >/dev/null') == (0, "", "")
+    assert shell('"$PYTHON" -c "$CODE" >&-') == (0, "", "said\n")
+    code, _, said = shell('"$PYTHON" -c "$CODE" >/dev/full')
+    assert code == 2 and said.endswith("error: the output cannot be written (No space left on device)\n")
+
+
+def test_a_closed_stream_is_not_the_next_file_that_is_opened(tmp_path):
+    code = (
+        "import sys, os; from hrm_jax.console.parser import run_command\n"
+        f"def main(_):\n    with open({str(tmp_path / 'f')!r}, 'w') as file:\n"
+        "        os.system('echo lost >&2'); print('said', file=sys.stderr); file.write('kept')\n"
+        "run_command(main)"
+    )
+    assert shell('"$PYTHON" -c "$CODE" 2>&-', CODE=code) == (0, "", "")
+    assert (tmp_path / "f").read_text() == "kept"
+
+
+def test_names_that_the_locale_cannot_write_are_printed():
+    code = "from hrm_jax.console.parser import run_command; run_command(lambda _: print('\\xe9\\udcff\\xbd'))"
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    assert shell('"$PYTHON" -c "$CODE"', CODE=code, **environment) == (0, "\\xe9\\udcff\\xbd\n", "")
+
+
+def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(tmp_path):
+    """A module that the command imports sends it."""
+    (tmp_path / "threadpoolctl.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")
+    done = subprocess.run(
+        [sys.executable, "-m", "hrm_jax.evaluate", "--help"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == -signal.SIGINT and (done.stdout, done.stderr) == ("", "")
+
+
+def test_what_memory_does_not_hold_is_one_line(capsys):
+    def main(arguments):
+        raise MemoryError("Unable to allocate 7 PiB")
+
+    assert run_command(main) == 2
+    assert capsys.readouterr().err == "error: not enough memory (Unable to allocate 7 PiB)\n"
+
+
+def test_home_is_known_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    parser = Parser("x")
+    parser.add_argument("--out", type=pathlib.Path)
+    parser.add_argument("--text")
+    options = parser.parse_args(["--out=~/a", "--text=~/a"])
+    assert (options.out, options.text) == (pathlib.Path("/home/somebody/a"), "~/a")
+
+
+def test_folders_may_have_colons_and_signs_of_equality(tmp_path, monkeypatch):
+    folder = tmp_path / "a:b=c"
+    folder.mkdir()
+    (folder / "mine.py").write_text(
+        "from ml_collections import ConfigDict\ndef get_config(name='none'): return ConfigDict({'a': name})"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert configs.load("a:b=c/mine.py").a == "none"
+    assert configs.load(f"{folder}/mine.py:x").a == configs.load("~/a:b=c/mine.py:x").a == "x"
+    (folder / "model.npz").touch()
+    assert model_file.named(["a:b=c/model.npz"], ()) == {"a:b=c": pathlib.Path("a:b=c/model.npz")}
+    assert model_file.named(["m=~/a:b=c/model.npz"], ()) == {"m": folder / "model.npz"}

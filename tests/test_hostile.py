@@ -14,6 +14,7 @@ import functools
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -175,6 +176,26 @@ def shown(path: Path) -> list[Any]:
     return [report.main, "--report", path]
 
 
+def traces_of(*words: Any) -> Callable[[Path], None]:
+    return lambda path: run_quietly([evaluate.main, *words, "--out", path.parent / "r.json"]) and None
+
+
+def answers_of(path: Path) -> None:
+    PUZZLE(path.parent / "p.npz")
+    words = ("--examples", 3, "--record", 2, "--out", path.parent / "r.json")
+    run_quietly([*solved(path.parent / "p.npz")[:5], *words])
+
+
+def shown_beside(name: str) -> Callable[[Path], list[Any]]:
+    """The page of the report beside a file; the report is that of the valid one."""
+
+    def read(path: Path) -> list[Any]:
+        shutil.copy(path.parent.parent / "valid" / name, path.parent / name)
+        return [report.main, "--report", path.parent / name, "--out", path.parent / "page"]
+
+    return read
+
+
 RECORDED = ("--model", "frozen", "--model", "blind", "--episodes", 2, "--record", 1)
 ARTEFACTS = {
     "a predictor": Artefact("lstm.npz", LSTM, judged_by("--model")),
@@ -195,6 +216,13 @@ ARTEFACTS = {
     "a report": Artefact(
         "r.json", by_command(evaluate.main, *RECORDED[:-2]), shown, free=("models.frozen.prediction",)
     ),
+    "recorded episodes": Artefact("r.traces.npz", traces_of(*RECORDED), shown_beside("r.json")),
+    "recorded paths": Artefact(
+        "r.traces.npz",
+        traces_of("--protocol", "paths", "--model", "straight_line", "--episodes", 1, "--record", 1),
+        shown_beside("r.json"),
+    ),
+    "recorded answers": Artefact("r.traces.npz", answers_of, shown_beside("r.json"), free=("q_",)),
     "a density": Artefact(
         "density.json",
         lambda path: report_file.write(
@@ -283,7 +311,8 @@ def of_arrays(arrays: dict[str, np.ndarray]) -> Iterator[Case]:
         for what, change in changes.items():
             if array.ndim or what in ("complex", "text", "objects", "an axis more"):
                 changed = change(array)
-                sure = changed.shape != array.shape or what not in ("integers",)
+                same = changed.shape == array.shape and changed.dtype == array.dtype
+                sure = what != "integers" and not (same and (changed == array).all())
                 yield f"{name}: {what}", {**arrays, name: changed}, sure
         for what, value in {"huge": 1e38, "negative": -1e6, "zero": 0, "one": 1}.items():
             with np.errstate(all="ignore"):

@@ -562,3 +562,30 @@ def test_a_network_is_built_from_its_description():
     assert hrm_act.build(hrm_act.describe(model)) == model
     with pytest.raises(RequestError, match="h_cycles"):
         hrm_act.build({"name": "hrm_act", **SMALL, "h_cycle": 2})
+
+
+def test_the_angles_of_rope_are_float32_as_the_originals():
+    """At position 900 they are off by up to 3e-5, and released weights were trained with that."""
+    config = HRMACTConfig(6, 900)
+    half, length = config.width // config.heads // 2, config.length
+    ones = jnp.concatenate([jnp.ones((length, half)), jnp.zeros((length, half))], axis=1)
+    found = np.asarray(hrm_act.rotate(config, ones), np.float64)  # cosines and sines
+    power = config.theta ** (np.arange(half) / half)
+    angle = np.arange(length, dtype=np.float32)[:, None] * (1 / power.astype(np.float32))
+    assert angle.dtype == np.float32
+    assert np.abs(found[:, :half] - np.cos(angle.astype(np.float64))).max() < 2e-7
+    assert 1e-5 < np.abs(found[:, :half] - np.cos(np.arange(length)[:, None] / power)).max() < 1e-4
+    np.testing.assert_allclose(np.hypot(found[:, :half], found[:, half:]), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "kind", [{}, {"mixer": True, "shared": True}, {"positions": "learned", "puzzle_width": 0}]
+)
+def test_shapes_follow_from_the_config_alone(kind):
+    """Those by which a file is checked, of 7 puzzles."""
+    sizes = {"vocabulary": 6, "sequence": 25, "width": 16, "heads": 2, "inner_multiple": 8}
+    model = hrm_act.build({"name": "hrm_act", **sizes, "puzzle_width": 16, **kind})
+    drawn = jax.eval_shape(lambda key: hrm_act.initial_params(model, key, 7), jax.random.key(0))
+    wanted = model.config.shapes().items()
+    shapes = {name: tuple(7 if n is None else n for n in shape) for name, shape in wanted}
+    assert {name: leaf.shape for name, leaf in flatten_dict(drawn, sep="/").items()} == shapes

@@ -631,3 +631,46 @@ def test_import_refuses_shapes_that_do_not_fit(blocks, command, tmp_path):
 def test_an_empty_state_dict_is_refused():
     with pytest.raises(RequestError, match="known layouts"):
         checkpoints.convert({})
+
+
+# ---------------------------------------------------------------- what no training wrote
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_an_import_of_what_is_not_finite_is_refused(value, command, tmp_path):
+    state = {name: a.astype(np.float64) for name, a in _state(_arrays(GOLDEN["lstm_d16"])).items()}
+    state["fc.bias"][1] = value
+    np.savez(tmp_path / "state.npz", **state)
+    said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "model.npz")
+    assert "state.npz: params/head/bias is not finite: 1 of 2 numbers" in said
+    assert os.listdir(tmp_path) == ["state.npz"]
+
+
+def test_an_import_of_what_are_no_numbers_is_refused(command, tmp_path):
+    state = _state(_arrays(GOLDEN["lstm_d16"]))
+    for kind, complaint in ((complex, "parameters are numbers"), (object, "pickled objects")):
+        np.savez(tmp_path / "state.npz", **state | {"fc.bias": state["fc.bias"].astype(kind)})
+        assert complaint in _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz")
+
+
+def test_an_import_is_not_written_over_its_source(command, tmp_path):
+    path = tmp_path / "state.npz"
+    np.savez(path, **_state(_arrays(GOLDEN["lstm_d16"])))
+    assert "written over" in _refused(command, "import", path, "--out", path)
+    with np.load(path) as file:
+        assert "fc.bias" in file.files
+
+
+@pytest.mark.parametrize("words", [("--history", -5), ("--history", 10**9), ("--heads", 0), ("--k_step", -1)])
+def test_an_import_of_what_cannot_be_meant_is_refused(words, command, tmp_path):
+    np.savez(tmp_path / "state.npz", **_state(_arrays(GOLDEN["hrm_gated_d16_l2"])))
+    said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz", *words)
+    assert words[0][2:] in said and os.listdir(tmp_path) == ["state.npz"]
+
+
+@pytest.mark.parametrize("name", PUZZLES)
+def test_an_import_counts_what_solve_counts(name, command, tmp_path):
+    _, said, _ = command("import", PUZZLES[name], "--out", tmp_path / "model.npz")
+    _, params = model_file.read(tmp_path / "model.npz", ["hrm_act"])
+    apart = sum(a.size for leaf, a in params.items() if leaf.startswith(("puzzles", "initial/")))
+    assert apart and f"{sum(a.size for a in params.values()) - apart:,} parameters" in said

@@ -47,7 +47,7 @@ def check_writable(path: str | os.PathLike, reads: Iterable[str | os.PathLike | 
         open(partial, "x").close()
         partial.unlink()
         for other in reads:
-            if other and os.path.realpath(other) == os.path.realpath(path):
+            if other and "\0" not in str(other) and os.path.realpath(other) == os.path.realpath(path):
                 raise RequestError(f"{path}: would be written over another file of this request")
 
 

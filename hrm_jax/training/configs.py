@@ -40,7 +40,7 @@ def find(name: str) -> tuple[pathlib.Path, str]:
     """
     for file, variant in ((name, ""), (name.rpartition(":")[0], name.rpartition(":")[2])):
         for candidate in (files.expanded(file), CONFIGS.parent / file, CONFIGS / f"{file}.py"):
-            if file and files.exists(candidate) and candidate.is_file():
+            if candidate.suffix == ".py" and files.exists(candidate) and candidate.is_file():
                 return candidate, variant
     close = nearest(pathlib.Path(name.partition(":")[0]).stem, names())
     raise RequestError(f"--config {name}: no such file; configs/ has {', '.join(names())}{close}")
