@@ -33,6 +33,7 @@ from hrm_jax.interop import __main__ as interop
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.puzzles import dataset
 from hrm_jax.referee import drawing
+from hrm_jax.reporting import inputs, page
 from hrm_jax.worlds.world import WORLDS
 
 pytestmark = pytest.mark.slow
@@ -187,11 +188,14 @@ def answers_of(path: Path) -> None:
 
 
 def shown_beside(name: str) -> Callable[[Path], list[Any]]:
-    """The page of the report beside a file; the report is that of the valid one."""
+    """The page, without its figures, of the report beside a file; the report is that of the valid one."""
 
     def read(path: Path) -> list[Any]:
         shutil.copy(path.parent.parent / "valid" / name, path.parent / name)
-        return [report.main, "--report", path.parent / name, "--out", path.parent / "page"]
+        return [
+            lambda words: page.build([inputs.load_report(words[0])], [], None) and None,
+            path.parent / name,
+        ]
 
     return read
 
@@ -340,12 +344,12 @@ def of_json(data: Any) -> Iterator[tuple[str, str]]:
     """Every place: left out, and of every bad value."""
     for path in leaves(data):
         for value in BAD_VALUES:
-            yield f"{'.'.join(map(str, path))} = {str(value)[:20]!r}", json.dumps(_put(data, path, value))
+            yield f"{'.'.join(map(str, path))} = {str(value)[:20]!r}", json.dumps(put(data, path, value))
         if path:
             yield f"{'.'.join(map(str, path))} left out", json.dumps(_without(data, path))
 
 
-def _put(data: Any, path: tuple, value: Any) -> Any:
+def put(data: Any, path: tuple, value: Any) -> Any:
     if not path:
         return value
     changed = copy.deepcopy(data)
