@@ -220,7 +220,9 @@ ARTEFACTS = {
     "a report": Artefact(
         "r.json", by_command(evaluate.main, *RECORDED[:-2]), shown, free=("models.frozen.prediction",)
     ),
-    "recorded episodes": Artefact("r.traces.npz", traces_of(*RECORDED), shown_beside("r.json")),
+    "recorded episodes": Artefact(
+        "r.traces.npz", traces_of(*RECORDED), shown_beside("r.json"), free=("observed/",)
+    ),
     "recorded paths": Artefact(
         "r.traces.npz",
         traces_of("--protocol", "paths", "--model", "straight_line", "--episodes", 1, "--record", 1),

@@ -82,7 +82,7 @@ def _read(arrays: Arrays) -> Answers:
 def _q_values(arrays: Arrays, name: str, shape: tuple[int, ...], models: list[str]) -> np.ndarray:
     """Logits of the Q head: numbers throughout, or none at all of a model."""
     array = arrays[name]
-    if array.shape != shape or array.dtype.kind != "f":
+    if array.shape != shape or array.dtype.kind != "f" or np.isinf(array).any():
         raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are needed")
     gaps = np.isnan(array).mean(axis=(1, 2))
     for model, share in zip(models, gaps, strict=True):

@@ -12,16 +12,36 @@ grid. "N|0" is N or, where obstacles are not looked at, 0.
 import json
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
-from hrm_jax.artefacts import archive
+from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
 
 HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
 OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
+Cell = tuple[int, int]
 ABSENT = "no such file; the report names it as its traces"
+
+
+class Entry(TypedDict):
+    """One episode, in the index."""
+
+    id: Annotated[int, Meta(ge=0, le=2**53)]
+    outcomes: dict[str, str]  # of every model
+    ends: NotRequired[tuple[Cell, Cell]]  # cells of start and goal
+
+
+class Index(TypedDict):
+    """The array `index`."""
+
+    world: dict[str, Any]
+    models: Annotated[list[str], Meta(min_length=1)]
+    episodes: Annotated[list[Entry], Meta(min_length=1)]
+    protocol: NotRequired[dict[str, Any]]
+    kind: NotRequired[str]
 
 
 class Array(NamedTuple):
@@ -186,14 +206,15 @@ def load(path: Path) -> Traces:
 
 
 def _traces(arrays: Arrays) -> Traces:
-    index = json.loads(str(arrays.pop("index")))
-    models, kind = list(index["models"]), str(index.get("kind", "cells"))
+    index = json_file.parse(str(arrays.pop("index")), "index")
+    json_file.fit(index, Index, "index of a traces.npz")
+    models, kind = index["models"], index.get("kind", "cells")
+    if len(set(models)) < len(models):
+        raise ValueError(f"models names one twice: {', '.join(models)}")
     if kind not in KINDS:
         raise ValueError(f'kind "{kind}"; allowed: {", ".join(KINDS)}')
     episodes = [_episode(arrays, e, entry, models, KINDS[kind]) for e, entry in enumerate(index["episodes"])]
-    if not models or not episodes:
-        raise ValueError(f"{len(episodes)} episodes of {len(models)} models; 1 of each is needed")
-    return Traces(kind, dict(index["world"]), dict(index.get("protocol", {})), models, episodes)
+    return Traces(kind, index["world"], index.get("protocol", {}), models, episodes)
 
 
 def _episode(
