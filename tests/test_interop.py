@@ -646,6 +646,15 @@ def test_an_import_of_what_is_not_finite_is_refused(value, command, tmp_path):
     assert os.listdir(tmp_path) == ["state.npz"]
 
 
+def test_an_import_of_a_layer_that_is_not_whole_is_refused(command, tmp_path):
+    """Or an LSTM of two layers would be one of one."""
+    for file, name in (("lstm_d16", "lstm.weight_ih_l1"), ("hrm_gated_d16_l2", "L_blocks.0.norm1.g")):
+        state = _state(_arrays(GOLDEN[file]))
+        np.savez(tmp_path / "state.npz", **{k: a for k, a in state.items() if k != name})
+        said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "model.npz")
+        assert "lacks" in said and os.listdir(tmp_path) == ["state.npz"]
+
+
 def test_an_import_of_what_are_no_numbers_is_refused(command, tmp_path):
     state = _state(_arrays(GOLDEN["lstm_d16"]))
     for kind, complaint in ((complex, "parameters are numbers"), (object, "pickled objects")):

@@ -512,7 +512,68 @@ def test_a_damaged_line_is_refused_but_not_the_last_one(tmp_path):
     _refused("line 5 is not a record", "--workdir", "runs/hrm", "--out", "out", cwd=tmp_path)
 
 
+CONTRADICTIONS = {
+    "seeds": (lambda r: r.update(seeds=[0, 999]), "models of 1000 trials; seeds are 0 to 998"),
+    "successes": (lambda r: _hrm(r).update(outcomes="0" * 1000), "success is 812; its outcomes say 0"),
+    "collisions": (lambda r: _hrm(r).update(collisions=3), "collisions is 3; its outcomes say"),
+    "causes": (lambda r: _hrm(r)["failures"].update(boxed_in=7), "failures are"),
+    "an interval": (
+        lambda r: _hrm(r).update(interval=[0.1, 0.2]),
+        "interval is [0.1, 0.2]; the rate is 0.812",
+    ),
+    "an error": (lambda r: _hrm(r)["prediction"]["median"].__setitem__(3, -1.0), "prediction holds -1.0"),
+    "an infinite error": (
+        lambda r: _hrm(r)["prediction"]["mean"].__setitem__(3, math.inf),
+        "prediction holds inf",
+    ),
+    "a share": (lambda r: _hrm(r)["prediction"]["within"]["0.2"].__setitem__(3, 1.5), "prediction holds 1.5"),
+    "a pair": (lambda r: r["pairs"][0].update(a="nobody"), "unknown model in"),
+    "traces elsewhere": (lambda r: r.update(traces="../secret.npz"), "traces is"),
+}
+
+
+def _hrm(report):
+    return report["models"]["hrm/s0"]
+
+
+@pytest.mark.parametrize("case", CONTRADICTIONS)
+def test_a_report_that_contradicts_itself_is_refused(case, tmp_path):
+    change, complaint = CONTRADICTIONS[case]
+    told = json.loads(json.dumps(full_report()))
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(told))
+    report_file.load(path)
+    change(told)
+    path.write_text(json.dumps(told))
+    with pytest.raises(RequestError) as error:
+        report_file.load(path)
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+
+
 # ---------------------------------------------------------------- recorded episodes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"world": {"size": math.nan}},
+        {"world": {"size": SIZE + 1}},
+        {"models": []},
+        {"models": RECORDED + RECORDED[:1]},
+        {"episodes": []},
+        {"episodes": [{"id": "3", "outcomes": {}}]},
+        {"episodes": [{"id": 3, "outcomes": {}, "ends": [[0, 0], [1.5, 2]]}]},
+        {"protocol": 3},
+    ],
+)
+def test_an_index_of_traces_that_cannot_be_meant_is_refused(change, tmp_path):
+    recorded(tmp_path / "t.npz", (3,))
+    with np.load(tmp_path / "t.npz") as file:
+        arrays = dict(file)
+    index = json.loads(str(arrays.pop("index")))
+    np.savez(tmp_path / "t.npz", index=json.dumps(index | change), **arrays)
+    with pytest.raises(RequestError, match="t.npz: "):
+        traces_file.load(tmp_path / "t.npz")
 
 
 def test_traces_survive_reading_and_packing(tmp_path):

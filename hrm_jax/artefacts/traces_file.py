@@ -34,10 +34,16 @@ class Entry(TypedDict):
     ends: NotRequired[tuple[Cell, Cell]]  # cells of start and goal
 
 
+class World(TypedDict):
+    """Of the world, what readers ask."""
+
+    size: NotRequired[int]
+
+
 class Index(TypedDict):
     """The array `index`."""
 
-    world: dict[str, Any]
+    world: World
     models: Annotated[list[str], Meta(min_length=1)]
     episodes: Annotated[list[Entry], Meta(min_length=1)]
     protocol: NotRequired[dict[str, Any]]
@@ -214,6 +220,10 @@ def _traces(arrays: Arrays) -> Traces:
     if kind not in KINDS:
         raise ValueError(f'kind "{kind}"; allowed: {", ".join(KINDS)}')
     episodes = [_episode(arrays, e, entry, models, KINDS[kind]) for e, entry in enumerate(index["episodes"])]
+    size = index["world"].get("size", len(episodes[0].static))
+    for episode in episodes:
+        if episode.static.shape != (size, size):
+            raise ValueError(f"static is {list(episode.static.shape)}; its world is of {size} cells a side")
     return Traces(kind, index["world"], index.get("protocol", {}), models, episodes)
 
 

@@ -71,7 +71,7 @@ def _convert_hrm(state: State, heads: int, k_step: int) -> tuple[dict[str, Any],
 def _block_names(state: State, stream: str) -> list[str]:
     """`L_block` (one block) or `L_blocks.0`, `L_blocks.1`, …"""
     numbers = {int(m[1]) for key in state if (m := re.match(rf"{stream}_blocks\.(\d+)\.", key))}
-    return [f"{stream}_blocks.{i}" for i in sorted(numbers)] or [f"{stream}_block"]
+    return [f"{stream}_blocks.{i}" for i in range(max(numbers) + 1)] if numbers else [f"{stream}_block"]
 
 
 def _convert_block(state: State, name: str) -> dict[str, np.ndarray]:
@@ -95,7 +95,7 @@ def _convert_block(state: State, name: str) -> dict[str, np.ndarray]:
 
 
 def _convert_lstm(state: State) -> tuple[dict[str, Any], dict[str, Any]]:
-    count = sum(key.startswith("lstm.weight_ih_l") for key in state)
+    count = 1 + max(int(key.rpartition("_l")[2]) for key in state if re.fullmatch(r"lstm\..*_l\d+", key))
     params: dict[str, Any] = {"head": linear(state, {"": "fc"})}
     for i in range(count):
         params[f"layer{i}"] = {
