@@ -200,6 +200,21 @@ def test_nothing_is_touched_where_nothing_is_good(copy, meshes):
     assert steps_of(copy) == [1, 2, 3, 4] and not (copy / "damaged").exists()
 
 
+@pytest.mark.parametrize("change", [halve, zero, Path.unlink, lambda path: path.write_text("{}")])
+def test_a_damaged_config_is_taken_from_its_copy(change, copy, meshes, capsys):
+    whole = (copy / "config.json").read_text()
+    change(copy / "config.json")
+    run(copy, meshes[1], checkpoint__keep=9)
+    assert "the copy in checkpoints/ is taken" in capsys.readouterr().out
+    assert (copy / "config.json").read_text() == whole
+    change(copy / "config.json")
+    with pytest.raises(RequestError, match="begun with another config: seed"):
+        run(copy, meshes[1], seed=1)
+    shutil.rmtree(copy / "checkpoints" / "metadata")
+    with pytest.raises(RequestError, match="is no workdir of hrm_jax.train"):
+        run(copy, meshes[1])
+
+
 @pytest.mark.slow
 def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, capsys):
     """pytest -m slow tests/test_checkpoints.py -k 45 -s"""

@@ -192,6 +192,29 @@ def test_killed_at_random_moments_nothing_is_lost(straight, tmp_path, cache):
     assert losses(tmp_path) == losses(straight)
 
 
+@pytest.mark.slow
+def test_50_random_kills_and_no_run_is_lost(tmp_path, cache, capsys):
+    """pytest -m slow tests/test_train.py -k 50 -s"""
+    long = {"steps": 1_500, "checkpoint__every": 1, "eval_every": 1_500, "log_every": 1}
+    folder, draw, saved, lost = tmp_path / "killed", random.Random(0), 0, 0
+    for _ in range(50):
+        with subprocess.Popen(**command(folder, cache, **long), stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line.startswith("step "):
+                    break
+            time.sleep(0.3 * draw.random())
+            process.kill()
+        steps = checkpoint_steps(folder)
+        lost += not steps or max(steps) < saved
+        saved = max(steps, default=0)
+    run(folder, cache, **long)
+    run(tmp_path / "straight", cache, **long)
+    lost += not same(params_of(folder)[1], params_of(tmp_path / "straight")[1])
+    with capsys.disabled():
+        print(f"\n50 kills, the last at step {saved:,} of 1,500; {lost} lost")
+    assert not lost and losses(folder) == losses(tmp_path / "straight")
+
+
 def kill_often(workdir, cache, times):
     """Kill a run that saves every step at `times` moments, each later than the one before or equal to it."""
     for step in sorted(random.Random(0).choices(range(2, 15), k=times)):

@@ -38,6 +38,16 @@ class Config(TypedDict):
     model: dict[str, Any]
 
 
+class _Custom(TypedDict):
+    config: dict[str, Any]
+
+
+class Kept(TypedDict):
+    """What orbax keeps of a run besides its steps."""
+
+    custom_metadata: _Custom
+
+
 def folder(text: str) -> pathlib.Path:
     """A folder that a command line names, "~" expanded; a bucket's address is refused."""
     if re.match(r"\w+://", text):
@@ -61,11 +71,9 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
     """
     path, found = workdir / "config.json", {}
     config = json.loads(json.dumps(config))  # a tuple is a list in a file
-    if path.exists():
+    if path.exists() or (workdir / "checkpoints").exists():
         found = read_config(workdir)
         _refuse_other(workdir, found, config)
-    elif (workdir / "checkpoints").exists():
-        raise RequestError(f"{workdir} holds checkpoints but no config.json: give another --workdir")
     with files.atomic_write(path) as file:
         file.write(json.dumps(config, indent=2) + "\n")
     return found
@@ -88,10 +96,16 @@ def _refuse_other(workdir: pathlib.Path, found: dict[str, Any], config: dict[str
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
-    """The config of a workdir, as JSON data."""
+    """The config of a workdir, as JSON data; where its file is damaged, orbax's copy, which is said."""
     try:
         config = json_file.read(workdir / "config.json", "config.json")
         json_file.check(workdir / "config.json", config, Config, "config.json")
+        return config
     except RequestError as error:
-        raise RequestError(f"{workdir} is no workdir of hrm_jax.train ({error})") from None
-    return config
+        damage = error
+    try:
+        copy = json_file.load(workdir / "checkpoints" / "metadata" / "_ROOT_METADATA", Kept, "copy")
+    except RequestError:
+        raise RequestError(f"{workdir} is no workdir of hrm_jax.train ({damage})") from None
+    print(f"{damage}; the copy in checkpoints/ is taken")
+    return copy["custom_metadata"]["config"]
