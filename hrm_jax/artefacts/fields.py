@@ -97,7 +97,7 @@ def check(group: str, config: Any) -> None:
         value = getattr(config, field.name)
         for rule in _rules(field.type, value):
             if not rule.allows(value):
-                shown = f'"{value}"' if isinstance(value, str) else value
+                shown = f'"{value:.99}"' if isinstance(value, str) else f"{value!s:.99}"
                 suggestion = nearest(str(value), rule.names)
                 place = group and f"{group}."
                 raise RequestError(f"{place}{field.name} = {shown}: {rule.words}{suggestion}")

@@ -46,7 +46,7 @@ class DenoiserConfig:
     groups: Positive = 8  # of every group norm
     channels: tuple[str, ...] = ("static", "obstacles")  # what the map shows, in this order
     slices: Few = 8  # of the channel "forecast"
-    obstacle_radius: Annotated[float, Rule(lambda r: r > 0, "more than 0 (cells)")] = 2.0
+    obstacle_radius: Annotated[float, Rule(lambda r: r > 0, "more than 0 (cells)"), at_most(10_000)] = 2.0
     # "published": half of the map's code and all of the ends' are cut off (docs/faults.md#f24).
     condition: Annotated[str, one_of(("full", "published"))] = "full"
     predict: Annotated[str, one_of(noising.PREDICTS)] = "sample"
@@ -163,7 +163,7 @@ def _attention(width: int) -> Shapes:
 
 def _checked_channels(channels: Any) -> tuple[str, ...]:
     """`channels`, perhaps a list, as a tuple of different known names."""
-    said = f"model.channels = {channels!r}: different names of {', '.join(raster.CHANNELS)}"
+    said = f"model.channels = {channels!r:.99}: different names of {', '.join(raster.CHANNELS)}"
     if isinstance(channels, str) or not isinstance(channels, tuple | list):
         raise RequestError(f"{said}, as a list")
     known = all(name in raster.CHANNELS for name in channels)
