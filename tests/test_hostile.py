@@ -12,6 +12,7 @@ import contextlib
 import copy
 import functools
 import io
+import itertools
 import json
 import os
 import shutil
@@ -143,15 +144,58 @@ def judged_by(*words: Any) -> Callable[[Path], list[Any]]:
 
 
 def mazes(folder: Path) -> Path:
-    """A data set of three mazes of 5x5."""
+    """A data set of three mazes of 5x5, made once."""
+    return folder if folder.exists() else write_mazes(folder)
+
+
+def write_mazes(folder: Path) -> Path:
     inputs = np.full((3, 1, 25), 2, np.uint8)
     inputs[:, 0, 0], inputs[:, 0, 2] = 3, 4
     labels = inputs.copy()
     labels[:, 0, 1] = 5
-    if not folder.exists():
-        for split in dataset.SPLITS:
-            dataset.write_groups(folder, split, "maze", inputs, labels, 6, height=5, width=5)
+    for split in dataset.SPLITS:
+        dataset.write_groups(folder, split, "maze", inputs, labels, 6, height=5, width=5)
     return folder
+
+
+def write_tasks(folder: Path) -> None:
+    """A data set of two tasks of ARC."""
+    grids = [[[1, 2]], [[3], [0]], [[4, 4]], [[5]]]
+    pairs = [{"input": a, "output": b} for a, b in itertools.permutations(grids, 2)]
+    source = folder.parent / "source" / "evaluation"
+    source.mkdir(parents=True, exist_ok=True)
+    for name, part in (("x", pairs[:3]), ("y", pairs[3:6])):
+        (source / f"{name}.json").write_text(json.dumps({"train": part[:2], "test": part[2:]}))
+    built = folder.parent / "built"
+    if not built.exists():
+        words = ["--source", source.parent, "--out", built, "--augment", "2", "--jobs", "1"]
+        puzzles.main(["arc", *map(str, words)])
+    shutil.copytree(built, folder, dirs_exist_ok=True)
+
+
+def write_answers(folder: Path) -> None:
+    """A report of solve with recorded answers, r.json and r.traces.npz."""
+    PUZZLE(folder / "p.npz")
+    words = ["--data", mazes(folder / "set"), "--model", folder / "p.npz", "--record", 2]
+    solve.main([*map(str, words), "--out", str(folder / "r.json")])
+
+
+def of_folder(
+    file: str, write: Callable[[Path], Any], folder: str, read: Callable[[Path], list[Any]]
+) -> Artefact:
+    """A file of a folder whose other files are valid; `write` makes the `folder`, `read` is asked of it."""
+    depth = len(Path(file).parents) - 1
+
+    def with_others(path: Path) -> list[Any]:
+        here = path.parents[depth]
+        for other in (here.parent / "valid").rglob("*"):
+            copy_ = here / other.relative_to(here.parent / "valid")
+            if other.is_file() and copy_ != path and not copy_.exists():
+                copy_.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(other, copy_)
+        return read(here / folder)
+
+    return Artefact(file, lambda path: write(path.parents[depth] / folder) and None, with_others)
 
 
 def solved(path: Path) -> list[Any]:
@@ -198,6 +242,19 @@ def shown_beside(name: str) -> Callable[[Path], list[Any]]:
         ]
 
     return read
+
+
+def solved_of(folder: Path) -> list[Any]:
+    return [solve.main, "--data", folder]
+
+
+def built_again(folder: Path) -> list[Any]:
+    source = folder.parents[1] / "valid/source"
+    return [puzzles.main, "arc", "--source", source, "--out", folder, "--augment", 2, "--jobs", 1]
+
+
+def page_of_answers(folder: Path) -> list[Any]:
+    return [report.main, "--report", folder / "r.json", "--out", folder / "page"]
 
 
 RECORDED = ("--model", "frozen", "--model", "blind", "--episodes", 2, "--record", 1)
@@ -257,6 +314,18 @@ ARTEFACTS = {
         lambda path: path.write_text('{"published": false, "first": 1000000}'),
         lambda path: [paths.main, "--count", "1", "--jobs", "1", "--out", path.parent.parent / "out"],
     ),
+    **{
+        f"{name} of a data set": of_folder(file, write_mazes, "set", solved_of)
+        for name, file in {
+            "the description": "set/test/dataset.json",
+            "the names": "set/identifiers.json",
+            **{f"the array {part}": f"set/test/all__{part}.npy" for part in dataset.TYPES},
+        }.items()
+    },
+    "the tests of ARC": of_folder("set/test_puzzles.json", write_tasks, "set", solved_of),
+    "the names of ARC": of_folder("set/identifiers.json", write_tasks, "set", solved_of),
+    "a builder's note": of_folder("set/build.json", write_tasks, "set", built_again),
+    "recorded answers": of_folder("r.traces.npz", write_answers, ".", page_of_answers),
     "a golden file": Artefact(
         "g.npz",
         lambda path: path.write_bytes((GOLDEN / "lstm_d16.npz").read_bytes()),
@@ -377,6 +446,11 @@ def cases(path: Path) -> Iterator[Case]:
             if array.dtype.kind == "U" and str(array).startswith("{"):
                 for what, text in of_json(json.loads(str(array))):
                     yield f"{name}: {what}", {**arrays, name: np.array(text)}, "nan" in what or "inf" in what
+    elif path.suffix == ".npy":
+        for what, arrays, sure in of_arrays({"it": np.load(path)}):
+            if "it" in arrays:
+                np.save(written := io.BytesIO(), arrays["it"])
+                yield what, written.getvalue(), sure
     else:
         first, *rest = content.decode().splitlines() if path.suffix == ".jsonl" else [content.decode()]
         for what, text in of_json(json.loads(first)):
@@ -484,8 +558,19 @@ ARGUMENTS: dict[
     "puzzles maze": (
         puzzles.main,
         ["maze", "--out", "out/maze", "--size", "5", "--train", "2", "--test", "1", "--jobs", "1"],
-        ["--out", "--seed"],
+        "--out --seed --size --train --test --augment --shortest --tries --jobs --csv --subsample".split(),
     ),
+    "puzzles sudoku": (
+        puzzles.main,
+        ["sudoku", "--out", "out/sudoku", "--size", "4", "--train", "2", "--test", "1", "--jobs", "1"],
+        "--out --seed --size --train --test --augment --givens --rating --jobs --csv --subsample".split(),
+    ),
+    "puzzles arc": (
+        puzzles.main,
+        ["arc", "--out", "out/arc", "--source", "source", "--augment", "1", "--jobs", "1"],
+        "--out --source --sets --evaluation --augment --names --seed --jobs".split(),
+    ),
+    "puzzles statistics": (puzzles.main, ["statistics"], ["mazes"]),
     "train": (train.main, ["--config", "quickstart", "--dry_run"], ["--config", "--workdir"]),
     "sweep": (sweep.main, ["--worlds", "x", "--out", "out"], ["--worlds", "--config", "--set", "--first"]),
 }
@@ -601,6 +686,7 @@ def test_no_request_is_a_traceback(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     mazes(tmp_path / "mazes")
+    write_tasks(tmp_path / "set")
     ARTEFACTS["a report"].make(tmp_path / "r.json")
     score = scored("arguments", ((what, *run_quietly(words), False) for what, words in requests()))
     assert not score.wrong

@@ -301,7 +301,7 @@ def test_weights_that_overflow_are_refused_not_judged(mazes, tmp_path):
     """They are finite; what they compute is not, and its largest is no answer."""
     params = jax.tree.map(lambda array: 1e30 * array, params_of(FIELDS))
     model_file.write(tmp_path / "m.npz", params, {"model": FIELDS, "segments": 1})
-    with pytest.raises(RequestError, match="m.npz: its weights overflow: Q values are NaN") as error:
+    with pytest.raises(RequestError, match="m.npz: its weights overflow: Q values are not finite") as error:
         run("--data", mazes, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json")
     assert "\n" not in str(error.value) and not (tmp_path / "r.json").exists()
 

@@ -84,6 +84,8 @@ def _q_values(arrays: Arrays, name: str, shape: tuple[int, ...], models: list[st
     array = arrays[name]
     if array.shape != shape or array.dtype.kind != "f" or np.isinf(array).any():
         raise ValueError(f"{name} is {array.dtype} {list(array.shape)}; numbers {list(shape)} are needed")
+    if np.isinf(array).any():
+        raise ValueError(f"{name} is infinite in places")
     gaps = np.isnan(array).mean(axis=(1, 2))
     for model, share in zip(models, gaps, strict=True):
         if 0 < share < 1:

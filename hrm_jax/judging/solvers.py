@@ -128,8 +128,10 @@ def _hrm_act_solver(
 
     def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
-        if np.isnan(q[..., 0]).any():
-            raise RequestError(f"{path}: its weights overflow: Q values are NaN, and answers worth nothing")
+        if not np.isfinite(q).all():
+            raise RequestError(
+                f"{path}: its weights overflow: Q values are not finite, answers worth nothing"
+            )
         if not network.config.q_continue:  # nothing taught that output
             q = np.where([False, True], np.float32(np.nan), q)
         return answers, q
