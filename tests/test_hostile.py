@@ -173,13 +173,6 @@ def write_tasks(folder: Path) -> None:
     shutil.copytree(built, folder, dirs_exist_ok=True)
 
 
-def write_answers(folder: Path) -> None:
-    """A report of solve with recorded answers, r.json and r.traces.npz."""
-    PUZZLE(folder / "p.npz")
-    words = ["--data", mazes(folder / "set"), "--model", folder / "p.npz", "--record", 2]
-    solve.main([*map(str, words), "--out", str(folder / "r.json")])
-
-
 def of_folder(
     file: str, write: Callable[[Path], Any], folder: str, read: Callable[[Path], list[Any]]
 ) -> Artefact:
@@ -253,10 +246,6 @@ def built_again(folder: Path) -> list[Any]:
     return [puzzles.main, "arc", "--source", source, "--out", folder, "--augment", 2, "--jobs", 1]
 
 
-def page_of_answers(folder: Path) -> list[Any]:
-    return [report.main, "--report", folder / "r.json", "--out", folder / "page"]
-
-
 RECORDED = ("--model", "frozen", "--model", "blind", "--episodes", 2, "--record", 1)
 ARTEFACTS = {
     "a predictor": Artefact("lstm.npz", LSTM, judged_by("--model")),
@@ -285,7 +274,7 @@ ARTEFACTS = {
         traces_of("--protocol", "paths", "--model", "straight_line", "--episodes", 1, "--record", 1),
         shown_beside("r.json"),
     ),
-    "recorded answers": Artefact("r.traces.npz", answers_of, shown_beside("r.json"), free=("q_",)),
+    "recorded answers": Artefact("r.traces.npz", answers_of, shown_beside("r.json")),
     "a density": Artefact(
         "density.json",
         lambda path: report_file.write(
@@ -325,7 +314,6 @@ ARTEFACTS = {
     "the tests of ARC": of_folder("set/test_puzzles.json", write_tasks, "set", solved_of),
     "the names of ARC": of_folder("set/identifiers.json", write_tasks, "set", solved_of),
     "a builder's note": of_folder("set/build.json", write_tasks, "set", built_again),
-    "recorded answers": of_folder("r.traces.npz", write_answers, ".", page_of_answers),
     "a golden file": Artefact(
         "g.npz",
         lambda path: path.write_bytes((GOLDEN / "lstm_d16.npz").read_bytes()),
