@@ -13,6 +13,7 @@ import pytest
 
 import hrm_jax
 from hrm_jax import __main__ as front
+from hrm_jax import export
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
@@ -328,3 +329,10 @@ def test_folders_may_have_colons_and_signs_of_equality(tmp_path, monkeypatch):
     (folder / "model.npz").touch()
     assert model_file.named(["a:b=c/model.npz"], ()) == {"a:b=c": pathlib.Path("a:b=c/model.npz")}
     assert model_file.named(["m=~/a:b=c/model.npz"], ()) == {"m": folder / "model.npz"}
+
+
+def test_an_export_does_not_write_one_file_over_the_other(tmp_path):
+    path = str(tmp_path / "x.npz")
+    with pytest.raises(RequestError, match="would be written over another file of this request"):
+        export.main(["--workdir", str(tmp_path), "--out", path, "--scenarios", path])
+    assert not list(tmp_path.iterdir())

@@ -31,8 +31,9 @@ from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.console.parser import run_command
 from hrm_jax.interop import __main__ as interop
+from hrm_jax.judging import solvers
 from hrm_jax.puzzles import __main__ as puzzles
-from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.referee import drawing
 from hrm_jax.reporting import inputs, page
 from hrm_jax.worlds.world import WORLDS
@@ -195,6 +196,12 @@ def solved(path: Path) -> list[Any]:
     return [solve.main, "--data", mazes(path.parent.parent / "mazes"), "--model", path, "--examples", 1]
 
 
+def at_the_door(path: Path) -> list[Any]:
+    """Only read, as solve does: an answer takes seconds of compilation."""
+    data = mazes(path.parent.parent / "mazes")
+    return [lambda words: solvers.load(Path(words[0]), kinds.load(data, "test")) and None, path]
+
+
 def by_command(main: Callable, *words: Any) -> Callable[[Path], None]:
     """A file that a command makes at r.json beside it."""
     return lambda path: run_quietly([main, *words, "--out", path])
@@ -251,7 +258,7 @@ ARTEFACTS = {
     "a predictor": Artefact("lstm.npz", LSTM, judged_by("--model")),
     "a predictor of scenes": Artefact("hrm.npz", HRM, judged_by("--model")),
     "a denoiser": Artefact("d.npz", DENOISER, judged_by("--protocol", "paths", "--model")),
-    "a puzzle network": Artefact("p.npz", PUZZLE, solved),
+    "a puzzle network": Artefact("p.npz", PUZZLE, at_the_door),
     "scenarios": Artefact(
         "s.npz",
         lambda path: scenario_file.save(path, drawing.draw(WORLDS["standard"], range(2))),
