@@ -27,7 +27,9 @@ class HRMACTConfig:
     high_layers: Few = 4  # of the H module; unused where one network is shared
     h_cycles: Cycles = 2  # H updates a segment
     l_cycles: Cycles = 2  # L updates before each
-    expansion: AboveZero = 4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
+    expansion: Annotated[float, fields.at_least(0.01), fields.at_most(1_000)] = (
+        4.0  # of the SwiGLU, whose inner width is 2/3 of this, rounded up …
+    )
     inner_multiple: Positive = 256  # … to a multiple of this
     puzzle_width: NotNegative = 512  # E; 0: no puzzle embedding
     prefix: NotNegative = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
