@@ -23,7 +23,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import hrm_act
 from hrm_jax.puzzles import dataset
 from hrm_jax.tasks import build, puzzle, puzzle_data
-from hrm_jax.training import checkpoint, optimizer, sharding
+from hrm_jax.training import checkpoint, optimizer, sharding, workdir
 from hrm_jax.training.experiment import count_steps
 from hrm_jax.training.step import initializer, make_update
 from hrm_jax.training.task import SparseGradient
@@ -634,11 +634,11 @@ def test_killed_at_a_random_step_a_run_resumes_to_the_last_bit(original, tmp_pat
         np.testing.assert_array_equal(a, b)
     assert {*trees[0]} == {"embed", "head", "initial", "low", "puzzles", "q"}
     assert any(not np.array_equal(a, b) for a, b in zip(leaves[0], leaves[1], strict=True))
-    config, digest = checkpoint.read_config(killed), dataset.load(original, "train").digest
+    config, digest = workdir.read_config(killed), dataset.load(original, "train").digest
     assert config["identifiers"] == digest == puzzle.Puzzle.describe(config)["identifiers"]
     other = {**config, "identifiers": dataset.digest(["<blank>", "other"])}
     with pytest.raises(RequestError, match=f"with another config: identifiers .{digest} there, "):
-        checkpoint.claim(killed, other)  # its data set was made anew since, with other puzzles
+        workdir.claim(killed, other)  # its data set was made anew since, with other puzzles
 
 
 def kill_in_training(started, workdir, step):

@@ -155,6 +155,7 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
 
 
 def test_only_mazes_have_a_route_to_compare_with(tmp_path):
-    grid = np.array([[1, 2, 3, 4]] * 2, np.uint8)
-    puzzles = the_set(tmp_path, "sudoku", grid, grid, 5, height=2)
+    rows = [[2, 3, 4, 5], [4, 5, 2, 3], [3, 2, 5, 4], [5, 4, 3, 2]]
+    grid = np.array([np.ravel(rows)], np.uint8)
+    puzzles = the_set(tmp_path, "sudoku", grid, grid, 6, height=4)
     assert list(kinds.baselines(puzzles)) == ["copy"]
