@@ -44,7 +44,7 @@ def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 def _float32(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     if array.dtype == np.dtype("V2"):  # how NumPy writes bfloat16, which it does not know
         return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":  # ml_dtypes, if loaded, has it
         raise RequestError(f"{path}: {key} is {array.dtype}; parameters are numbers")
     with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest that is not finite
         return np.asarray(array, np.float32)
