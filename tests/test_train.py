@@ -207,6 +207,7 @@ def test_50_random_kills_and_no_run_is_lost(tmp_path, cache, capsys):
         steps = checkpoint_steps(folder)
         lost += not steps or max(steps) < saved
         saved = max(steps, default=0)
+    long["checkpoint__every"] = 1_500
     run(folder, cache, **long)
     run(tmp_path / "straight", cache, **long)
     lost += not same(params_of(folder)[1], params_of(tmp_path / "straight")[1])
