@@ -490,6 +490,7 @@ WORDS = (
     ".",
 )
 OUT = ("--out", "out/x.json")
+OF_IMPORTS = "--heads --sequence --prefix --h_cycles --l_cycles --positions --segments --dtype".split()
 ARGUMENTS: dict[
     str, tuple[Callable, list[str], list[str]]
 ] = {  # main, words that are right, options to spoil
@@ -522,33 +523,12 @@ ARGUMENTS: dict[
     "interop import": (
         interop.main,
         ["import", str(GOLDEN / "lstm_d16.npz"), "--out", "out/m.npz"],
-        [
-            "--out",
-            "--heads",
-            "--k_step",
-            "--history",
-            "--sequence",
-            "--prefix",
-            "--h_cycles",
-            "--l_cycles",
-            "--positions",
-            "--segments",
-            "--dtype",
-        ],
+        ["--out", "--k_step", "--history", *OF_IMPORTS],
     ),
     "interop import, of a puzzle network": (
         interop.main,
         ["import", str(GOLDEN / "trm_att_d32_s24.npz"), "--out", "out/m.npz"],
-        [
-            "--heads",
-            "--sequence",
-            "--prefix",
-            "--h_cycles",
-            "--l_cycles",
-            "--positions",
-            "--segments",
-            "--dtype",
-        ],
+        OF_IMPORTS,
     ),
     "puzzles maze": (
         puzzles.main,

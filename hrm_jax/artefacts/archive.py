@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, one_line
 
 Arrays = dict[str, np.ndarray]
 LARGEST = 2**32  # bytes that compressed arrays of a file may come to; others are as large as their file
@@ -45,7 +45,7 @@ def reading(path: str | os.PathLike, absent: str, wrong: str) -> Iterator[Arrays
     except KeyError as error:
         raise RequestError(f"{path}: incomplete, {error.args[0]} is missing") from None
     except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        raise RequestError(f"{path}: {wrong} ({_line(error)})") from None
+        raise RequestError(f"{path}: {wrong} ({one_line(error)})") from None
 
 
 def _read(path: Path, absent: str, wrong: str) -> Arrays:
@@ -61,7 +61,7 @@ def _read(path: Path, absent: str, wrong: str) -> Arrays:
     except RequestError:
         raise
     except Exception as error:  # zipfile, zlib, struct and NumPy have a type of their own for any damage
-        raise RequestError(f"{wrong} ({_line(error)})") from None
+        raise RequestError(f"{wrong} ({one_line(error)})") from None
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:
@@ -103,7 +103,3 @@ def _check_header(stream: IO[bytes], member: zipfile.ZipInfo) -> None:
         raise ValueError(f"{member.filename} is not {list(shape)} of {dtype}, as it says")
     if math.prod(size for size in shape if size) > LARGEST_EMPTY and not math.prod(shape) * dtype.itemsize:
         raise ValueError(f"{member.filename} is {list(shape)} of {dtype}, of nothing")
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,6 +15,11 @@ class WriteError(RequestError):
     """What the system does not let be written: the request may be met when there is room again."""
 
 
+def one_line(error: BaseException) -> str:
+    """What an error of the system or of a library says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def known(kind: str, name: str, allowed: Iterable[str]) -> str:
     """`name`, refused unless it is one of `allowed`; `kind` says what it names."""
     allowed = tuple(allowed)

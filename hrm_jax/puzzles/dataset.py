@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 
 from hrm_jax.artefacts import files, json_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, one_line
 
 SPLITS = ("train", "test")
 PAD = 0
@@ -233,8 +233,7 @@ def _array(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise RequestError(f"{path} is missing") from None
     except Exception as error:  # a damaged header fails with whatever Python's own parser raises
-        reason = " ".join(str(error).split())
-        raise RequestError(f"{path} is no .npy array that can be read: {reason}") from None
+        raise RequestError(f"{path} is no .npy array that can be read: {one_line(error)}") from None
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "iu":
         raise RequestError(f"{path}: integers are expected")
     return array

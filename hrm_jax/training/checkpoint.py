@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
-from hrm_jax.artefacts.errors import RequestError, WriteError
+from hrm_jax.artefacts.errors import RequestError, WriteError, one_line
 from hrm_jax.training import processes
 
 NONE_YET = "{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
@@ -262,5 +262,5 @@ def checksums(tree: Any) -> dict[str, int]:
 
 
 def _line(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     return text if len(text) <= 200 else f"{text[:197]}..."

@@ -46,9 +46,8 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
         patience = metrics.Patience(config.early_stopping, writer.history)
         patience.best, patience.since = processes.from_first((patience.best, patience.since))
         trace = metrics.Trace(config.profile_steps, start, folder)
-        logged: list[
-            Logged
-        ] = []  # written while the next step is computed: the device never waits for the host
+        # Written while the next step is computed: the device never waits for the host.
+        logged: list[Logged] = []
 
         def due(every: int) -> bool:
             return done % every == 0 or done == steps
