@@ -28,9 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not (args.out or args.scenarios):
         raise RequestError("nothing to write: give --out model.npz, --scenarios scenarios.npz, or both")
+    of_run = [args.workdir / name for name in ("config.json", "metrics.jsonl", "lock", "checkpoints")]
     for path, other in ((args.out, args.scenarios), (args.scenarios, args.out)):
         if path:
-            files.check_writable(path, [other])
+            files.check_writable(path, [other, *of_run])
     at_least(args, episodes=(1, 1_000_000))
     from absl import logging  # jax and all it needs: only for a request that is right
 

@@ -64,7 +64,7 @@ def _solve(options: argparse.Namespace) -> None:
     most = max((model.trained_segments for model in models.values()), default=solving.UNKNOWN_SEGMENTS)
     segments = options.segments or most
     if options.out:
-        keeping.check(options.out, options.record, list(named.values()))
+        keeping.check(options.out, options.record, [*named.values(), options.data])
     voting, why_not = puzzle_report.find_voting(puzzles, count)
     if why_not:
         print(why_not, file=sys.stderr)

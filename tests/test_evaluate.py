@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -86,6 +87,17 @@ def test_seeds_are_half_open_and_the_same_scenarios_again(run, tmp_path):
     assert outcomes("--world", "scenarios.npz") == ([5, 12], first_20[5:12])
     assert outcomes("--world", "scenarios.npz", "--seeds", "6:9") == ([6, 9], first_20[6:9])
     assert outcomes("--world", "scenarios.npz", "--episodes", 2) == ([5, 7], first_20[5:7])
+
+
+@pytest.mark.parametrize("change", ["none", "a start of its own", "a field of the world"])
+def test_scenarios_that_are_not_a_worlds_own_do_not_go_by_its_name(run, tmp_path, change):
+    world = WORLDS["standard"]
+    scenarios = drawing.draw(replace(world, speed=0.8) if "field" in change else world, range(5, 8))
+    if "start" in change:
+        scenarios = replace(scenarios, start=scenarios.goal)
+    scenario_file.save(tmp_path / "scenarios.npz", scenarios)
+    report = run("--model", "blind", "--world", "scenarios.npz", "--seeds", "6:8")
+    assert report["world"] == ("standard" if change == "none" else "standard, changed")
 
 
 REFUSED = {

@@ -118,6 +118,13 @@ def test_wrong_fields_are_one_line(field, meshes):
         Forecast(_config(**{field: value}), meshes[1])
 
 
+def test_a_world_whose_obstacles_are_always_at_the_start_is_refused(meshes):
+    """The simulator would draw them again for ever."""
+    world = {"kinds": ("pursuit",), "size": 5, "n_static": 0, "history": 100}
+    with pytest.raises(RequestError, match="obstacles come near the start in each of 1,000 draws"):
+        Forecast(_config(**{f"data.world.{name}": value for name, value in world.items()}), meshes[1])
+
+
 # ---------------------------------------------------------------- the benchmark's configs
 
 

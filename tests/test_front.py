@@ -13,7 +13,7 @@ import pytest
 
 import hrm_jax
 from hrm_jax import __main__ as front
-from hrm_jax import export
+from hrm_jax import evaluate, export, report
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
@@ -337,3 +337,19 @@ def test_an_export_does_not_write_one_file_over_the_other(tmp_path):
     with pytest.raises(RequestError, match="would be written over another file of this request"):
         export.main(["--workdir", str(tmp_path), "--out", path, "--scenarios", path])
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "checkpoints/8/m.npz"])
+def test_an_export_does_not_write_over_the_run(tmp_path, name):
+    with pytest.raises(RequestError, match="would be written over"):
+        export.main(["--workdir", str(tmp_path), "--out", str(tmp_path / name)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_page_does_not_write_over_what_it_shows(tmp_path):
+    out = tmp_path / "index.html"
+    evaluate.main(["--model", "blind", "--episodes", "1", "--out", str(out)])
+    before = out.read_bytes()
+    with pytest.raises(RequestError, match="would be written over"):
+        report.main(["--report", str(out), "--out", str(tmp_path)])
+    assert out.read_bytes() == before

@@ -110,7 +110,9 @@ def test_solve_keeps_what_it_judged(mazes, tmp_path, monkeypatch, capsys):
     kept = json.loads(out.read_text())
     solve.main(list(map(str, words)))
     assert json.loads(out.read_text()) == {**kept, "traces": "r.traces.npz"}
-    model = (tmp_path / "m.npz").read_bytes()
+    names, model = Path(mazes) / "identifiers.json", (tmp_path / "m.npz").read_bytes()
+    with pytest.raises(RequestError, match="identifiers.json: would be written over"):
+        solve.main(list(map(str, [*words[:-1], names])))
     with pytest.raises(RequestError, match="m.npz: would be written over another file of this request"):
         solve.main(list(map(str, [*words[:-1], tmp_path / "m.npz"])))
     assert (tmp_path / "m.npz").read_bytes() == model

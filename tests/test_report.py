@@ -649,7 +649,7 @@ def test_without_the_extra_the_page_stands_alone(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     monkeypatch.chdir(tmp_path)
     main(EVERYTHING)
-    assert "Skipped success.png, density.png, prediction-1.png, training.png" in capsys.readouterr().out
+    assert ": success.png, density.png, prediction-1.png, training.png." in capsys.readouterr().out
     assert os.listdir("out") == ["index.html"]
     _refused("--gif needs resvg-py", *EVERYTHING, "--gif", "3", cwd=tmp_path)
 

@@ -428,6 +428,20 @@ def test_models_that_know_other_identifiers_are_refused(arc_set, tmp_path, chang
             assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("kind", ["maze", "sudoku"])
+def test_a_model_of_another_kind_of_puzzle_is_refused(mazes, tmp_path, kind):
+    """Which alphabet and length alone do not tell: mazes and sudokus of 4x4 have 6 tokens on 16 cells."""
+    fields, path = FIELDS | SMALL, tmp_path / "m.npz"
+    puzzles = kinds.load(mazes, "test")
+    fields |= {"vocabulary": puzzles.meta.vocab_size, "sequence": puzzles.meta.seq_len}
+    model_file.write(path, params_of(fields), {"model": fields, "segments": 1, "kind": kind})
+    if kind == puzzles.kind:
+        assert solvers.load(path, puzzles)
+    else:
+        with pytest.raises(RequestError, match='of the kind "sudoku"; .* has "maze"'):
+            solvers.load(path, puzzles)
+
+
 @pytest.mark.parametrize("known", ["by neither", "by the data", "by the model"])
 def test_identifiers_that_cannot_be_checked_are_said_to_be_so(arc_set, tmp_path, known, monkeypatch, capsys):
     """An older model file, or a folder without identifiers.json; the report says so wherever it is shown."""

@@ -38,17 +38,18 @@ def atomic_write(path: str | os.PathLike, mode: str = "w") -> Iterator[IO]:
 def check_writable(path: str | os.PathLike, reads: Iterable[str | os.PathLike | None] = ()) -> None:
     """Raise a `RequestError` where a file cannot be written, making its folder where it can.
 
-    `reads`: files that the same request reads, or writes besides; none of them may be `path`.
+    `reads`: files and folders that the same request reads, or writes besides; `path` may not be one of them,
+    nor lie in one.
     """
     path = pathlib.Path(path)
     with _saying(path):
+        for other in reads:
+            if other and "\0" not in f"{path}{other}" and _is_within(path, other):
+                raise RequestError(f"{path}: would be written over another file of this request ({other})")
         _check_place(path)
         partial = _beside(path)  # what `atomic_write` will do is done once, and undone
         open(partial, "x").close()
         partial.unlink()
-        for other in reads:
-            if other and "\0" not in str(other) and os.path.realpath(other) == os.path.realpath(path):
-                raise RequestError(f"{path}: would be written over another file of this request")
 
 
 @contextlib.contextmanager
@@ -85,6 +86,10 @@ def _saying(path: pathlib.Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise WriteError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _is_within(path: pathlib.Path, other: str | os.PathLike) -> bool:
+    return pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(other))
 
 
 def _beside(path: pathlib.Path) -> pathlib.Path:

@@ -47,6 +47,7 @@ class Config(TypedDict):
     plan: NotRequired[dict[str, Any]]  # checked by `referee.paths.denoising`
     segments: NotRequired[Steps | None]  # of its training
     step: NotRequired[Annotated[int, Meta(ge=0)] | None]
+    kind: NotRequired[str]  # of the puzzles of its training
     identifiers: NotRequired[str]  # the digest of what puzzle identifiers stood for in training
     config: NotRequired[Run]
 

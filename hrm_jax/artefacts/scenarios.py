@@ -83,6 +83,10 @@ class Scenarios:
         """The scenarios at `index`."""
         return replace(self, **{name: getattr(self, name)[index] for name in SCHEMA})
 
+    def equal(self, other: "Scenarios") -> bool:
+        """Whether the other ones are the same to the bit."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in SCHEMA)
+
 
 SCHEMA: dict[str, Array] = {part.name: part.metadata["schema"] for part in fields(Scenarios) if part.metadata}
 

@@ -1,7 +1,7 @@
 """What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hrm_jax.artefacts import files
@@ -56,7 +56,17 @@ def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     first, stop = _seed_range(request, held, held[1])
     if first < held[0]:
         raise RequestError(f"--seeds {request.seeds}: {name} holds {held[0]}:{held[1]}")
-    return stored.select(slice(first - held[0], stop - held[0]))
+    return _named_truly(stored.select(slice(first - held[0], stop - held[0])))
+
+
+def _named_truly(stored: Scenarios) -> Scenarios:
+    """Scenarios of a file, whose world has the name of one of ours only if they are what is drawn in it."""
+    name = stored.world.name
+    if name not in WORLDS or (
+        stored.world == WORLDS[name] and stored.equal(drawing.draw(WORLDS[name], stored.ids.tolist()))
+    ):
+        return stored
+    return replace(stored, world=replace(stored.world, name=f"{name}, changed"))
 
 
 def _seed_range(request: Request, default: tuple[int, int], limit: int) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
 
 def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
     table = params.get(PUZZLE_EMBEDDING)
-    _check_data(path, config["model"], table, puzzles)
+    _check_data(path, config, table, puzzles)
     checked = _check_identifiers(path, config.get("identifiers"), table, puzzles)
     trained = int(config.get("segments") or UNKNOWN_SEGMENTS)
     about = {
@@ -82,9 +82,13 @@ def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: Puzzl
     return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
 
 
-def _check_data(path: Path, fields: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
-    """Refuse data of another alphabet, length or numbering."""
-    meta = puzzles.meta
+def _check_data(path: Path, config: dict[str, Any], table: np.ndarray | None, puzzles: PuzzleSet) -> None:
+    """Refuse data of another kind, alphabet, length or numbering."""
+    meta, fields, kind = puzzles.meta, config["model"], config.get("kind")
+    if kind and puzzles.kind and kind != puzzles.kind:
+        raise RequestError(
+            f'{path} was trained on puzzles of the kind "{kind}"; {puzzles.folder} has "{puzzles.kind}"'
+        )
     identifiers = meta.num_puzzle_identifiers if table is None else len(table)
     for name, own, key in (
         ("vocabulary", fields.get("vocabulary"), "vocab_size"),

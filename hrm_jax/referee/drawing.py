@@ -15,6 +15,7 @@ from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.world import DISC_RADII, SAFE_STEPS, World
 
 MAX_MAP_DRAWS = 1000
+MAX_START_DRAWS = 1000  # of the obstacles that come near the start
 MOST = 1_000_000  # scenarios at a time: all are drawn before the first is played
 NEAREST, FURTHEST = 16, 56  # cells between start and goal along the longer axis, among discs
 OFF_START = 4.0  # cells between the waiting agent and an obstacle's centre, among discs
@@ -50,7 +51,7 @@ def _draw_philox(world: World, ids: Sequence[int]) -> Scenarios:
     scenarios = resting(world, ids, np.array(maps).reshape(-1, world.size, world.size))
     pending = np.ones((len(ids), world.n_obstacles), bool)
     unsafe = np.arange(len(ids))
-    while unsafe.size:
+    for _ in range(MAX_START_DRAWS):
         for e in unsafe:
             drawn = _obstacles(world, generators[e], scenarios.static[e], int(pending[e].sum()))
             for name, array in drawn.items():
@@ -58,7 +59,16 @@ def _draw_philox(world: World, ids: Sequence[int]) -> Scenarios:
         redrawn = scenarios.select(unsafe)
         pending[unsafe] = motion.threatens_start(world, redrawn.obstacles, redrawn.static)
         unsafe = unsafe[pending[unsafe].any(axis=1)]
-    return scenarios
+        if not unsafe.size:
+            return scenarios
+    raise _never_safe(world)
+
+
+def _never_safe(world: World) -> RequestError:
+    return RequestError(
+        f'world "{world.name}": obstacles come near the start in each of {MAX_START_DRAWS:,} draws; fewer or '
+        "slower ones, a larger world, or a shorter history is needed"
+    )
 
 
 def _generator(name: str, scenario: int) -> np.random.Generator:
@@ -202,14 +212,16 @@ def _passing_obstacles(
     """
     positions, velocities = np.empty((2, world.n_obstacles, 2))
     pending = np.ones(world.n_obstacles, bool)
-    while pending.any():
+    for _ in range(MAX_START_DRAWS):
         count = int(pending.sum())
         positions[pending] = generator.uniform(0, world.size, (count, 2))
         velocities[pending] = generator.uniform(-world.speed, world.speed, (count, 2))
         _, path = motion.roll(world, Obstacles(positions, velocities), world.history + SAFE_STEPS)
         path = np.concatenate([positions[None], path])[max(world.history - 1, 0) :] - start
         pending = (swept_distance(path[:-1], path[1:]) < OFF_START).any(axis=0)
-    return positions, velocities
+        if not pending.any():
+            return positions, velocities
+    raise _never_safe(world)
 
 
 DRAWS: dict[str, Callable[[World, Sequence[int]], Scenarios]] = {

@@ -37,11 +37,12 @@ def write(asked: Request) -> None:
     animations = _animations(asked, reports)
     if asked.out.exists() and not asked.out.is_dir():
         raise RequestError(f"--out {asked.out}: is a file; a folder is needed, new or existing")
-    files.check_writable(asked.out / "index.html")
-    _save(asked.out / "index.html", page.build(reports, runs, density))
     drawn = figures.wanted(reports, runs, density)
+    for name in ("index.html", *drawn, *animations):
+        files.check_writable(asked.out / name, [*asked.reports, asked.density])
+    _save(asked.out / "index.html", page.build(reports, runs, density))
     if not figures.available():
-        print(f"Skipped {', '.join(drawn)}: they need {EXTRA}.")
+        print(f"Not drawn, for want of {EXTRA}: {', '.join(drawn)}.")
         return
     for name, draw in drawn.items():
         figures.write_png(asked.out / name, draw())

@@ -20,6 +20,7 @@ from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import closed_loop, drawing, rollout
 from hrm_jax.gridworld.rollout import Scenes
+from hrm_jax.referee import drawing as referee_drawing
 from hrm_jax.tasks import predictors
 from hrm_jax.training import sharding
 from hrm_jax.training.task import Task, data_of
@@ -63,6 +64,8 @@ class Forecast(Task):
                 f"data.history = {self.data.history}: at most the {self.world.history} steps that the agent "
                 "waits (data.world.history)"
             )
+        if self.world.safe_start:  # the referee gives up; the simulator, which cannot, would draw for ever
+            referee_drawing.draw(dataclasses.replace(self.world, generator="philox"), range(1))
         self._groups = sharding.count_groups(config, mesh, self.world.n_obstacles)
         # The key is an argument, not a constant of the program: runs of other seeds compile to the same.
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)

@@ -88,7 +88,8 @@ class Puzzle(Task):
         place = (lambda tree, _: tree) if dry else sharding.place  # a dry run wants shapes alone
         self._ignored = -1 if train.meta.ignore_label_id is None else train.meta.ignore_label_id
         self.identifiers = train.meta.num_puzzle_identifiers
-        self.recorded = {"identifiers": train.digest} if train.digest else {}
+        known = {"kind": train.kind, "identifiers": train.digest}
+        self.recorded = {key: value for key, value in known.items() if value}
         self.samples_per_epoch = train.meta.total_groups * train.meta.mean_puzzle_examples
         key = jax.random.fold_in(jax.random.key(config["seed"]), TRAIN_STREAM)
         if train.inputs.nbytes + train.labels.nbytes <= self.data.device_gib * 2**30:
@@ -116,7 +117,7 @@ class Puzzle(Task):
             "model": hrm_act.describe(model),
             "segments": act.segments,
             "data": data.path,
-            **{key: config[key] for key in ("identifiers",) if key in config},
+            **{key: config[key] for key in ("kind", "identifiers") if key in config},
         }
 
     def updates(self, epochs: int, batch_size: int) -> int:
