@@ -1,5 +1,6 @@
 """Eight virtual CPU devices for the whole suite, and what several test files share."""
 
+import functools
 import os
 
 import hypothesis
@@ -30,6 +31,21 @@ SLOWEST = ("test_train.py", "test_puzzle_task.py", "test_forecast.py", "test_hrm
 def pytest_collection_modifyitems(items):
     """The slowest files first: one that begins last leaves the other core with nothing to do."""
     items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
+
+
+@pytest.fixture
+def counted(record_property):
+    """Says a count, which the end of the run repeats, whichever process it came from."""
+    return functools.partial(record_property, "counted")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the tests counted."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "counted" and report.when == "call":
+                    terminalreporter.write_line(text)
 
 
 @pytest.fixture

@@ -216,8 +216,8 @@ def test_a_damaged_config_is_taken_from_its_copy(change, copy, meshes, capsys):
 
 
 @pytest.mark.slow
-def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, capsys):
-    """pytest -m slow tests/test_checkpoints.py -k 45 -s"""
+@pytest.mark.hostile
+def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, counted):
     cases = [(damage, None) for damage in WHOLE] + [
         (each_file(change), index) for change in CHANGES for index in range(7)
     ]
@@ -228,8 +228,7 @@ def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, capsys):
         checkpoint.restore_params(folder)
         if not resumed_like(folder, four, meshes[1]):
             lost.append(number)
-    with capsys.disabled():
-        print(f"\n{len(cases[:45])} damaged workdirs, {len(lost)} lost")
+    counted(f"{len(cases[:45])} damaged workdirs, {len(lost)} lost")
     assert not lost and len(cases) >= 45
 
 

@@ -148,9 +148,53 @@ def test_usual_values_are_accepted_and_those_of_no_type_refused(config, meshes):
     assert len(found) > 90 and not {case: said for case, said in found.items() if said != "refused"}
 
 
+def groups(config, place=""):
+    """Dotted names of all groups of fields."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield place + name
+            yield from groups(value, f"{place}{name}.")
+
+
+def without(config, name):
+    """The config without a field or a group."""
+    *outer, leaf = name.split(".")
+    group = config = config.to_dict()
+    for part in outer:
+        group = group[part]
+    del group[leaf]
+    return ConfigDict(config)
+
+
+def strange_groups(config):
+    """{what was changed: config}: groups that are none, and groups of a field more."""
+    changed = {}
+    for group in groups(config.to_dict()):
+        changed |= {
+            f"{group} = {value!r}": with_value(config, group, value) for value in (1, "x", None, (1,))
+        }
+        changed[f"{group}.foo"] = with_value(config, f"{group}.foo", 1)
+    return changed
+
+
+def test_groups_that_are_none_and_unknown_fields_are_one_line(config, meshes):
+    found = {what: outcome(changed, meshes[1]) for what, changed in strange_groups(config).items()}
+    assert len(found) > 20 and not {what: said for what, said in found.items() if said != "refused"}
+
+
 @pytest.mark.slow
-def test_every_leaf_with_values_that_no_one_can_mean(config, meshes, capsys):
-    """pytest -m slow tests/test_config_walk.py -s"""
+@pytest.mark.hostile
+def test_absent_fields_are_one_line_or_have_a_default(config, meshes, counted):
+    names = (*groups(config.to_dict()), *leaves(config.to_dict()))
+    found = {name: outcome(without(config, name), meshes[1]) for name in names}
+    wrong = {name: said for name, said in found.items() if said not in ("refused", "accepted")}
+    counted(f"configs of {config.task} without a field: {len(found)} cases, {len(wrong)} not in one line")
+    assert not wrong
+
+
+@pytest.mark.slow
+@pytest.mark.hostile
+def test_every_leaf_with_values_that_no_one_can_mean(config, meshes, counted):
 
     def hangs(*_):
         raise TimeoutError(f"more than {SECONDS} s")
@@ -164,8 +208,5 @@ def test_every_leaf_with_values_that_no_one_can_mean(config, meshes, capsys):
         count += 1
         if said not in ("refused", "accepted"):
             found[f"{leaf} = {value!r:.50}"] = said
-            with capsys.disabled():
-                print(f"{config.task}: {leaf} = {value!r:.50}: {said}", flush=True)
-    with capsys.disabled():
-        print(f"\n{config.task}: {count} cases, {len(found)} neither refused in one line nor sensible")
+    counted(f"configs of {config.task}: {count} cases, {len(found)} neither refused in one line nor sensible")
     assert not found

@@ -1,6 +1,6 @@
 """The attack: files of every artefact, damaged in every way, and absurd arguments, through every command.
 
-    bash launch/test.sh -m slow tests/test_hostile.py -s
+    bash launch/test.sh -m hostile --dist load
 
 `ARTEFACTS` says how a valid file is made, which command reads it, and what of it is free; `ARGUMENTS` with
 which words a command is asked. A case is accepted, refused in one line, or a traceback. None may be the last;
@@ -17,7 +17,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,9 +35,12 @@ from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.referee import drawing
 from hrm_jax.reporting import inputs, page
+from hrm_jax.tasks import exporting
+from hrm_jax.training import configs
+from hrm_jax.training.runs import Run
 from hrm_jax.worlds.world import WORLDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.hostile]
 GOLDEN = Path(__file__).parent / "golden"
 SECONDS = 60  # what a case may take; a request without a bound takes for ever
 
@@ -217,6 +219,15 @@ def metrics(path: Path) -> None:
     )
 
 
+def run_config(path: Path) -> None:
+    path.write_text(configs.load("quickstart").to_json())
+
+
+def shown_with_metrics(path: Path) -> list[Any]:
+    metrics(path.with_name("metrics.jsonl"))
+    return [report.main, "--workdir", path.parent, "--out", path.parent.parent / "page"]
+
+
 def shown(path: Path) -> list[Any]:
     return [report.main, "--report", path]
 
@@ -253,6 +264,7 @@ def built_again(folder: Path) -> list[Any]:
     return [puzzles.main, "arc", "--source", source, "--out", folder, "--augment", 2, "--jobs", 1]
 
 
+RUN = Run("quickstart", "standard", "hrm", 0, ("optimizer.learning_rate=0.01", "steps=4"), Path())
 RECORDED = ("--model", "frozen", "--model", "blind", "--episodes", 2, "--record", 1)
 ARTEFACTS = {
     "a predictor": Artefact("lstm.npz", LSTM, judged_by("--model")),
@@ -304,6 +316,15 @@ ARTEFACTS = {
         "run/metrics.jsonl",
         metrics,
         lambda path: [report.main, "--workdir", path.parent, "--out", path.parent.parent / "page"],
+    ),
+    "a run's config": Artefact(
+        "run/config.json", run_config, reader(lambda path: exporting.recorded(path.parent))
+    ),
+    "a run's config, shown": Artefact("run/config.json", run_config, shown_with_metrics),
+    "a sweep's note": Artefact(
+        "run/sweep.json",
+        lambda path: path.write_text(json.dumps(RUN.fields)) and None,
+        reader(lambda path: RUN._replace(folder=path.parent).check_settings()),
     ),
     "a note of parts": Artefact(
         "out.parts/request.json",
@@ -618,13 +639,13 @@ class Score(collections.Counter):
             self["accepted"] += 1
 
 
-def scored(title: str, attack: Iterator[tuple[str, int, str, bool]]) -> Score:
+def scored(title: str, attack: Iterator[tuple[str, int, str, bool]], counted: Callable) -> Score:
     score = Score()
     score.wrong = []
     for what, code, said, sure in attack:
         score.add(what, code, said, sure)
     counts = ", ".join(f"{count:,} {name}" for name, count in score.items())
-    print(f"\n{title}: {counts}", *score.wrong[:40], sep="\n  ", file=sys.__stdout__, flush=True)
+    counted("\n  ".join([f"{title}: {counts}", *score.wrong[:40]]))
     return score
 
 
@@ -651,17 +672,18 @@ def attack_file(folder: Path, artefact: Artefact) -> Iterator[tuple[str, int, st
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", ARTEFACTS)
-def test_no_file_is_a_traceback_nor_believed(name, tmp_path):
-    score = scored(name, attack_file(tmp_path, ARTEFACTS[name]))
+def test_no_file_is_a_traceback_nor_believed(name, tmp_path, counted):
+    score = scored(name, attack_file(tmp_path, ARTEFACTS[name]), counted)
     assert not score.wrong
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_no_request_is_a_traceback(tmp_path, monkeypatch):
+def test_no_request_is_a_traceback(tmp_path, monkeypatch, counted):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     mazes(tmp_path / "mazes")
     write_tasks(tmp_path / "set")
     ARTEFACTS["a report"].make(tmp_path / "r.json")
-    score = scored("arguments", ((what, *run_quietly(words), False) for what, words in requests()))
+    attack = ((what, *run_quietly(words), False) for what, words in requests())
+    score = scored("arguments", attack, counted)
     assert not score.wrong

@@ -183,11 +183,13 @@ def test_backends_agree_on_drawn_scenarios():
 
 
 @pytest.mark.slow
+@pytest.mark.hostile
 @pytest.mark.parametrize(
     ("world", "name"),
     [(PLAIN, name) for name in entrants.PREDICTORS]
     + [(RICH, name) for name in (*entrants.PREDICTORS, "learned")],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_backends_agree_on_1000_drawn_scenarios(world, name, learned, optimised):
+def test_backends_agree_on_1000_drawn_scenarios(world, name, learned, optimised, counted):
     _check_alike(world, name, learned, 1000 // CASES)
+    counted(f"{world.name}, {name}: 1,000 of 1,000 drawn scenarios alike on every backend")

@@ -193,8 +193,8 @@ def test_killed_at_random_moments_nothing_is_lost(straight, tmp_path, cache):
 
 
 @pytest.mark.slow
-def test_50_random_kills_and_no_run_is_lost(tmp_path, cache, capsys):
-    """pytest -m slow tests/test_train.py -k 50 -s"""
+@pytest.mark.hostile
+def test_50_random_kills_and_no_run_is_lost(tmp_path, cache, counted):
     long = {"steps": 1_500, "checkpoint__every": 1, "eval_every": 1_500, "log_every": 1}
     folder, draw, saved, lost = tmp_path / "killed", random.Random(0), 0, 0
     for _ in range(50):
@@ -211,8 +211,7 @@ def test_50_random_kills_and_no_run_is_lost(tmp_path, cache, capsys):
     run(folder, cache, **long)
     run(tmp_path / "straight", cache, **long)
     lost += not same(params_of(folder)[1], params_of(tmp_path / "straight")[1])
-    with capsys.disabled():
-        print(f"\n50 kills, the last at step {saved:,} of 1,500; {lost} lost")
+    counted(f"50 kills, the last at step {saved:,} of 1,500; {lost} lost")
     assert not lost and losses(folder) == losses(tmp_path / "straight")
 
 

@@ -93,13 +93,24 @@ def check(group: str, config: Any) -> None:
     A whole number without a rule is at most `LARGEST`, a number is finite. One that is written as a whole
     number becomes a float: jax would compute with it in 32 bits.
     """
+    check_given(group, type(config), vars(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
+        if isinstance(value, Integral) and TYPES[float] in _rules(field.type, value):
+            object.__setattr__(config, field.name, float(value))
+
+
+def check_given(group: str, kind: type, values: Any) -> None:
+    """The same of values by name, of this version or an older one: not all need be there."""
+    if not isinstance(values, Mapping):
+        raise RequestError(f"{group} = {values!r:.99}: a group of fields is needed")
+    for field in dataclasses.fields(kind):
+        if field.name not in values:
+            continue
+        value = values[field.name]
         for rule in _rules(field.type, value):
             if not rule.allows(value):
                 shown = f'"{value:.99}"' if isinstance(value, str) else f"{value!s:.99}"
                 suggestion = nearest(str(value), rule.names)
                 place = group and f"{group}."
                 raise RequestError(f"{place}{field.name} = {shown}: {rule.words}{suggestion}")
-        if isinstance(value, Integral) and TYPES[float] in _rules(field.type, value):
-            object.__setattr__(config, field.name, float(value))

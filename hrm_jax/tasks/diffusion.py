@@ -72,6 +72,8 @@ def read(path: str, size: int, points: int) -> tuple[Paths, bool]:
 class Diffusion(Task):
     """A denoiser of `models.denoisers` on the paths of an expert."""
 
+    data_fields = DataConfig
+
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data = data_of(config, DataConfig, "diffusion", "plan")
         self.model = denoisers.build(config["model"])

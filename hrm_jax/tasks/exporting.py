@@ -9,12 +9,13 @@ import jax
 import numpy as np
 
 from hrm_jax.artefacts import model_file, networks
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays
 from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
 from hrm_jax.tasks import TASKS
-from hrm_jax.training import checkpoint
+from hrm_jax.training import checkpoint, experiment
+from hrm_jax.training.task import Task
 from hrm_jax.training.workdir import read_config
 from hrm_jax.worlds.world import of_config
 
@@ -29,16 +30,29 @@ def export_model(
     `averaged`: the moving average, where the run kept one; False: the parameters as they are.
     `settings`: "plan.FIELD=VALUE", for a denoiser that is to plan otherwise than its config says.
     """
-    config = read_config(workdir)
+    config, task = recorded(workdir)
     _apply(config, settings)
     step, params = checkpoint.restore_params(workdir, which, averaged)
-    task = TASKS[config["task"]]
     description = task.describe(config)
     if "plan" in description:
         check_plan(description)
     model_file.write(out, params, {**description, "step": step, "config": config})
     name, count = description["model"]["name"], networks.count(model_file.flatten(params))
     return f"{out}: {name}, {count:,} parameters, step {step:,} of {workdir}"
+
+
+def recorded(workdir: pathlib.Path) -> tuple[dict[str, Any], type[Task]]:
+    """The config of a workdir, of this version or an older one, checked, and its task."""
+    config = read_config(workdir)
+    try:
+        task = TASKS[known("task", config["task"], TASKS)]
+        experiment.check_recorded(config, task.data_fields)
+        task.describe(config)
+        return config, task
+    except KeyError as error:
+        raise RequestError(f"{workdir}/config.json: incomplete, {error.args[0]} is missing") from None
+    except RequestError as error:
+        raise RequestError(f"{workdir}/config.json: {error}") from None
 
 
 def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
@@ -59,7 +73,7 @@ def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:
 
 def draw_scenarios(workdir: pathlib.Path, episodes: int) -> Scenarios:
     """`episodes` held-out worlds, drawn by the simulator of the run."""
-    config = read_config(workdir)
+    config, _ = recorded(workdir)
     if "world" not in config["data"]:
         raise RequestError(
             f"{workdir} trains on a file of paths, not in a world: it has no scenarios to draw"

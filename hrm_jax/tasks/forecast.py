@@ -54,6 +54,7 @@ class Forecast(Task):
     A sample is one obstacle of a scene; a group, the leading axis of a batch, is a scene of N of them.
     """
 
+    data_fields = DataConfig
     describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):

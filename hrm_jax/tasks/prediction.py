@@ -55,6 +55,7 @@ class Prediction(Task):
     attention across obstacles all N of a world.
     """
 
+    data_fields = DataConfig
     describe = staticmethod(predictors.describe)
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):

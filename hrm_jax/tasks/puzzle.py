@@ -60,7 +60,7 @@ class Slots(NamedTuple):
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ActConfig, hrm_act.HRMACT]:
     """Data, adaptive computation and model of a config."""
     data = data_of(config, DataConfig, "act_maze", "act")
-    return data, ActConfig(**config["act"]), hrm_act.build(config["model"])
+    return data, fields.build("act", ActConfig, config["act"]), hrm_act.build(config["model"])
 
 
 def rows_read(carry: Slots | tuple, batch: Examples) -> jax.Array:
@@ -71,6 +71,7 @@ def rows_read(carry: Slots | tuple, batch: Examples) -> jax.Array:
 class Puzzle(Task):
     """A network of `models.hrm_act` on a data set of `puzzles`."""
 
+    data_fields = DataConfig
     groups = Groups(fixed=(hrm_act.INITIAL_STATE,), sparse={hrm_act.PUZZLE_EMBEDDING: rows_read})
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):

@@ -72,6 +72,16 @@ def check(config: Mapping[str, Any]) -> None:
             raise RequestError(f"the group {name} is missing; begin with a config of configs/")
 
 
+def check_recorded(config: Mapping[str, Any], data: type) -> None:
+    """Refuse a config of a workdir, of any version, by its first field that has not what it may be.
+
+    `data`: the dataclass of the group `data`. The groups `model` and `plan` have checks of their own.
+    """
+    fields.check_given("", RunConfig, config)
+    for name, kind in {**GROUPS, "data": data}.items():
+        fields.check_given(name, kind, config.get(name, {}))
+
+
 def make(config: ConfigDict, mesh: Mesh, make_task: Callable[[dict[str, Any], Mesh], Task]) -> Experiment:
     """The experiment of a config, with the task that `make_task` makes; a wrong field is a `RequestError`."""
     check(config.to_dict())

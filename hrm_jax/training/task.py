@@ -46,6 +46,7 @@ class Task(Protocol):
     Arrays are global; the leading axis of a batch and of a carry is split over the devices.
     """
 
+    data_fields: type  # the dataclass of the config's group `data`
     samples_per_epoch: float = 0  # 0: the data are a stream
     groups: Groups = Groups()  # how parameters are updated: all of them densely
     recorded: Mapping[str, Any] = {}  # of the data, what config.json keeps besides the config, for `describe`
