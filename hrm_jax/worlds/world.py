@@ -165,7 +165,7 @@ WORLDS = {
 
 def of_config(fields: Mapping[str, Any]) -> World:
     """The world of a config's group `data.world`, or of a model file; the simulator draws it."""
-    if not isinstance(fields, Mapping):
+    if not hasattr(fields, "keys"):  # a ConfigDict, which no Mapping is, will do
         raise RequestError(f"{CONFIGURED} = {fields!r:.99}: a group of fields is needed")
     for name in fields:
         known(f"field of {CONFIGURED}", name, to_config(World(CONFIGURED)))
