@@ -261,6 +261,12 @@ def test_a_killed_build_goes_on(built, tmp_path, monkeypatch):
     assert not out.exists()
     with pytest.raises(RequestError, match=r"was begun with other settings \(augment 20, now 21\)"):
         command.main([*words, "--augment=21"])
+    (inputs,) = (tmp_path / "out.parts").glob("train_inputs.npy")
+    spoilt = bytearray(inputs.read_bytes())
+    spoilt[200] ^= 1  # a cell of the first task, which is made again, seal and all
+    inputs.write_bytes(spoilt)
+    (tmp_path / "out.parts/test_labels.npy").write_bytes(b"")
+    (tmp_path / "out.parts/000001.done").write_text("x")
     assert command.main(words) is None
     assert filled == [1, 1, "killed", 0, 0, 1, 1]  # two of four tasks were there already
     assert files(out) == files(built)

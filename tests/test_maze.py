@@ -2,6 +2,7 @@
 
 import collections
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from scipy.sparse.csgraph import shortest_path
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.puzzles import __main__ as command
-from hrm_jax.puzzles import dataset, flood, routes, symmetries
+from hrm_jax.puzzles import dataset, flood, kinds, routes, symmetries
 from hrm_jax.puzzles.maze import build, grids, law
+from hrm_jax.tasks import puzzle_data
 
 
 def _maps(size, count, seed=0, walls=(0.3, 0.5)):
@@ -327,6 +329,30 @@ def small(tmp_path_factory):
     return out
 
 
+@pytest.mark.parametrize("change", ["height", "kind", "labels", "longer"])
+def test_a_folder_that_was_changed_since_is_neither_there_already_nor_judged(small, tmp_path, change):
+    """Also to be trained on: its test split is what that would be judged by."""
+    place = tmp_path / "m" / "test"
+    shutil.copytree(small, tmp_path / "m")
+    described = json.loads((place / "dataset.json").read_text())
+    if change == "height":
+        described |= {"height": 64, "width": 1}
+    if change == "kind":
+        described |= {"kind": "sudoku"}
+    (place / "dataset.json").write_text(json.dumps(described))
+    labels = np.load(place / "all__labels.npy")
+    if change == "labels":
+        labels = np.load(place / "all__inputs.npy")
+    if change == "longer":
+        labels[labels == grids.FREE] = grids.ROUTE
+    np.save(place / "all__labels.npy", labels)
+    with pytest.raises(RequestError, match="m/test was changed: (example 0 needs|its kind is 'sudoku')"):
+        _build(tmp_path / "m", *SMALL)
+    for load in (lambda: kinds.load(tmp_path / "m", "test"), lambda: puzzle_data.load(tmp_path / "m", 6, 64)):
+        with pytest.raises(RequestError, match="dataset.json: kind is .*, but (example 0|there are)"):
+            load()
+
+
 def test_a_data_set_is_what_was_asked_for(small):
     train, test = dataset.load(small, "train"), dataset.load(small, "test")
     assert (train.kind, train.meta.vocab_size, train.meta.seq_len, train.height) == ("maze", 6, 64, 8)
@@ -398,10 +424,11 @@ def test_statistics_are_those_of_mazes_that_can_be_counted_by_hand(tmp_path):
 
 def test_statistics_of_a_maze_without_a_route_are_refused_in_one_line(tmp_path, capsys):
     inputs = np.array([[3, 2, 2, 4], [3, 1, 1, 4]], np.uint8)[:, None]
-    dataset.write_groups(tmp_path, "test", "maze", inputs, inputs, 6, height=2, width=2)
+    labels = np.array([[3, 5, 2, 4], [3, 1, 1, 4]], np.uint8)[:, None]
+    dataset.write_groups(tmp_path, "test", "maze", inputs, labels, 6, height=2, width=2)
     assert run_command(command.main, ["statistics", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "test: the goal of example 1 cannot be reached" in error and error.count("\n") == 1
+    assert "but example 1 needs one S, one G" in error and error.count("\n") == 1
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ def first(stream, count):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_parts_come_in_order_and_are_made_once(tmp_path, jobs):
+    (tmp_path / "request.json").touch()
     make = functools.partial(squares, tmp_path)
     found = first(parts.stream(tmp_path, make, jobs), 12)
     assert [int(part["square"][0]) for part in found] == [n**2 for n in range(12)]
@@ -37,6 +39,42 @@ def test_parts_come_in_order_and_are_made_once(tmp_path, jobs):
     assert [part["process"] for part in again] == [part["process"] for part in found]
     made = (tmp_path / "made").read_text().split()
     assert len(made) == len(set(made)) == len(kept)
+
+
+def _rewritten(folder, change):
+    """The second part's arrays, changed and written again, as a slip of some tool would have it."""
+    path = folder / "000001.npz"
+    with np.load(path) as arrays:
+        arrays = dict(arrays)
+    change(arrays)
+    np.savez(path, **arrays)
+
+
+CHANGES = {
+    "an array is gone": lambda f: _rewritten(f, lambda a: a.pop("square")),
+    "an array is added": lambda f: _rewritten(f, lambda a: a.update(more=np.ones(3))),
+    "a shape": lambda f: _rewritten(f, lambda a: a.update(square=a["square"].repeat(2))),
+    "a type": lambda f: _rewritten(f, lambda a: a.update(square=a["square"].astype(np.float64))),
+    "a value": lambda f: _rewritten(f, lambda a: a.update(square=a["square"] + 1)),
+    "no seal": lambda f: _rewritten(f, lambda a: a.pop("seal")),
+    "no array": lambda f: np.savez(f / "000001.npz"),
+    "no archive": lambda f: (f / "000001.npz").write_text("x"),
+    "another part": lambda f: shutil.copy(f / "000000.npz", f / "000001.npz"),
+    "of another request": lambda f: (f / "request.json").write_text('{"seed": 2}'),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_part_that_is_not_as_it_was_made_is_made_again(tmp_path, name):
+    (tmp_path / "request.json").write_text('{"seed": 1}')
+    make = functools.partial(squares, tmp_path)
+    found = first(parts.stream(tmp_path, make, 1), 2)
+    CHANGES[name](tmp_path)
+    assert first(parts.stream(tmp_path, make, 1), 2) == found
+    made = (tmp_path / "made").read_text().split()
+    assert made == ["0", "1", "0", "1"] if name == "of another request" else ["0", "1", "1"]
+    assert first(parts.stream(tmp_path, make, 1), 2) == found
+    assert (tmp_path / "made").read_text().split() == made  # the new ones are kept
 
 
 def negative(number):
@@ -67,6 +105,9 @@ def test_a_work_folder_stays_when_it_is_interrupted_and_belongs_to_one_request(t
         with parts.work_folder(out, {"seed": 2, "range": (2, 3), "deep": 3}):
             pass
     assert (folder / "000000.npz").exists()
+    with pytest.raises(RequestError, match=r"seed 1, now True"):
+        with parts.work_folder(out, {"seed": True, "range": (2, 3)}):
+            pass
     with parts.work_folder(out, {"seed": 1, "range": (2, 3)}):
         pass
     assert os.listdir(out.parent) == []

@@ -144,15 +144,44 @@ def _rows(length, given, answer):
     return {"inputs": cells[0], "labels": cells[1], "seq_len": length, "ignore_label_id": None}
 
 
+def _sudoku(*changed):
+    """A sudoku of one clue: its solution with cells {index: token} changed, as the rows of `_rows`."""
+    row, column = np.divmod(np.arange(81), 9)
+    answer = (3 * row + row // 3 + column) % 9 + 2
+    for cell, token in changed:
+        answer[cell] = token
+    return _rows(81, [1] * 80 + [(3 * 8 + 2 + 8) % 9 + 2], answer)
+
+
 CERTAIN = {
     "maze": (6, _rows(900, [3, 2, 4, 1], [3, 5, 4, 1]), "maze"),
     "maze with another token": (6, _rows(900, [3, 2, 4, 0], [3, 5, 4, 0]), ""),
     "maze with two starts": (6, _rows(900, [3, 2, 4, 3], [3, 5, 4, 3]), ""),
     "maze with a route given": (6, _rows(900, [3, 5, 4, 1], [3, 5, 4, 1]), ""),
+    "maze whose answer is its question": (6, _rows(900, [3, 2, 4, 1], [3, 2, 4, 1]), ""),
+    "maze whose answer is a way round": (
+        6,
+        _rows(900, [3, 2, 4, 1], [3, 2, 4, 1] + 26 * [2] + [5, 5, 5]),
+        "",
+    ),
+    "maze whose answer marks more": (6, _rows(900, [3, 2, 4, 1], [3, 5, 4, 1, 5]), ""),
+    "maze without a way": (6, _rows(900, [3, 1, 4] + 27 * [2] + [1], [3, 1, 4] + 27 * [2] + [1]), ""),
+    "maze of one row": (6, {**_rows(900, [3, 2, 4, 1], [3, 5, 4, 1]), "height": 1, "width": 900}, "maze"),
+    "maze with the wrong rows": (
+        6,
+        {**_rows(900, [3, 1, 4] + 27 * [2], [3, 1, 4] + 27 * [2] + 3 * [5]), "height": 9, "width": 100},
+        "",
+    ),
     "maze whose answer moves a wall": (6, _rows(900, [3, 2, 4, 1], [3, 5, 4, 2]), ""),
-    "sudoku": (11, _rows(81, [1, 1, 10], [3, 9, 10]), "sudoku"),
-    "sudoku whose answer changes a clue": (11, _rows(81, [1, 1, 10], [3, 9, 8]), ""),
-    "sudoku whose answer has a gap": (11, _rows(81, [1, 1, 10], [3, 1, 10]), ""),
+    "sudoku": (11, _sudoku(), "sudoku"),
+    "sudoku whose answer changes a clue": (11, {**_sudoku(), "labels": 12 - _sudoku()["labels"]}, ""),
+    "sudoku whose answer has a gap": (11, _sudoku((0, 1)), ""),
+    "sudoku whose answer is wrong in a row": (11, _sudoku((0, 3)), ""),
+    "sudoku whose answer is wrong in its boxes": (
+        11,
+        _sudoku(*((n, (n + n // 9) % 9 + 2) for n in range(81))),
+        "",
+    ),
     "arc": (12, _rows(900, [0, 1, 2, 11], [0, 1, 2, 11]), "arc"),
     "other": (9, _rows(36, [1, 2, 7], [3, 2, 7]), ""),
 }
@@ -234,6 +263,22 @@ def test_data_that_would_mislead_are_refused_in_one_line(tmp_path, name):
     with pytest.raises(RequestError, match=message) as error:
         kinds.load(_by_hand(tmp_path, **changed), "train")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["<blank>", "a", "b", "a"], "'a' is there 2 times; a name has one identifier"),
+        (["a", "<blank>", "a_t1", "b"], 'identifier 0 is the blank one; its name must be "<blank>"'),
+        (["<blank>", "<blank>", "a", "b"], "'<blank>' is there 2 times"),
+        (["<blank>", "a", None, "b"], r"\[2\] is null; expected str"),
+    ],
+)
+def test_names_that_neither_original_builder_writes_are_refused(tmp_path, names, message):
+    _by_hand(tmp_path)
+    (tmp_path / "identifiers.json").write_text(json.dumps(names))
+    with pytest.raises(RequestError, match=f"identifiers.json: .*{message}"):
+        dataset.load(tmp_path, "train")
 
 
 def mutations(folder):
@@ -364,12 +409,14 @@ def _stream_part(settings, number):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_stream_gives_the_first_distinct_puzzles_in_order(tmp_path, jobs):
+    (tmp_path / "request.json").touch()
     train, test = building.gather(tmp_path, {}, _stream_part, (26, 7), jobs, "numbers", 9)
     assert train["inputs"][:, 0].tolist() == list(range(26))
     assert test["inputs"][:, 0].tolist() == list(range(26, 33))
 
 
 def test_a_stream_that_runs_dry_says_how_far_it_came(tmp_path):
+    (tmp_path / "request.json").touch()
     with pytest.raises(RequestError, match="26 of 27 train and 5 of 5 test numbers found, and no new one in"):
         building.gather(tmp_path, {}, _stream_part, (27, 5), 1, "numbers", 5)
 
@@ -393,34 +440,34 @@ def test_a_folder_is_whole_or_absent_and_never_mixed(tmp_path):
         for split in dataset.SPLITS:
             dataset.write_groups(folder, split, "", LABELS[None], LABELS[None], 4, height=2, width=2)
 
-    out = tmp_path / "set"
+    out, rules = tmp_path / "set", building.Rules("", lambda height, width: 4)
     with pytest.raises(KeyboardInterrupt):
-        building.produce(out, {"seed": 1}, half)
+        building.produce(out, {"seed": 1}, rules, half)
     assert not out.exists()
     with pytest.raises(RequestError, match=r"set.parts was begun with other settings \(seed 1, now 2\)"):
-        building.produce(out, {"seed": 2}, whole)
-    assert building.produce(out, {"seed": 1}, whole)
+        building.produce(out, {"seed": 2}, rules, whole)
+    assert building.produce(out, {"seed": 1}, rules, whole)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set"]
     assert sorted(p.name for p in out.iterdir()) == ["build.json", "identifiers.json", "test", "train"]
-    assert not building.produce(out, {"seed": 1}, half)  # it is there
+    assert not building.produce(out, {"seed": 1}, rules, half)  # it is there
     with pytest.raises(
         RequestError, match=r"set was built with other settings \(seed 1, now None, a None, now 2"
     ):
-        building.produce(out, {"a": 2}, whole)
+        building.produce(out, {"a": 2}, rules, whole)
     for note, message in (("[1]", "; expected object"), ("{", "readable"), ("null", "; expected")):
         (out / "build.json").write_text(note)
         with pytest.raises(RequestError, match=f"build.json: not a .*{message}"):
-            building.produce(out, {"seed": 1}, whole)
+            building.produce(out, {"seed": 1}, rules, whole)
     (out / "build.json").write_text('{"seed": 1}')
     (out / "test/all__labels.npy").write_bytes(b"")
     with pytest.raises(RequestError, match="all__labels.npy is no .npy array that can be read"):
-        building.produce(out, {"seed": 1}, whole)  # it was whole once
+        building.produce(out, {"seed": 1}, rules, whole)  # it was whole once
     (tmp_path / "mine").mkdir()
     with pytest.raises(RequestError, match="mine is there and is not of this builder"):
-        building.produce(tmp_path / "mine", {}, whole)
+        building.produce(tmp_path / "mine", {}, rules, whole)
     (tmp_path / "file").write_text("")
     with pytest.raises(RequestError, match="file: its folder cannot be made|file/set"):
-        building.produce(tmp_path / "file" / "set", {}, whole)
+        building.produce(tmp_path / "file" / "set", {}, rules, whole)
 
 
 def test_the_command_line_refuses_in_one_line(tmp_path, capsys):

@@ -4,6 +4,7 @@ import importlib.resources
 import itertools
 import json
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def toy_module():
                 pair = arrays["inputs"][:, None], arrays["labels"][:, None]
                 dataset.write_groups(folder, split, "toy", *pair, 3, height=2, width=2)
 
-        building.produce(options.out, settings, fill)
+        rules = building.Rules("toy", lambda height, width: 3)
+        building.produce(options.out, settings, rules, fill)
 
     def add_arguments(parser):
         building.add_arguments(parser)
@@ -203,11 +205,11 @@ def test_a_policy_that_walks_has_a_seat_next_to_a_network(tmp_path, monkeypatch,
     model_file.write(tmp_path / "walks.npz", {"a": {"b": np.ones(1)}}, {"model": {"name": "walker"}})
     family_of_copies(monkeypatch, tmp_path / "copies.npz")
     models = [f"--model={tmp_path / name}.npz" for name in ("walks", "copies")]
-    solve.main([f"--data={tmp_path}", *models, "--record=3", f"--out={tmp_path / 'r.json'}"])
-    found = json.loads((tmp_path / "r.json").read_text())
+    solve.main([f"--data={tmp_path}", *models, "--record=3", f"--out={tmp_path}-r.json"])
+    found = json.loads(Path(f"{tmp_path}-r.json").read_text())
     assert found["models"]["walks"]["lenient"]["rate"] == 1 and found["segments"] == 4
     assert found["models"]["copies"]["rate"] == 0
-    with np.load(tmp_path / found["traces"]) as traces:
+    with np.load(tmp_path.parent / found["traces"]) as traces:
         assert traces["predictions"].shape == (2, 3, 4, 16)  # the walk is repeated to the last segment
         assert (traces["predictions"][0] == traces["predictions"][0, :, :1]).all()
     assert "| walks" in capsys.readouterr().out

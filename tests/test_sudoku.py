@@ -350,7 +350,7 @@ def test_files_that_are_not_the_hubs_are_refused(tmp_path):
         "row 1 has the sign 'x'": (None, [f"a,x{question[1:]},{answer},3"]),
         "the rating is '4294967296'; an integer of 32 bits": (None, [f"a,{question},{answer},4294967296"]),
         "line 3: the rating is 'hard'": (None, [f"a,{question},{answer},1", f"a,{question},{answer},hard"]),
-        "row 2 has an answer that is not full": (
+        "row 2 has an answer that is no full sudoku": (
             None,
             [f"a,{question},{answer},1", f"a,{question},{question},1"],
         ),

@@ -1,11 +1,13 @@
 """Long work in parts: interrupted, the same request goes on where it was, and the result appears in one step.
 
-The parts of OUT stand in OUT.parts until OUT is complete, with a note of the request that they belong to.
+The parts of OUT stand in OUT.parts until OUT is complete, with a note of the request that they belong to. A
+part is taken again only with its seal (`seal`); what is damaged, or another's, is made again.
 """
 
 import concurrent.futures
 import contextlib
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -26,6 +28,7 @@ from hrm_jax.artefacts.errors import RequestError, WriteError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+NOTE, SEAL = "request.json", "seal"
 AHEAD = 4  # items that every process may be ahead of the one that is waited for
 
 
@@ -39,10 +42,10 @@ def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, Non
     """
     files.check_writable(out)
     folder = out.with_name(out.name + ".parts")
-    note = folder / "request.json"
+    note = folder / NOTE
     files.check_writable(note)
     if note.exists():
-        check_same(json_file.load(note, dict[str, Any], "request.json"), request, folder, "was begun")
+        check_same(json_file.load(note, dict[str, Any], NOTE), request, folder, "was begun")
     else:
         with files.atomic_write(note) as file:
             json.dump(request, file)
@@ -60,7 +63,9 @@ def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, Non
 def check_same(found: dict[str, Any], request: dict[str, Any], place: Path, how: str) -> None:
     """Refuse to mix two requests, naming what differs."""
     request = json.loads(json.dumps(request))  # tuples as the file has them
-    different = [key for key in found | request if found.get(key) != request.get(key)]
+    # As texts: 0 is not False, nor 5 5.0.
+    texts = [{key: json.dumps(value) for key, value in some.items()} for some in (found, request)]
+    different = [key for key in found | request if len({text.get(key, "null") for text in texts}) > 1]
     if different:
         differences = ", ".join(f"{key} {found.get(key)!r}, now {request.get(key)!r}" for key in different)
         raise RequestError(
@@ -78,12 +83,21 @@ def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Generator[
 
 def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
     path = folder / f"{number:06d}.npz"
-    # A damaged part is made again: it is the same.
     with contextlib.suppress(RequestError), archive.reading(path, "none yet", "damaged") as arrays:
-        return arrays
+        if str(arrays.pop(SEAL)) == seal(folder, number, arrays):
+            return arrays
     arrays = make(number)
-    archive.write(path, arrays, np.savez)
+    archive.write(path, arrays | {SEAL: np.array(seal(folder, number, arrays))}, np.savez)
     return arrays
+
+
+def seal(folder: Path, number: int, arrays: Arrays) -> str:
+    """A digest of part `number`'s arrays, and of the request that the parts in `folder` belong to."""
+    digest = hashlib.blake2b((folder / NOTE).read_bytes(), digest_size=16)
+    for name, array in sorted(arrays.items()):
+        digest.update(json.dumps([number, name, array.dtype.str, array.shape]).encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def ordered(

@@ -28,11 +28,12 @@ from tqdm import tqdm
 from hrm_jax.artefacts import files, json_file, parts
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
-from hrm_jax.puzzles.dataset import SPLITS, load, write_groups
+from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, load, write_groups
 
 USUAL = 1000  # puzzles of a split
 MOST = 10**8  # puzzles of a split, augmentations among them: they are made in memory
 MOST_AUGMENTED = 100_000  # augmentations of a puzzle
+BLOCK = 4096  # examples whose rules are checked at a time
 COLUMNS = ("source", "question", "answer", "rating")  # of the hub's files
 
 Part = Callable[[dict, int], dict[str, np.ndarray]]
@@ -92,10 +93,25 @@ def interval(text: str) -> tuple[int, int]:
 class Rules:
     """What every data set of a kind keeps to, whoever made it. Inputs and labels are tokens [N, S]."""
 
+    kind: str
     vocabulary: Callable[[int, int], int]  # tokens, of so many rows and columns; 0: there are no such puzzles
-    wrong: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda inputs, _: np.zeros(len(inputs), bool)
-    """Which rows [N] are no such puzzle with its answer."""
+    wrong: Callable[[np.ndarray, np.ndarray, int, int], np.ndarray] = lambda inputs, *_: np.zeros(
+        len(inputs), bool
+    )
+    """Which rows [N], of a grid of so many rows and columns, are no such puzzle with its right answer."""
     fault: str = ""  # what is wrong with a row of them
+
+    def misfit(self, puzzles: PuzzleSet) -> str:
+        """How a data set breaks the rules, or empty."""
+        shape, vocabulary = (puzzles.height, puzzles.width), puzzles.meta.vocab_size
+        if self.vocabulary(*shape) != vocabulary:
+            return f"there are none of {shape[0]}x{shape[1]} cells and {vocabulary} tokens"
+        for first in range(0, len(puzzles.inputs), BLOCK):
+            block = slice(first, first + BLOCK)
+            faulty = self.wrong(puzzles.inputs[block], puzzles.labels[block], *shape)
+            if faulty.any():
+                return f"example {first + int(faulty.argmax())} {self.fault}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -128,12 +144,12 @@ def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
             more: dict = {"height": size, "width": size, "extra": {"ratings": arrays["rating"]}}
             write_groups(whole, split, kind, inputs, labels, maker.rules.vocabulary(size, size), **more)
 
-    made = produce(options.out, settings, fill)
+    made = produce(options.out, settings, maker.rules, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")
 
 
-def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bool:
-    """Let `fill(parts, folder)` write the data set, which becomes `out` in one step.
+def produce(out: Path, settings: dict, rules: Rules, fill: Callable[[Path, Path], None]) -> bool:
+    """Let `fill(parts, folder)` write the data set, which keeps to `rules` and becomes `out` in one step.
 
     False: it was there already. `settings` are remembered in build.json; a folder made with others, or by
     other tools, is left alone.
@@ -143,8 +159,13 @@ def produce(out: Path, settings: dict, fill: Callable[[Path, Path], None]) -> bo
         if not note.exists():
             raise RequestError(f"{out} is there and is not of this builder; remove it, or give another --out")
         parts.check_same(json_file.load(note, dict[str, Any], "build.json"), settings, out, "was built")
-        for split in SPLITS:
-            load(out, split)  # which may have been damaged since
+        for puzzles in (load(out, split) for split in SPLITS):  # which may have been damaged since
+            found = puzzles.kind == rules.kind and rules.misfit(puzzles)
+            if found or puzzles.kind != rules.kind:
+                fault = found or f"its kind is {puzzles.kind!r}"
+                raise RequestError(
+                    f"{out}/{puzzles.split} was changed: {fault}; remove it, to build it again"
+                )
         return False
     with parts.work_folder(out, settings) as folder:
         whole = folder / "whole"
@@ -167,7 +188,7 @@ def _rows(options: argparse.Namespace, split: str, maker: Maker) -> dict[str, np
     kept = np.flatnonzero((rating >= low) & (rating <= high))
     if not len(kept):
         raise RequestError(f"{path}: no row is rated from {low} to {high}")
-    faulty = maker.rules.wrong(inputs, labels)
+    faulty = maker.rules.wrong(inputs, labels, options.size, options.size)
     if faulty.any():
         raise RequestError(f"{path}: row {faulty.argmax() + 1} {maker.rules.fault}")
     if split == "train" and options.subsample is not None:

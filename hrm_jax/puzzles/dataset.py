@@ -14,6 +14,7 @@ A group is one base puzzle, its puzzles are that and its augmentations, a puzzle
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,7 +187,9 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     arrays = {name: _array(place / f"{meta.sets[0]}__{name}.npy") for name in TYPES}
     _check(arrays, meta, place)
     named = folder / NAMES
-    known = digest(names(named, meta.num_puzzle_identifiers)) if named.exists() else None
+    known = None
+    if named.exists():
+        known = digest(names(named, meta.num_puzzle_identifiers, meta.blank_identifier_id))
     inputs, labels, identifiers, puzzles, groups = (
         array.astype(TYPES[name], copy=False) for name, array in arrays.items()
     )
@@ -198,11 +201,19 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     return PuzzleSet(meta.kind, folder, split, inputs, labels, identifiers, puzzles, groups, meta, *shape)
 
 
-def names(path: Path, count: int | None = None) -> list[str]:
-    """The names by identifier in an identifiers.json, which must be so many if that is said."""
+def names(path: Path, count: int | None = None, blank: int = 0) -> list[str]:
+    """The names by identifier in an identifiers.json, which must be so many if that is said.
+
+    Both original builders give every name one identifier, and the blank one's is `BLANK`.
+    """
     found = json_file.load(path, list[str], "list of names")
     if count is not None and len(found) != count:
         raise RequestError(f"{path}: {len(found):,} names; there are {count:,} puzzle identifiers")
+    if blank >= len(found) or found[blank] != BLANK:
+        raise RequestError(f'{path}: identifier {blank} is the blank one; its name must be "{BLANK}"')
+    if len(set(found)) < len(found):
+        name, times = Counter(found).most_common(1)[0]
+        raise RequestError(f"{path}: {name!r} is there {times} times; a name has one identifier")
     return found
 
 

@@ -24,7 +24,6 @@ from hrm_jax.puzzles.sudoku import build as sudoku
 Statistics = dict[str, float | int]
 Answer = Callable[[np.ndarray], np.ndarray]  # inputs [K, S] -> answers [K, S]
 Index = np.ndarray | slice
-BLOCK = 4096  # examples whose rules are checked at a time
 
 
 class Published(NamedTuple):
@@ -103,7 +102,7 @@ KINDS = {
         summary="ARC tasks and their augmentations, from the public files",
         builder=arc,
         published=Published(grids.VOCABULARY, grids.CELLS),
-        rules=Rules(lambda height, width: grids.VOCABULARY if height == width == grids.SIDE else 0),
+        rules=arc.RULES,
         votes=voting.load,
         one_size=False,
         drawing="puzzle_arc.js",
@@ -121,29 +120,16 @@ def load(folder: Path | str, split: str) -> PuzzleSet:
     puzzles = dataset.load(folder, split)
     if not puzzles.kind:
         size = puzzles.meta.vocab_size, puzzles.meta.seq_len
-        fitting = (n for n, kind in KINDS.items() if kind.published == size and not _misfit(puzzles, kind))
+        published = [(name, kind.rules) for name, kind in KINDS.items() if kind.published == size]
+        fitting = (name for name, rules in published if not (rules and rules.misfit(puzzles)))
         return replace(puzzles, kind=next(fitting, ""))
     where = f"{puzzles.folder / split / 'dataset.json'}: kind is {puzzles.kind!r}"
     if puzzles.kind not in KINDS:
         raise RequestError(f"{where}; allowed: {', '.join(KINDS)}")
-    if misfit := _misfit(puzzles, of(puzzles)):
+    rules = of(puzzles).rules
+    if misfit := rules and rules.misfit(puzzles):
         raise RequestError(f"{where}, but {misfit}; allowed: the kind that the puzzles are of, or none")
     return puzzles
-
-
-def _misfit(puzzles: PuzzleSet, kind: Kind) -> str:
-    """How the data break the rules of the kind, or empty."""
-    rules, meta = kind.rules, puzzles.meta
-    if rules is None:
-        return ""
-    if rules.vocabulary(puzzles.height, puzzles.width) != meta.vocab_size:
-        return f"there are none of {puzzles.height}x{puzzles.width} cells and {meta.vocab_size} tokens"
-    for first in range(0, len(puzzles.inputs), BLOCK):
-        block = slice(first, first + BLOCK)
-        faulty = rules.wrong(puzzles.inputs[block], puzzles.labels[block])
-        if faulty.any():
-            return f"example {first + int(faulty.argmax())} {rules.fault}"
-    return ""
 
 
 def of(puzzles: PuzzleSet) -> Kind:

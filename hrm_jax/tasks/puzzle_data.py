@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
 
@@ -54,12 +54,15 @@ class Index(NamedTuple):
 
 
 def load(path: str, vocabulary: int, sequence: int) -> tuple[dataset.PuzzleSet, dataset.PuzzleSet]:
-    """Both splits of a data-set folder, for a model of this vocabulary and sequence length."""
+    """Both splits of a data-set folder, for a model of this vocabulary and sequence length.
+
+    What is judged, test, is read whole, and every answer checked; train may be larger than memory.
+    """
     if not path or not Path(path).is_dir():
         raise RequestError(
             f'data.path = "{path}": no such folder; python -m hrm_jax.puzzles makes one (see the config)'
         )
-    splits = dataset.load(Path(path), "train"), dataset.load(Path(path), "test")
+    splits = dataset.load(Path(path), "train"), kinds.load(Path(path), "test")
     for split in splits:
         if (split.meta.vocab_size, split.meta.seq_len) != (vocabulary, sequence):
             raise RequestError(

@@ -15,6 +15,7 @@ docs/puzzles.md.
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
 import json
@@ -36,6 +37,7 @@ from hrm_jax.puzzles.arc.grids import CELLS, SIDE, Task, canonical
 from hrm_jax.puzzles.dataset import BLANK, SPLITS, write
 
 SIDES = ("inputs", "labels")
+RULES = building.Rules("arc", lambda height, width: grids.VOCABULARY if height == width == SIDE else 0)
 # Room on the disk itself: where that is full, writing to a memory map of a file with holes kills the process.
 RESERVE = getattr(os, "posix_fallocate", lambda file, start, size: os.ftruncate(file, start + size))
 
@@ -110,7 +112,7 @@ def build(options: argparse.Namespace) -> None:
         with atomic_write(folder / files.TEST_PUZZLES) as file:
             json.dump(asked, file)
 
-    if not building.produce(options.out, settings, fill):
+    if not building.produce(options.out, settings, RULES, fill):
         print(f"{options.out} is there already")
         return
     of_sets = ", ".join(f"{name} {len(members)}" for name, members in sets.items())
@@ -134,10 +136,11 @@ def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int
     last = {split: np.cumsum(counts * pairs[split]) for split in SPLITS}
     for split in SPLITS:
         _allocate(work, split, int(last[split][-1]))
-    first = [{split: int((last[split] - counts * pairs[split])[t]) for split in SPLITS}
-             for t in range(len(tasks))]  # fmt: skip
+    first = {split: last[split] - counts * pairs[split] for split in SPLITS}
+    rows = [{split: (int(first[split][t]), int(last[split][t])) for split in SPLITS}
+            for t in range(len(tasks))]  # fmt: skip
     filled = parts.ordered(
-        functools.partial(put, work, settings), zip(range(len(tasks)), tasks, first, strict=True), jobs
+        functools.partial(put, work, settings), zip(range(len(tasks)), tasks, rows, strict=True), jobs
     )
     for _ in tqdm(filled, "tasks", len(tasks), disable=None):
         pass
@@ -173,26 +176,31 @@ def _array(work: Path, split: str, side: str) -> Path:
 
 def _allocate(work: Path, split: str, rows: int) -> None:
     """Room for the examples of a split, unless an interrupted request has made it."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": (rows, CELLS)}
     for side in SIDES:
         path = _array(work, split, side)
-        if not path.exists():
-            header = {"descr": "|u1", "fortran_order": False, "shape": (rows, CELLS)}
-            with atomic_write(path, "wb") as file:
-                np.lib.format.write_array_header_1_0(file, header)
-                RESERVE(file.fileno(), file.tell(), rows * CELLS)
+        with contextlib.suppress(Exception):  # whatever is wrong with it, it is made anew
+            room = np.load(path, mmap_mode="r")
+            if (room.shape, room.dtype, room.flags.c_contiguous) == ((rows, CELLS), np.uint8, True):
+                continue
+        with atomic_write(path, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            RESERVE(file.fileno(), file.tell(), rows * CELLS)
 
 
-def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, int]]) -> None:
-    """Fill in the rows of one task from `first` on, unless that was done."""
-    number, task, first = item
+def put(work: Path, settings: dict, item: tuple[int, Task, dict[str, tuple[int, int]]]) -> None:
+    """Fill in the rows of one task, [from, to) by split, unless that was done and its seal still fits."""
+    number, task, rows = item
+    room = {
+        f"{split} {side}": np.load(_array(work, split, side), mmap_mode="r+")[slice(*rows[split])]
+        for split in SPLITS
+        for side in SIDES
+    }
     done = work / f"{number:06d}.done"
-    if done.exists():
+    if done.is_file() and done.read_bytes() == parts.seal(work, number, room).encode():
         return
     for split, arrays in grids.examples(task, settings)[1].items():
         for side, array in zip(SIDES, arrays, strict=True):
-            rows = array.reshape(-1, CELLS)
-            if len(rows):
-                room = np.load(_array(work, split, side), mmap_mode="r+")
-                room[first[split] : first[split] + len(rows)] = rows
-    with atomic_write(done):
-        pass
+            room[f"{split} {side}"][:] = array.reshape(-1, CELLS)
+    with atomic_write(done) as file:
+        file.write(parts.seal(work, number, room))

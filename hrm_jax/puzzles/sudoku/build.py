@@ -58,15 +58,22 @@ def build(options: argparse.Namespace) -> None:
     building.make(options, settings, maker)
 
 
-def _wrong(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Which rows [N] are no sudoku with its full answer."""
-    return ((inputs != BLANK) & (inputs != labels)).any(axis=1) | (labels == BLANK).any(axis=1)
+def _wrong(inputs: np.ndarray, labels: np.ndarray, size: int, _: int) -> np.ndarray:
+    """Which rows [N] are no sudoku with a full answer, in which no row, column or box has a digit twice."""
+    digits = np.uint16(1) << labels.reshape(-1, size, size)
+    high, wide = BOXES[size]
+    boxes = digits.reshape(-1, size // high, high, size // wide, wide).swapaxes(2, 3).reshape(digits.shape)
+    every = ((1 << size) - 1) << (BLANK + 1)
+    units = [(np.bitwise_or.reduce(grid, axis=axis) != every).any(axis=1)
+             for grid, axis in ((digits, 1), (digits, 2), (boxes, 2))]  # fmt: skip
+    return ((inputs != BLANK) & (inputs != labels)).any(axis=1) | np.any(units, axis=0)
 
 
 RULES = building.Rules(
+    "sudoku",
     lambda height, width: height + 2 if height == width and height in BOXES else 0,  # PAD, blank, digits
     _wrong,
-    "has an answer that is not full or not that of its question",
+    "has an answer that is no full sudoku, or not that of its question",
 )
 
 
