@@ -232,6 +232,41 @@ def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, counted):
     assert not lost and len(cases) >= 45
 
 
+def test_damaged_metrics_are_left_out_and_said(copy, four, meshes, capsys):
+    path = copy / "metrics.jsonl"
+    before = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([before[0], "{no record}\n", *before[1:], '{"step": 9']))
+    run(copy, meshes[1], checkpoint__keep=9, steps=5)
+    assert "metrics.jsonl: 1 lines that were no records are left out" in capsys.readouterr().out
+    assert path.read_text().splitlines(keepends=True)[: len(before)] == before
+
+
+@pytest.mark.parametrize("name", ["0004", "04", "\u0669", "0009"])
+def test_a_folder_that_is_named_almost_like_a_step_is_none(name, copy, four, meshes, capsys):
+    shutil.copytree(copy / "checkpoints" / "4", copy / "checkpoints" / name)
+    assert checkpoint.restore_params(copy)[0] == 4
+    assert resumed_like(copy, four, meshes[1])
+    assert f"step {name} is damaged" in capsys.readouterr().out and (copy / "damaged" / name).is_dir()
+    assert steps_of(copy) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("field", ["seed", "model", "data", "epochs", "steps", "log_every"])
+def test_a_config_that_its_copy_in_checkpoints_contradicts_is_refused(field, copy):
+    """Unless the field may change between two starts; a run may have become longer."""
+    path = copy / "config.json"
+    config = json.loads(path.read_text())
+    if field == "epochs":
+        del config[field]
+    else:
+        config[field] = {"name": "other"} if isinstance(config[field], dict) else config[field] + 1
+    path.write_text(json.dumps(config))
+    if field in ("steps", "log_every"):
+        assert workdir.read_config(copy) == config
+    else:
+        with pytest.raises(RequestError, match=f"config.json: {field}.* in the copy in checkpoints/"):
+            workdir.read_config(copy)
+
+
 # ---------------------------------------------------------------- one training at a time, and its end
 
 HOLD = """

@@ -91,15 +91,17 @@ def restore_newest(workdir: pathlib.Path, like: Any, say: Callable[[str], None])
     if not _folder(workdir).is_dir():
         return None
     with _reading(workdir, ocp.StandardCheckpointHandler()) as manager:
-        steps = sorted(manager.all_steps(), reverse=True)
+        steps = _steps(manager, workdir)
         args = ocp.args.StandardRestore(like)
         step, state, damaged = _first_good(manager, workdir, steps, args) if steps else (0, None, {})
         for older in steps[len(damaged) + 1 :]:
             with contextlib.suppress(_Damaged), _noticing(older, damaged):
                 _metrics(manager, older)
-    names = [path.name for path in _folder(workdir).iterdir()]  # a file is no step for orbax, but in its way
-    damaged |= {int(n): "no folder" for n in names if n.isdecimal() and int(n) not in steps}
-    for name, why in damaged.items():
+    bad = {str(number): why for number, why in damaged.items()}
+    names = [path.name for path in _folder(workdir).iterdir()]
+    # A file is no step for orbax, but in its way; 07 is one that it would look for in 7.
+    bad |= {name: "no step's folder" for name in names if name.isdecimal() and name not in map(str, steps)}
+    for name, why in bad.items():
         say(f"step {name} is damaged ({why}): {_set_aside(workdir, name)}; going on from step {step}")
     return (step, state) if steps else None
 
@@ -145,9 +147,14 @@ def _folder(workdir: pathlib.Path) -> pathlib.Path:
     return (workdir / "checkpoints").resolve()  # a relative one makes orbax fail in its background thread
 
 
+def _steps(manager: ocp.CheckpointManager, workdir: pathlib.Path) -> list[int]:
+    """The steps that have a folder of their own, the newest first."""
+    return sorted((n for n in manager.all_steps() if (_folder(workdir) / str(n)).is_dir()), reverse=True)
+
+
 def _preferred(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str) -> list[int]:
     """The steps that `which` may mean, the best choice first."""
-    steps = sorted(manager.all_steps(), reverse=True)
+    steps = _steps(manager, workdir)
     if not steps:
         raise RequestError(NONE_YET.format(workdir=workdir))
     if which == "latest":
@@ -229,15 +236,15 @@ def _metrics(manager: ocp.CheckpointManager, step: int) -> dict[str, float] | No
     return metrics
 
 
-def _set_aside(workdir: pathlib.Path, step: int) -> str:
-    """Move a step out of orbax's sight; where it is now."""
-    number, place = 1, workdir / "damaged" / str(step)
+def _set_aside(workdir: pathlib.Path, name: str) -> str:
+    """Move what is named like a step out of orbax's sight; where it is now."""
+    number, place = 1, workdir / "damaged" / name
     while place.exists():
-        number, place = number + 1, place.with_name(f"{step}.{number}")
+        number, place = number + 1, place.with_name(f"{name}.{number}")
     if jax.process_index() == 0:
         try:
             place.parent.mkdir(exist_ok=True)
-            (_folder(workdir) / str(step)).rename(place)
+            (_folder(workdir) / name).rename(place)
         except OSError as error:
             raise WriteError(f"{place}: cannot be written ({error.strerror})") from None
     processes.anywhere(False)  # all wait until it is done

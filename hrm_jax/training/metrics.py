@@ -67,10 +67,12 @@ class Writer:
     def __init__(self, workdir: pathlib.Path, start: int, total: int, enabled: bool = True):
         self._total, self._begin, self._start = total, time.monotonic(), start
         path = workdir / "metrics.jsonl" if enabled else pathlib.Path(os.devnull)
-        self.history = _truncate(path, start) if enabled else []
+        self.history, damaged = _truncate(path, start) if enabled else ([], 0)
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
         self._terminal = sys.stdout if enabled else self._file
         self._board = _tensorboard(workdir) if enabled else None
+        if damaged:
+            self.say(f"{path}: {damaged:,} lines that were no records are left out")
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line: `step` and `values`; a non-finite number becomes null, which JSON can hold."""
@@ -104,22 +106,27 @@ class Writer:
             self._board.close()
 
 
-def _truncate(path: pathlib.Path, start: int) -> list[dict[str, Any]]:
-    """Drop what a killed run wrote after the step it is resumed from, and a half line; return the rest."""
+def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int]:
+    """Drop what a killed run wrote after the step it is resumed from; the rest, and how many lines are damaged.
+
+    The last one, which the kill may have cut, is not counted.
+    """
     if not path.exists():
-        return []
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        return [], 0
+    kept, damaged = [], 0
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             msgspec.convert(record, report_file.Record)
         except (ValueError, RecursionError):
+            damaged += number < len(lines)
             continue
         if record["step"] <= start:
             kept.append(record)
     with files.atomic_write(path) as file:
         file.writelines(json.dumps(record) + "\n" for record in kept)
-    return kept
+    return kept, damaged
 
 
 def _tensorboard(workdir: pathlib.Path):

@@ -7,7 +7,7 @@ import contextlib
 import json
 import pathlib
 import re
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
@@ -36,10 +36,12 @@ class Config(TypedDict):
     seed: int
     data: dict[str, Any]
     model: dict[str, Any]
+    steps: NotRequired[int]
+    epochs: NotRequired[int]
 
 
 class _Custom(TypedDict):
-    config: dict[str, Any]
+    config: Config
 
 
 class Kept(TypedDict):
@@ -80,32 +82,52 @@ def claim(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_other(workdir: pathlib.Path, found: dict[str, Any], config: dict[str, Any]) -> None:
+    if names := differing(found, config):
+        old, new = flat({"init_from": "", **found}), flat(config)
+        apart = "; ".join(f"{n} ({old[n]} there, {new.get(n)} here)" for n in names)
+        hint = "a run can become longer, not shorter: " if set(names) <= set(LENGTHS) else ""
+        raise RequestError(f"{workdir} was begun with another config: {apart}; {hint}give another --workdir")
+
+
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Dotted names of the fields in which a config is another run's than an `old` one.
+
+    A field that the old one lacks is newer than the run, and its default is what was done before.
+    """
+    old, new = flat({"init_from": "", **old}), flat(new)
+    names = [n for n in sorted(old) if old[n] != new.get(n) and not n.startswith(FREE)]
+    return [n for n in names if not (n in LENGTHS and 0 < old[n] < new.get(n, 0))]
+
+
+def flat(config: dict[str, Any]) -> dict[str, Any]:
+    """A nested config by dotted names."""
     from flax.traverse_util import flatten_dict  # a command line is read without jax
 
-    old, new = flatten_dict({"init_from": "", **found}, sep="."), flatten_dict(config, sep=".")
-    # A field that the file lacks is newer than the run, and its default is what was done before.
-    names = [n for n in sorted(old) if old[n] != new.get(n) and not n.startswith(FREE)]
-    names = [n for n in names if not (n in LENGTHS and 0 < old[n] < new[n])]
-    if names:
-        differing = "; ".join(f"{n} ({old[n]} there, {new.get(n)} here)" for n in names)
-        only_shorter = set(names) <= set(LENGTHS)
-        hint = "a run can become longer, not shorter: " if only_shorter else ""
-        raise RequestError(
-            f"{workdir} was begun with another config: {differing}; {hint}give another --workdir"
-        )
+    return flatten_dict(config, sep=".")
 
 
 def read_config(workdir: pathlib.Path) -> dict[str, Any]:
-    """The config of a workdir, as JSON data; where its file is damaged, orbax's copy, which is said."""
+    """The config of a workdir, as JSON data; where its file is damaged, orbax's copy, which is said.
+
+    A file that this copy contradicts is refused: one of them was changed.
+    """
+    try:
+        copy = json_file.load(workdir / "checkpoints" / "metadata" / "_ROOT_METADATA", Kept, "copy")
+        kept = cast(dict[str, Any], copy["custom_metadata"]["config"])
+    except RequestError:
+        kept = {}
     try:
         config = json_file.read(workdir / "config.json", "config.json")
         json_file.check(workdir / "config.json", config, Config, "config.json")
-        return config
     except RequestError as error:
-        damage = error
-    try:
-        copy = json_file.load(workdir / "checkpoints" / "metadata" / "_ROOT_METADATA", Kept, "copy")
-    except RequestError:
-        raise RequestError(f"{workdir} is no workdir of hrm_jax.train ({damage})") from None
-    print(f"{damage}; the copy in checkpoints/ is taken")
-    return copy["custom_metadata"]["config"]
+        if not kept:
+            raise RequestError(f"{workdir} is no workdir of hrm_jax.train ({error})") from None
+        print(f"{error}; the copy in checkpoints/ is taken")
+        return kept
+    if names := differing(kept, config):
+        there, here = flat(kept).get(names[0]), flat(config).get(names[0])
+        raise RequestError(
+            f"{workdir}/config.json: {names[0]} is {here}, but {there} in the copy in checkpoints/; "
+            "put right the one that was changed"
+        )
+    return config
