@@ -124,7 +124,7 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
             raise RequestError(f"{workdir} is no workdir of hrm_jax.train ({error})") from None
         print(f"{error}; the copy in checkpoints/ is taken")
         return kept
-    if names := differing(kept, config):
+    if kept and (names := differing(kept, config)):
         there, here = flat(kept).get(names[0]), flat(config).get(names[0])
         raise RequestError(
             f"{workdir}/config.json: {names[0]} is {here}, but {there} in the copy in checkpoints/; "
