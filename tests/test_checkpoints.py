@@ -188,7 +188,9 @@ def test_a_flipped_bit_is_noticed_and_an_older_workdir_still_loads(copy, capsys)
     metadata.write_text(json.dumps(found))
     assert checkpoint.restore_params(copy)[0] == 3 and path.exists()
     assert "the checksum of params/table differs" in capsys.readouterr().out
-    with pytest.raises(RequestError, match="no checkpoint that can be read: step 4 "):
+    with pytest.raises(
+        RequestError, match="step 4 .the checksum of params.table differs. is damaged; there are 3, 2"
+    ):
         checkpoint.restore_params(copy, "4")
 
 
@@ -230,6 +232,43 @@ def test_45_damaged_workdirs_and_none_is_lost(four, tmp_path, meshes, counted):
             lost.append(number)
     counted(f"{len(cases[:45])} damaged workdirs, {len(lost)} lost")
     assert not lost and len(cases) >= 45
+
+
+@pytest.mark.parametrize("number", [100, 5])
+def test_a_step_under_anothers_number_is_damaged(number, copy, four, meshes, capsys):
+    shutil.copytree(copy / "checkpoints" / "3", copy / "checkpoints" / str(number))
+    assert checkpoint.restore_params(copy)[0] == 4
+    assert f"step {number} is damaged (it is a copy of step 3)" in capsys.readouterr().out
+    assert resumed_like(copy, four, meshes[1])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"7", b'{"eval/loss": "x"}', b"{", b"\xff", 10**4 * b"[", None]
+)
+def test_damaged_metrics_do_not_hide_the_best(content, copy):
+    """Which is step 1."""
+    path = copy / "checkpoints" / "4" / "metrics" / "metrics"
+    path.unlink()
+    path.mkdir() if content is None else path.write_bytes(content)
+    assert checkpoint.restore_params(copy, "best")[0] == 1
+
+
+def test_a_damaged_step_that_was_asked_for_names_the_others(copy):
+    poisoned(copy)
+    with pytest.raises(RequestError, match="step 4 .* is damaged; there are 3, 2, 1, latest, best"):
+        checkpoint.restore_params(copy, "4")
+
+
+@pytest.mark.parametrize("wrong", [{"init_from": "absent.npz"}, {"batch_size": 3}])
+def test_a_request_that_cannot_begin_does_not_claim_the_workdir(wrong, tmp_path, meshes, monkeypatch):
+    def full(*_):
+        raise RequestError("no room")
+
+    with monkeypatch.context() as patch, pytest.raises(RequestError):
+        patch.setattr(checkpoint.Checkpoints, "save", full)
+        run(tmp_path, meshes[1], **wrong)
+    run(tmp_path, meshes[1])
+    assert workdir.read_config(tmp_path)["batch_size"] == 1 and steps_of(tmp_path) == [1, 4]
 
 
 def test_damaged_metrics_are_left_out_and_said(copy, four, meshes, capsys):

@@ -638,7 +638,7 @@ def test_killed_at_a_random_step_a_run_resumes_to_the_last_bit(original, tmp_pat
     assert config["identifiers"] == digest == puzzle.Puzzle.describe(config)["identifiers"]
     other = {**config, "identifiers": dataset.digest(["<blank>", "other"])}
     with pytest.raises(RequestError, match=f"with another config: identifiers .{digest} there, "):
-        workdir.claim(killed, other)  # its data set was made anew since, with other puzzles
+        workdir.begun(killed, other)  # its data set was made anew since, with other puzzles
 
 
 def kill_in_training(started, workdir, step):

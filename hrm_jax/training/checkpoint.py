@@ -23,7 +23,7 @@ from hrm_jax.training import processes
 
 NONE_YET = "{workdir} holds no checkpoint yet: run python -m hrm_jax.train --workdir {workdir}"
 METRIC = "eval/loss"
-CHECKSUMS = "crc32"  # the key of a step's metadata that has them
+CHECKSUMS, STEP = "crc32", "step"  # keys of a step's metadata: the checksums of its arrays, and its number
 
 
 def loss_of(metrics: dict[str, float] | None) -> float:
@@ -55,7 +55,7 @@ class Checkpoints:
             return
         known = {METRIC: loss_of(metrics)}  # of every step: orbax warns of one without
         args = ocp.args.Composite(state=ocp.args.StandardSave(state))
-        metadata = {CHECKSUMS: checksums(state)}
+        metadata = {CHECKSUMS: checksums(state), STEP: step}
         with self._saving():
             if not self._manager.save(step, args=args, metrics=known, force=True, custom_metadata=metadata):
                 raise RuntimeError(f"step {step} was not saved, for {self._manager.latest_step()} was")
@@ -167,10 +167,9 @@ def _preferred(manager: ocp.CheckpointManager, workdir: pathlib.Path, which: str
 
 
 def _loss(manager: ocp.CheckpointManager, step: int) -> float:
-    try:
+    with contextlib.suppress(_Damaged), _noticing(step, {}):
         return loss_of(_metrics(manager, step))
-    except _Damaged:
-        return math.inf
+    return math.inf
 
 
 def _first_good(
@@ -182,6 +181,11 @@ def _first_good(
         with contextlib.suppress(_Damaged), _noticing(step, damaged):
             return step, _restored(manager, step, asked), damaged
     whose = ", ".join(f"step {step} ({why})" for step, why in damaged.items())
+    others = [step for step in _steps(manager, workdir) if step not in damaged]
+    if others:
+        raise RequestError(
+            f"{workdir}: {whose} is damaged; there are {', '.join(map(str, others))}, latest, best"
+        )
     raise RequestError(
         f"{workdir} holds no checkpoint that can be read: {whose}; remove its checkpoints/ to begin again"
     )
@@ -211,7 +215,11 @@ def _restored(manager: ocp.CheckpointManager, step: int, asked: Any) -> Any:
     _metrics(manager, step)
     args = _params_alone(metadata.item_metadata["state"].tree, asked) if isinstance(asked, bool) else asked
     restored = manager.restore(step, args=ocp.args.Composite(state=args))["state"]
-    expected = (metadata.custom_metadata or {}).get(CHECKSUMS, {})  # none in a checkpoint of before
+    noted = metadata.custom_metadata or {}  # nothing in a checkpoint of before
+    own = noted.get(STEP, getattr(restored, "step", step))
+    if int(own) != step:
+        raise _Damaged(f"it is a copy of step {int(own)}")
+    expected = noted.get(CHECKSUMS, {})
     for name, found in checksums(restored).items():
         if expected.get(name, found) != found:
             raise _Damaged(f"the checksum of {name} differs")
@@ -231,7 +239,7 @@ def _params_alone(tree: dict[str, Any], averaged: bool) -> ocp.args.PyTreeRestor
 
 def _metrics(manager: ocp.CheckpointManager, step: int) -> dict[str, float] | None:
     metrics = manager.metrics(step)
-    if metrics is not None and not isinstance(metrics.get(METRIC), float):
+    if metrics is not None and not isinstance(dict(metrics).get(METRIC), float):
         raise _Damaged("its metrics are not readable")
     return metrics
 

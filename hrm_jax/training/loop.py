@@ -28,12 +28,14 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
     first = jax.process_index() == 0  # the process that writes files
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        before = {}
+        before, recorded = {}, {**config.to_dict(), **task.recorded}
         if first:
             stack.enter_context(workdir.locked(folder))
-            before = workdir.claim(folder, {**config.to_dict(), **task.recorded})
+            before = workdir.begun(folder, recorded)
         notes: list[str] = []
         start, current, layout = begin(experiment, folder, notes)
+        if first:
+            workdir.claim(folder, recorded, before)
         done = start
         update = step.make_update(experiment, layout)
         writer = metrics.Writer(folder, start, steps, enabled=first)

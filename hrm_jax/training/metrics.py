@@ -107,7 +107,7 @@ class Writer:
 
 
 def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int]:
-    """Drop what a killed run wrote after the step it is resumed from; the rest, and how many lines are damaged.
+    """Drop what a killed run wrote after the step it is resumed from; the rest, how many lines are damaged.
 
     The last one, which the kill may have cut, is not counted.
     """

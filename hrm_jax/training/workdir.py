@@ -7,7 +7,8 @@ import contextlib
 import json
 import pathlib
 import re
-from typing import Any, NotRequired, TypedDict, cast
+import shutil
+from typing import Any, NotRequired, TypedDict
 
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
@@ -41,7 +42,7 @@ class Config(TypedDict):
 
 
 class _Custom(TypedDict):
-    config: Config
+    config: dict[str, Any]
 
 
 class Kept(TypedDict):
@@ -66,19 +67,30 @@ def locked(workdir: pathlib.Path) -> contextlib.AbstractContextManager:
     return files.alone(path, f"{workdir} is being trained: wait for its end, or give another --workdir")
 
 
-def claim(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Write `config.json`; the one that was there, or nothing.
+def begun(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The config that a workdir was begun with; nothing where no step of it is kept.
 
     A workdir that another config has begun is refused, naming what differs. A run may become longer.
     """
-    path, found = workdir / "config.json", {}
-    config = json.loads(json.dumps(config))  # a tuple is a list in a file
-    if path.exists() or (workdir / "checkpoints").exists():
-        found = read_config(workdir)
-        _refuse_other(workdir, found, config)
-    with files.atomic_write(path) as file:
-        file.write(json.dumps(config, indent=2) + "\n")
+    checkpoints = workdir / "checkpoints"
+    if not (checkpoints.is_dir() and any(path.name.isdecimal() for path in checkpoints.iterdir())):
+        return {}
+    found = read_config(workdir)
+    _refuse_other(workdir, found, as_json(config))
     return found
+
+
+def claim(workdir: pathlib.Path, config: dict[str, Any], before: dict[str, Any]) -> None:
+    """Write `config.json`, once a run can begin; `before` is what `begun` returned."""
+    if not before:  # another config may have failed to begin here
+        shutil.rmtree(workdir / "checkpoints" / "metadata", ignore_errors=True)
+    with files.atomic_write(workdir / "config.json") as file:
+        file.write(json.dumps(as_json(config), indent=2) + "\n")
+
+
+def as_json(config: dict[str, Any]) -> dict[str, Any]:
+    """A config as its file has it: a tuple is a list there."""
+    return json.loads(json.dumps(config))
 
 
 def _refuse_other(workdir: pathlib.Path, found: dict[str, Any], config: dict[str, Any]) -> None:
@@ -112,8 +124,9 @@ def read_config(workdir: pathlib.Path) -> dict[str, Any]:
     A file that this copy contradicts is refused: one of them was changed.
     """
     try:
-        copy = json_file.load(workdir / "checkpoints" / "metadata" / "_ROOT_METADATA", Kept, "copy")
-        kept = cast(dict[str, Any], copy["custom_metadata"]["config"])
+        path = workdir / "checkpoints" / "metadata" / "_ROOT_METADATA"
+        kept = json_file.load(path, Kept, "copy")["custom_metadata"]["config"]
+        json_file.check(path, kept, Config, "copy")
     except RequestError:
         kept = {}
     try:
