@@ -12,14 +12,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from hrm_jax.artefacts import report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.console.tables import markdown
-from hrm_jax.judging import tables
+from hrm_jax.judging import reports, tables
 from hrm_jax.reporting import writing
 
 
@@ -56,11 +54,11 @@ def _tables(options: argparse.Namespace) -> str:
             raise RequestError(f"{flag} needs --out FOLDER, where the page goes")
     if not options.reports:
         raise RequestError(f"--report FILE is needed (see {program('report')} --help)")
-    reports: list[Any] = [report_file.load(path) for path in options.reports]
-    planned = [report for report in reports if report["protocol"] != PUZZLES]
+    loaded = [reports.load(path, over_seeds=False) for path in options.reports]
+    planned = [report for report in loaded if report["protocol"] != PUZZLES]
     parts = [markdown(tables.comparison(planned))] if planned else []
     parts += filter(None, map(tables.fault_note, planned))
-    parts += [tables.puzzles(report) for report in reports if report["protocol"] == PUZZLES]
+    parts += [tables.puzzles(report) for report in loaded if report["protocol"] == PUZZLES]
     return "\n\n".join(parts)
 
 

@@ -79,9 +79,10 @@ def _solve(options: argparse.Namespace) -> None:
         return
     keeping.keep(options.out, report, tables.puzzles(report))
     if options.record:
-        index = answers.choose(np.stack([results[name].exact for name in models]), options.record)
+        judged = {name: results[name].exact for name in models}
+        index = answers.choose(np.stack(list(judged.values())), options.record)
         shown = {name: solvers[name] for name in models}
-        keeping.record(options.out, report, lambda path: answers.record(path, puzzles, shown, index))
+        keeping.record(options.out, report, lambda path: answers.record(path, puzzles, shown, index, judged))
 
 
 if __name__ == "__main__":

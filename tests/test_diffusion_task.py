@@ -31,21 +31,31 @@ def write_expert(path, count=12, published=False, but=(), **changes):
     start, goal = rng.integers(0, SIZE, (2, count, 2))
     moves = np.maximum(np.abs(goal - start).max(1), 1)
     share = np.minimum(np.arange(POINTS) / moves[:, None], 1)
+    points = (start[:, None] + share[..., None] * (goal - start)[:, None]).astype(np.float32)
+    static = rng.random((count, SIZE, SIZE)) < 0.1
+    static[np.arange(count)[:, None], *np.moveaxis(np.rint(points).astype(int), -1, 0)] = False
     arrays = {
         "ids": np.arange(count),
-        "static": rng.random((count, SIZE, SIZE)) < 0.1,
+        "static": static,
         "positions": rng.uniform(0, SIZE, (count, OBSTACLES, 2)).astype(np.float32),
         "velocities": rng.uniform(-0.75, 0.75, (count, OBSTACLES, 2)).astype(np.float32),
         "start": start,
         "goal": goal,
-        "points": (start[:, None] + share[..., None] * (goal - start)[:, None]).astype(np.float32),
+        "points": points,
         "length": moves,
-        "world": json.dumps({"size": SIZE}),
+        "world": json.dumps({"size": SIZE, "speed": 0.75, "n_obstacles": OBSTACLES}),
         "search": json.dumps({"published": published}),
-        **changes,
     }
+    arrays |= {name: new(arrays[name]) if callable(new) else new for name, new in changes.items()}
     np.savez(path, **{name: array for name, array in arrays.items() if name not in but})
     return path
+
+
+def _walled(static):
+    """A wall across the way of path 0, which leads from row 13 to row 6."""
+    static = static.copy()
+    static[0, 10] = True
+    return static
 
 
 @pytest.fixture(scope="module")
@@ -367,6 +377,20 @@ def test_files_that_are_no_expert_are_one_line(tmp_path, meshes):
         "points goes from -1 to .*; allowed are 0 to 15": {"points": -np.ones((12, POINTS, 2), np.float32)},
         "length goes from 16 to 16": {"length": np.full(12, POINTS)},
         "it holds no path": {"ids": np.zeros(0, int)},
+        "ids hold a negative one, or one twice": {"ids": np.zeros(12, int)},
+        "velocities go up to 1; its world allows 0.75": {"velocities": np.ones((12, OBSTACLES, 2), "f4")},
+        "static is of 16; its world is of 9": {
+            "world": json.dumps({"size": 9, "speed": 0.75, "n_obstacles": OBSTACLES})
+        },
+        "start is a static cell in places": {"static": np.ones((12, SIZE, SIZE), bool)},
+        "path 0 begin elsewhere than at their start": {"points": lambda a: a[:, ::-1]},
+        "path 0 end elsewhere than at their goal": {"points": lambda a: np.repeat(a[:, :1], POINTS, 1)},
+        "path 0 go further than 1.414 cells in a step": {
+            "points": lambda a: np.concatenate([a[:, :1], np.repeat(a[:, -1:], POINTS - 1, 1)], 1)
+        },
+        "path 0 are longer than their length": {"length": np.ones(12, int)},
+        "are not at their end from their length on, or sooner": {"length": lambda a: a + 1},
+        "enter static cells": {"static": _walled},
     }
     for complaint, change in wrong.items():
         with pytest.raises(RequestError, match=complaint) as error:

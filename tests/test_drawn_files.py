@@ -13,7 +13,6 @@ from hrm_jax.artefacts import (
     answers_file,
     archive,
     expert,
-    json_file,
     model_file,
     report_file,
     scenarios,
@@ -21,6 +20,7 @@ from hrm_jax.artefacts import (
 )
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks import NETWORKS
+from hrm_jax.judging import reports
 
 READERS = {
     "a predictor": lambda path: model_file.read(path, NETWORKS),
@@ -28,9 +28,9 @@ READERS = {
     "a puzzle network": lambda path: model_file.read(path, NETWORKS),
     "scenarios": scenarios.load,
     "an expert": expert.read,
-    "a report": report_file.load,
-    "a density": report_file.load_density,
-    "metrics": lambda path: json_file.lines(path, report_file.Record, "record"),
+    "a report": reports.load,
+    "a density": reports.load_density,
+    "metrics": report_file.load_records,
     "recorded episodes": traces_file.load,
     "recorded answers": answers_file.load,
 }

@@ -30,7 +30,7 @@ from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.console.parser import run_command
 from hrm_jax.interop import __main__ as interop
-from hrm_jax.judging import solvers
+from hrm_jax.judging import solvers, statistics
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.referee import drawing
@@ -305,7 +305,7 @@ ARTEFACTS = {
                     {
                         "n_obstacles": 6,
                         "speed": 0.5,
-                        "models": {"a": {"n": 4, "success": 2, "rate": 0.5, "interval": (0.15, 0.85)}},
+                        "models": {"a": {"n": 4, **statistics.rate(2, 4)}},
                     }
                 ],
             },

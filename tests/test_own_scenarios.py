@@ -116,7 +116,7 @@ def test_a_prediction_that_diverges_is_refused_by_every_judge(value, monkeypatch
 def test_a_recorded_episode_has_its_own_ends(tmp_path):
     scenarios = _own(PLAIN, [(10, 2)], [(10, 15)])
     entered = {"blind": entrants.read_predictor("blind", None, "numpy").enter(PLAIN)}
-    evaluation.record(tmp_path / "t.npz", scenarios, STANDARD, entered, [0])
+    evaluation.record(tmp_path / "t.npz", scenarios, STANDARD, entered, {"blind": "1"}, [0])
     assert traces_file.load(tmp_path / "t.npz").episodes[0].ends == [[10, 2], [10, 15]]
 
 

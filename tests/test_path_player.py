@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_report import COUNTER, PICTURES, browser, in_a_browser  # noqa: F401 (a fixture)
+from test_report import COUNTER, PICTURES, browser, compared, in_a_browser  # noqa: F401 (a fixture)
 
 from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.traces_file import Episode, PathTrace, Traces
+from hrm_jax.judging import statistics
 from hrm_jax.judging.tables import comparison, fault_note, heading
 from hrm_jax.referee.paths.planners import BOUNDS, PLANNERS
 from hrm_jax.referee.protocols import PATH_PROTOCOLS
@@ -26,18 +27,19 @@ from hrm_jax.worlds.world import WORLDS
 POINTS, OBSTACLES, SIZE = 64, 8, 64
 MODELS = ["diffusion_hybrid", "straight_line_refined", "oracle", "expert"]
 RULES = PATH_PROTOCOLS["paths"]
+OUTCOMES = {"diffusion_hybrid": "1", "expert": "T"}  # of every episode; of the others a collision
 
 
 # ---------------------------------------------------------------- synthetic episodes
 
 
 def scenarios(count, seed=0):
-    """What the writer reads of `Scenarios`: three static discs, and ends in opposite corners."""
+    """What the writer reads of `Scenarios`: static discs, one near the start; ends in opposite corners."""
     rng = np.random.default_rng(seed)
     line = np.arange(SIZE)
     static = np.zeros((count, SIZE, SIZE), bool)
     for cells in static:
-        for row, column, radius in ((20, 28, 4), (40, 12, 5), (50, 48, 3), (12, 56, 5)):
+        for row, column, radius in ((20, 28, 4), (40, 12, 5), (50, 48, 3), (12, 56, 5), (8, 11, 1)):
             cells |= (line[:, None] - row) ** 2 + (line - column - rng.integers(3)) ** 2 <= radius**2
     ends = {"start": np.tile([6, 8], (count, 1)), "goal": np.tile([54, 38], (count, 1))}
     return SimpleNamespace(world=WORLDS["discs"], ids=np.arange(7, 7 + count), static=static, **ends)
@@ -48,8 +50,8 @@ def played(drawn, name, e):
     rng = np.random.default_rng(e)
     start, goal = drawn.start[e].astype(float), drawn.goal[e].astype(float)
     steps = {"diffusion_hybrid": 44, "straight_line_refined": 21, "oracle": 4, "expert": 63}[name]
-    share = np.minimum(np.arange(2 * POINTS) / 46, 1)
-    bend = {"diffusion_hybrid": 14, "straight_line_refined": 3, "oracle": 0, "expert": -6}[name]
+    share = np.minimum(np.arange(2 * POINTS) / 45, 1)
+    bend = {"diffusion_hybrid": 8, "straight_line_refined": 3, "oracle": 0, "expert": -6}[name]
     across = np.array([-(goal - start)[1], (goal - start)[0]]) / np.linalg.norm(goal - start)
     way = start + share[:, None] * (goal - start) + bend * np.sin(np.pi * share)[:, None] * across
     truth = (
@@ -81,9 +83,9 @@ def played(drawn, name, e):
         believed = np.repeat(believed[:, :1], POINTS, axis=1)
     if name == "expert":
         believed = believed[:, :, :0]
-    outcome = {"diffusion_hybrid": "1", "expert": "T"}.get(name, "0")
     return PathTrace(
-        outcome, agent, truth[: steps + 1], plan_steps, plans, samples, refined, chosen, believed
+        OUTCOMES.get(name, "0"), agent, truth[: steps + 1], plan_steps, plans, samples, refined, chosen,
+        believed,
     )  # fmt: skip
 
 
@@ -104,16 +106,16 @@ def write(folder, count=2, protocol="paths"):
 
 
 def report(protocol, counts, n=500):
-    models = {
-        name: {"n": n, "success": k, "rate": k / n, "interval": [max(0, k / n - 0.04), min(1, k / n + 0.03)],
-               "collisions": n - k, "timeouts": 0, "outcomes": "1" * k + "0" * (n - k), "failures": {}}
-        for name, k in counts.items()
-    }  # fmt: skip
-    a, b = list(models)[:2]
-    pairs = [{"a": a, "b": b, "a_only": 200, "b_only": 30, "p_value": 1e-9, "p_holm": 1e-8}]
+    """Outcomes are failures first, so that those of the recorded episodes may be told at 7 and 8."""
+    models = {}
+    for name, k in counts.items():
+        told = 2 * OUTCOMES.get(name, "0")
+        left = k - told.count("1")
+        outcomes = "0" * 7 + told + "0" * (n - 9 - left) + "1" * left
+        models[name] = {**statistics.tally(outcomes), "outcomes": outcomes, "failures": {}}
     rules = PATH_PROTOCOLS[protocol]
     return {"protocol": protocol, "world": rules.world, "seeds": [0, n], "versions": {}, "commit": None,
-            "models": models, "pairs": pairs, "traces": "p.traces.npz"}  # fmt: skip
+            "models": models, "pairs": compared(models), "traces": "p.traces.npz"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

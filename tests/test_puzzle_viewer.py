@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 import pytest
 from test_path_player import unpacked
-from test_report import COUNTER, PICTURES, STEP, Reader, browser, in_a_browser, wilson  # noqa: F401 (a fixture)
+from test_report import COUNTER, PICTURES, STEP, Reader, browser, compared, in_a_browser, wilson  # noqa: F401 (a fixture)
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.errors import RequestError
@@ -129,25 +129,30 @@ def recorded(world, count=3, seed=0):
     }  # fmt: skip
 
 
-def result(successes, lenient=None, tokens=0.97, **more):
-    """One model's part of a report.json."""
-    known = {"n": EXAMPLES, **shares(successes), "outcomes": "1" * successes + "0" * (EXAMPLES - successes)}
-    known |= {} if lenient is None else {"lenient": shares(lenient)}
+def result(successes, lenient=None, tokens=0.97, told="", **more):
+    """One model's part of a report.json; `told` are its outcomes from example 3 on, which are recorded."""
+    left = successes - told.count("1")
+    others = "1" * left + "0" * (EXAMPLES - len(told) - left)
+    units = more.get("puzzles", EXAMPLES)
+    known = {"n": EXAMPLES, **shares(successes, units), "outcomes": others[:3] + told + others[3:]}
+    known |= {} if lenient is None else {"lenient": shares(lenient, units)}
     return {**known, "tokens": tokens, **more}
 
 
-def shares(successes):
-    return {"success": successes, "rate": successes / EXAMPLES, "interval": wilson(successes, EXAMPLES)}
+def shares(successes, units=EXAMPLES):
+    interval = wilson(successes / EXAMPLES * units, units)
+    return {"success": successes, "rate": successes / EXAMPLES, "interval": interval}
 
 
-def by_segment(final, lenient):
+def by_segment(final, lenient, tokens):
     """Shares after every segment; those of hrm are whole numbers of examples."""
+    exact = [round(EXAMPLES * final * (1 - 0.8**t)) / EXAMPLES for t in range(1, SEGMENTS + 1)]
     out = []
-    for t in range(1, SEGMENTS + 1):
-        exact = round(EXAMPLES * final * (1 - 0.8**t)) / EXAMPLES
-        extra = {"lenient": min(1.0, exact + 0.05)} if lenient else {}
-        thought = {"tokens": 0.9 + 0.1 * final * (1 - 0.8**t), "halted": min(1.0, 0.06 * t * final)}
-        out.append({"exact": exact, **extra, **thought, "q_accuracy": 0.85 + 0.1 * final})
+    for t, share in enumerate(exact, 1):
+        extra = {"lenient": share + lenient / EXAMPLES - exact[-1]} if lenient else {}
+        done = (1 - 0.8**t) / (1 - 0.8**SEGMENTS)
+        thought = {"tokens": 0.9 + (tokens - 0.9) * done, "halted": min(1.0, 0.06 * t * final)}
+        out.append({"exact": share, **extra, **thought, "q_accuracy": 0.85 + 0.1 * final})
     return out
 
 
@@ -155,15 +160,14 @@ def report(world="maze10", **more):
     kind, side, _, vocabulary = PUZZLES[world]
     lenient = kind == "maze"
     models = {
-        "hrm": result(148, 163 if lenient else None, 0.9765, parameters=27_275_266, step=20_000,
-                      segments=by_segment(0.76, lenient)),
-        "trm": result(121, 140 if lenient else None, 0.961, parameters=7_000_000, step=50_000,
-                      segments=by_segment(0.62, lenient)),
+        "hrm": result(148, 163 if lenient else None, 0.9765, "110", parameters=27_275_266, step=20_000,
+                      segments=by_segment(0.76, 163 * lenient, 0.9765)),
+        "trm": result(121, 140 if lenient else None, 0.961, "100", parameters=7_000_000, step=50_000,
+                      segments=by_segment(0.62, 140 * lenient, 0.961)),
         "copy": result(0, 0 if lenient else None, 0.874),
     }  # fmt: skip
     models |= {"any shortest route": result(31, 200, 0.94)} if lenient else {}
-    pair = {"a": "hrm", "b": "trm", "a_only": 40, "b_only": 13}
-    pairs = [{**pair, "p_value": mcnemar(40, 13), "p_holm": 0.001}]
+    pairs = compared({name: models[name] for name in MODELS})
     meta = {"pad_id": 0, "ignore_label_id": 0, "vocab_size": vocabulary, "seq_len": side * side}
     return {
         "protocol": "puzzles", "world": f"{kind or 'puzzles'} {side}x{side} (data/{world}, test)",
@@ -232,7 +236,7 @@ def test_the_printed_tables(folder, monkeypatch, capsys):
         "| model | exact                        | tokens  |",  # of the sudoku, without a lenient score
         "Exact % / lenient % after so many segments:",
         "| model | 1           | 2           | 4           | 8           | 16          |",
-        "| hrm   | 15.0 / 20.0 | 27.5 / 32.5 | 45.0 / 50.0 | 63.0 / 68.0 | 74.0 / 79.0 |",
+        "| hrm   | 15.0 / 22.5 | 27.5 / 35.0 | 45.0 / 52.5 | 63.0 / 70.5 | 74.0 / 81.5 |",
         "| trm   | 12.5 | 22.5 | 36.5 | 51.5 | 60.5 |",
     ):
         assert line in printed.splitlines()
@@ -240,8 +244,8 @@ def test_the_printed_tables(folder, monkeypatch, capsys):
 
 def test_reports_of_planners_keep_their_table(folder, monkeypatch, capsys):
     """Next to one of puzzles as without it."""
-    result = {"n": 50, "success": 20, "rate": 0.4, "interval": [0.276, 0.538], "collisions": 30,
-              "timeouts": 0, "outcomes": "1" * 20 + "0" * 30}  # fmt: skip
+    outcomes = "1" * 20 + "0" * 30
+    result = {**statistics.tally(outcomes), "outcomes": outcomes}
     other = {"protocol": "standard", "world": "standard", "seeds": [0, 50], "models": {"frozen": result}}
     (folder / "other.json").write_text(json.dumps(other))
     monkeypatch.chdir(folder)
@@ -286,16 +290,16 @@ def test_the_page_says_what_is_counted(text):
 
 
 def test_votes_and_augmentations_have_their_own_numbers(tmp_path, monkeypatch, capsys):
-    votes = {"tasks": 20, "success": 8, "rate": 0.4, "interval": [0.22, 0.61], "share": 0.45}
+    votes = {"tasks": 20, "success": 8, "rate": 0.4, "interval": wilson(8, 20), "share": 0.45}
     models = {name: result(50, puzzles=20, voting={"pass@1": votes, "pass@2": votes}) for name in ("a", "b")}
-    pair = {"a": "a", "b": "b", "a_only": 5, "b_only": 2, "p_value": 0.45}
+    pair = {"a": "a", "b": "b", "a_only": 5, "b_only": 2, "p_value": mcnemar(5, 2)}
     data = report("arc", models=models, pairs=[pair], traces=None)
     (tmp_path / "arc.json").write_text(json.dumps(data))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     main(["--report", "arc.json"])
     assert (
-        "| a     | 8/20  40.0 % [22.0, 61.0] | 45.0           | 8/20  40.0 % [22.0, 61.0] | 45.0           |"
+        "| a     | 8/20  40.0 % [21.9, 61.3] | 45.0           | 8/20  40.0 % [21.9, 61.3] | 45.0           |"
         in capsys.readouterr().out
     )
     main(["--report", "arc.json", "--out", "out"])
@@ -425,12 +429,10 @@ FAULTS = {
     "q_halt is float32 [2, 3, 15]; numbers [2, 3, 16]": {"q_halt": lambda a: a[..., 1:]},
     "q_continue of hrm is NaN in places": {"q_continue": lambda a: np.where(a > 0, np.nan, a)},
     "models names one twice: hrm, hrm": {"models": lambda a: np.array(["hrm", "hrm"])},
-    "answers after 15 segments; the report is of 16": {
+    "segments is 15; the rest of the file makes it 16": {
         name: lambda a: a[:, :, 1:] for name in ("predictions", "q_halt", "q_continue")
     },
-    '"lstm" is not in the report, which is of hrm, trm, copy': {
-        "models": lambda a: np.array(["hrm", "lstm"])
-    },
+    'unknown model of the report "lstm"': {"models": lambda a: np.array(["hrm", "lstm"])},
 }
 
 
@@ -641,7 +643,9 @@ def test_another_shortest_route_is_told_from_a_wrong_one(tmp_path, browser, monk
     change = functools.partial(answered, given, label, [label, other, torn, other])
 
     models = {"hrm": result(1)}
-    write(tmp_path, change=change, segments=4, models=models, pairs=[])
+    write(tmp_path, change=change, segments=4, models=models, pairs=[], data=None)
+    path = tmp_path / "maze10.json"
+    path.write_text(path.read_text().replace("10x10", "3x3"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("hrm_jax.reporting.figures.available", lambda: False)
     main(["--report", "maze10.json", "--out", "out"])

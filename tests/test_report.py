@@ -3,7 +3,6 @@
 import base64
 import copy
 import html.parser
-import itertools
 import json
 import math
 import os
@@ -15,15 +14,16 @@ import sys
 import time
 import zlib
 from pathlib import Path
+from statistics import NormalDist
 
 import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from hrm_jax.artefacts import report_file, traces_file
+from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import tables
+from hrm_jax.judging import reports, statistics, tables
 from hrm_jax.report import main
 from hrm_jax.reporting import charts, inputs, packing, page
 from hrm_jax.reporting.collisions import CollisionRule, contact
@@ -63,6 +63,7 @@ def _trace(key, scenario, name, observed):
     start = rng.uniform(6, 14, (OBSTACLES, 2))
     start[0] = 6.2, 12.0
     truth = start + velocity * np.arange(steps + HORIZON + 1)[:, None, None]
+    truth = SIZE - 1 - np.abs(SIZE - 1 - np.abs(truth) % (2 * SIZE - 2))  # reflected
     ahead = np.arange(1, HORIZON + 1)
     predicted = np.stack([truth[t + ahead] for t in range(steps)])
     if name == WICKED:
@@ -86,7 +87,7 @@ def _hundredths(cells):
 
 def wilson(success, n):
     """The 95 % interval of a rate, from the textbook."""
-    z, rate = 1.96, success / n
+    z, rate = NormalDist().inv_cdf(0.975), success / n
     half = z * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return [
         max(0.0, (rate + z * z / (2 * n) - half) / (1 + z * z / n)),
@@ -94,14 +95,14 @@ def wilson(success, n):
     ]
 
 
-def result(success, n=1000, collisions=None, **more):
-    """One model's part of a report.json."""
+def result(success, n=1000, collisions=None, letters="10T", **more):
+    """One model's part of a report.json; its outcomes are in the order of `letters`."""
     collisions = max(0, n - success - 7) if collisions is None else collisions
-    timeouts = n - success - collisions
-    outcomes = "1" * success + "0" * collisions + "T" * timeouts
+    counts = {"1": success, "0": collisions, "T": n - success - collisions}
+    outcomes = "".join(letter * counts[letter] for letter in letters)
     return {
         "n": n, "success": success, "rate": success / n, "interval": wilson(success, n),
-        "collisions": collisions, "timeouts": timeouts, "outcomes": outcomes, **more,
+        "collisions": collisions, "timeouts": counts["T"], "outcomes": outcomes, **more,
     }  # fmt: skip
 
 
@@ -118,56 +119,44 @@ def errors(scale):
     }
 
 
-def causes(boxed_in, prediction_error, horizon):
-    """Why episodes failed."""
-    return {
-        "no_static_path": 0,
-        "boxed_in": boxed_in,
-        "prediction_error": prediction_error,
-        "horizon": horizon,
-    }
+def causes(success, no_static_path=0):
+    """Why the other of 1,000 episodes failed, of which 7 were timeouts."""
+    met = 1000 - success - 7 - no_static_path - 30
+    return {"no_static_path": no_static_path, "boxed_in": 30, "prediction_error": met, "horizon": 7}
 
 
 def full_report():
     """A report.json with everything that one may hold."""
 
-    def hrm(seed, success, prediction_error):
-        about = {"group": "hrm", "seed": seed, "parameters": 41_234}
-        failures = causes(30, prediction_error, 970 - success - prediction_error)
-        return result(success, failures=failures, prediction=errors(0.021 - 0.001 * seed), **about)
+    def judged(success, scale=None, **more):
+        return result(success, failures=causes(success), prediction=scale and errors(scale), **more)
 
     models = {
-        "hrm/s0": hrm(0, 812, 120),
-        "hrm/s1": hrm(1, 797, 131),
-        "hrm/s2": hrm(2, 820, 110),
-        WICKED: result(744, parameters=52_000, failures=causes(30, 190, 36), prediction=errors(0.05)),
-        "constant_velocity": result(655, failures=causes(30, 280, 35), prediction=errors(0.11)),
-        "reflection": result(781, failures=causes(30, 150, 39), prediction=errors(0.025)),
-        "oracle": result(951, failures=causes(30, 0, 19), prediction=None),
-        "blind": result(371, failures=causes(30, 560, 39), prediction=None),
+        f"hrm/s{seed}": judged(success, 0.021 - 0.001 * seed, group="hrm", seed=seed, parameters=41_234)
+        for seed, success in enumerate((812, 797, 820))
+    } | {
+        WICKED: judged(744, 0.05, parameters=52_000, letters="0T1"),
+        "constant_velocity": judged(655, 0.11),
+        "reflection": judged(781, 0.025),
+        "oracle": result(951, failures=causes(951, no_static_path=12), prediction=None),
+        "blind": judged(371),
     }
     return {
         "protocol": "standard", "world": "standard", "seeds": [0, 1000], "commit": "1e2d3fa",
         "versions": {"hrm_jax": "0.1.0", "numpy": "2.4.6"}, "models": models, "pairs": compared(models),
         "traces": "standard.traces.npz",
-        "group_pairs": [{"a": "hrm", "b": "lstm", "difference": -0.012, "p_episodes": 0.03, "p_seeds": None}],
     }  # fmt: skip
 
 
 def compared(models):
-    """Paired tests with p-values of all sizes."""
-    pairs = list(itertools.combinations(models, 2))
-    ps = [10.0 ** (-(7 * k % 11) / 2) for k in range(len(pairs))]
-    return [
-        {"a": a, "b": b, "a_only": 40 + k, "b_only": 60 - k, "p_value": p, "p_holm": min(1.0, len(pairs) * p)}
-        for k, ((a, b), p) in enumerate(zip(pairs, ps, strict=True))
-    ]
+    """Paired tests of all models."""
+    return statistics.pairs({name: statistics.solved(one["outcomes"]) for name, one in models.items()})
 
 
 def old_report():
     """A report.json as it was before there were failures, predictions, groups and traces."""
     models = {"oracle": result(33, 50, 17), "frozen": result(20, 50, 30)}
-    pairs = [{"a": "oracle", "b": "frozen", "a_only": 14, "b_only": 1, "p_value": 0.0009765625}]
+    pairs = [{key: value for key, value in pair.items() if key != "p_holm"} for pair in compared(models)]
     return {
         "protocol": "hrm-cloud/2025-12", "world": "hrm-cloud", "seeds": [100, 150], "versions": {},
         "commit": None, "models": models, "pairs": pairs,
@@ -313,10 +302,19 @@ def test_training_seeds_are_spread_apart_from_episodes(text):
     }  # fmt: skip
 
 
-def test_groups_are_compared_over_episodes_and_over_seeds(text):
-    cells = Reader(text).row("group-pairs-0", a="hrm", b="lstm")
-    assert float(cells["difference"]) == -0.012 and float(cells["p_episodes"]) == 0.03
-    assert "p_seeds" not in cells  # unknown: a dash
+def test_groups_are_compared_over_episodes_and_over_seeds(tmp_path):
+    models = {
+        f"{group}/{seed}": result(count, 50, 50 - count, group=group, seed=seed)
+        for group, counts in (("hrm", (30, 31)), ("lstm", (34, 33)), ("gru", (20, 20)))
+        for seed, count in enumerate(counts)
+    }
+    told = {"protocol": "standard", "world": "standard", "seeds": [0, 50], "models": models}
+    (tmp_path / "r.json").write_text(json.dumps(told))
+    shown = Reader(page.build([inputs.load_report(tmp_path / "r.json")], [], None))
+    cells = shown.row("group-pairs-0", a="hrm", b="lstm")
+    assert float(cells["difference"]) == -0.06 and 0 < float(cells["p_episodes"]) < 0.5
+    assert 0.02 < float(cells["p_seeds"]) < 0.1
+    assert "p_seeds" not in shown.row("group-pairs-0", a="hrm", b="gru")  # seeds of one rate: a dash
 
 
 def test_numbers_behind_the_charts(text):
@@ -353,7 +351,7 @@ def test_the_summary_says_what_the_numbers_say(text):
     assert (
         "Best of 2 learned models: hrm, which succeeds in 81.0 % of episodes on average over 3 training "
         "seeds (from 79.7 to 82.0 %). That is 2.9 points above the reflection baseline (78.1 %), a "
-        "difference at p < 0.05 (Holm-adjusted) for 2 of 3 training seeds. It is 14.1 points below the "
+        "difference at p < 0.05 (Holm-adjusted) for 3 of 3 training seeds. It is 14.1 points below the "
         "oracle (95.1 %)"
     ) in summary
     assert "No learned model was evaluated. The best baseline is frozen, which succeeds in 40.0 %" in summary
@@ -389,11 +387,11 @@ FAULTS = {
     "interval": (
         ("a.json", "models", "oracle", "interval"), [0.9], "interval is [0.9]; expected array of length 2",
     ),
-    "success": (("a.json", "models", "oracle", "success"), 10, "success is 10 of 1000, and rate 0.951; they"),
-    "trials": (("a.json", "models", "oracle", "n"), 999, "models of [999, 1000] trials"),
-    "outcomes": (("a.json", "models", "oracle", "outcomes"), "1", "oracle.outcomes are 1; it must be 1000"),
+    "success": (("a.json", "models", "oracle", "success"), 10, "success is 10; the rest of the file"),
+    "trials": (("a.json", "models", "oracle", "n"), 999, "models.oracle is of 999 n; seeds are 0 to 999"),
+    "outcomes": (("a.json", "models", "oracle", "outcomes"), "1", "oracle is of 1 outcomes; seeds are 0"),
     "count": (("a.json", "models", "oracle", "collisions"), 10**400, "oracle.collisions is 1000"),
-    "ends": (("a.json", "models", "oracle", "interval"), [0.9, 0.8], "it must be [low, high]"),
+    "ends": (("a.json", "models", "oracle", "interval"), [0.9, 0.8], "interval[0] is 0.9; the rest of"),
     "cause": (("a.json", "models", "oracle", "failures"), {"bad luck": 1}, "no_static_path, boxed_in"),
     "curve": (
         ("a.json", "models", "reflection", "prediction", "median"), "no", 'median is "no"; expected array',
@@ -456,10 +454,10 @@ def test_what_is_spoilt_is_refused_in_one_line_or_makes_a_page(tmp_path, count):
             del holder[last]
         path = written(name, content)
         try:
-            reports = [inputs.load_report(path)] if name in ("a.json", "b.json") else []
-            density = report_file.load_density(path) if name == "density.json" else None
+            told = [inputs.load_report(path)] if name in ("a.json", "b.json") else []
+            density = reports.load_density(path) if name == "density.json" else None
             runs = inputs.load_runs([path.parent]) if path.parent != tmp_path else []
-            page.build(reports, runs, density).encode()
+            page.build(told, runs, density).encode()
         except RequestError as error:
             assert "\n" not in str(error) and str(path) in str(error)
         finally:
@@ -513,13 +511,34 @@ def test_a_damaged_line_is_refused_but_not_the_last_one(tmp_path):
 
 
 CONTRADICTIONS = {
-    "seeds": (lambda r: r.update(seeds=[0, 999]), "models of 1000 trials; seeds are 0 to 998"),
-    "successes": (lambda r: _hrm(r).update(outcomes="0" * 1000), "success is 812; its outcomes say 0"),
-    "collisions": (lambda r: _hrm(r).update(collisions=3), "collisions is 3; its outcomes say"),
+    "seeds": (lambda r: r.update(seeds=[0, 999]), "models.hrm/s0 is of 1000 n; seeds are 0 to 998"),
+    "seeds of no generator": (lambda r: r.update(seeds=[2**40, 2**40 + 1000]), "seeds[1] is 1099511628776"),
+    "successes": (
+        lambda r: _hrm(r).update(outcomes="0" * 1000),
+        "success is 812; the rest of the file makes it 0",
+    ),
+    "collisions": (
+        lambda r: _hrm(r).update(collisions=3),
+        "collisions is 3; the rest of the file makes it 181",
+    ),
+    "outcomes": (lambda r: _hrm(r).update(outcomes="X" * 1000), 'outcomes hold "X"; allowed: 0, 1, T'),
     "causes": (lambda r: _hrm(r)["failures"].update(boxed_in=7), "failures are"),
+    "a cause of timeouts": (
+        lambda r: _hrm(r).update(failures={"horizon": 188}),
+        "failures.horizon is 188 of 7 timeouts",
+    ),
+    "causes of collisions": (
+        lambda r: _hrm(r).update(failures={"boxed_in": 100, "prediction_error": 88}),
+        "causes of 188 collisions; there are 181",
+    ),
     "an interval": (
         lambda r: _hrm(r).update(interval=[0.1, 0.2]),
-        "interval is [0.1, 0.2]; the rate is 0.812",
+        "interval[0] is 0.1; the rest of the file",
+    ),
+    "a wide interval": (lambda r: _hrm(r).update(interval=[0, 1]), "interval[0] is 0; the rest of the file"),
+    "a point for an interval": (
+        lambda r: _hrm(r).update(interval=[0.812, 0.812]),
+        "interval[0] is 0.812; the",
     ),
     "an error": (lambda r: _hrm(r)["prediction"]["median"].__setitem__(3, -1.0), "prediction holds -1.0"),
     "an infinite error": (
@@ -527,7 +546,59 @@ CONTRADICTIONS = {
         "prediction holds inf",
     ),
     "a share": (lambda r: _hrm(r)["prediction"]["within"]["0.2"].__setitem__(3, 1.5), "prediction holds 1.5"),
-    "a pair": (lambda r: r["pairs"][0].update(a="nobody"), "unknown model in"),
+    "quantiles": (lambda r: _hrm(r)["prediction"].update(median=[9.0] * 20), "median and p90: a quantile"),
+    "shares": (lambda r: _hrm(r)["prediction"]["within"].update({"0.5": [0.0] * 20}), "within: a quantile"),
+    "a distance": (lambda r: _hrm(r)["prediction"]["within"].update(near=[0.0] * 20), 'within holds "near"'),
+    "a bound's prediction": (
+        lambda r: r["models"]["blind"].update(prediction=errors(0.1)),
+        "models.blind holds a prediction; it predicts nothing",
+    ),
+    "a pair": (lambda r: r["pairs"][0].update(a="nobody"), "unknown model in pairs[0]"),
+    "a pair with itself": (
+        lambda r: r["pairs"][0].update(b="hrm/s0"),
+        "pairs[0] is of hrm/s0 and hrm/s0: of two",
+    ),
+    "a pair twice": (lambda r: r["pairs"].append(r["pairs"][0]), "pairs[28] is of hrm/s0 and hrm/s1: of two"),
+    "discordant episodes": (
+        lambda r: r["pairs"][0].update(a_only=0),
+        "pairs[0].a_only is 0; the rest of the file",
+    ),
+    "more than there are": (
+        lambda r: r["pairs"][0].update(b_only=10**6),
+        "pairs[0] counts 15 + 1000000 of 1000",
+    ),
+    "a p-value": (
+        lambda r: r["pairs"][0].update(p_value=0.9),
+        "pairs[0].p_value is 0.9; the rest of the file",
+    ),
+    "an adjusted p-value": (lambda r: r["pairs"][0].update(p_holm=0.0), "pairs[0].p_holm is 0.0; the rest"),
+    "a group of none": (
+        lambda r: r.update(groups={"g": statistics.groups(r["models"])["groups"]["hrm"]}),
+        "groups[0] is g; the rest of the file makes it hrm",
+    ),
+    "a group's mean": (
+        lambda r: r.update(groups={"hrm": statistics.groups(r["models"])["groups"]["hrm"] | {"mean": 0.99}}),
+        "groups.hrm.mean is 0.99; the rest of the file makes it 0.80966",
+    ),
+    "tests of no groups": (
+        lambda r: r.update(
+            group_pairs=[{"a": "x", "b": "y", "difference": 0.9, "p_episodes": 0, "p_seeds": 0}]
+        ),
+        "group_pairs is [{'a': 'x'",
+    ),
+    "no protocol": (lambda r: r.update(protocol="foo"), 'unknown protocol "foo"; allowed: standard, '),
+    "another layout": (lambda r: r.update(protocol="paths"), 'protocol "paths" is for worlds of discs'),
+    "another world": (
+        lambda r: r.update(protocol="hrm-cloud/small", world="dense"),
+        'world is "dense"; protocol "hrm-cloud/small" is defined on "hrm-cloud/small" alone',
+    ),
+    "a world that hides": (lambda r: r.update(world="x\x1b[2J"), "world is"),
+    "a name that hides": (
+        lambda r: r["models"].update({"\u202ex": _hrm(r)}),
+        '"\\u202ex" is no key: printable',
+    ),
+    "no name": (lambda r: r["models"].update({"": _hrm(r)}), '"" is no key: printable text is needed'),
+    "versions": (lambda r: r.update(versions={"a": {"b": 1}}), "versions.a is"),
     "traces elsewhere": (lambda r: r.update(traces="../secret.npz"), "traces is"),
 }
 
@@ -542,11 +613,11 @@ def test_a_report_that_contradicts_itself_is_refused(case, tmp_path):
     told = json.loads(json.dumps(full_report()))
     path = tmp_path / "r.json"
     path.write_text(json.dumps(told))
-    report_file.load(path)
+    reports.load(path)
     change(told)
     path.write_text(json.dumps(told))
     with pytest.raises(RequestError) as error:
-        report_file.load(path)
+        reports.load(path)
     assert complaint in str(error.value) and "\n" not in str(error.value)
 
 

@@ -6,10 +6,12 @@
 """
 
 import json
+import math
 import os
-from typing import Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, TypedDict
 
 import numpy as np
+from msgspec import Meta
 
 from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.errors import RequestError
@@ -32,6 +34,8 @@ class World(TypedDict):
     """Of the world that the paths cross, what readers ask."""
 
     size: int
+    speed: Annotated[float, Meta(ge=0)]  # of an obstacle along an axis, cells a step
+    n_obstacles: int
 
 
 class Search(TypedDict):
@@ -40,6 +44,9 @@ class Search(TypedDict):
     published: bool
 
 
+LONGEST = math.sqrt(2)  # cells; a move of the expert
+END = {False: 0.5, True: 2.0}  # cells from the goal at which a path may end, by whether it is published
+ROUNDING = 1e-3  # cells
 KINDS = ("iu", "b", "f", "f", "iu", "iu", "f", "iu")  # of the arrays' data types
 
 
@@ -60,12 +67,13 @@ def read(path: str | os.PathLike) -> tuple[Paths, bool]:
         json_file.fit(search, Search, "search of an expert.npz")
         world = json_file.parse(str(arrays["world"]), "world")
         json_file.fit(world, World, "world of an expert.npz")
-        _check(paths, world["size"])
+        _check(paths, world)
+        _check_ways(paths, search["published"])
     return paths, search["published"]
 
 
-def _check(paths: Paths, cells: int) -> None:
-    """Refuse arrays that no expert's paths have in a world of so many cells a side."""
+def _check(paths: Paths, world: World) -> None:
+    """Refuse arrays that no expert's paths have in such a world."""
     for name, array, kinds in zip(Paths._fields, paths, KINDS, strict=True):
         if array.dtype.kind not in kinds:
             raise RequestError(f"{name} holds {array.dtype}")
@@ -79,10 +87,16 @@ def _check(paths: Paths, cells: int) -> None:
     for name, array, shape in zip(Paths._fields, paths, shapes, strict=True):
         if array.shape != (count, *shape):
             raise RequestError(f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}")
-    if size[0] != cells:
-        raise RequestError(f"static is of {size[0]} cells a side; its world is of {cells}")
-    if (paths.ids < 0).any():
-        raise RequestError("ids hold a negative one")
+    for name, found, wanted in (
+        ("static", size[0], world["size"]),
+        ("positions", obstacles[0], world["n_obstacles"]),
+    ):
+        if found != wanted:
+            raise RequestError(f"{name} is of {found}; its world is of {wanted}")
+    if (paths.ids < 0).any() or len(np.unique(paths.ids)) < count:
+        raise RequestError("ids hold a negative one, or one twice")
+    if (speed := np.abs(paths.velocities).max(initial=0)) > world["speed"] + ROUNDING:
+        raise RequestError(f"velocities go up to {speed:g}; its world allows {world['speed']:g}")
     ranges = {"positions": size[0], "start": size[0] - 1, "goal": size[0] - 1, "points": size[0] - 1,
               "length": points[0] - 1}  # fmt: skip
     for name, most in ranges.items():
@@ -91,3 +105,29 @@ def _check(paths: Paths, cells: int) -> None:
             raise RequestError(
                 f"{name} goes from {array.min():g} to {array.max():g}; allowed are 0 to {most}"
             )
+
+
+def _check_ways(paths: Paths, published: bool) -> None:
+    """Refuse paths that no expert goes. Where it is stretched, a path has its points between the cells."""
+    worlds, points = np.arange(len(paths.ids)), paths.points
+    for name, cells in (("start", paths.start), ("goal", paths.goal)):
+        if paths.static[worlds, *cells.T].any():
+            raise RequestError(f"{name} is a static cell in places")
+    steps = np.linalg.norm(np.diff(points, axis=1), axis=-1)
+    cells = np.rint(points).astype(np.int64)
+    after = np.arange(points.shape[1]) >= paths.length[:, None]
+    there = np.linalg.norm(points - points[:, -1:], axis=-1) < ROUNDING
+    not_stretched = np.bool_(not published)
+    faults = {
+        "begin elsewhere than at their start": np.abs(points[:, 0] - paths.start) > ROUNDING,
+        "end elsewhere than at their goal": np.linalg.norm(points[:, -1] - paths.goal, axis=-1)
+        > END[published],
+        f"go further than {LONGEST:.3f} cells in a step": steps > LONGEST + ROUNDING,
+        "are longer than their length": steps.sum(axis=1)
+        > LONGEST * paths.length + points.shape[1] * ROUNDING,
+        "enter static cells": not_stretched & paths.static[worlds[:, None], *np.moveaxis(cells, -1, 0)],
+        "are not at their end from their length on, or sooner": not_stretched & (there != after),
+    }
+    for fault, found in faults.items():
+        if found.any():
+            raise RequestError(f"points of path {np.argwhere(found)[0][0]} {fault}")

@@ -21,6 +21,9 @@ from hrm_jax.artefacts.errors import RequestError
 LARGEST = 2**30  # bytes of a file
 DEEPEST = 100  # objects and lists in one another
 LONGEST_VALUE = 60  # characters of a wrong value that an error shows
+# Text without control characters, marks that turn the direction of writing, halves of surrogate pairs and
+# what is no character: some of them no SVG holds, others hide what is written. Every key is such a text.
+NAME = r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]+\Z"
 
 
 def read(path: str | Path, what: str, nan: bool = False) -> Any:
@@ -102,6 +105,8 @@ def _finite(text: str) -> float:
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
+    if wrong := [key for key in found if not re.search(NAME, key)]:
+        raise ValueError(f"{json.dumps(wrong[0])} is no key: printable text is needed")
     if len(found) < len(pairs):
         raise ValueError(
             f"{json.dumps(Counter(key for key, _ in pairs).most_common(1)[0][0])} is there twice"

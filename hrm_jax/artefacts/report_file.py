@@ -1,32 +1,33 @@
 """report.json, density.json and a run's metrics: what they hold, for those who write and who read them.
 
 The files are plain JSON, and so are these types: the dicts that are written are the dicts that are read.
-Keys beyond those named here are free. Shares, rates and p-values lie in [0, 1].
+Keys beyond those named here are free. Shares, rates and p-values lie in [0, 1]. `judging.reports` reads
+reports: what follows from their outcomes is computed there again.
 """
 
-import itertools
 import json
 import math
-import sys
+import re
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from msgspec import Meta
 
 from hrm_jax.artefacts import files, json_file
-from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.worlds.rules import COLLISION, FAILURES, SUCCESS, TIMEOUT
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import LAST_ID
 
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
 
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Name = Annotated[str, Meta(min_length=1)]
-Span = tuple[Count, Count]  # ids [first, last + 1]
+Segments = Annotated[int, Meta(ge=1, le=10_000)]
+Name = Annotated[str, Meta(pattern=json_file.NAME)]
+Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, last + 1]
 Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead, from 0; null or NaN where unknown
-FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00]+$")]
-ROUNDING = 1e-6  # of shares
+FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f]+\Z")]
+ROUNDING = 1e-6  # of shares that were computed elsewhere, or written with few digits
 
 
 class Rate(TypedDict):
@@ -58,7 +59,7 @@ class Judged(Trials):
     outcomes: str  # a letter a trial
     parameters: NotRequired[Count | None]
     group: NotRequired[Name | None]  # of a model that was trained several times
-    seed: NotRequired[int | None]
+    seed: NotRequired[Annotated[int, Meta(ge=-(2**53), le=2**53)] | None]
 
 
 class Result(Judged):
@@ -68,7 +69,7 @@ class Result(Judged):
     timeouts: Count
     failures: NotRequired[dict[str, Count] | None]  # by cause: worlds.rules.FAILURES
     prediction: NotRequired[Prediction | None]
-    predictor: NotRequired[str]  # whose forecasts a planner of paths used
+    predictor: NotRequired[Name]  # whose forecasts a planner of paths used
 
 
 class Segment(TypedDict):
@@ -95,7 +96,7 @@ class PuzzleResult(Judged):
     puzzles: NotRequired[Positive]  # groups of examples, which intervals and tests count
     step: NotRequired[Count | None]
     puzzle_parameters: NotRequired[Count | None]
-    trained_segments: NotRequired[Positive | None]
+    trained_segments: NotRequired[Segments | None]
     identifiers_checked: NotRequired[bool]  # False: what puzzle identifiers stand for could not be told
     tokens: NotRequired[Share | None]
     lenient: NotRequired[Rate | None]
@@ -141,8 +142,8 @@ class Header(TypedDict):
     protocol: Name
     world: Name
     seeds: Span
-    versions: NotRequired[dict[str, Any] | None]
-    commit: NotRequired[str | None]
+    versions: NotRequired[dict[str, Name | None] | None]
+    commit: NotRequired[Name | None]
     pairs: NotRequired[list[Pair] | None]
     traces: NotRequired[FileName | None]  # in the report's folder
 
@@ -159,6 +160,8 @@ class PuzzleData(TypedDict):
     """Of a data set's dataset.json, what a reader of reports needs."""
 
     ignore_label_id: NotRequired[Count | None]
+    seq_len: NotRequired[Positive | None]
+    vocab_size: NotRequired[Positive | None]
 
 
 class PuzzleReport(Header):
@@ -166,8 +169,8 @@ class PuzzleReport(Header):
 
     models: Annotated[dict[str, PuzzleResult], Meta(min_length=1)]
     kind: str
-    segments: Positive
-    trained_segments: NotRequired[Positive | None]
+    segments: Segments
+    trained_segments: NotRequired[Segments | None]
     data: NotRequired[PuzzleData | None]
 
 
@@ -193,97 +196,26 @@ class Record(TypedDict):
     step: Count
 
 
+Metrics = dict[str, float | None]  # of a record; null or NaN where there is no number
+METRIC_SHARES = re.compile(r"eval/(.+/)?(success|exact|exact_[0-9]+|tokens|copy)")
+
+
+def load_records(path: str | Path) -> list[Record]:
+    """The lines of a run's metrics.jsonl, of which every value is a number and every share in [0, 1]."""
+    records = json_file.lines(path, Record, "record with a step")
+    for record in records:
+        json_file.check(path, record, Metrics, f"record of step {record['step']}")
+        for key, value in record.items():
+            if METRIC_SHARES.fullmatch(key) and value is not None and not _is_share(value):
+                raise RequestError(f"{path}: step {record['step']}: {key} is {value}; a share is from 0 to 1")
+    return records
+
+
+def _is_share(value: Any) -> bool:
+    return math.isnan(value) or -ROUNDING <= value <= 1 + ROUNDING
+
+
 def write(path: Path, report: Report | PuzzleReport | Density) -> None:
     """Write it, whole or not at all."""
     with files.atomic_write(path) as file:
         file.write(json.dumps(report, indent=1) + "\n")
-
-
-def load(path: str | Path) -> Report | PuzzleReport:
-    """Read a report.json; a file that is anything else is a `RequestError`."""
-    report = json_file.read(path, "report.json", nan=True)
-    of_puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
-    maker = "solve" if of_puzzles else "evaluate"
-    json_file.check(path, report, PuzzleReport if of_puzzles else Report, f"report.json of hrm_jax.{maker}")
-    numbers, (first, end) = sorted({result["n"] for result in report["models"].values()}), report["seeds"]
-    if len(numbers) > 1:
-        raise RequestError(f"{path}: models of {numbers} trials; all are judged on the same")
-    if numbers[0] != end - first:
-        raise RequestError(f"{path}: models of {numbers[0]} trials; seeds are {first} to {end - 1}")
-    for name, result in report["models"].items():
-        where, n = f"{path}: models.{name}", result["n"]
-        _check_rate(where, result, n)
-        _check_outcomes(where, result)
-        if of_puzzles:
-            _check_rate(f"{where}.lenient", result.get("lenient"), n)
-            for tries, votes in result.get("voting", {}).items():
-                _check_rate(f"{where}.voting.{tries}", votes, votes["tasks"])
-            _check_segments(where, result, report["segments"])
-        else:
-            _check_causes(where, result)
-            _check_curves(where, result.get("prediction") or Prediction())
-    for pair in report.get("pairs") or ():
-        for name in (pair["a"], pair["b"]):
-            known(f"model in {path}: pairs", name, report["models"])
-    return report
-
-
-def load_density(path: str | Path) -> Density:
-    """Read density.json: success over the number and the speed of obstacles."""
-    density = json_file.load(path, Density, "density.json of hrm_jax.density")
-    for index, cell in enumerate(density["cells"]):
-        for name, result in cell["models"].items():
-            _check_rate(f"{path}: cells[{index}].models.{name}", result, result["n"])
-    return density
-
-
-def _check_rate(where: str, result: Any, n: int) -> None:
-    """Refuse a `Rate` of `n` trials whose numbers contradict one another; none is fine."""
-    if result is None:
-        return
-    low, high = result["interval"]
-    if low > high:
-        raise RequestError(f"{where}.interval is [{low}, {high}]; it must be [low, high]")
-    success, rate = result["success"], result["rate"]
-    if success > n or not math.isclose(rate, success / n, abs_tol=ROUNDING):
-        raise RequestError(f"{where}.success is {success} of {n}, and rate {rate}; they must agree")
-    if not low - ROUNDING <= rate <= high + ROUNDING:
-        raise RequestError(f"{where}.interval is [{low}, {high}]; the rate is {rate}")
-    outcomes = result.get("outcomes")
-    if isinstance(outcomes, str) and len(outcomes) != n:
-        raise RequestError(f"{where}.outcomes are {len(outcomes)}; it must be {n}, one a trial")
-
-
-def _check_outcomes(where: str, result: Any) -> None:
-    """Refuse counts that are not those of the outcomes, a letter a trial."""
-    for name, letter in {"success": SUCCESS, "collisions": COLLISION, "timeouts": TIMEOUT}.items():
-        found = result["outcomes"].count(letter)
-        if result.get(name, found) != found:
-            raise RequestError(f"{where}.{name} is {result[name]}; its outcomes say {found}")
-
-
-def _check_segments(where: str, result: PuzzleResult, count: int) -> None:
-    found = len(result.get("segments") or ())
-    if found not in (0, count):
-        raise RequestError(f"{where}.segments holds {found} segments; the report is of {count}")
-
-
-def _check_causes(where: str, result: Result) -> None:
-    failures, failed = result.get("failures") or {}, result["collisions"] + result["timeouts"]
-    for cause in failures:
-        known(f"cause in {where}.failures", cause, FAILURES)
-    if failures and sum(failures.values()) != failed:
-        raise RequestError(f"{where}.failures are {sum(failures.values())}; {failed} episodes failed")
-
-
-def _check_curves(where: str, prediction: Prediction) -> None:
-    within = list(prediction.get("within", {}).values())
-    errors = [prediction[name] for name in ("median", "p90", "mean") if name in prediction]
-    for most, curves in ((1, within), (sys.float_info.max, errors)):
-        for value in itertools.chain.from_iterable(curves):
-            if value is not None and (value < 0 or value > most):  # NaN is neither
-                raise RequestError(f"{where}.prediction holds {value}: from 0 to {most:g}, or null")
-    # The first reports' means are of all steps together.
-    lengths = sorted({len(curve) for curve in (*within, *errors[: len(errors) - ("mean" in prediction)])})
-    if len(lengths) > 1:
-        raise RequestError(f"{where}.prediction holds curves of {lengths} steps; one length is needed")

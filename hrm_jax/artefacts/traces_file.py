@@ -20,6 +20,7 @@ from msgspec import Meta
 from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
 
+LARGEST = np.iinfo(np.int16).max
 HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
 OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
 Cell = tuple[int, int]
@@ -44,7 +45,7 @@ class Index(TypedDict):
     """The array `index`."""
 
     world: World
-    models: Annotated[list[str], Meta(min_length=1)]
+    models: Annotated[list[Annotated[str, Meta(pattern=json_file.NAME)]], Meta(min_length=1)]
     episodes: Annotated[list[Entry], Meta(min_length=1)]
     protocol: NotRequired[dict[str, Any]]
     kind: NotRequired[str]
@@ -178,8 +179,7 @@ def compact(trace: AnyTrace) -> AnyTrace:
 
 
 def _whole(array: np.ndarray, kept: Array) -> np.ndarray:
-    limit = np.iinfo(np.int16).max
-    return np.clip(np.rint(kept.unit * array), -limit, limit).astype(np.int16)
+    return np.clip(np.rint(kept.unit * array), -LARGEST, LARGEST).astype(np.int16)
 
 
 def write(path: Path, traces: Traces) -> None:
@@ -231,6 +231,10 @@ def _episode(
     arrays: Arrays, e: int, entry: dict[str, Any], models: list[str], kind: type[AnyTrace]
 ) -> Episode:
     static = shaped(arrays, f"static/{e}", "R C", {})
+    if static.max(initial=0) > 1 or static.min(initial=0) < 0:
+        raise ValueError(f"static/{e} holds {static.max()}; 0 and 1 are needed")
+    if set(entry["outcomes"]) != set(models):
+        raise ValueError(f"outcomes of {', '.join(entry['outcomes'])}; models are {', '.join(models)}")
     traces = {
         name: _trace(arrays, f"{e}/{m}", entry["outcomes"][name], kind) for m, name in enumerate(models)
     }
@@ -256,6 +260,9 @@ def _trace(arrays: Arrays, key: str, outcome: str, kind: type[AnyTrace]) -> AnyT
         if f"{name}/{key}" in arrays or not kept.optional
     }
     trace = kind(str(outcome), **found)
+    for name, array in found.items():
+        if not (np.abs(array.astype(float)) <= LARGEST).all():
+            raise ValueError(f"{name}/{key} goes from {array.min()} to {array.max()}; at most {LARGEST}")
     try:
         trace.check()
     except ValueError as error:

@@ -1,6 +1,7 @@
 """Tables of text, and the numbers in them."""
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 
@@ -12,9 +13,9 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(map(str.ljust, line, widths)) + " |" for line in lines)
 
 
-def percent(share: float) -> str:
+def percent(share: float | Fraction) -> str:
     """A share as per cent with one decimal, without the sign."""
-    return f"{100 * share:.1f}"
+    return f"{100 * float(share):.1f}"
 
 
 def interval(result: Mapping[str, Any]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.answers_file import Answers
+from hrm_jax.judging import keeping
 from hrm_jax.judging.solvers import Solver
 from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import PuzzleSet
@@ -130,10 +131,17 @@ def choose(solved: np.ndarray, count: int) -> np.ndarray:
     return np.sort(np.lexsort((turn, np.abs(share - 0.5)))[:count])
 
 
-def record(path: Path, puzzles: PuzzleSet, solvers: Mapping[str, Solver], index: np.ndarray) -> None:
+def record(
+    path: Path,
+    puzzles: PuzzleSet,
+    solvers: Mapping[str, Solver],
+    index: np.ndarray,
+    judged: Mapping[str, np.ndarray],
+) -> None:
     """Write what the solvers answer to the examples `index` [K] after every segment.
 
-    The last answer of a solver that has fewer segments than others stays.
+    The last answer of a solver that has fewer segments than others stays. Examples that are not exact as they
+    were when `judged` [N], in other batches, are left out: beside their report they would be a contradiction.
     """
     recorded = []
     for solver in solvers.values():
@@ -142,6 +150,10 @@ def record(path: Path, puzzles: PuzzleSet, solvers: Mapping[str, Solver], index:
     segments = range(max(len(answers) for answers, _ in recorded))
     longest = [[array[np.minimum(segments, len(array) - 1)] for array in pair] for pair in recorded]
     predictions, q = (np.stack(column).swapaxes(1, 2) for column in zip(*longest, strict=True))
+    exact = score(puzzles, index, predictions[:, :, -1]).exact
+    same = (exact == np.stack([judged[name][index] for name in solvers])).all(axis=0)
+    keeping.say_left_out("examples", int((~same).sum()), len(index))
+    index, predictions, q = index[same], predictions[:, same], q[:, same]
     answers = Answers(
         kind=puzzles.kind,
         height=puzzles.height,

@@ -20,7 +20,6 @@ from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
-from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 
 def evaluate(asked: Request) -> None:
@@ -42,8 +41,11 @@ def evaluate(asked: Request) -> None:
     keeping.keep(asked.out, report, tables.evaluation(report, protocol.limit(scenarios.world.size)))
     if asked.record:
         shown = one_a_group({name: compared[name] for name in paths})
-        chosen = choose({name: results[name].outcomes for name in shown}, asked.record)
-        keeping.record(asked.out, report, lambda path: record(path, scenarios, protocol, shown, chosen))
+        judged = {name: results[name].outcomes for name in shown}
+        chosen = choose(judged, asked.record)
+        keeping.record(
+            asked.out, report, lambda path: record(path, scenarios, protocol, shown, judged, chosen)
+        )
 
 
 def play_all(
@@ -82,10 +84,7 @@ def summary(result: Result) -> dict[str, Any]:
     """One entrant's part of the report, except for what it says about itself."""
     outcomes, errors = result.outcomes, result.errors.summary()
     return {
-        "n": len(outcomes),
-        **statistics.rate(outcomes.count(SUCCESS), len(outcomes)),
-        "collisions": outcomes.count(COLLISION),
-        "timeouts": outcomes.count(TIMEOUT),
+        **statistics.tally(outcomes),
         **({"failures": result.failures} if result.failures else {}),
         **({"prediction": errors} if errors else {}),
         "outcomes": outcomes,
@@ -111,21 +110,32 @@ def choose(outcomes: Mapping[str, str], count: int) -> list[int]:
 
 
 def record(
-    path: Path, scenarios: Scenarios, protocol: Protocol, shown: Mapping[str, Entrant], chosen: Sequence[int]
+    path: Path,
+    scenarios: Scenarios,
+    protocol: Protocol,
+    shown: Mapping[str, Entrant],
+    judged: Mapping[str, str],
+    chosen: Sequence[int],
 ) -> None:
-    """Play the episodes at the positions `chosen` with every entrant, and write them to `path`."""
+    """Play the episodes at the positions `chosen` with every entrant, and write them to `path`.
+
+    One that ends otherwise than when it was `judged`, among others, is left out: rounding differs, and beside
+    its report it would be a contradiction.
+    """
     of_paths = isinstance(protocol, PathProtocol)
     kind, episodes = "paths" if of_paths else "cells", []
     play: Callable[..., Any] = path_episode.trace if of_paths else episode.trace
     with watch("recording", "episodes", len(chosen), closing=False) as progress:
-        for position in chosen:
+        for done, position in enumerate(chosen, 1):
             one = scenarios.select(slice(position, position + 1))
             traces = {
                 name: traces_file.compact(play(one, protocol, entrant.play))
                 for name, entrant in shown.items()
             }
-            ends = [one.start[0].tolist(), one.goal[0].tolist()]
-            episodes.append(traces_file.Episode(int(one.ids[0]), one.static[0], ends, traces))
-            progress(len(episodes), len(chosen))
+            if all(trace.outcome == judged[name][position] for name, trace in traces.items()):
+                ends = [one.start[0].tolist(), one.goal[0].tolist()]
+                episodes.append(traces_file.Episode(int(one.ids[0]), one.static[0], ends, traces))
+            progress(done, len(chosen))
+    keeping.say_left_out("episodes", len(chosen) - len(episodes), len(chosen))
     about = asdict(scenarios.world), asdict(protocol)
     traces_file.write(path, traces_file.Traces(kind, *about, list(shown), episodes))

@@ -1,6 +1,7 @@
 """What long work has found is not lost: it reaches its file or a spare one, and the screen, before extras."""
 
 import contextlib
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,6 +39,16 @@ def record(out: Path, report: Any, write: Callable[[Path], None]) -> None:
         write(_traces(out))
         report["traces"] = _traces(out).name
         report_file.write(out, report)
+
+
+def say_left_out(what: str, left_out: int, chosen: int) -> None:
+    """Say how many of those chosen are not recorded; that none is left is a `RequestError`."""
+    if not left_out:
+        return
+    said = f"{left_out} of {chosen} {what} came out otherwise than when they were judged, by rounding"
+    if left_out == chosen:
+        raise RequestError(f"nothing is recorded: {said}")
+    print(f"{said}: they are left out", file=sys.stderr)
 
 
 def _traces(out: Path) -> Path:

@@ -9,6 +9,7 @@ from hrm_jax.artefacts import scenarios as scenarios_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS
+from hrm_jax.judging.reports import CHANGED
 from hrm_jax.referee import drawing
 from hrm_jax.referee.protocols import PROTOCOLS, Protocol
 from hrm_jax.worlds.world import WORLDS
@@ -66,7 +67,7 @@ def _named_truly(stored: Scenarios) -> Scenarios:
         stored.world == WORLDS[name] and stored.equal(drawing.draw(WORLDS[name], stored.ids.tolist()))
     ):
         return stored
-    return replace(stored, world=replace(stored.world, name=f"{name}, changed"))
+    return replace(stored, world=replace(stored.world, name=f"{name}{CHANGED}"))
 
 
 def _seed_range(request: Request, default: tuple[int, int], limit: int) -> tuple[int, int]:

@@ -2,17 +2,24 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from hrm_jax.worlds.rules import SUCCESS
+from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 
-def leaders(values: Mapping[str, float]) -> list[str]:
+def mean_rate(results: Iterable[Mapping[str, Any]]) -> Fraction:
+    """The mean rate of results of equally many trials, exactly: what is level compares as equal."""
+    results = list(results)
+    return Fraction(sum(result["success"] for result in results), sum(result["n"] for result in results))
+
+
+def leaders(values: Mapping[str, float | Fraction]) -> list[str]:
     """The names of the highest value, several where they are level; a NaN leads nothing."""
     highest = max((value for value in values.values() if not math.isnan(value)), default=math.nan)
     return [name for name, value in values.items() if value == highest]
@@ -37,12 +44,33 @@ def rate(successes: int, n: int, units: int | None = None) -> dict[str, Any]:
     return {"success": successes, "rate": share, "interval": list(wilson(counted, units or n))}
 
 
-def mcnemar(a_only: int, b_only: int) -> float:
-    """Exact two-sided McNemar p-value for paired episodes that only `a`, or only `b`, solved."""
-    from scipy.stats import binomtest  # half a second to import: only when a report is written
+def tally(outcomes: str) -> dict[str, Any]:
+    """What a report says of episodes that ended so, a letter each."""
+    return {
+        "n": len(outcomes),
+        **rate(outcomes.count(SUCCESS), len(outcomes)),
+        "collisions": outcomes.count(COLLISION),
+        "timeouts": outcomes.count(TIMEOUT),
+    }
 
-    discordant = a_only + b_only
-    return float(binomtest(a_only, discordant).pvalue) if discordant else 1.0
+
+def mcnemar(a_only: int, b_only: int) -> float:
+    """Exact two-sided McNemar p-value for paired episodes that only `a`, or only `b`, solved.
+
+    Twice the tail of a fair coin's binomial, summed from its largest term down: without scipy, whose import
+    takes longer than all the rest of showing a report.
+    """
+    total, fewer = a_only + b_only, min(a_only, b_only)
+    if a_only == b_only:
+        return 1.0
+    chosen = math.lgamma(total + 1) - math.lgamma(fewer + 1) - math.lgamma(total - fewer + 1)
+    term = tail = math.exp(chosen - total * math.log(2))
+    for count in range(fewer, 0, -1):
+        term *= count / (total - count + 1)
+        tail += term
+        if term < 1e-18 * tail:
+            break
+    return min(1.0, 2 * tail)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -102,10 +130,11 @@ def solved(outcomes: str) -> np.ndarray:
     return np.array([outcome == SUCCESS for outcome in outcomes])
 
 
-def groups(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> dict[str, Any]:
     """`groups` and `group_pairs` of report.json, or nothing, of its `models`.
 
-    They are the spread over training seeds, and tests between groups of as many models.
+    They are the spread over training seeds, and tests between groups of as many models; the test over seeds,
+    for which scipy is imported, only where it is asked for.
     """
     members: dict[str, list[np.ndarray]] = {}
     for model in models.values():
@@ -119,9 +148,9 @@ def groups(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         {
             "a": a,
             "b": b,
-            "difference": summaries[a]["mean"] - summaries[b]["mean"],
+            "difference": int(rows[a].sum() - rows[b].sum()) / rows[a].size,
             "p_episodes": sign_flip(rows[a].sum(axis=0) - rows[b].sum(axis=0)),
-            "p_seeds": welch(summaries[a]["rates"], summaries[b]["rates"]),
+            **({"p_seeds": welch(summaries[a]["rates"], summaries[b]["rates"])} if over_seeds else {}),
         }
         for a, b in itertools.combinations(rows, 2)
         if len(rows[a]) == len(rows[b])

@@ -192,7 +192,7 @@ def _thinking(runs: Sequence[Run]) -> list[Panel]:
     panels = []
     for run in runs:
         found = {key for record in run.records for key in record}
-        counts = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/exact_[0-9]+", key))
+        counts = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/exact_[0-9]{1,9}", key))
         names = {f"eval/exact_{count}": f"after {count}" for count in counts}
         names |= {"eval/exact": "after all"} if counts else {}
         looks = styles((name, None) for name in names.values())
@@ -207,7 +207,7 @@ def _thinking(runs: Sequence[Run]) -> list[Panel]:
 
 def _held_out(runs: Sequence[Run]) -> list[str]:
     found = {key for run in runs for record in run.records for key in record}
-    errors = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/error_[0-9]+", key))
+    errors = sorted(int(key[11:]) for key in found if re.fullmatch(r"eval/error_[0-9]{1,9}", key))
     wanted = [*SHARES, "loss", *(f"error_{steps}" for steps in errors[-1:])]
     return [key for key in wanted if f"eval/{key}" in found]
 

@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TypedDict, TypeGuard
 
-from hrm_jax.artefacts import answers_file, files, json_file, report_file, traces_file
-from hrm_jax.artefacts.answers_file import Answers
+from hrm_jax.artefacts import files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.report_file import PUZZLES
-from hrm_jax.artefacts.traces_file import Traces
-from hrm_jax.judging import statistics, tables
+from hrm_jax.artefacts.report_file import PUZZLES, Name, Positive
+from hrm_jax.judging import reports, tables
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol
+from hrm_jax.reporting import recorded
 from hrm_jax.reporting.collisions import CollisionRule
 
 LARGEST = 1e100  # of numbers in charts
@@ -46,12 +45,25 @@ class Report:
 
     @property
     def collision_rule(self) -> CollisionRule:
-        """The protocol's, or the standard one's where this version does not know the protocol."""
+        """The protocol's."""
         rules = self.path_rules
         if rules:
             return CollisionRule(rules.collision_radius, not rules.published)
-        protocol = CELL_PROTOCOLS.get(self.data["protocol"], CELL_PROTOCOLS["standard"])
+        protocol = CELL_PROTOCOLS[self.data["protocol"]]
         return CollisionRule(protocol.collision_radius, protocol.swept)
+
+
+class Network(TypedDict, total=False):
+    """Of a run's model, what the page shows."""
+
+    name: Name
+
+
+class Shown(TypedDict, total=False):
+    """Of a run's config, what the page shows; empty where none was kept."""
+
+    model: Network
+    batch_size: Positive
 
 
 @dataclass(frozen=True)
@@ -59,13 +71,18 @@ class Run:
     """The record of one training run."""
 
     name: str
-    records: list[dict[str, Any]]  # the lines of metrics.jsonl in order of step
-    config: dict
+    records: list[Any]  # the lines of metrics.jsonl in order of step
+    config: Any  # Shown
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         """Steps and values of `key`, gaps left out."""
         found = [(r["step"], r[key]) for r in self.records if finite(r.get(key))]
         return [step for step, _ in found], [value for _, value in found]
+
+
+def shown(name: str) -> str:
+    """A name of the file system, what cannot be printed escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
 
 
 def finite(value: object) -> TypeGuard[float]:
@@ -78,29 +95,9 @@ def finite(value: object) -> TypeGuard[float]:
 
 def load_report(path: str | Path) -> Report:
     """A report.json with all that belongs to it."""
-    data: Any = report_file.load(path)
-    recorded: Traces | Answers | None = None
-    of_puzzles = data["protocol"] == PUZZLES
-    if not of_puzzles:
-        data = statistics.groups(data["models"]) | data  # which the first reports lacked
-    if data.get("traces"):
-        file = Path(path).parent / data["traces"]
-        recorded = _answers(file, data) if of_puzzles else traces_file.load(file)
-    return Report(data, recorded)
-
-
-def _answers(path: Path, report: report_file.PuzzleReport) -> Answers:
-    """Recorded answers, refused where they are of other models or segments than the report."""
-    found = answers_file.load(path)
-    if found.segments != report["segments"]:
-        raise RequestError(
-            f"{path}: answers after {found.segments} segments; the report is of {report['segments']}"
-        )
-    strange = [name for name in found.models if name not in report["models"]]
-    if strange:
-        allowed = ", ".join(report["models"])
-        raise RequestError(f'{path}: "{strange[0]}" is not in the report, which is of {allowed}')
-    return found
+    data = reports.load(path)
+    traces = recorded.load(Path(path).parent / data["traces"], data) if data.get("traces") else None
+    return Report(data, traces)
 
 
 # ---------------------------------------------------------------- training runs
@@ -115,7 +112,7 @@ def load_runs(workdirs: Sequence[str | Path]) -> list[Run]:
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     return [
-        _load_run(Path(given), "/".join(path.parts[-depth:]))
+        _load_run(Path(given), shown("/".join(path.parts[-depth:])))
         for given, path in zip(workdirs, paths, strict=True)
     ]
 
@@ -124,14 +121,9 @@ def _load_run(workdir: Path, name: str) -> Run:
     path = workdir / "metrics.jsonl"
     if not files.exists(path):
         raise RequestError(f"{path}: not readable; --workdir is a folder of hrm_jax.train")
-    records = json_file.lines(path, report_file.Record, "record with a step")
+    records = report_file.load_records(path)
     if not records:
         raise RequestError(f"{path}: holds no record yet; train first")
-    return Run(
-        name, sorted(records, key=lambda record: record["step"]), _load_config(workdir / "config.json")
-    )
-
-
-def _load_config(path: Path) -> dict:
-    """A run's config; empty where none was kept."""
-    return json_file.load(path, dict[str, Any], "config.json") if path.exists() else {}
+    config = workdir / "config.json"
+    shown = json_file.load(config, Shown, "config.json") if config.exists() else {}
+    return Run(name, sorted(records, key=lambda record: record["step"]), shown)

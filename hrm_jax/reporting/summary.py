@@ -1,10 +1,10 @@
 """One sentence or two in plain language, out of the numbers of a report."""
 
-import statistics
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 
 from hrm_jax.console.tables import percent
-from hrm_jax.judging.statistics import leaders
+from hrm_jax.judging.statistics import leaders, mean_rate
 from hrm_jax.reporting.inputs import Report
 from hrm_jax.reporting.markup import p_value
 from hrm_jax.reporting.names import REFERENCES, kind, reference
@@ -37,8 +37,8 @@ def contenders(models: dict[str, dict]) -> dict[str, list[str]]:
     return {group if len(names) > 1 else names[0]: names for group, names in groups.items()}
 
 
-def _mean(models: dict[str, dict], names: list[str]) -> float:
-    return statistics.mean(models[name]["rate"] for name in names)
+def _mean(models: dict[str, dict], names: list[str]) -> Fraction:
+    return mean_rate(models[name] for name in names)
 
 
 def _words(report: Report) -> tuple[str, str]:
@@ -80,17 +80,21 @@ def _against_baseline(report: Report, names: list[str], what: str) -> str:
     if baseline is None:
         missing = REFERENCES[report.path_rules is not None]
         return f"The report holds no {missing} baseline to compare with."
-    other = models[baseline]["rate"]
+    other = _mean(models, [baseline])
     tests = [pair for pair in (_pair(report, name, baseline) for name in names) if pair]
     named = f'"{baseline}"' if " " in baseline else baseline
     gap = _gap(_mean(models, names) - other)
     return f"{gap} the {named} baseline ({percent(other)} %){_tested(tests, what)}."
 
 
-def _gap(difference: float) -> str:
-    points = percent(abs(difference))
-    if points == "0.0":
+def _gap(difference: Fraction) -> str:
+    if not difference:
         return "That is level with"
+    points = (
+        percent(abs(difference)).replace("0.0", "under 0.1")
+        if abs(difference) < 5e-4
+        else percent(abs(difference))
+    )
     return f"That is {points} points {'above' if difference > 0 else 'below'}"
 
 
@@ -115,10 +119,10 @@ def _tested(tests: list[dict], what: str) -> str:
     return f": {verdict}, {adjusted} p {p if p.startswith('<') else f'= {p}'}"
 
 
-def _below_oracle(models: dict[str, dict], rate: float) -> str:
+def _below_oracle(models: dict[str, dict], rate: Fraction) -> str:
     if CEILING not in models:
         return ""
-    top = models[CEILING]["rate"]
+    top = _mean(models, [CEILING])
     relation = _gap(rate - top).removeprefix("That is ")
     return f"It is {relation} the oracle ({percent(top)} %), which plans with the true future."
 
@@ -127,7 +131,7 @@ def _untrained(report: Report) -> str:
     models, (solves, puzzles) = report.data["models"], _words(report)
     baselines = [name for name in models if kind(name) == "baseline"]
     compared = {name: [name] for name in baselines or models}
-    best = leaders({name: models[name]["rate"] for name in compared})
+    best = leaders({name: _mean(models, [name]) for name in compared})
     result = models[best[0]]
     low, high = result["interval"]
     first = (
@@ -137,5 +141,5 @@ def _untrained(report: Report) -> str:
     )
     if len(best) > 1:
         first = _level(best, compared, report, "baselines" if baselines else "bounds")
-    below = _below_oracle(models, result["rate"]) if baselines else ""
+    below = _below_oracle(models, _mean(models, best[:1])) if baselines else ""
     return f"No learned model was evaluated. {first} {below}".rstrip()

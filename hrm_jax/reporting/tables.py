@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
+from hrm_jax.judging.reports import units
+from hrm_jax.judging.statistics import mean_rate
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts, curves
 from hrm_jax.reporting.inputs import Report, Run, finite
@@ -45,13 +47,13 @@ MODEL = Column("model", "Model")
 
 def by_kind(models: dict[str, dict]) -> dict[str, list[str]]:
     """Names by kind, the best first; training seeds of one group stay together."""
-    groups: dict[str, list[float]] = {}
+    groups: dict[str, list[dict]] = {}
     for name, result in models.items():
-        groups.setdefault(result.get("group") or name, []).append(result["rate"])
+        groups.setdefault(result.get("group") or name, []).append(result)
 
     def place(name: str) -> tuple:
         group = models[name].get("group") or name
-        return -statistics.mean(groups[group]), group, -models[name]["rate"]
+        return -mean_rate(groups[group]), group, -models[name]["rate"]
 
     return {sort: sorted((n for n in models if kind(n) == sort), key=place) for sort in KINDS}
 
@@ -243,16 +245,9 @@ def _pairs_table(tested: list[dict], report: Report, caption: str, name: str) ->
 
 
 def _pair(pair: dict, models: dict[str, dict]) -> Record:
-    n = _units(models[pair["a"]]) if pair["a"] in models else None
-    difference = (pair["a_only"] - pair["b_only"]) / n if n else None
+    difference = (pair["a_only"] - pair["b_only"]) / units(models[pair["a"]])
     css = "significant" if pair.get("p_holm", 1.0) < SIGNIFICANT else None
     return {**pair, "difference": difference, "css": css}
-
-
-def _units(result: dict) -> int:
-    """How many tasks, puzzles or episodes the tests count."""
-    votes = result.get("voting")
-    return next(iter(votes.values()))["tasks"] if votes else result.get("puzzles") or result["n"]
 
 
 # ---------------------------------------------------------------- the numbers behind the charts
@@ -322,15 +317,15 @@ def runs(trained: Sequence[Run]) -> Markup:
 
 
 def _run(run: Run, goals: Sequence[str]) -> Record:
-    losses, pace = run.series("loss")[1], run.series("samples_per_second")[1]
-    model, batch = run.config.get("model"), run.config.get("batch_size")
+    pace = run.series("samples_per_second")[1]
+    newest = next((record["loss"] for record in reversed(run.records) if "loss" in record), None)
     best = {key: max(run.series(key)[1], default=None) for key in (f"eval/{goal}" for goal in goals)}
     return {
         "run": run.name,
-        "network": (model.get("name") if isinstance(model, dict) else model) or "–",
-        "batch_size": batch if finite(batch) else None,
+        "network": run.config.get("model", {}).get("name", "–"),
+        "batch_size": run.config.get("batch_size"),
         "steps": run.records[-1]["step"],
-        "loss": losses[-1] if losses else None,
+        "loss": newest if finite(newest) else None,  # an older one is not where the run ended
         "eval/loss": min(run.series("eval/loss")[1], default=None),
         **{key: None if share is None else 100 * share for key, share in best.items()},
         "samples_per_second": statistics.median(pace) if pace else None,

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.judging.reports import load_density
 from hrm_jax.reporting import animations, figures, inputs, page
 from hrm_jax.reporting.inputs import Report
 
@@ -33,7 +34,7 @@ def write(asked: Request) -> None:
         raise RequestError("nothing to report on; give --report, --workdir or --density")
     reports = [inputs.load_report(path) for path in asked.reports]
     runs = inputs.load_runs(asked.workdirs)
-    density = report_file.load_density(asked.density) if asked.density else None
+    density = load_density(asked.density) if asked.density else None
     animations = _animations(asked, reports)
     if asked.out.exists() and not asked.out.is_dir():
         raise RequestError(f"--out {asked.out}: is a file; a folder is needed, new or existing")

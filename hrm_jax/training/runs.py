@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple, TypedDict
+from typing import IO, Any, NamedTuple, TypedDict
 
 from hrm_jax.artefacts import files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
@@ -103,8 +103,7 @@ def _complete(run: Run) -> bool:
     from hrm_jax.training.metrics import Patience  # which needs jax
 
     config = json_file.load(run.folder / "config.json", Length, "config.json")
-    path = run.folder / "metrics.jsonl"
-    records = json_file.lines(path, report_file.Record, "record of hrm_jax.train")
+    records: list[Any] = report_file.load_records(run.folder / "metrics.jsonl")
     done = max((record["step"] for record in records), default=-1)
     return done >= config["steps"] or Patience(config["early_stopping"], records).exhausted
 

@@ -1,0 +1,289 @@
+"""Reports read back: what follows from their outcomes is computed again, and another file refused.
+
+So no number is shown because a file says so: rates and their intervals, counts, paired tests, groups of
+training seeds. What cannot be computed (causes, prediction errors, partial credit) must be possible.
+"""
+
+import functools
+import itertools
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import json_file, report_file
+from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.report_file import PUZZLES, ROUNDING
+from hrm_jax.judging import statistics
+from hrm_jax.referee.protocols import CELL_PROTOCOLS, PROTOCOLS
+from hrm_jax.worlds.rules import BOUNDS, FAILURES, OUTCOMES
+from hrm_jax.worlds.world import WORLDS
+
+CHANGED = ", changed"  # after the name of a world of ours, of scenarios that are not those drawn in it
+
+
+def load(path: str | Path, over_seeds: bool = True) -> Any:
+    """A `report_file.Report` or `PuzzleReport`, with its groups; any other file is a `RequestError`.
+
+    `over_seeds` False: without the tests between groups over training seeds, for who does not show them.
+    """
+    report = json_file.read(path, "report.json", nan=True)
+    of_puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
+    kind, maker, check = (
+        (report_file.PuzzleReport, "solve", _check_puzzles)
+        if of_puzzles
+        else (report_file.Report, "evaluate", functools.partial(_check_episodes, over_seeds))
+    )
+    json_file.check(path, report, kind, f"report.json of hrm_jax.{maker}")
+    return _checked(path, report, check)
+
+
+def load_density(path: str | Path) -> Any:
+    """A `report_file.Density`: success over the number and the speed of obstacles."""
+    density = json_file.load(path, report_file.Density, "density.json of hrm_jax.density")
+    return _checked(path, density, _check_density)
+
+
+def _checked(path: str | Path, data: Any, check: Callable[[Any], None]) -> Any:
+    try:
+        check(data)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+    return data
+
+
+def agree(where: str, found: Any, computed: Any) -> None:
+    """Refuse what a file says of `computed` and is not that; what it does not say is fine."""
+    if isinstance(computed, Mapping):
+        for key, value in computed.items():
+            if found.get(key) is not None:
+                agree(f"{where}.{key}".removeprefix("."), found[key], value)
+    elif isinstance(computed, list) and len(found) == len(computed):
+        for index, pair in enumerate(zip(found, computed, strict=True)):
+            agree(f"{where}[{index}]", *pair)
+    elif not _same(found, computed):
+        raise RequestError(f"{where} is {found!s:.99}; the rest of the file makes it {computed!s:.99}")
+
+
+def _same(found: Any, computed: Any) -> bool:
+    if isinstance(found, int | float) and isinstance(computed, float):
+        return math.isclose(found, computed, rel_tol=0, abs_tol=ROUNDING)
+    return found == computed
+
+
+# ---------------------------------------------------------------- episodes
+
+
+def _check_episodes(over_seeds: bool, report: Any) -> None:
+    models = report["models"]
+    _check_world(report["protocol"], report["world"])
+    _check_outcomes(report, OUTCOMES)
+    for name, result in models.items():
+        agree(f"models.{name}", result, statistics.tally(result["outcomes"]))
+        if name in BOUNDS and result.get("prediction"):
+            raise RequestError(f"models.{name} holds a prediction; it predicts nothing")
+        _check_causes(f"models.{name}.failures", result)
+        _check_curves(f"models.{name}.prediction", result.get("prediction") or {})
+    solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
+    _check_pairs(report, solved)
+    groups = statistics.groups(models, over_seeds)  # which the first reports lack
+    if told := report.get("groups"):
+        agree("groups", sorted(told), sorted(groups.get("groups", ())))
+    agree("", report, {"group_pairs": []} | groups)
+    report |= groups
+
+
+def _check_world(protocol: str, name: str) -> None:
+    """Refuse a protocol that is none, or is not held in such a world; worlds of others are not known."""
+    rules = PROTOCOLS[known("protocol", protocol, PROTOCOLS)]
+    world, own = WORLDS.get(name.removesuffix(CHANGED)), WORLDS[rules.world]
+    if not rules.any_world and world != own:
+        raise RequestError(f'world is "{name}"; protocol "{protocol}" is defined on "{rules.world}" alone')
+    if world and world.layout != own.layout:
+        raise RequestError(f'world is "{name}"; protocol "{protocol}" is for worlds of {own.layout}')
+
+
+def _check_outcomes(report: Any, letters: tuple[str, ...]) -> None:
+    """Refuse other numbers of trials than there are seeds, and outcomes that are none."""
+    first, end = report["seeds"]
+    for name, result in report["models"].items():
+        for key, count in (("n", result["n"]), ("outcomes", len(result["outcomes"]))):
+            if count != end - first:
+                raise RequestError(f"models.{name} is of {count} {key}; seeds are {first} to {end - 1}")
+        for letter in set(result["outcomes"]).difference(letters):
+            raise RequestError(f'models.{name}.outcomes hold "{letter}"; allowed: {", ".join(letters)}')
+
+
+def _check_causes(where: str, result: Any) -> None:
+    failures = result.get("failures") or {}
+    for cause in failures:
+        known(f"cause in {where}", cause, FAILURES)
+    if not failures:
+        return
+    failed = result["collisions"] + result["timeouts"]
+    if sum(failures.values()) != failed:
+        raise RequestError(f"{where} are {sum(failures.values())}; {failed} episodes failed")
+    if failures.get("horizon", 0) > result["timeouts"]:
+        raise RequestError(f"{where}.horizon is {failures['horizon']} of {result['timeouts']} timeouts")
+    met = failures.get("boxed_in", 0) + failures.get("prediction_error", 0)
+    if met > result["collisions"]:
+        raise RequestError(f"{where} have causes of {met} collisions; there are {result['collisions']}")
+
+
+def _check_curves(where: str, prediction: Any) -> None:
+    within = prediction.get("within", {})
+    for distance in within:
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", distance):
+            raise RequestError(f'{where}.within holds "{distance}"; a distance in cells is needed')
+    nearer = [within[distance] for distance in sorted(within, key=float)]
+    errors = [prediction[name] for name in ("median", "p90") if name in prediction]
+    mean = [prediction["mean"]] if "mean" in prediction else []  # the first reports': of all steps together
+    for most, curves in ((1, nearer), (sys.float_info.max, errors + mean)):
+        for value in itertools.chain.from_iterable(curves):
+            if value is not None and (value < 0 or value > most):  # NaN is neither
+                raise RequestError(f"{where} holds {value}: from 0 to {most:g}, or null")
+    lengths = sorted({len(curve) for curve in nearer + errors})
+    if len(lengths) > 1:
+        raise RequestError(f"{where} holds curves of {lengths} steps; one length is needed")
+    for what, rising in (("within", nearer), ("median and p90", errors)):
+        table = np.array(rising, float)  # null becomes NaN
+        if len(table) > 1 and (table[1:] < table[:-1]).any():
+            raise RequestError(f"{where}: {what}: a quantile, or a share, grows with what it is of")
+
+
+# ---------------------------------------------------------------- answers to puzzles
+
+
+def _check_puzzles(report: Any) -> None:
+    from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
+
+    models = report["models"]
+    if report["kind"]:
+        known("kind of puzzles", report["kind"], KINDS)
+    _check_outcomes(report, ("0", "1"))
+    _check_alike("puzzles", models.values())
+    _check_alike(
+        "tasks", [votes for result in models.values() for votes in result.get("voting", {}).values()]
+    )
+    for name, result in models.items():
+        _check_answers(f"models.{name}", result, report["segments"])
+    trained = [result["trained_segments"] for result in models.values() if result.get("trained_segments")]
+    if trained:
+        agree("", report, {"trained_segments": max(trained)})
+    _check_pairs(report, {name: _solved(result) for name, result in models.items()})
+
+
+def _check_alike(what: str, parts: Iterable[Any]) -> None:
+    """Refuse models of different numbers of puzzles or tasks: all answer the same."""
+    found = {part[what] for part in parts if what in part}
+    if len(found) > 1:
+        raise RequestError(f"models of {sorted(found)} {what}; all are judged on the same")
+
+
+def _check_answers(where: str, result: Any, segments: int) -> None:
+    n, puzzles, lenient = result["n"], result.get("puzzles"), result.get("lenient")
+    if puzzles and puzzles > n:
+        raise RequestError(f"{where}.puzzles is {puzzles}; there are {n} examples")
+    agree(where, result, statistics.rate(result["outcomes"].count("1"), n, puzzles))
+    if lenient:
+        _check_rate(f"{where}.lenient", lenient, n, puzzles)
+    _check_segments(where, result, segments)
+    last: Any = {}
+    for tries, votes in sorted(result.get("voting", {}).items(), key=lambda item: _tries(where, item[0])):
+        place = f"{where}.voting.{tries}"
+        _check_rate(place, votes, votes["tasks"])
+        _check_order(place, votes["rate"], votes["share"], "tasks and test inputs that are right")
+        if outcomes := votes.get("outcomes"):
+            agree(f"{place}.outcomes", len(outcomes), votes["tasks"])
+            agree(place, votes, {"success": outcomes.count("1")})
+        for key in ("success", "share"):
+            _check_order(f"{place}.{key}", last.get(key, 0), votes[key], "fewer and more tries")
+        last = votes
+
+
+def _tries(where: str, name: str) -> int:
+    if not re.fullmatch(r"pass@[1-9][0-9]{0,3}", name):
+        raise RequestError(f'{where}.voting holds "{name}"; pass@1, pass@2, ... are needed')
+    return int(name.removeprefix("pass@"))
+
+
+def _check_rate(where: str, result: Any, n: int, independent: int | None = None) -> None:
+    """Refuse a `Rate` of `n` trials that contradicts its successes."""
+    if result["success"] > n:
+        raise RequestError(f"{where}.success is {result['success']} of {n}")
+    agree(where, result, statistics.rate(result["success"], n, independent))
+
+
+def _check_order(where: str, less: float, more: float, what: str) -> None:
+    if less > more + ROUNDING:
+        raise RequestError(f"{where}: {what} are {less:g} and {more:g}; the latter cannot be less")
+
+
+def _check_segments(where: str, result: Any, count: int) -> None:
+    """Refuse means after each segment that are not those of so many, or end elsewhere than the answer."""
+    told = result.get("segments") or []
+    if len(told) not in (0, count):
+        raise RequestError(f"{where}.segments holds {len(told)} segments; the report is of {count}")
+    for number, segment in enumerate(told):
+        before = told[max(number - 1, 0)].get("halted")
+        if before is not None and segment.get("halted") is not None:
+            place = f"{where}.segments[{number}]"
+            _check_order(place, before, segment["halted"], "those that had stopped before, and by then")
+    if told:
+        rates = {"exact": result["rate"], "tokens": result.get("tokens")}
+        rates["lenient"] = (result.get("lenient") or {}).get("rate")
+        agree(f"{where}.segments[{count - 1}]", told[-1], {k: v for k, v in rates.items() if v is not None})
+
+
+def units(result: Any) -> int:
+    """How many tasks, puzzles or examples the tests count."""
+    votes = result.get("voting")
+    return next(iter(votes.values()))["tasks"] if votes else result.get("puzzles") or result["n"]
+
+
+def _solved(result: Any) -> np.ndarray | None:
+    """What a model solved of what the tests count, bool [N]; None where a report does not say."""
+    outcomes: str | None = result["outcomes"]
+    if voting := result.get("voting"):
+        outcomes = voting[max(voting, key=lambda name: _tries("", name))].get("outcomes")
+    return statistics.solved(outcomes) if outcomes and len(outcomes) == units(result) else None
+
+
+# ---------------------------------------------------------------- paired tests, and densities
+
+
+def _check_pairs(report: Any, solved: Mapping[str, np.ndarray | None]) -> None:
+    """Refuse pairs that are none, or are there twice, and other tests than follow from what each solved."""
+    pairs, seen = report.get("pairs") or [], set()
+    most = min(map(units, report["models"].values()))
+    for index, pair in enumerate(pairs):
+        where, names = f"pairs[{index}]", (pair["a"], pair["b"])
+        a, b = (solved[known(f"model in {where}", name, solved)] for name in names)
+        if frozenset(names) in seen or len(set(names)) < 2:
+            raise RequestError(f"{where} is of {' and '.join(names)}: of two models, each pair once")
+        seen.add(frozenset(names))
+        if pair["a_only"] + pair["b_only"] > most:
+            raise RequestError(f"{where} counts {pair['a_only']} + {pair['b_only']} of {most}")
+        if a is not None and b is not None:
+            agree(where, pair, {"a_only": int((a > b).sum()), "b_only": int((a < b).sum())})
+        agree(where, pair, {"p_value": statistics.mcnemar(pair["a_only"], pair["b_only"])})
+    adjusted = statistics.holm([pair["p_value"] for pair in pairs])
+    agree("pairs", pairs, [{"p_holm": p} for p in adjusted])
+
+
+def _check_density(density: Any) -> None:
+    known("protocol", density["protocol"], CELL_PROTOCOLS)
+    (first, end), seen = density["seeds"], set()
+    for index, cell in enumerate(density["cells"]):
+        if (place := (cell["n_obstacles"], cell["speed"])) in seen:
+            raise RequestError(f"cells[{index}] is the second of {place[0]} obstacles at {place[1]:g}")
+        seen.add(place)
+        for name, result in cell["models"].items():
+            where = f"cells[{index}].models.{name}"
+            if result["n"] != end - first:
+                raise RequestError(f"{where}.n is {result['n']}; seeds are {first} to {end - 1}")
+            _check_rate(where, result, result["n"])
