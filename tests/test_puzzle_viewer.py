@@ -12,7 +12,7 @@ from test_report import COUNTER, PICTURES, STEP, Reader, browser, compared, in_a
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import statistics
+from hrm_jax.judging import reports, statistics
 from hrm_jax.judging.statistics import mcnemar
 from hrm_jax.puzzles import kinds
 from hrm_jax.report import main
@@ -470,6 +470,20 @@ BROKEN = {
         ("models", "copy"), "voting", {"pass@2": {}},
     ),
     "trained_segments is 0": ((), "trained_segments", 0),
+    "trained_segments is 100000; expected int <= 10000": ((), "trained_segments", 10**5),
+    "trained_segments is 8; the rest of the file makes it 4": (("models", "trm"), "trained_segments", 4),
+    'unknown kind of puzzles "nosuch"': ((), "kind", "nosuch"),
+    'models.copy.outcomes hold "T"; allowed: 0, 1': (("models", "copy"), "outcomes", "T" * EXAMPLES),
+    "models.hrm.segments[15].exact is 1.0; the rest of the file makes it 0.74": (
+        ("models", "hrm", "segments", 15), "exact", 1.0,
+    ),
+    "models.hrm.segments[15].lenient is 0.9; the rest": (("models", "hrm", "segments", 15), "lenient", 0.9),
+    "models.hrm.segments[3]: those that had stopped": (("models", "hrm", "segments", 3), "halted", 0.0),
+    "models.trm.puzzles is 201; there are 200 examples": (("models", "trm"), "puzzles", 201),
+    "models.trm.lenient.success is 201 of 200": (("models", "trm", "lenient"), "success", 201),
+    "models.trm.lenient.rate is 0.1; the rest of the file": (("models", "trm", "lenient"), "rate", 0.1),
+    "models.copy.interval[1] is 0.5; the rest of the file": (("models", "copy"), "interval", [0, 0.5]),
+    "pairs[0].p_value is 0.9; the rest of the file": (("pairs", 0), "p_value", 0.9),
     "data.ignore_label_id is -1": (("data",), "ignore_label_id", -1),
 }  # fmt: skip
 
@@ -485,6 +499,62 @@ def test_reports_that_do_not_fit_are_refused(tmp_path, message):
     if value is ...:
         del holder[name]
     (tmp_path / "maze10.json").write_text(json.dumps(content))
+    _refused(tmp_path, message)
+
+
+def _voted(**change):
+    """Two models and their votes on 20 tasks, of which those of the second are changed."""
+    votes = {"tasks": 20, "success": 8, "rate": 0.4, "interval": wilson(8, 20), "share": 0.45}
+    models = {
+        name: result(50, puzzles=20, voting={"pass@1": votes, "pass@2": {**votes}}) for name in ("a", "b")
+    }
+    models["b"]["voting"]["pass@2"] |= change
+    return models
+
+
+VOTES = {
+    "models of [10, 20] tasks": _voted(tasks=10, rate=0.8, share=0.8),
+    "b.voting.pass@2.success is 21 of 20": _voted(success=21),
+    "b.voting.pass@2: tasks and test inputs that are right are 0.4 and 0.1": _voted(share=0.1),
+    "b.voting.pass@2.success is 8; the rest of the file makes it 0": _voted(outcomes="0" * 20),
+    "b.voting.pass@2.outcomes is 1; the rest of the file makes it 20": _voted(outcomes="1"),
+    "b.voting.pass@2.success: fewer and more tries are 8 and 7": _voted(
+        success=7, rate=0.35, interval=wilson(7, 20)
+    ),
+    'b.voting holds "x"; pass@1, pass@2': {
+        "b": {**_voted()["b"], "voting": {"x": _voted()["b"]["voting"]["pass@1"]}}
+    },
+    "models of [10, 20] puzzles": {"a": result(50, puzzles=20), "b": result(50, puzzles=10)},
+}
+
+
+@pytest.mark.parametrize("message", VOTES)
+def test_votes_that_contradict_themselves_are_refused(message, tmp_path):
+    path = tmp_path / "arc.json"
+    path.write_text(json.dumps(report("arc", models=_voted(), pairs=[])))
+    reports.load(path)
+    path.write_text(json.dumps(report("arc", models=VOTES[message], pairs=[])))
+    with pytest.raises(RequestError) as error:
+        reports.load(path)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+AGAINST = {
+    "kind is arc; the rest of the file makes it maze": {"kind": lambda a: "arc"},
+    "height and width[0] is 5; the rest of the file makes it 10": {
+        "height": lambda a: 5, "width": lambda a: 20,
+    },
+    "predictions go from 1 to 250; tokens are 0 to 5": {"predictions": lambda a: np.where(a > 4, 250, a)},
+    "inputs go from -1 to 2; tokens": {"inputs": lambda a: a.astype(int) - 2},
+    "ids [3, 3, 5]: each once, from 0 to 199": {"index": lambda a: np.array([3, 3, 5])},
+    "ids [3, 4, 200]: each once": {"index": lambda a: np.array([3, 4, 200])},
+    'example 3 of hrm ends in "0"; the report says "1"': {"predictions": lambda a: a[:, ::-1]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", AGAINST)
+def test_answers_that_contradict_their_report_are_refused(message, tmp_path):
+    write(tmp_path, change=lambda arrays: arrays | {k: f(arrays[k]) for k, f in AGAINST[message].items()})
     _refused(tmp_path, message)
 
 

@@ -25,10 +25,11 @@ from hrm_jax.artefacts import traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports, statistics, tables
 from hrm_jax.report import main
-from hrm_jax.reporting import charts, inputs, packing, page
+from hrm_jax.reporting import charts, inputs, packing, page, summary
 from hrm_jax.reporting.collisions import CollisionRule, contact
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.names import Style
+from hrm_jax.reporting.tables import by_kind
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, HORIZON, OBSTACLES = 20, 20, 5
@@ -400,6 +401,13 @@ FAULTS = {
     "pair": (("a.json", "pairs", 0, "p_value"), ..., "; object missing required field p_value"),
     "traces": (("a.json", "traces"), "gone.npz", "gone.npz: no such file"),
     "cells": (("density.json", "cells"), [], "cells is []; expected array of length >= 1"),
+    "density's seeds": (("density.json", "seeds"), [0, 999], "models.hrm.n is 200; seeds are 0 to 998"),
+    "density's interval": (
+        ("density.json", "cells", 2, "models", "hrm", "interval"), [0, 1],
+        "hrm.interval[0] is 0.0; the rest",
+    ),
+    "density's protocol": (("density.json", "protocol"), "paths", 'unknown protocol "paths"; allowed: '),
+    "cell twice": (("density.json", "cells", 1, "n_obstacles"), 6, "cells[1] is the second of 6 obstacles"),
     "cell": (("density.json", "cells", 2, "models", "hrm", "n"), 0, "cells[2].models.hrm.n is 0; expected"),
 }  # fmt: skip
 
@@ -621,6 +629,83 @@ def test_a_report_that_contradicts_itself_is_refused(case, tmp_path):
     assert complaint in str(error.value) and "\n" not in str(error.value)
 
 
+METRICS = {
+    "a text": ('{"step": 1, "eval/loss": "0.1"}', "record of step 1: eval/loss is"),
+    "a truth": ('{"step": 1, "loss": true}', "record of step 1: loss is true"),
+    "a list": ('{"step": 1, "eval/loss": [1]}', "record of step 1: eval/loss is [1]"),
+    "no float": ('{"step": 1, "loss": 1%s}' % ("0" * 400), "record of step 1: loss is 1000"),  # noqa: UP031
+    "a share above 1": (
+        '{"step": 1, "eval/success": 7}',
+        "step 1: eval/success is 7; a share is from 0 to 1",
+    ),
+    "a share below 0": ('{"step": 1, "eval/exact": -0.1}', "step 1: eval/exact is -0.1; a share"),
+    "a segment's share": ('{"step": 1, "eval/exact_4": 9.0}', "step 1: eval/exact_4 is 9.0; a share"),
+    "a baseline's share": (
+        '{"step": 1, "eval/baseline/x/success": 2}',
+        "eval/baseline/x/success is 2; a share",
+    ),
+    "a hidden key": ('{"step": 1, "eval/a\\u001bb/success": 0.5}', "is no key: printable text is needed"),
+}
+
+
+@pytest.mark.parametrize("case", METRICS)
+def test_metrics_that_are_none_are_refused(case, tmp_path):
+    line, complaint = METRICS[case]
+    (tmp_path / "metrics.jsonl").write_text(f"{line}\n")
+    with pytest.raises(RequestError) as error:
+        inputs.load_runs([tmp_path])
+    assert complaint in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "config", ['{"model": 5}', '{"model": {"name": "\\u001b[2J"}}', '{"batch_size": -4}']
+)
+def test_a_config_that_no_page_can_show_is_refused(config, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    (tmp_path / "config.json").write_text(config)
+    with pytest.raises(RequestError, match="not a config.json: "):
+        inputs.load_runs([tmp_path])
+
+
+@pytest.mark.parametrize("last", ["null", "NaN", "-Infinity"])
+def test_a_loss_that_is_no_number_hides_no_older_one(last, tmp_path):
+    lines = '{"step": 1, "loss": 2.0, "eval/success": null}', f'{{"step": 2, "loss": {last}}}', '{"step": 3}'
+    (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+    runs = inputs.load_runs([tmp_path])
+    assert "loss" not in Reader(page.build([], runs, None)).row("runs", run=runs[0].name)
+
+
+def test_names_of_folders_and_of_metrics_are_shown_whatever_they_are(tmp_path):
+    pytest.importorskip("resvg_py")
+    line = {"step": 1, "loss": 1.0, f"eval/error_{'9' * 5000}": 1.0, f"eval/exact_{'9' * 5000}": 0.5}
+    for number, name in enumerate((b"a\x1bb", b"z\xff", "é&<b>".encode())):
+        folder = tmp_path / os.fsdecode(name)
+        folder.mkdir()
+        (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        main(["--workdir", str(folder), "--out", str(tmp_path / f"out{number}")])
+    shown = Reader((tmp_path / "out0/index.html").read_text(encoding="utf-8"))
+    assert shown.row("runs", run=r"a\x1bb")["steps"] == "1"
+
+
+@hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@hypothesis.given(st.data())
+def test_groups_of_one_mean_are_level(data):
+    """Whatever their rates add up to when they are rounded one by one."""
+    n = data.draw(st.integers(3, 1000))
+    first = data.draw(st.lists(st.integers(0, n), min_size=2, max_size=5))
+    moved = data.draw(st.integers(0, min(n - first[0], first[1])))
+    second = [first[0] + moved, first[1] - moved, *first[2:]]
+    models = {
+        f"{group}/{seed}": result(success, n, n - success, group=group)
+        for group, counts in (("a", first), ("b", second))
+        for seed, success in enumerate(data.draw(st.permutations(counts)))
+    }
+    told = inputs.Report({"protocol": "standard", "models": models})
+    assert summary.sentence(told).startswith("No single best of 2 learned models: a and b are level, each")
+    assert statistics.groups(models)["group_pairs"][0]["difference"] == 0
+    assert [name[0] for name in by_kind(models)["learned"]] == ["a"] * len(first) + ["b"] * len(first)
+
+
 # ---------------------------------------------------------------- recorded episodes
 
 
@@ -645,6 +730,70 @@ def test_an_index_of_traces_that_cannot_be_meant_is_refused(change, tmp_path):
     np.savez(tmp_path / "t.npz", index=json.dumps(index | change), **arrays)
     with pytest.raises(RequestError, match="t.npz: "):
         traces_file.load(tmp_path / "t.npz")
+
+
+def _told(change):
+    """Of the index of traces, what `change` makes of its first episode."""
+    return lambda index, arrays: change(index["episodes"][0])
+
+
+def _array(name, change):
+    return lambda index, arrays: arrays.update({name: change(arrays[name])})
+
+
+AGAINST = {
+    "models": (lambda i, a: i.update(models=["x", *RECORDED[1:]]), "models are x, reflection"),
+    "an outcome": (
+        _told(lambda e: e["outcomes"].update(blind="0")),
+        'blind ends in "0"; the report says "1"',
+    ),
+    "an outcome of nobody": (_told(lambda e: e["outcomes"].update(x="1")), "blind, x; models are"),
+    "an id": (_told(lambda e: e.update(id=1000)), "ids [1000, 5]: each once, from 0 to 999"),
+    "an id twice": (_told(lambda e: e.update(id=5)), "ids [5, 5]: each once"),
+    "the world": (lambda i, a: i["world"].update(name="dense"), "world.name is dense; the rest of the file"),
+    "the rules": (
+        lambda i, a: i.update(protocol={"goal_tolerance": 99}),
+        "protocol.goal_tolerance is 99; the rest of the file makes it 0.5",
+    ),
+    "the start": (
+        _told(lambda e: e.update(ends=[[3, 3], [19, 19]])),
+        "begins at [0.0, 0.0]; its start is [3, 3]",
+    ),
+    "the goal": (
+        _told(lambda e: e.update(ends=[[0, 0], [4, 4]])),
+        "succeeds at [19.0, 19.0]; its goal is [4, 4]",
+    ),
+    "off the map": (
+        _array("agent/0/1", lambda a: np.where(a > 5, 20, a)),
+        "reflection leaves its map of 20x20",
+    ),
+    "a leap": (
+        _array("agent/0/1", lambda a: a * (np.arange(39) > 1)[:, None]),
+        "moves 2 cells in a step; 1 is",
+    ),
+    "an obstacle": (
+        _array("obstacles/0/1", lambda a: a - 2000),
+        "has an obstacle off its map of 20x20 cells",
+    ),
+    "no int16": (_array("plan/0/1", lambda a: a.astype(int) + 10**9), "plan/0/1 goes from 1000000000 to"),
+    "no map": (_array("static/0", lambda a: a * 7), "static/0 holds 7; 0 and 1 are needed"),
+    "a layout": (lambda i, a: i.update(kind="paths"), "is missing"),
+}
+
+
+@pytest.mark.parametrize("case", AGAINST)
+def test_traces_that_contradict_their_report_are_refused(case, tmp_path):
+    change, complaint = AGAINST[case]
+    synthetic(tmp_path)
+    path = tmp_path / "standard.traces.npz"
+    with np.load(path) as file:
+        arrays = dict(file)
+    index = json.loads(str(arrays.pop("index")))
+    change(index, arrays)
+    np.savez(path, index=json.dumps(index), **arrays)
+    with pytest.raises(RequestError) as error:
+        inputs.load_report(tmp_path / "a.json")
+    assert complaint in str(error.value) and "\n" not in str(error.value)
 
 
 def test_traces_survive_reading_and_packing(tmp_path):
