@@ -37,9 +37,10 @@ def expert(tmp_path_factory):
         "static": np.zeros((n, 16, 16), bool), "positions": np.zeros((n, 2, 2), np.float32),
         "velocities": np.zeros((n, 2, 2), np.float32), "start": np.zeros((n, 2), np.int64),
         "goal": np.zeros((n, 2), np.int64), "points": np.zeros((n, 16, 2), np.float32),
-        "length": np.full(n, 3), "ids": np.arange(n),
+        "length": np.zeros(n, np.int64), "ids": np.arange(n),
     }  # fmt: skip
-    np.savez(path, world='{"size": 16}', search='{"published": false}', **arrays)
+    world = '{"size": 16, "speed": 0.75, "n_obstacles": 2}'
+    np.savez(path, world=world, search='{"published": false}', **arrays)
     return str(path)
 
 

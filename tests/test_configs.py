@@ -197,7 +197,7 @@ def experts(tmp_path_factory):
         paths[published] = str(folder / f"{published}.npz")
         np.savez_compressed(
             paths[published],
-            world='{"size": 64}',
+            world='{"size": 64, "speed": 0.75, "n_obstacles": 8}',
             search=f'{{"published": {str(published).lower()}}}',
             ids=np.arange(count),
             static=np.zeros((count, 64, 64), bool),
@@ -206,7 +206,7 @@ def experts(tmp_path_factory):
             start=np.zeros((count, 2), np.int64),
             goal=np.zeros((count, 2), np.int64),
             points=np.zeros((count, 64, 2), np.float32),
-            length=np.full(count, 63),
+            length=np.zeros(count, np.int64),
         )
     return paths
 
