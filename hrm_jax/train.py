@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, WriteError
 from hrm_jax.console import memory
 from hrm_jax.console.parser import Parser, program, run_command
@@ -54,7 +55,12 @@ def enable_compile_cache(folder: str) -> None:
     import jax
 
     if folder and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
+        place = files.expanded(folder) / "compiled"
+        try:
+            files.check_writable(place)
+            jax.config.update("jax_compilation_cache_dir", str(place.parent))
+        except RequestError as error:
+            print(f"compile_cache: compiled programs are not kept ({error})", file=sys.stderr)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
@@ -62,12 +68,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
     import jax
+    from absl import logging
 
     from hrm_jax.tasks import build
     from hrm_jax.training import cost, experiment, loop, processes, sharding
 
     experiment.check(config.to_dict())
     jax.config.update("jax_enable_x64", False)  # a run is what it is, whatever JAX_ENABLE_X64 says
+    logging.set_verbosity(logging.FATAL)  # what orbax finds wrong it raises, too, and the rest it puts right
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
@@ -83,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:  # a full disk, most of all
-        raise WriteError(f"{options.workdir} cannot be written ({error})") from None
+        raise WriteError(f"{options.workdir}, or the output, cannot be written ({error})") from None
     return 0
 
 

@@ -1,5 +1,6 @@
 """No lost run: damaged checkpoints, two trainings in one folder, longer runs, parameters of another run."""
 
+import gc
 import json
 import math
 import os
@@ -12,11 +13,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from absl import logging
+from test_keeping import room
 
 from configs import base
 from hrm_jax import train
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, WriteError
 from hrm_jax.console.parser import run_command
 from hrm_jax.training import checkpoint, experiment, loop, metrics, workdir
 from hrm_jax.training.task import Groups, Task
@@ -341,6 +344,19 @@ def test_an_error_leaves_the_save_under_way_whole(tmp_path, meshes):
     with pytest.raises(OSError):
         run(tmp_path, meshes[1], Failing, checkpoint__keep=9)
     assert steps_of(tmp_path) == [1, 2] and checkpoint.restore_params(tmp_path)[0] == 2
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(tmp_path, four, meshes, capfd):
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.FATAL)  # as hrm_jax.train does
+    try:
+        with room(3_000), pytest.raises(WriteError, match="checkpoints cannot be written"):
+            run(tmp_path, meshes[1])
+        gc.collect()
+    finally:
+        logging.set_verbosity(before)
+    assert "Traceback" not in "".join(capfd.readouterr())
+    assert resumed_like(tmp_path, four, meshes[1])
 
 
 def test_sigterm_before_the_first_step_ends_the_run_and_leaves_nothing_half_done(tmp_path, meshes, capsys):

@@ -175,7 +175,7 @@ def strange_groups(config):
             f"{group} = {value!r}": with_value(config, group, value) for value in (1, "x", None, (1,))
         }
         changed[f"{group}.foo"] = with_value(config, f"{group}.foo", 1)
-    return changed
+    return changed | {"a group more": with_value(config, "foo", {"bar": 1})}
 
 
 def test_groups_that_are_none_and_unknown_fields_are_one_line(config, meshes):

@@ -337,6 +337,24 @@ def test_the_variants_differ_in_what_they_are_named_for():
 # ---------------------------------------------------------------- config files of one's own
 
 
+BASE = (
+    "from configs import base\nfrom ml_collections import ConfigDict, FrozenConfigDict\n"
+    "from ml_collections.config_dict import required_placeholder\n"
+    "def get_config():\n    c = base.get_config()\n"
+)
+
+
+@pytest.mark.parametrize("made", ["c", "FrozenConfigDict(c)"])
+def test_a_config_file_may_freeze_its_config(made, tmp_path):
+    (tmp_path / "mine.py").write_text(f"{BASE}    return {made}")
+    assert configs.read(str(tmp_path / "mine.py"), ["--config.steps=7"]).steps == 7
+
+
+def test_a_field_without_a_name_is_one_line():
+    with pytest.raises(RequestError, match="--config quickstart: "):
+        configs.read("quickstart", ["--config.=3"])
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
@@ -348,6 +366,11 @@ def test_the_variants_differ_in_what_they_are_named_for():
         ("import nothing_of_this_name", "ModuleNotFoundError, line 1: No module named"),
         ("def get_config(a, b): pass", "missing 2 required positional arguments"),
         ("raise SystemExit(3)", "SystemExit"),
+        ("raise GeneratorExit", "GeneratorExit"),
+        ("class E(Exception):\n    __str__ = None\nraise E", "E, line 3: E"),
+        (f"{BASE}    c.steps = required_placeholder(int); return c", "None value found in required"),
+        (f"{BASE}    c.data = ConfigDict({{1: 2}}); return c", "field data.1: the name of a field is a"),
+        (f"{BASE}    c.data.me = c; return c", "a group of the config holds itself"),
         ("\0", "null bytes"),
     ],
 )

@@ -286,6 +286,41 @@ def test_names_that_the_locale_cannot_write_are_printed():
     assert shell('"$PYTHON" -c "$CODE"', CODE=code, **environment) == (0, "\\xe9\\udcff\\xbd\n", "")
 
 
+def _ends(code):
+    """Exit code and the words on stderr of a command whose main is `code`."""
+    code = f"import os, signal\nfrom hrm_jax.console.parser import run_command\ndef main(_):\n{code}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code + "raise SystemExit(run_command(main))"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    return done.returncode, done.stderr
+
+
+def test_ctrl_c_that_a_library_turns_into_another_error_is_still_ctrl_c():
+    swallowed = "    try: os.kill(os.getpid(), signal.SIGINT)\n    except KeyboardInterrupt: pass\n"
+    assert _ends(f"{swallowed}    raise ImportError('of an extension')") == (
+        130,
+        "\ninterrupted\n",
+    )
+    code, said = _ends("    raise ImportError('of an extension')")
+    assert code == 1 and "Traceback" in said
+
+
+@pytest.mark.parametrize("kind", ["MemoryError()", "RuntimeError('RESOURCE_EXHAUSTED: \\n64 GB')"])
+def test_no_memory_is_one_line(kind):
+    code, said = _ends(f"    raise {kind}")
+    assert code == 2 and re.fullmatch("error: not enough memory .*\n", said)
+
+
+def test_what_nobody_wants_to_read_whole_is_cut():
+    code, said = _ends("    from hrm_jax.artefacts.errors import *; raise RequestError(10**6 * 'x' + 'end')")
+    assert code == 2 and len(said) < 1000 and said.endswith("end\n")
+
+
 def test_ctrl_c_while_a_command_is_imported_ends_it_without_a_traceback(tmp_path):
     """A module that the command imports sends it."""
     (tmp_path / "threadpoolctl.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGINT)")

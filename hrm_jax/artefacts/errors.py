@@ -17,7 +17,10 @@ class WriteError(RequestError):
 
 def one_line(error: BaseException) -> str:
     """What an error of the system or of a library says, in one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    try:
+        return " ".join(str(error).split()) or type(error).__name__
+    except Exception:  # of a class that anybody may write
+        return type(error).__name__
 
 
 def known(kind: str, name: str, allowed: Iterable[str]) -> str:

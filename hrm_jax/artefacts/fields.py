@@ -90,13 +90,13 @@ def build(group: str, kind: type, values: Any) -> Any:
 def check(group: str, config: Any) -> None:
     """Refuse the first field of a dataclass whose value its annotation does not allow, in one line.
 
-    A whole number without a rule is at most `LARGEST`, a number is finite. One that is written as a whole
-    number becomes a float: jax would compute with it in 32 bits.
+    A whole number without a rule is at most `LARGEST`, a number is finite, and becomes a float: with one that
+    is written as a whole number jax would compute in 32 bits.
     """
     check_given(group, type(config), vars(config))
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if isinstance(value, Integral) and TYPES[float] in _rules(field.type, value):
+        if not isinstance(value, float) and TYPES[float] in _rules(field.type, value):
             object.__setattr__(config, field.name, float(value))
 
 

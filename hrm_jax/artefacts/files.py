@@ -58,6 +58,8 @@ def alone(path: str | os.PathLike, what: str) -> Iterator[None]:
 
     The lock falls with the process, however that ends; processes that it started do not hold it.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+        raise RequestError(f"{path}: not a file that can be written")
     with open(path, "a") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

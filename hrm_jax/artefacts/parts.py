@@ -16,7 +16,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,7 +114,8 @@ def ordered(
     waiting: deque[concurrent.futures.Future[Result]] = deque()
     with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
         try:
-            waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))
+            with _uninterrupted():
+                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))
             while waiting:
                 result = waiting.popleft().result()
                 waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
@@ -122,6 +123,19 @@ def ordered(
         finally:
             for task in waiting:
                 task.cancel()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait while processes are started: one that it ends before `_worker` takes a lock with it."""
+    found: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: found.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if found:
+        raise KeyboardInterrupt
 
 
 def _worker(parent: int) -> None:

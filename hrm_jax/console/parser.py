@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hrm_jax
-from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest, one_line
 from hrm_jax.artefacts.files import expanded
 
 Main = Callable[[Sequence[str] | None], int | None]
@@ -23,6 +23,7 @@ Main = Callable[[Sequence[str] | None], int | None]
 LARGEST = 10**9  # of numbers of a command line that have no bound of their own
 PACKAGE = Path(hrm_jax.__file__).resolve().parent
 JOBS = max(256, os.cpu_count() or 1)  # processes that a command starts at most
+_interrupts: list[int] = []  # the Ctrl-Cs of this process
 TRAINING = ("jax", "jaxlib", "flax", "optax", "orbax", "chex", "ml_collections", "absl")  # hrm_jax[train]
 
 
@@ -135,8 +136,9 @@ def run_command(main: Main, arguments: Sequence[str] | None = None) -> int:
     So it is where a stream is closed or full, too; 141, silently, where what reads the output has ended.
     """
     _mend_streams()
-    if signal.getsignal(signal.SIGINT) == signal.SIG_DFL:  # `hrm_jax` says why
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # `hrm_jax` says why it may be SIG_DFL; a shell's background job ignores it.
+    if signal.getsignal(signal.SIGINT) in (signal.SIG_DFL, signal.default_int_handler):
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         code = _answer(main, arguments)
         sys.stdout.flush()
@@ -154,15 +156,31 @@ def _answer(main: Main, arguments: Sequence[str] | None) -> int:
     try:
         return main(arguments) or 0
     except RequestError as error:
-        return _say(2, f"error: {' '.join(str(error).split())}")
+        return _say(2, f"error: {_short(one_line(error))}")
     except KeyboardInterrupt as interrupt:
         return _say(130, "\n" + ": ".join(["interrupted", *map(str, interrupt.args)]))
     except MemoryError as error:
-        return _say(2, f"error: not enough memory ({error})")
+        return _say(2, f"error: not enough memory ({one_line(error)})")
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in TRAINING:
             raise
         return _say(2, f"error: this needs jax: pip install 'hrm_jax[train]' ({error})")
+    except Exception as error:
+        if _interrupts:  # in the middle of an import, Ctrl-C ends as whatever the import makes of it
+            return _say(130, "\ninterrupted")
+        if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):  # jax's
+            return _say(2, f"error: not enough memory ({_short(one_line(error))})")
+        raise
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    _interrupts.append(number)
+    raise KeyboardInterrupt
+
+
+def _short(text: str) -> str:
+    """Without the middle of a value that nobody wants to see whole."""
+    return text if len(text) <= 1000 else f"{text[:600]} … {text[-300:]}"
 
 
 def _mend_streams() -> None:

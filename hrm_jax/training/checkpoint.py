@@ -8,6 +8,7 @@ one. One that is damaged is passed over for the newest good one, and never delet
 import contextlib
 import math
 import pathlib
+import sys
 import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any
@@ -46,6 +47,7 @@ class Checkpoints:
         # Without best_fn orbax writes no metrics at all, whatever the policy says.
         options = ocp.CheckpointManagerOptions(**BEST, preservation_policy=policy)
         self._folder = _folder(workdir)
+        sys.excepthook = _heard
         with self._saving():
             self._manager = ocp.CheckpointManager(self._folder, options=options, metadata={"config": config})
 
@@ -65,6 +67,7 @@ class Checkpoints:
         with self._saving():
             self._manager.wait_until_finished()
             self._manager.close()
+            sys.excepthook = sys.__excepthook__
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
@@ -73,6 +76,12 @@ class Checkpoints:
             yield
         except Exception as error:
             raise WriteError(f"{self._folder} cannot be written ({_line(error)})") from error
+
+
+def _heard(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Be silent of what writers say once orbax has given up, which is raised, too: their loop is closed."""
+    if str(error) != "Event loop is closed":
+        sys.__excepthook__(kind, error, trace)
 
 
 # ---------------------------------------------------------------- reading

@@ -13,11 +13,11 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hrm_jax
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.errors import RequestError, nearest, one_line
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -48,7 +48,7 @@ def find(name: str) -> tuple[pathlib.Path, str]:
 
 def load(name: str) -> "ConfigDict":
     """The config that `name` finds; a file that makes none, or not this variant, is a `RequestError`."""
-    from ml_collections import ConfigDict
+    from ml_collections import ConfigDict, FrozenConfigDict
 
     path, variant = find(name)
     _register()
@@ -58,14 +58,14 @@ def load(name: str) -> "ConfigDict":
     try:
         spec.loader.exec_module(experiment)
         config = experiment.get_config(variant) if variant else experiment.get_config()
-    except RequestError:
+    except (RequestError, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:  # whatever a file does that anybody may write
-        raise RequestError(f"--config {name}: {_place(error, str(path))}{error}") from None
+    except BaseException as error:  # whatever a file does that anybody may write
+        raise RequestError(f"--config {name}: {_place(error, str(path))}{one_line(error)}") from None
     if not isinstance(config, ConfigDict):
         kind = type(config).__name__
         raise RequestError(f"--config {name}: get_config must return a ConfigDict; it returns a {kind}")
-    return config
+    return ConfigDict(config) if isinstance(config, FrozenConfigDict) else config
 
 
 def _place(error: BaseException, path: str) -> str:
@@ -102,14 +102,19 @@ def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
     from ml_collections import config_flags
 
     config = load(name)
-    _check_fields(words, _fields(config.to_dict()))
     argv = ["train", *words]
     parsed = flags.FlagValues()
-    config_flags.DEFINE_config_dict("config", config, "", flag_values=parsed, sys_argv=argv)
     try:
+        _check_fields(words, _fields(config))
+        config_flags.DEFINE_config_dict("config", config, "", flag_values=parsed, sys_argv=argv)
         rest = parsed(argv)[1:]
-    except (flags.Error, TypeError, ValueError, KeyError, AttributeError, SyntaxError) as error:
-        raise RequestError(str(error)) from None
+        parsed.config.to_dict()
+    except RequestError as error:
+        raise RequestError(f"--config {name}: {error}") from None
+    except RecursionError:
+        raise RequestError(f"--config {name}: a group of the config holds itself") from None
+    except Exception as error:  # absl and ml_collections have a type of error for every mistake
+        raise RequestError(f"--config {name}: {one_line(error)}") from None
     if rest:
         raise RequestError(f"unexpected argument {rest[0]!r}: fields are set as --config.FIELD=VALUE")
     return parsed.config
@@ -125,9 +130,11 @@ def _check_fields(words: Sequence[str], fields: Sequence[str]) -> None:
             raise RequestError(f"unknown config field {name}{close}")
 
 
-def _fields(config: dict[str, Any], prefix: str = "") -> list[str]:
+def _fields(config: "ConfigDict", prefix: str = "") -> list[str]:
     """The dotted names of all fields."""
     names = []
-    for name, value in config.items():
-        names += _fields(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+    for name, value in config.items(preserve_field_references=True):  # one that is yet to be set has no value
+        if not isinstance(name, str):
+            raise RequestError(f"config field {prefix}{name!r}: the name of a field is a text")
+        names += _fields(value, f"{prefix}{name}.") if hasattr(value, "keys") else [prefix + name]
     return names

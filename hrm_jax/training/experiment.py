@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.training import optimizer
 from hrm_jax.training.task import Task
 
@@ -47,6 +47,7 @@ class MeshConfig:
     fsdp: fields.Positive
 
 
+OF_TASKS = ("data", "model", "act", "plan")  # groups that a task checks
 GROUPS = {"checkpoint": CheckpointConfig, "mesh": MeshConfig, "optimizer": optimizer.OptimizerConfig}
 
 
@@ -62,9 +63,11 @@ class Experiment(NamedTuple):
 
 def check(config: Mapping[str, Any]) -> None:
     """Refuse a config in which a field that every task has is missing, unknown, or not what it may be."""
-    groups = (*GROUPS, "data", "model")
-    own = {n: value for n, value in config.items() if n not in groups and not isinstance(value, Mapping)}
-    fields.build("", RunConfig, own)
+    groups = (*GROUPS, *OF_TASKS)
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            known("group of the config", name, groups)
+    fields.build("", RunConfig, {name: value for name, value in config.items() if name not in groups})
     for name, kind in GROUPS.items():
         fields.build(name, kind, config.get(name))
     for name in ("data", "model"):

@@ -13,6 +13,7 @@ import msgspec
 from tqdm import tqdm
 
 from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts.errors import RequestError
 
 WARM_UP = 10  # steps: compilation and the first steps stay out of the profiler's trace
 
@@ -111,14 +112,17 @@ def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int
 
     The last one, which the kill may have cut, is not counted.
     """
-    if not path.exists():
+    if not files.exists(path):
         return [], 0
+    if not path.is_file():  # a pipe would be waited for
+        raise RequestError(f"{path}: not a file")
     kept, damaged = [], 0
     lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             msgspec.convert(record, report_file.Record)
+            msgspec.convert(record, dict[str, float | None])
         except (ValueError, RecursionError):
             damaged += number < len(lines)
             continue

@@ -87,7 +87,6 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 
 def _train(run: Run, cores: set[int]) -> bool:
-    run.folder.mkdir(parents=True, exist_ok=True)
     with files.atomic_write(run.settings) as file:
         file.write(json.dumps(sorted(run.fields)) + "\n")
     choice = f"configs/{run.config}.py:{run.world},{run.model}"

@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import shutil
+import sys
 from typing import Any, NotRequired, TypedDict
 
 from hrm_jax.artefacts import files, json_file
@@ -57,6 +58,8 @@ def folder(text: str) -> pathlib.Path:
         raise RequestError(
             f"--workdir {text}: a folder of this machine is needed; mount the bucket, or copy the run later"
         )
+    if not text.isascii() and sys.getfilesystemencoding() != "utf-8":  # orbax writes names in UTF-8 alone
+        raise RequestError(f"--workdir {text!a}: set PYTHONUTF8=1, or give a name of ASCII characters")
     return files.expanded(text)
 
 
@@ -89,8 +92,8 @@ def claim(workdir: pathlib.Path, config: dict[str, Any], before: dict[str, Any])
 
 
 def as_json(config: dict[str, Any]) -> dict[str, Any]:
-    """A config as its file has it: a tuple is a list there."""
-    return json.loads(json.dumps(config))
+    """A config as its file has it: a tuple is a list there, and a number of NumPy one of Python."""
+    return json.loads(json.dumps(config, default=lambda number: getattr(number, "item", number.__float__)()))
 
 
 def _refuse_other(workdir: pathlib.Path, found: dict[str, Any], config: dict[str, Any]) -> None:
