@@ -303,7 +303,9 @@ def test_sets_can_be_chosen(tmp_path):
 GOOD = {"train": [pair(A, B)], "test": [pair(C, D)]}
 
 
-@pytest.mark.parametrize("name", ["x_t3_0123456789", "a|||b", "x|||t0|||0987654321", os.fsdecode(b"x\xff")])
+@pytest.mark.parametrize(
+    "name", ["x_t3_0123456789", "a|||b", "x|||t0|||0987654321", os.fsdecode(b"x\xff"), "<blank>"]
+)
 def test_tasks_that_are_named_like_augmentations_are_refused(tmp_path, name):
     """Their answers would be another task's votes; so would those of half a name that no evaluator takes."""
     (tmp_path / "evaluation").mkdir()
@@ -313,7 +315,8 @@ def test_tasks_that_are_named_like_augmentations_are_refused(tmp_path, name):
     str(error.value).encode()
 
 
-LITTER = ("._x.json", ".DS_Store", "x.json~", ".#x.json", "Thumbs.db", ".x.json.swp", "#x.json#")
+LITTER = ("._x.json", ".DS_Store", "x.json~", ".#x.json", "Thumbs.db", ".x.json.swp", "#x.json#", "~$x.json")
+BINS = ("__MACOSX", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", "lost+found", "System Volume Information")
 
 
 @pytest.mark.parametrize("write", [write_tasks, write_combined])
@@ -321,14 +324,24 @@ def test_what_systems_and_editors_leave_in_a_folder_are_no_data(tmp_path, write)
     """A copy of a task that would be another one, and folders that would be sets."""
     source = write(tmp_path / "source")
     clean = {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()}
-    (source / "__MACOSX").mkdir()
-    (source / ".ipynb_checkpoints").mkdir()
+    for name in BINS:
+        (source / name).mkdir()
+        (source / name / "one.json").write_text(json.dumps(GOOD))
     for folder in [path for path in source.rglob("*") if path.is_dir()] + [source]:
         for name in LITTER:
             (folder / name).write_text(json.dumps(GOOD))
     (source / "._arc-agi_training_challenges.json").write_bytes(b"\0\5\26\7")
-    (source / "__MACOSX/one.json").write_text(json.dumps(GOOD))
+    (source / "~$arc-agi_training_challenges.json").write_text("{}")
     assert {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()} == clean
+
+
+@pytest.mark.parametrize("write", [write_tasks, write_combined])
+def test_names_of_files_are_in_letters_of_any_case(tmp_path, write):
+    source = write(tmp_path / "source")
+    read = {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()}
+    for path in list(source.rglob("*.json")):
+        path.rename(path.with_suffix(".JSON"))
+    assert {name: [task.name for task in tasks] for name, tasks in arc_files.read([source]).items()} == read
 
 
 @pytest.mark.parametrize(
@@ -382,6 +395,10 @@ def test_bad_requests_are_refused_in_a_line(tmp_path):
     with pytest.raises(RequestError, match="task two is in evaluation and in training2; choose with --sets"):
         arc_files.read([source, twice])
     combined = write_combined(tmp_path / "combined")
+    shutil.copy(combined / "arc-agi_training_challenges.json", combined / "concept_training_challenges.json")
+    with pytest.raises(RequestError, match="_challenges.json are both of the set training: give them as two"):
+        arc_files.read([combined])
+    (combined / "concept_training_challenges.json").unlink()
     (combined / "arc-agi_evaluation_solutions.json").write_text(json.dumps({"two": [A], "three": [C]}))
     with pytest.raises(RequestError, match="not one solution for every test input of task two"):
         arc_files.read([combined])

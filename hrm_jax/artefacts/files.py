@@ -4,16 +4,31 @@ import contextlib
 import fcntl
 import os
 import pathlib
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from typing import IO
 
 from hrm_jax.artefacts.errors import RequestError, WriteError
 
+# What operating systems, office programs and editors leave in folders: hidden, lock and backup files, bins.
+LITTER = re.compile(
+    r"[.~#$@].*|.*[~#]|__macosx|lost\+found|thumbs\.db|desktop\.ini|icon\r|system volume.*", re.I
+)
+
 
 def expanded(text: str | os.PathLike) -> pathlib.Path:
     """The path that a user names: `~` is the home folder, everywhere."""
     return pathlib.Path(os.path.expanduser(text))
+
+
+def listed(folder: pathlib.Path, suffix: str = "") -> list[pathlib.Path]:
+    """What a folder holds, in order, but for `LITTER`; `suffix`: how names end, in letters of any case."""
+    try:
+        found = sorted(folder.iterdir())
+    except OSError as error:
+        raise RequestError(f"{folder}: cannot be listed ({error.strerror or error})") from None
+    return [path for path in found if path.name.lower().endswith(suffix) and not LITTER.fullmatch(path.name)]
 
 
 @contextlib.contextmanager

@@ -10,8 +10,10 @@ import numpy as np
 
 from hrm_jax.artefacts import json_file
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.artefacts.files import listed
 from hrm_jax.puzzles.arc import grids
 from hrm_jax.puzzles.arc.grids import COLOURS, SIDE, Pair, Task
+from hrm_jax.puzzles.dataset import BLANK
 
 CHALLENGES, SOLUTIONS = "_challenges.json", "_solutions.json"
 TEST_PUZZLES = "test_puzzles.json"
@@ -47,11 +49,6 @@ class TaskFile(msgspec.Struct):
     test: Annotated[list[PairFile], msgspec.Meta(min_length=1)]
 
 
-def _listed(folder: Path, pattern: str = "*") -> list[Path]:
-    """What a folder holds, in order, but for what operating systems and editors leave in it."""
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith((".", "__MACOSX")))
-
-
 def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
     """Sets in a source, by name: the files of its tasks, or (challenges, solutions), or (challenges,)."""
     if not source.is_dir():
@@ -59,23 +56,34 @@ def find_sets(source: Path) -> dict[str, tuple[Path, ...]]:
     for place in (source / "data", source / "corpus", source):
         if not place.is_dir():
             continue
-        combined: dict[str, tuple[Path, ...]] = {}
-        for path in _listed(place, f"*{CHALLENGES}"):
-            stem = path.name.removesuffix(CHALLENGES)  # arc-agi_training2, of the set training2
-            solutions = path.with_name(stem + SOLUTIONS)
-            combined[stem.rpartition("_")[2]] = (path, solutions) if solutions.exists() else (path,)
-        if combined:
+        if combined := _combined(place):
             return combined
-        folders = {f.name: tuple(_listed(f, "*.json")) for f in _listed(place) if f.is_dir()}
+        folders = {f.name: tuple(listed(f, ".json")) for f in listed(place) if f.is_dir()}
         if any(folders.values()):
             return {name: paths for name, paths in folders.items() if paths}
-    own = tuple(_listed(source, "*.json"))
+    own = tuple(listed(source, ".json"))
     if not own:
         raise RequestError(
             f"--source {source}: no ARC files; wanted are folders of tasks (training/*.json, …) "
             f"or combined files (*{CHALLENGES} and *{SOLUTIONS})"
         )
     return {source.name: own}
+
+
+def _combined(place: Path) -> dict[str, tuple[Path, ...]]:
+    """The sets of the combined files in a folder."""
+    answers = {path.name.lower(): path for path in listed(place, SOLUTIONS)}
+    sets: dict[str, tuple[Path, ...]] = {}
+    for path in listed(place, CHALLENGES):
+        stem = path.name[: -len(CHALLENGES)]  # arc-agi_training2, of the set training2
+        solutions, name = answers.get(f"{stem}{SOLUTIONS}".lower()), stem.rpartition("_")[2]
+        if name in sets:
+            other = sets[name][0].name
+            raise RequestError(
+                f"{place}: {other} and {path.name} are both of the set {name}: give them as two --source"
+            )
+        sets[name] = (path, solutions) if solutions else (path,)
+    return sets
 
 
 def _read_set(paths: Sequence[Path]) -> list[Task]:
@@ -112,8 +120,10 @@ def _task(name: str, content: TaskFile, where: str) -> Task:
             for i, pair in enumerate(getattr(content, part))
         )
 
-    if "|||" in name or not name.isprintable() or grids.NAME.fullmatch(name):
-        raise RequestError(f"{where}: {name!r} cannot name a task: it would be taken for an augmentation")
+    if name in ("", BLANK) or "|||" in name or not name.isprintable() or grids.NAME.fullmatch(name):
+        raise RequestError(
+            f"{where}: {name!r} cannot name a task: it would be taken for an augmentation, or none"
+        )
     return Task(name, pairs("train"), pairs("test"))
 
 
@@ -165,4 +175,4 @@ def read(sources: Sequence[Path], wanted: Sequence[str] | None = None) -> dict[s
 
 
 def _is_combined(paths: Sequence[Path]) -> bool:
-    return paths[0].name.endswith(CHALLENGES)
+    return paths[0].name.lower().endswith(CHALLENGES)
