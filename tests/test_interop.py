@@ -658,9 +658,82 @@ def test_an_import_of_a_layer_that_is_not_whole_is_refused(command, tmp_path):
 
 def test_an_import_of_what_are_no_numbers_is_refused(command, tmp_path):
     state = _state(_arrays(GOLDEN["lstm_d16"]))
-    for kind, complaint in ((complex, "parameters are numbers"), (object, "pickled objects")):
+    kinds = dict.fromkeys((complex, np.int8, bool, np.uint16), "fc.bias is .*; parameters are floats")
+    for kind, complaint in (kinds | {object: "pickled objects"}).items():
         np.savez(tmp_path / "state.npz", **state | {"fc.bias": state["fc.bias"].astype(kind)})
-        assert complaint in _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz")
+        said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz")
+        assert re.search(complaint, said)
+
+
+ODD = {
+    "a weight of nobody": (
+        lambda s: s | {"zzz.weight": np.ones((2, 2))},
+        "in addition to what is known, zzz.weight",
+    ),
+    "a layer's other weight": (
+        lambda s: s | {"fc.gain": np.ones(2)},
+        "in addition to what is known, fc.gain",
+    ),
+    "a weight twice": (
+        lambda s: s | {"module.fc.bias": s["fc.bias"] + 1},
+        "holds fc.bias twice, as module.fc.bias",
+    ),
+    "a shape": (lambda s: s | {"fc.bias": s["fc.bias"][:1]}, "head/bias has shape"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_an_import_drops_nothing_without_a_word(name, command, tmp_path):
+    change, complaint = ODD[name]
+    np.savez(tmp_path / "state.npz", **change(_state(_arrays(GOLDEN["lstm_d16"]))))
+    said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz")
+    assert complaint in said and f"{tmp_path / 'state.npz'}: " in said
+    assert os.listdir(tmp_path) == ["state.npz"]
+
+
+def test_an_import_knows_the_buffers_of_the_originals_that_are_no_weights(command, tmp_path):
+    state = _state(_arrays(PUZZLES["hrm_act_d32_s24_p32"]))
+    buffers = {"inner.rotary_emb.cos_cached": np.ones((25, 8)), "inner.puzzle_emb.local_ids": np.arange(8)}
+    np.savez(tmp_path / "state.npz", **state, **buffers)
+    assert command("import", tmp_path / "state.npz", "--out", tmp_path / "m.npz", "--sequence", 24)[0] == 0
+
+
+@pytest.mark.parametrize("key", ["prefix", "halt_max_steps", "heads"])
+@pytest.mark.parametrize("value", ["x", 1.5, True, 10**9])
+def test_a_config_that_is_no_number_is_refused(key, value, command, tmp_path):
+    arrays = _arrays(PUZZLES["trm_att_d32_s24"]) | {f"config/{key}": np.array(value)}
+    np.savez(tmp_path / "state.npz", **arrays)
+    said = _refused(command, "import", tmp_path / "state.npz", "--out", tmp_path / "m.npz")
+    assert "a whole number is needed" in said or value == 10**9
+
+
+TENSORS = {
+    "complex": (lambda t: t * 1j, "parameters are floats"),
+    "whole": (lambda t: t.int(), "parameters are floats"),
+    "sparse": (lambda t: t.to_sparse(), "sparse, quantized or without numbers"),
+    "meta": (lambda t: t.to("meta"), "sparse, quantized or without numbers"),
+    "another": (lambda t: {"fc": t}, "holds no state_dict"),
+}
+
+
+@pytest.mark.parametrize("name", TENSORS)
+def test_tensors_that_are_no_dense_floats_are_refused(name, command, tmp_path):
+    torch = pytest.importorskip("torch")
+    change, complaint = TENSORS[name]
+    state = {k: torch.tensor(a) for k, a in _state(_arrays(GOLDEN["lstm_d16"])).items()}
+    state["fc.weight"] = change(state["fc.weight"])
+    torch.save(state, tmp_path / "state.pt")
+    assert complaint in _refused(command, "import", tmp_path / "state.pt", "--out", tmp_path / "m.npz")
+
+
+def test_a_state_dict_has_names_and_may_hold_parameters(command, tmp_path):
+    torch = pytest.importorskip("torch")
+    state = {k: torch.nn.Parameter(torch.tensor(a)) for k, a in _state(_arrays(GOLDEN["lstm_d16"])).items()}
+    torch.save(state, tmp_path / "state.pt")
+    assert command("import", tmp_path / "state.pt", "--out", tmp_path / "m.npz")[0] == 0
+    torch.save({**state, 5: torch.ones(2)}, tmp_path / "state.pt")
+    said = _refused(command, "import", tmp_path / "state.pt", "--out", tmp_path / "m.npz")
+    assert "holds no state_dict (a dict of tensors by name)" in said
 
 
 def test_an_import_is_not_written_over_its_source(command, tmp_path):

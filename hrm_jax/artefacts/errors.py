@@ -1,7 +1,8 @@
 """The one kind of error that is the user's: a wrong request, answered with one line and exit code 2."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class RequestError(Exception):
@@ -13,6 +14,15 @@ class RequestError(Exception):
 
 class WriteError(RequestError):
     """What the system does not let be written: the request may be met when there is room again."""
+
+
+@contextlib.contextmanager
+def naming(what: object) -> Iterator[None]:
+    """Let the block's request errors begin with what they are about, such as a file."""
+    try:
+        yield
+    except RequestError as error:
+        raise type(error)(f"{what}: {error}") from None
 
 
 def one_line(error: BaseException) -> str:

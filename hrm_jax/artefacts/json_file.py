@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, naming
 
 LARGEST = 2**30  # bytes of a file
 DEEPEST = 100  # objects and lists in one another
@@ -128,10 +128,8 @@ def check(path: str | Path, data: object, kind: Any, what: str) -> None:
 
     The error is one line: the file, the place in it, what is there, and what must be.
     """
-    try:
+    with naming(path):
         fit(data, kind, what)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
 
 
 def fit(data: object, kind: Any, what: str) -> None:

@@ -11,10 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import jax
+import numpy as np
 from flax.traverse_util import flatten_dict
 
 from hrm_jax.artefacts import files, model_file, networks
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.interop import denoiser, predictors, puzzles
 from hrm_jax.interop.states import State, read_state
 
@@ -59,6 +60,9 @@ def options_of(
             allowed = ", ".join(f"--{option}" for option in family.OPTIONS)
             raise RequestError(f"--{name} says nothing of {family.TITLE}; its options are {allowed}")
     recorded = {RECORDED[key]: value for key, value in (config or {}).items() if key in RECORDED}
+    for name, value in recorded.items():
+        if type(value) is not int:
+            raise RequestError(f"its config says {name} = {value!r:.60}; a whole number is needed")
     return {
         **family.OPTIONS,
         **given,
@@ -69,13 +73,35 @@ def options_of(
 def convert_as(
     family: ModuleType, state: State, options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`convert` a state_dict of `family`; names and shapes that are not the family's are a `RequestError`."""
+    """`convert` a state_dict of `family`; names and shapes that are not the family's are a `RequestError`.
+
+    So is a name of which nothing is made.
+    """
+    read = _Read(state)
     try:
-        return family.convert(state, options)
+        converted = family.convert(read, options)
     except KeyError as error:
         raise RequestError(f"the state_dict lacks {error}; {LAYOUTS}") from None
     except (ValueError, IndexError) as error:
         raise RequestError(f"shapes of the state_dict do not fit ({error}); {LAYOUTS}") from None
+    if left := [name for name in state if name not in read.names]:
+        raise RequestError(
+            f"the state_dict has, in addition to what is known, {', '.join(left[:3])}; {LAYOUTS}"
+        )
+    return converted
+
+
+class _Read(dict):
+    """A state_dict that knows which of its weights were read."""
+
+    def __init__(self, state: State):
+        super().__init__(state)
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        found = super().__getitem__(name)
+        self.names.add(name)
+        return found
 
 
 def build(family: ModuleType, fields: dict[str, Any], params: dict[str, Any]) -> Any:
@@ -99,13 +125,11 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> No
     """Write the original's checkpoint `path` as our `model.npz`."""
     files.check_writable(out, [path])
     state, config = read_state(path)
-    family = _family_of(state)
-    options = options_of(family, given, config)
-    fields, params = convert_as(family, state, options)
-    description = family.describe(build(family, fields, params), options)
-    try:
+    with naming(path):
+        family = _family_of(state)
+        options = options_of(family, given, config)
+        fields, params = convert_as(family, state, options)
+        description = family.describe(build(family, fields, params), options)
         model_file.write(out, params, {**description, "source": path.name})
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
     count, fields = networks.count(model_file.flatten(params)), description["model"]
     print(f"{out}: {fields['name']}, {count:,} parameters, {json.dumps(fields)}")

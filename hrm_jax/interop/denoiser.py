@@ -69,16 +69,16 @@ def _norm(state: State, ours: str, theirs: str) -> dict[str, np.ndarray]:
 
 def _convert_residual(state: State, name: str, path: int | None = None) -> dict[str, np.ndarray]:
     """A residual block; input channels from `path` on are constant along the path."""
-    first = state[f"{name}.conv1.weight"]
     ours = {"conv1_": "conv1", "conv2_": "conv2", "time_": "time_proj"}
-    if f"{name}.skip.weight" in state:
+    if any(key.startswith(f"{name}.skip.") for key in state):
         ours["skip_"] = "skip"
-    state = {**state, f"{name}.conv1.weight": first[:, :path]}
     block = linear(state, {prefix: f"{name}.{theirs}" for prefix, theirs in ours.items()})
     for norm in ("norm1", "norm2"):
         block |= _norm(state, norm, f"{name}.{norm}")
     if path is not None:
-        block["code_kernel"] = first[:, path:].transpose(2, 1, 0)
+        first = state[f"{name}.conv1.weight"].transpose(2, 1, 0)  # taps, in, out
+        block["conv1_kernel"] = first[:, :path].reshape(-1, first.shape[2])
+        block["code_kernel"] = first[:, path:]
     return block
 
 

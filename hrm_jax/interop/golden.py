@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.interop import checkpoints, states
 from hrm_jax.interop.states import State
 
@@ -21,17 +21,18 @@ def check(path: pathlib.Path) -> int:
     """Print the largest relative error of every output and gradient of a golden file; 1 above tolerance."""
     arrays = _read(path)
     state, config = states.read_state(path)
-    family = FAMILIES[config["family"]]
-    options = checkpoints.options_of(family, {}, config)
-    fields, params = checkpoints.convert_as(family, state, options)
-    fields |= family.EXACT
-    report, failed = _compare_model(family, fields, params, arrays, state, options)
-    if failed and fields["name"] == "hrm":
-        # Shapes do not show whether the original stopped the gradient from H into L; its gradients do.
-        fields["detach"] = False
-        other, still = _compare_model(family, fields, params, arrays, state, options)
-        if not still:
-            report, failed = other + ["(the H input is not detached)"], False
+    with naming(path):
+        family = FAMILIES[config["family"]]
+        options = checkpoints.options_of(family, {}, config)
+        fields, params = checkpoints.convert_as(family, state, options)
+        fields |= family.EXACT
+        report, failed = _compare_model(family, fields, params, arrays, state, options)
+        if failed and fields["name"] == "hrm":
+            # Shapes do not show whether the original stopped the gradient from H into L; its gradients do.
+            fields["detach"] = False
+            other, still = _compare_model(family, fields, params, arrays, state, options)
+            if not still:
+                report, failed = other + ["(the H input is not detached)"], False
     print("\n".join(report))
     return int(failed)
 

@@ -75,22 +75,24 @@ def _block_names(state: State, stream: str) -> list[str]:
 
 
 def _convert_block(state: State, name: str) -> dict[str, np.ndarray]:
-    w = {key.removeprefix(name + "."): a for key, a in state.items() if key.startswith(name + ".")}
-    d = w["norm1.g"].shape[0]
-    qkv, qkv_bias = w["attn.in_proj_weight"], w["attn.in_proj_bias"]
+    def weight(theirs: str) -> np.ndarray:
+        return state[f"{name}.{theirs}"]
+
+    d = weight("norm1.g").shape[0]
+    qkv, qkv_bias = weight("attn.in_proj_weight"), weight("attn.in_proj_bias")
     block = {
-        "norm1": w["norm1.g"],
+        "norm1": weight("norm1.g"),
         "qk_kernel": qkv[: 2 * d].T,
         "qk_bias": qkv_bias[: 2 * d],
         "v_kernel": qkv[2 * d :].T,
         "v_bias": qkv_bias[2 * d :],
-        **linear(w, {"out_": "attn.out_proj"}),
-        "norm2": w["norm2.g"],
-        "up_kernel": np.concatenate([w["ffn.w1.weight"], w["ffn.w2.weight"]]).T,
-        "down_kernel": w["ffn.w3.weight"].T,
+        **linear(state, {"out_": f"{name}.attn.out_proj"}),
+        "norm2": weight("norm2.g"),
+        "up_kernel": np.concatenate([weight("ffn.w1.weight"), weight("ffn.w2.weight")]).T,
+        "down_kernel": weight("ffn.w3.weight").T,
     }
-    if "gate.weight" in w:
-        block |= linear(w, {"gate_": "gate"})
+    if f"{name}.gate.weight" in state:
+        block |= linear(state, {"gate_": f"{name}.gate"})
     return block
 
 

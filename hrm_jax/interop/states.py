@@ -14,6 +14,8 @@ State = dict[str, np.ndarray]  # a PyTorch state_dict: original names and layout
 # Prefixes, in any order and number: of DataParallel / DDP, of torch.compile, and of a puzzle network, which
 # its loss ("model.") and its halting rule ("inner.") wrap.
 WRAPPERS = ("module.", "_orig_mod.", "model.", "inner.")
+# Buffers of the originals that are no weights: rope's tables, and rows of the batch under way.
+BUFFERS = re.compile(r"(.*\.)?(rotary_emb\.(cos|sin)_cached|puzzle_emb\.local_(weights|ids))")
 
 
 def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
@@ -32,8 +34,14 @@ def read_state(path: pathlib.Path) -> tuple[State, dict[str, Any]]:
         config["sequence"] = arrays["in/inputs"].shape[-1]
     if {"names", "shapes", "seed"} <= arrays.keys():
         arrays = _redrawn(path, arrays)
-    arrays = under(arrays, "state/") or {key: a for key, a in arrays.items() if a.dtype.kind != "U"}
-    return {unwrapped(key): _float32(path, key, a) for key, a in arrays.items()}, config
+    arrays = under(arrays, "state/") or {k: a for k, a in arrays.items() if not k.startswith("config/")}
+    state: State = {}
+    for key, array in arrays.items():
+        if not BUFFERS.fullmatch(key):
+            if (name := unwrapped(key)) in state:
+                raise RequestError(f"{path}: holds {name} twice, as {key} and in another wrapper")
+            state[name] = _float32(path, key, array)
+    return state, config
 
 
 def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -44,8 +52,8 @@ def under(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 def _float32(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     if array.dtype == np.dtype("V2"):  # how NumPy writes bfloat16, which it does not know
         return (array.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":  # ml_dtypes, if loaded, has it
-        raise RequestError(f"{path}: {key} is {array.dtype}; parameters are numbers")
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":  # ml_dtypes, if loaded, has it
+        raise RequestError(f"{path}: {key} is {array.dtype}; parameters are floats")
     with np.errstate(over="ignore"):  # what becomes infinite is refused with the rest that is not finite
         return np.asarray(array, np.float32)
 
@@ -104,9 +112,14 @@ def _read_torch(path: pathlib.Path) -> dict[str, np.ndarray]:
         raise RequestError(f"{path}: not a complete PyTorch state_dict ({error})") from None
     for wrapper in ("state_dict", "model_state_dict", "model"):
         content = content.get(wrapper, content) if isinstance(content, dict) else content
-    if not isinstance(content, dict) or not all(torch.is_tensor(v) for v in content.values()):
-        raise RequestError(f"{path}: holds no state_dict (a dict of tensors)")
-    return {key: tensor.float().numpy() for key, tensor in content.items()}
+    named = isinstance(content, dict) and all(isinstance(key, str) for key in content)
+    if not named or not all(map(torch.is_tensor, content.values())):
+        raise RequestError(f"{path}: holds no state_dict (a dict of tensors by name)")
+    for key, tensor in content.items():
+        if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+            raise RequestError(f"{path}: {key} is sparse, quantized or without numbers; parameters are dense")
+    plain = {key: tensor.detach() for key, tensor in content.items()}
+    return {key: (t.float() if t.is_floating_point() else t).numpy() for key, t in plain.items()}
 
 
 READERS = {

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
@@ -103,15 +103,13 @@ def make_planner(
     check_world(path, config.get("world", {}), asked)
     if (points := config["model"].get("points")) != rules.points:
         raise RequestError(f'{path}: plans {points} points; protocol "{rules.name}" wants {rules.points}')
-    try:
+    with naming(path):
         needed = diffusion.check_plan(config).forecast == "predictor"
         if asked.history < 1 and (needed or "velocity" in config["model"]["channels"]):
             raise RequestError(f'needs to see obstacles move; world "{asked.name}" shows one moment')
         _, sampler = _computed_by(backend)
         predict = forecaster.play if forecaster else None
         planner = diffusion.DiffusionPlanner(sampler(config, params), rules, predict)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
     forecast = forecaster.about if needed and forecaster else {}
     return Entrant(planner, planner, _about(name, planner.parameters, config) | forecast)
 

@@ -13,6 +13,8 @@ from hrm_jax.artefacts.fields import AboveZero, Few, NotNegative, Positive
 from hrm_jax.artefacts.networks.shapes import Shapes, check_heads, grouped
 
 Cycles = Annotated[int, fields.at_least(1), fields.at_most(1_000)]
+Cells = Annotated[int, fields.at_least(1), fields.at_most(1_000_000)]
+Prefix = Annotated[int, fields.at_least(0), fields.at_most(10_000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +22,7 @@ class HRMACTConfig:
     """The `model` group; defaults are HRM's. `vocabulary` and `sequence` are those of the data."""
 
     vocabulary: Positive  # V: token ids, PAD (0) included
-    sequence: Positive  # S
+    sequence: Cells  # S
     width: Positive = 512  # D
     heads: Positive = 8
     low_layers: Few = 4  # blocks of the L module
@@ -32,7 +34,7 @@ class HRMACTConfig:
     )
     inner_multiple: Positive = 256  # … to a multiple of this
     puzzle_width: NotNegative = 512  # E; 0: no puzzle embedding
-    prefix: NotNegative = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
+    prefix: Prefix = 1  # P: the puzzle's row, filled up with zeros; the Q head reads the first position
     positions: Literal["rope", "learned", "none"] = "rope"
     theta: AboveZero = 10_000.0  # of rope
     norm_eps: AboveZero = 1e-5
