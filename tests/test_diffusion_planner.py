@@ -493,20 +493,30 @@ def test_a_new_plan_every_so_many_steps_but_one_by_the_published_rule(worlds, pr
     [
         ({"forecast": "oracle"}, 'plan.forecast = "oracle": one of none, ignore, predictor'),
         ({"sampler": "ddpm"}, 'plan.sampler = "ddpm": one of ddim, published; did you mean "ddim"?'),
-        ({"steps": 0}, "plan.steps = 0: a whole number from 1 on"),
-        ({"samples": 0}, "plan.samples = 0: a whole number from 1 on"),
-        ({"cost_guidance": -1}, "plan.cost_guidance = -1: a whole number from 0 on"),
-        ({"refine": -1}, "plan.refine = -1: a whole number from 0 on"),
-        ({"replan": -4}, "plan.replan = -4: a whole number from 0 on"),
-        ({"seed": -1}, "plan.seed = -1: a whole number from 0 on"),
+        ({"steps": 0}, "plan.steps = 0: at least 1"),
+        ({"samples": 0}, "plan.samples = 0: at least 1"),
+        ({"cost_guidance": -1}, "plan.cost_guidance = -1: at least 0"),
+        ({"refine": -1}, "plan.refine = -1: at least 0"),
+        ({"replan": -4}, "plan.replan = -4: at least 0"),
+        ({"seed": -1}, "plan.seed = -1: at least 0"),
         ({"sampler": "published"}, 'plan.sampler = "published": for models that predict noise alone'),
+        *(
+            ({name: 10**9}, f"plan.{name} = 1000000000: at most 10,000")
+            for name in ("steps", "samples", "cost_guidance", "refine", "replan")
+        ),
+        (
+            {"map_guidance": 10**400},
+            "plan.map_guidance = a number of more than 40 digits: a finite number, up to 3.4e+38",
+        ),
+        ({"refines": 1}, 'plan.refines is no field of a plan; did you mean "refine"?'),
         ({"warm": 0.0}, "plan.warm = 0.0: above 0, at most 1"),
         ({"warm": 1.5}, "plan.warm = 1.5: above 0, at most 1"),
     ],
 )
 def test_a_plan_that_cannot_be_meant_is_refused_in_one_line(plan, complaint):
+    config = _config()
     with pytest.raises(RequestError) as error:
-        diffusion.check_plan(_config(plan))
+        diffusion.check_plan({"model": config["model"], "plan": {**config["plan"], **plan}})
     assert str(error.value) == complaint
 
 

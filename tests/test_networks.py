@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import networks as network_configs
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.judging.entrants import read_predictor
@@ -248,6 +249,14 @@ HOSTILE = {
     "no weights": (dict(leaf=lambda a: a[:0]), "wants floats [16]"),
     "weights nested": (dict(leaf=lambda a: a[None]), "wants floats [16]"),
     "weights that are pickled": (dict(leaf=lambda a: a.astype(object)), "pickled"),
+    **{
+        f"task {task}": (
+            dict(config={"task": task}),
+            f'task is "{task}", but its lstm is trained by prediction',
+        )
+        for task in ("nosuch", "puzzle", "diffusion", "")
+    },
+    "other constants": (dict(config={"constants": {"far": 3.0}}), "was trained with far = 3.0"),
     "more weights": (
         dict(more={"params/layer1/hh_bias": np.ones(4)}),
         "layer1/hh_bias, which its config does not",
@@ -268,6 +277,21 @@ def test_what_no_writer_wrote_is_refused_by_name(case, exported):
     with pytest.raises(RequestError) as error:
         networks.load(exported)
     assert complaint in str(error.value) and "\n" not in str(error.value)
+    assert str(error.value).startswith(f"{exported}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [(name, {field: value})
+     for name, field in (("hrm", "norm_eps"), ("hrm_act", "norm_eps"), ("hrm_act", "theta"))
+     for value in (0, 1e-300, 1e300, 10**400, 10**5000)]
+    + [("hrm_act", {"prefix": 10**6}), ("hrm_act", {"sequence": 10**9})],
+)  # fmt: skip
+def test_numbers_that_float32_does_not_hold_and_boundless_lengths_are_refused(name, fields):
+    given = {"vocabulary": 6, "sequence": 9} if name == "hrm_act" else {}
+    with pytest.raises(RequestError, match=f"model.{next(iter(fields))} = ") as error:
+        network_configs.config({"name": name, **given, **fields})
+    assert len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -89,6 +89,17 @@ def test_what_cannot_be_played_is_neither_read_nor_written(tmp_path, case):
         scenario_file.load(tmp_path / "read.npz")
 
 
+def test_nothing_more_is_in_a_file_and_nothing_twice(tmp_path):
+    world, arrays = _contents(FILES["plain"])
+    path = tmp_path / "s.npz"
+    np.savez(path, world=json.dumps(world), **arrays, goals=arrays["goal"])
+    with pytest.raises(RequestError, match='s.npz: holds "goals", which no scenarios.npz has'):
+        scenario_file.load(path)
+    np.savez(path, world=json.dumps(world)[:-1] + ', "size": 11}', **arrays)
+    with pytest.raises(RequestError, match='s.npz: its world is no JSON ."size" is there twice'):
+        scenario_file.load(path)
+
+
 def test_what_no_generator_draws_is_read_as_written(tmp_path):
     world, arrays = _contents(FILES["plain"])
     arrays |= {"start": np.array([[10, 0]] * 3), "goal": np.array([[10, 0], [0, 10], [5, 5]])}

@@ -297,11 +297,19 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_asked(mazes, models, 
         run("--data", mazes, "--model", tmp_path / "elman.npz")
 
 
-def test_weights_that_overflow_are_refused_not_judged(mazes, tmp_path):
+@pytest.mark.parametrize("which", ["all", "head"])
+def test_weights_that_overflow_are_refused_not_judged(mazes, tmp_path, which):
     """They are finite; what they compute is not, and its largest is no answer."""
-    params = jax.tree.map(lambda array: 1e30 * array, params_of(FIELDS))
+    params = params_of(FIELDS)
+    if which == "all":
+        params = jax.tree.map(lambda array: 1e30 * array, params)
+    else:  # logits alone: the Q values stay finite
+        kernel = params["head"]["kernel"]
+        params["head"]["kernel"] = np.where(np.arange(len(kernel))[:, None] % 2, 3.4e38, -3.4e38) + 0 * kernel
     model_file.write(tmp_path / "m.npz", params, {"model": FIELDS, "segments": 1})
-    with pytest.raises(RequestError, match="m.npz: its weights overflow: Q values are not finite") as error:
+    with pytest.raises(
+        RequestError, match="m.npz: its weights overflow: logits or Q values are not"
+    ) as error:
         run("--data", mazes, "--model", tmp_path / "m.npz", "--out", tmp_path / "r.json")
     assert "\n" not in str(error.value) and not (tmp_path / "r.json").exists()
 

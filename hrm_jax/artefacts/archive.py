@@ -9,7 +9,7 @@ import math
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +28,12 @@ def write(path: str | os.PathLike, arrays: Mapping[str, Any], save: Callable = n
     """Write the arrays, and texts as arrays of one text; `save` is NumPy's writer."""
     with files.atomic_write(path, "wb") as file:
         save(file, **arrays)
+
+
+def check_names(arrays: Arrays, known: Container[str], what: str) -> None:
+    """Refuse arrays that nobody would read, of an archive called `what`."""
+    if strange := [name for name in arrays if name not in known]:
+        raise RequestError(f'holds "{strange[0]}", which no {what} has')
 
 
 @contextlib.contextmanager

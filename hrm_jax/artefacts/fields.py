@@ -1,7 +1,6 @@
 """The fields of a config's group, checked against what their annotations allow."""
 
 import dataclasses
-import sys
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
@@ -10,6 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from hrm_jax.artefacts.errors import RequestError, nearest
 
 LARGEST = 2**31 - 1  # of a whole number that no rule bounds more tightly
+DIGITS = 40  # of a wrong number that an error shows
+LARGEST_FLOAT, LEAST_FLOAT = 3.4028234e38, 1.1754944e-38  # of float32, in which all is computed; 0 apart
 
 
 class Rule(NamedTuple):
@@ -39,7 +40,7 @@ def one_of(names: Iterable[str]) -> Rule:
 Positive = Annotated[int, at_least(1)]
 NotNegative = Annotated[int, at_least(0)]
 Fraction = Annotated[float, Rule(lambda value: 0 <= value < 1, "at least 0 and less than 1")]
-AboveZero = Annotated[float, Rule(lambda value: value > 0, "above 0")]
+AboveZero = Annotated[float, Rule(lambda value: value >= LEAST_FLOAT, f"above 0, from {LEAST_FLOAT:.3} on")]
 # Loops, layers and cells of a network: what is larger is no network, but a slip that takes hours to show.
 Few = Annotated[int, at_least(1), at_most(10_000)]
 
@@ -54,7 +55,8 @@ TYPES: dict[Any, Rule] = {  # what each type means, before any rule: NaN and inf
         f"a whole number up to {LARGEST:,}",
     ),
     float: Rule(
-        lambda value: _is_number(value, Real) and abs(value) <= sys.float_info.max, "a finite number"
+        lambda value: _is_number(value, Real) and abs(value) <= LARGEST_FLOAT,
+        f"a finite number, up to {LARGEST_FLOAT:.3}",
     ),
     bool: Rule(lambda value: isinstance(value, bool), "True or False"),
     str: Rule(lambda value: isinstance(value, str), "a text"),
@@ -100,6 +102,14 @@ def check(group: str, config: Any) -> None:
             object.__setattr__(config, field.name, float(value))
 
 
+def _shown(value: Any) -> str:
+    if (
+        isinstance(value, int) and abs(value) >= 10**DIGITS
+    ):  # Python itself writes no more than some thousands
+        return f"a number of more than {DIGITS} digits"
+    return f"{value!s:.99}"
+
+
 def check_given(group: str, kind: type, values: Any) -> None:
     """The same of values by name, of this version or an older one: not all need be there."""
     if not isinstance(values, Mapping):
@@ -110,7 +120,7 @@ def check_given(group: str, kind: type, values: Any) -> None:
         value = values[field.name]
         for rule in _rules(field.type, value):
             if not rule.allows(value):
-                shown = f'"{value:.99}"' if isinstance(value, str) else f"{value!s:.99}"
-                suggestion = nearest(str(value), rule.names)
+                shown = f'"{value:.99}"' if isinstance(value, str) else _shown(value)
+                suggestion = nearest(value if isinstance(value, str) else "", rule.names)
                 place = group and f"{group}."
                 raise RequestError(f"{place}{field.name} = {shown}: {rule.words}{suggestion}")

@@ -116,6 +116,9 @@ def checked(config: dict[str, Any], params: Weights) -> tuple[dict[str, Any], We
     name = config["model"].get("name")
     if name not in networks.NETWORKS:
         return config, {leaf: _numbers(leaf, array) for leaf, array in params.items()}
+    tasks = next(tasks for kinds, tasks in networks.TASKS if name in kinds)
+    if config.get("task", tasks[0]) not in tasks:
+        raise RequestError(f'task is "{config["task"]}", but its {name} is trained by {" or ".join(tasks)}')
     kind = networks.config(config["model"], optional=networks.OPTIONAL)
     _check_world(config, kind)
     wanted = networks.NETWORKS[name].shapes(kind)

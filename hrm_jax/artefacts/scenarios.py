@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import archive
+from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.motion import Motion, Obstacles
@@ -115,7 +115,8 @@ def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
 def load(path: str | os.PathLike) -> Scenarios:
     """Read what `save` wrote; a file that is anything else is a `RequestError`."""
     with archive.reading(path, "no such scenario file", "not a complete scenarios.npz") as found:
-        world = from_json(json.loads(str(found["world"])))
+        world = from_json(json_file.parse(str(found["world"]), "its world"))
+        archive.check_names(found, ("world", *SCHEMA), "scenarios.npz")
         return Scenarios(world, **_checked(world, {name: found[name] for name in SCHEMA}))
 
 

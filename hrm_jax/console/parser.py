@@ -5,6 +5,7 @@ where the request is wrong; `run_command` turns that into what a shell sees.
 """
 
 import argparse
+import errno
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from hrm_jax.artefacts.files import expanded
 Main = Callable[[Sequence[str] | None], int | None]
 
 LARGEST = 10**9  # of numbers of a command line that have no bound of their own
+OF_STREAMS = (errno.EBADF, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC)  # what writing to them may say
 PACKAGE = Path(hrm_jax.__file__).resolve().parent
 JOBS = max(256, os.cpu_count() or 1)  # processes that a command starts at most
 _interrupts: list[int] = []  # the Ctrl-Cs of this process
@@ -67,6 +69,19 @@ class Parser(argparse.ArgumentParser):
         )
         version = f"hrm_jax {hrm_jax.__version__}"
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
+
+    def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
+        """As argparse does it; what takes one value is refused when it is given twice."""
+        self._given: set[str] = set()
+        return super().parse_known_args(*arguments, **more)
+
+    def _get_values(self, action: argparse.Action, texts: list[str]) -> Any:
+        """The values of one occurrence of an argument."""
+        if isinstance(action, argparse._StoreAction) and action.option_strings:
+            if action.dest in self._given:
+                self.error(f"argument {action.option_strings[-1]}: given twice; it takes one value")
+            self._given.add(action.dest)
+        return super()._get_values(action, texts)
 
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """The value of an argument; in a path, `~` is the home folder, and no name is too long."""
@@ -146,6 +161,8 @@ def run_command(main: Main, arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         code = 141
     except OSError as error:
+        if error.filename is not None or error.errno not in OF_STREAMS:
+            return _say(2, f"error: {one_line(error)}")
         code = _say(2, f"error: the output cannot be written ({error.strerror})")
     with suppress(OSError, ValueError):  # or Python would say it again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -134,7 +134,7 @@ def _hrm_act_solver(
         answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
         if not np.isfinite(q).all():
             raise RequestError(
-                f"{path}: its weights overflow: Q values are not finite, answers worth nothing"
+                f"{path}: its weights overflow: logits or Q values are not finite, answers worth nothing"
             )
         if not network.config.q_continue:  # nothing taught that output
             q = np.where([False, True], np.float32(np.nan), q)

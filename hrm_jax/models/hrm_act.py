@@ -129,14 +129,17 @@ def run_segments(
 ) -> tuple[jax.Array, jax.Array]:
     """Answers to tokens [B, S] of puzzles with ids [B] after each of `segments` segments, from a fresh state.
 
-    Tokens [segments, B, S] uint8, and Q values [segments, B, 2] float32: halt, continue.
+    Tokens [segments, B, S] uint8, and Q values [segments, B, 2] float32: halt, continue; NaN where logits
+    are not finite, for the tokens are worth nothing then.
     """
     rows = params[PUZZLE_EMBEDDING][puzzle] if PUZZLE_EMBEDDING in params else None
 
     def segment(state, _):
         out = model.apply({"params": params}, inputs, rows, state)
         answer = jnp.argmax(out.logits, axis=-1).astype(jnp.uint8)
-        return out.state, (answer, jnp.stack([out.q_halt, out.q_continue], axis=-1))
+        worth = jnp.isfinite(out.logits).all(axis=(1, 2))[:, None]
+        q = jnp.where(worth, jnp.stack([out.q_halt, out.q_continue], axis=-1), jnp.nan)
+        return out.state, (answer, q)
 
     return jax.lax.scan(segment, initialize(model, params, len(inputs)), length=segments)[1]
 

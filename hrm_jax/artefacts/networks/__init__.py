@@ -39,6 +39,11 @@ DENOISERS = {
 }
 PUZZLES = {"hrm_act": Network(HRMACTConfig, HRMACTConfig.shapes)}
 NETWORKS: dict[str, Network] = PREDICTORS | DENOISERS | PUZZLES
+TASKS = (  # networks, and what may have trained them
+    (PREDICTORS, ("prediction", "forecast")),
+    (DENOISERS, ("diffusion",)),
+    (PUZZLES, ("puzzle",)),
+)
 # Of a puzzle network what no gradient trains: a row a puzzle, and the state before the first segment.
 APART = ("puzzles", "initial/high", "initial/low")
 # Fields that a model file may lack: files of before they were added, or of what only training reads.

@@ -5,15 +5,14 @@ from typing import Annotated, Any, Literal
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.fields import Few, Fraction, Positive, Rule, at_most, one_of
+from hrm_jax.artefacts.fields import Few, Fraction, NotNegative, Positive, Rule, at_least, at_most, one_of
 from hrm_jax.artefacts.networks.shapes import Shapes, affine, check_heads, grouped
 from hrm_jax.worlds import noising, path_frame, raster
 
 ENDS_AND_MORE = Rule(lambda points: points >= 3, "at least 3, of which two are the ends")
 
 
-def _whole(least: int) -> Rule:
-    return Rule(lambda x: least <= x, f"a whole number from {least} on")
+Rounds = Annotated[int, at_least(0), at_most(10_000)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +20,15 @@ class Plan:
     """How a model plans: the group `plan` of a config and of a model file."""
 
     sampler: Literal["ddim", "published"]
-    steps: Annotated[int, _whole(1)]
-    samples: Annotated[int, _whole(1)]
+    steps: Few
+    samples: Few
     map_guidance: float
     forecast: Literal["none", "ignore", "predictor"]
-    cost_guidance: Annotated[int, _whole(0)]
-    refine: Annotated[int, _whole(0)]
-    replan: Annotated[int, _whole(0)]
+    cost_guidance: Rounds
+    refine: Rounds
+    replan: Rounds
     warm: Annotated[float, Rule(lambda x: 0 < x <= 1, "above 0, at most 1")]
-    seed: Annotated[int, _whole(0)]
+    seed: NotNegative
 
 
 @dataclasses.dataclass(frozen=True)

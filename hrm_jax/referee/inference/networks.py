@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.referee.inference.blocks import in_blocks
 from hrm_jax.referee.inference.cores import CORES, MIX, Params, Weights, attend, norm_scale, sigmoid
 from hrm_jax.worlds import features
@@ -60,7 +60,9 @@ class Predictor:
 
 def load(path: str | os.PathLike, kind: type[Predictor] = Predictor) -> Predictor:
     """The predictor in a `model.npz` written by `hrm_jax.export` or `hrm_jax.interop`."""
-    return kind(*model_file.read(path, NETWORKS))
+    config, params = model_file.read(path, NETWORKS)
+    with naming(path):
+        return kind(config, params)
 
 
 class Network:

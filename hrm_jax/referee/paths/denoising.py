@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.artefacts.networks.denoisers import Plan
 from hrm_jax.referee import dynamics
 from hrm_jax.referee.inference import denoiser
@@ -193,6 +193,9 @@ class DiffusionPlanner:
 def check_plan(config: dict[str, Any]) -> Plan:
     """The `plan` of a model file's config; what it lacks or cannot mean is a `RequestError`."""
     found, model, names = config.get("plan") or {}, config["model"], Plan.__dataclass_fields__
+    for name in found:
+        if name not in names:
+            raise RequestError(f"plan.{name} is no field of a plan{nearest(name, names)}")
     for name in names:
         if name not in found:
             raise RequestError(f"the model file says nothing of how it plans: plan.{name} is missing")
