@@ -120,6 +120,17 @@ def test_a_recorded_episode_has_its_own_ends(tmp_path):
     assert traces_file.load(tmp_path / "t.npz").episodes[0].ends == [[10, 2], [10, 15]]
 
 
+def test_an_episode_that_ends_otherwise_than_it_was_judged_is_not_recorded(tmp_path, capsys):
+    scenarios = _own(PLAIN, [(10, 2)], [(10, 15)])
+    entered = {"blind": entrants.read_predictor("blind", None, "numpy").enter(PLAIN)}
+    evaluation.record(tmp_path / "t.npz", scenarios, STANDARD, entered, {"blind": "01"}, [0, 1])
+    assert [episode.id for episode in traces_file.load(tmp_path / "t.npz").episodes] == [1]
+    assert "1 of 2 episodes came out otherwise" in capsys.readouterr().err
+    with pytest.raises(RequestError, match="nothing is recorded: 1 of 1 episodes came out otherwise"):
+        evaluation.record(tmp_path / "u.npz", scenarios, STANDARD, entered, {"blind": "0"}, [0])
+    assert not (tmp_path / "u.npz").exists()
+
+
 # ---------------------------------------------------------------- every backend alike
 
 

@@ -473,6 +473,7 @@ BROKEN = {
     "trained_segments is 100000; expected int <= 10000": ((), "trained_segments", 10**5),
     "trained_segments is 8; the rest of the file makes it 4": (("models", "trm"), "trained_segments", 4),
     'unknown kind of puzzles "nosuch"': ((), "kind", "nosuch"),
+    "models.hrm.lenient: sudoku has one right answer": ((), "kind", "sudoku"),
     'models.copy.outcomes hold "T"; allowed: 0, 1': (("models", "copy"), "outcomes", "T" * EXAMPLES),
     "models.hrm.segments[15].exact is 1.0; the rest of the file makes it 0.74": (
         ("models", "hrm", "segments", 15), "exact", 1.0,

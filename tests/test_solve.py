@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from hrm_jax import report, solve
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import answers_file, model_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import answers as judging
 from hrm_jax.judging import puzzle_report, solvers, statistics, tables
@@ -202,6 +202,15 @@ def test_recorded_are_examples_that_tell_models_apart():
     two = np.array([[1, 1, 0, 0, 1], [1, 1, 1, 0, 1]], bool)
     assert judging.choose(two, 1).tolist() == [2] and judging.choose(two, 3).tolist() == [0, 2, 3]
     assert judging.choose(two, 99).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_an_example_that_comes_out_otherwise_than_it_was_judged_is_not_recorded(mazes, tmp_path, capsys):
+    puzzles = kinds.load(mazes, "test")
+    copying = {"m": solvers.of_baseline(lambda inputs: inputs)}
+    judged = {"m": np.array([False, True, False])}  # as other batches may round it
+    judging.record(tmp_path / "t.npz", puzzles, copying, np.arange(3), judged)
+    assert answers_file.load(tmp_path / "t.npz").index.tolist() == [0, 2]
+    assert "1 of 3 examples came out otherwise" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- the command line with real models
