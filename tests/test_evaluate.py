@@ -106,6 +106,7 @@ REFUSED = {
     "absent file": (["--model", "absent.npz"], "absent.npz"),
     "damaged file": (["--model", "damaged.npz"], "damaged.npz"),
     "file named as a baseline": (["--model", "oracle=damaged.npz"], "cannot name"),
+    "file named to hide": (["--model", "a\x1b[0m=damaged.npz"], "cannot name a model file"),
     "file called as a baseline": (["--model", "oracle.npz"], '"oracle" cannot name a model file'),
     "same name twice": (["--model", "oracle", "--model", "oracle"], "two models"),
     "unknown protocol": (["--model", "oracle", "--protocol", "standart"], "hrm-cloud/2025-12"),

@@ -269,3 +269,7 @@ def test_lines_may_end_in_the_middle_and_nowhere_else(tmp_path):
     for row in ("", '{"st', '{"step": 1.5}', "[1]", 10**4 * "["):
         path.write_text(f"{whole}{row}\n{whole}")
         assert "line 4 is not a record" in _refusal(json_file.lines, path, dict[str, int], "record")
+
+
+def test_names_of_the_file_system_are_shown_whatever_they_are():
+    assert files.printable(os.fsdecode(b"a\x1b/\xff/b c")) == r"a\x1b/\udcff/b c"

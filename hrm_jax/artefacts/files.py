@@ -123,3 +123,8 @@ def _check_place(path: pathlib.Path) -> None:
     # A device would be replaced by a file; a name that is too long raises here.
     if path.exists() and not path.is_file():
         raise RequestError(f"{path}: not a file that can be written")
+
+
+def printable(name: object) -> str:
+    """A name of the file system as it is shown: what cannot be printed is escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))

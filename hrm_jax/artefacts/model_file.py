@@ -7,6 +7,7 @@ depends on the task that trained the model. Parameters are arrays `params/group/
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -172,7 +173,7 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
             name = path.stem if path.stem != "model" else path.resolve().parent.name
         elif not separator:
             known("model", request, (*built_in, "FILE.npz"))
-        if path and (not name or name in reserved):
+        if path and (not re.search(json_file.NAME, name) or name in reserved):
             raise RequestError(
                 f'--model {request}: "{name}" cannot name a model file; name it with --model NAME=FILE'
             )

@@ -26,7 +26,7 @@ Segments = Annotated[int, Meta(ge=1, le=10_000)]
 Name = Annotated[str, Meta(pattern=json_file.NAME)]
 Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, last + 1]
 Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead, from 0; null or NaN where unknown
-FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f]+\Z")]
+FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00]+\Z")]
 ROUNDING = 1e-6  # of shares that were computed elsewhere, or written with few digits
 
 

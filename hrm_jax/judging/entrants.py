@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
@@ -122,7 +122,7 @@ def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
             f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
         )
     predictor = read_predictor(request, path, "numpy" if backend == "jit" else backend)
-    return predictor.enter(asked)._replace(about={"predictor": request})
+    return predictor.enter(asked)._replace(about={"predictor": files.printable(request)})
 
 
 def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> None:
@@ -136,8 +136,8 @@ def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> Non
 
 def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {"parameters": parameters}
-    group, separator, _ = name.rpartition("/")
-    if separator:
+    group, _, _ = name.rpartition("/")
+    if group:
         about |= {"group": group, "seed": config.get("config", {}).get("seed")}
     return about
 

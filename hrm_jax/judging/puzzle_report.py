@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import provenance
+from hrm_jax.artefacts import files, provenance
 from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport
 from hrm_jax.judging import statistics
 from hrm_jax.judging.answers import Result
@@ -52,7 +52,7 @@ def build(
     size = f"{puzzles.height}x{puzzles.width} " if kinds.of(puzzles).one_size else ""
     report: Any = {
         "protocol": PUZZLES,
-        "world": f"{puzzles.kind or 'puzzles'} {size}({puzzles.folder}, {puzzles.split})",
+        "world": f"{puzzles.kind or 'puzzles'} {size}({files.printable(puzzles.folder)}, {puzzles.split})",
         "kind": puzzles.kind,
         "seeds": [0, count],
         "segments": segments,

@@ -80,11 +80,6 @@ class Run:
         return [step for step, _ in found], [value for _, value in found]
 
 
-def shown(name: str) -> str:
-    """A name of the file system, what cannot be printed escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in name)
-
-
 def finite(value: object) -> TypeGuard[float]:
     """Whether `value` is a number that a chart can show, so not NaN, infinite or near it."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
@@ -112,7 +107,7 @@ def load_runs(workdirs: Sequence[str | Path]) -> list[Run]:
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     return [
-        _load_run(Path(given), shown("/".join(path.parts[-depth:])))
+        _load_run(Path(given), files.printable("/".join(path.parts[-depth:])))
         for given, path in zip(workdirs, paths, strict=True)
     ]
 
