@@ -353,6 +353,15 @@ def test_a_folder_that_was_changed_since_is_neither_there_already_nor_judged(sma
             load()
 
 
+def test_a_folder_that_has_fewer_puzzles_than_were_asked_for_is_not_there_already(small, tmp_path):
+    shutil.copytree(small, tmp_path / "m")
+    few = dataset.load(small, "test")
+    cells = few.inputs[:9, None], few.labels[:9, None]
+    dataset.write_groups(tmp_path / "m", "test", "maze", *cells, 6, height=8, width=8)
+    with pytest.raises(RequestError, match="m/test was changed: it has 9 puzzles, not 50; remove"):
+        _build(tmp_path / "m", *SMALL)
+
+
 def test_a_data_set_is_what_was_asked_for(small):
     train, test = dataset.load(small, "train"), dataset.load(small, "test")
     assert (train.kind, train.meta.vocab_size, train.meta.seq_len, train.height) == ("maze", 6, 64, 8)

@@ -160,12 +160,13 @@ def produce(out: Path, settings: dict, rules: Rules, fill: Callable[[Path, Path]
             raise RequestError(f"{out} is there and is not of this builder; remove it, or give another --out")
         parts.check_same(json_file.load(note, dict[str, Any], "build.json"), settings, out, "was built")
         for puzzles in (load(out, split) for split in SPLITS):  # which may have been damaged since
-            found = puzzles.kind == rules.kind and rules.misfit(puzzles)
-            if found or puzzles.kind != rules.kind:
-                fault = found or f"its kind is {puzzles.kind!r}"
-                raise RequestError(
-                    f"{out}/{puzzles.split} was changed: {fault}; remove it, to build it again"
-                )
+            groups, wanted = puzzles.meta.total_groups, settings.get(puzzles.split)
+            fault = f"its kind is {puzzles.kind!r}" if puzzles.kind != rules.kind else rules.misfit(puzzles)
+            if not fault and wanted not in (None, groups):
+                fault = f"it has {groups} puzzles, not {wanted}"
+            if fault:
+                place = f"{out}/{puzzles.split}"
+                raise RequestError(f"{place} was changed: {fault}; remove the folder, to build it again")
         return False
     with parts.work_folder(out, settings) as folder:
         whole = folder / "whole"
