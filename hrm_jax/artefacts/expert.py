@@ -117,7 +117,7 @@ def _check_ways(paths: Paths, published: bool) -> None:
     cells = np.rint(points).astype(np.int64)
     after = np.arange(points.shape[1]) >= paths.length[:, None]
     there = np.linalg.norm(points - points[:, -1:], axis=-1) < ROUNDING
-    not_stretched = np.bool_(not published)
+    of_cells = np.array(not published)
     faults = {
         "begin elsewhere than at their start": np.abs(points[:, 0] - paths.start) > ROUNDING,
         "end elsewhere than at their goal": np.linalg.norm(points[:, -1] - paths.goal, axis=-1)
@@ -125,8 +125,8 @@ def _check_ways(paths: Paths, published: bool) -> None:
         f"go further than {LONGEST:.3f} cells in a step": steps > LONGEST + ROUNDING,
         "are longer than their length": steps.sum(axis=1)
         > LONGEST * paths.length + points.shape[1] * ROUNDING,
-        "enter static cells": not_stretched & paths.static[worlds[:, None], *np.moveaxis(cells, -1, 0)],
-        "are not at their end from their length on, or sooner": not_stretched & (there != after),
+        "enter static cells": of_cells & paths.static[worlds[:, None], *np.moveaxis(cells, -1, 0)],
+        "are not at their end from their length on, or sooner": of_cells & (there != after),
     }
     for fault, found in faults.items():
         if found.any():

@@ -9,14 +9,14 @@ import itertools
 import math
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from hrm_jax.artefacts import json_file, report_file
-from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.report_file import PUZZLES, ROUNDING
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PROTOCOLS
@@ -39,21 +39,17 @@ def load(path: str | Path, over_seeds: bool = True) -> Any:
         else (report_file.Report, "evaluate", functools.partial(_check_episodes, over_seeds))
     )
     json_file.check(path, report, kind, f"report.json of hrm_jax.{maker}")
-    return _checked(path, report, check)
+    with naming(path):
+        check(report)
+    return report
 
 
 def load_density(path: str | Path) -> Any:
     """A `report_file.Density`: success over the number and the speed of obstacles."""
     density = json_file.load(path, report_file.Density, "density.json of hrm_jax.density")
-    return _checked(path, density, _check_density)
-
-
-def _checked(path: str | Path, data: Any, check: Callable[[Any], None]) -> Any:
-    try:
-        check(data)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
-    return data
+    with naming(path):
+        _check_density(density)
+    return density
 
 
 def agree(where: str, found: Any, computed: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hrm_jax.artefacts import answers_file, traces_file
 from hrm_jax.artefacts.answers_file import Answers
-from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.report_file import PUZZLES
 from hrm_jax.artefacts.traces_file import Episode, Trace, Traces
 from hrm_jax.judging.reports import agree
@@ -27,12 +27,10 @@ def load(path: Path, report: Any) -> Traces | Answers:
     """What was recorded for `report`, which `judging.reports` has read."""
     of_puzzles = report["protocol"] == PUZZLES
     found: Any = answers_file.load(path) if of_puzzles else traces_file.load(path)
-    try:
+    with naming(path):
         for name in found.models:
             known("model of the report", name, report["models"])
         (_check_answers if of_puzzles else _check_traces)(found, report)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
     return found
 
 
