@@ -364,6 +364,9 @@ def test_wrong_fields_are_one_line(case, expert, meshes):
 
 
 def test_files_that_are_no_expert_are_one_line(tmp_path, meshes):
+    write_expert(tmp_path / "more.npz", paths=np.ones(3))
+    with pytest.raises(RequestError, match='more.npz: holds "paths", which no expert.npz has'):
+        expert_file.read(tmp_path / "more.npz")
     text = tmp_path / "text.npz"
     text.write_text("no archive")
     less = write_expert(tmp_path / "less.npz", but=("length",))

@@ -287,6 +287,7 @@ def test_what_the_system_refuses_is_not_taken_for_the_output(error, capsys):
         ("evaluate", ["--model=oracle", "--world=standard", "--seeds=0:2", "--world", "crowd"]),
         ("evaluate", ["--model=oracle", "--seeds=0:2", "--seeds=0:3"]),
         ("solve", ["--data=x", "--out=a", "--out=b"]),
+        ("train", ["--config=quickstart", "--workdir=x", "--config=quickstart"]),
         ("puzzles.__main__", ["maze", "--out=x", "--size=5", "--size=5"]),
     ],
 )

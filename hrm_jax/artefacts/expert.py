@@ -67,6 +67,7 @@ def read(path: str | os.PathLike) -> tuple[Paths, bool]:
         json_file.fit(search, Search, "search of an expert.npz")
         world = json_file.parse(str(arrays["world"]), "world")
         json_file.fit(world, World, "world of an expert.npz")
+        archive.check_names(arrays, (*Paths._fields, "search", "world"), "expert.npz")
         _check(paths, world)
         _check_ways(paths, search["published"])
     return paths, search["published"]
