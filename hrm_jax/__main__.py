@@ -21,7 +21,7 @@ COMMANDS = {
     "sweep": "train, judge and report many models, worlds and seeds",
     "density": "success against the number and speed of obstacles",
     "paths": "the expert's paths, which train planners of paths",
-    "puzzles": "build data sets of mazes, sudokus and ARC tasks",
+    "puzzles": "build data sets of mazes, sudokus, ARC tasks and city routes",
     "interop": "import PyTorch checkpoints of the originals; check golden files",
 }
 PACKAGES = ("puzzles", "interop")  # commands that are rooms: their command line is __main__

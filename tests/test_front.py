@@ -21,7 +21,7 @@ from hrm_jax.console.parser import Parser, interruptible, program, run_command
 from hrm_jax.training import configs
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PUZZLES = [f"puzzles {kind}" for kind in ("maze", "sudoku", "arc", "statistics")]
+PUZZLES = [f"puzzles {kind}" for kind in ("maze", "sudoku", "arc", "city", "statistics")]
 EVERY = [*front.COMMANDS, *PUZZLES, "interop golden", "interop import"]
 
 

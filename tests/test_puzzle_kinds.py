@@ -78,7 +78,7 @@ def toy_module():
         return np.any([(answers == np.roll(labels, n, axis=-1)).all(axis=-1) for n in range(4)], axis=0)
 
     def reverse_and_shift(puzzles):
-        return lambda inputs: np.roll(inputs[:, ::-1], 1, axis=1)
+        return lambda inputs, identifiers: np.roll(inputs[:, ::-1], 1, axis=1)
 
     def votes(puzzles):
         """Two tasks, the even and the odd examples, each a question."""

@@ -139,7 +139,8 @@ def test_baselines_of_mazes_show_what_exact_measures(tmp_path):
     labels[grids != 2] = grids[grids != 2]
     puzzles = the_set(tmp_path, "maze", grids.reshape(60, -1), labels.reshape(60, -1), 6, height=9)
     everything = slice(0, 60)
-    copied, routed = (answer(puzzles.inputs[everything]) for answer in kinds.baselines(puzzles).values())
+    given = puzzles.inputs[everything], puzzles.puzzle_of_example[everything]
+    copied, routed = (answer(*given) for answer in kinds.baselines(puzzles).values())
     scores = judging.score(puzzles, everything, np.stack([copied, routed, puzzles.labels[everything]]))
     assert not scores.exact[:2].any() and scores.exact[2].all()
     assert not scores.lenient[0].any() and scores.lenient[1:].all()

@@ -153,7 +153,7 @@ def test_the_report_says_what_was_counted(script):
     puzzles, think = script
     results = {
         "mine": judging.judge(solvers.Solver(think, 4), puzzles, COUNT),
-        "copy": judging.judge(solvers.of_baseline(lambda inputs: inputs), puzzles, COUNT),
+        "copy": judging.judge(solvers.of_baseline(lambda inputs, identifiers: inputs), puzzles, COUNT),
     }
     report = puzzle_report.build(puzzles, COUNT, 3, results, {}, None)
     mine, copy = report["models"]["mine"], report["models"]["copy"]
@@ -206,7 +206,7 @@ def test_recorded_are_examples_that_tell_models_apart():
 
 def test_an_example_that_comes_out_otherwise_than_it_was_judged_is_not_recorded(mazes, tmp_path, capsys):
     puzzles = kinds.load(mazes, "test")
-    copying = {"m": solvers.of_baseline(lambda inputs: inputs)}
+    copying = {"m": solvers.of_baseline(lambda inputs, identifiers: inputs)}
     judged = {"m": np.array([False, True, False])}  # as other batches may round it
     judging.record(tmp_path / "t.npz", puzzles, copying, np.arange(3), judged)
     assert answers_file.load(tmp_path / "t.npz").index.tolist() == [0, 2]
@@ -388,7 +388,9 @@ def test_arc_is_judged_by_its_votes(arc_set, capsys):
     think = Scripted(puzzles, answers, np.zeros((1, len(name_of), 2)))
     results = {
         "half": judging.judge(solvers.Solver(think, 7), puzzles, len(name_of), keep=True),
-        "copy": judging.judge(solvers.of_baseline(lambda inputs: inputs), puzzles, len(name_of), keep=True),
+        "copy": judging.judge(
+            solvers.of_baseline(lambda inputs, identifiers: inputs), puzzles, len(name_of), keep=True
+        ),
     }
     report = puzzle_report.build(puzzles, len(name_of), 1, results, {}, tasks)
     half, copy = (report["models"][name]["voting"] for name in results)
@@ -469,7 +471,7 @@ def test_identifiers_that_cannot_be_checked_are_said_to_be_so(arc_set, tmp_path,
     fields = FIELDS | SMALL
     table = params_of(fields, identifiers=21)
     model_file.write(path, table, {"model": fields, "segments": 1, **digest})
-    read, copy = solvers.FAMILIES["hrm_act"], solvers.of_baseline(lambda inputs: inputs)
+    read, copy = solvers.FAMILIES["hrm_act"], solvers.of_baseline(lambda inputs, identifiers: inputs)
 
     def stand_in(*file):
         return replace(read(*file), solver=lambda segments, batch: copy)

@@ -15,6 +15,7 @@ from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.traces_file import ABSENT, shaped
 
 SHAPES = {"inputs": "K S", "predictions": "M K T S", "height": "", "width": "", "index": "K", "labels": "K S"}
+IDENTIFIERS = "puzzle_of_example"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,7 @@ class Answers:
     index: np.ndarray  # [K], the examples' places in the data set
     inputs: np.ndarray  # [K, S]
     labels: np.ndarray  # [K, S]
+    puzzle_of_example: np.ndarray  # [K], puzzle identifiers; 0 in older files, which do not say them
     predictions: np.ndarray  # [M, K, T, S]
     q_halt: np.ndarray  # float [M, K, T]; NaN where a model has no Q head
     q_continue: np.ndarray  # float [M, K, T]; NaN where a model has no such head
@@ -66,6 +68,10 @@ def _read(arrays: Arrays) -> Answers:
         raise ValueError(f"models names one twice: {', '.join(models)}")
     sizes = {"M": len(models)}
     found = {name: shaped(arrays, name, shape, sizes) for name, shape in SHAPES.items()}
+    unsaid = {IDENTIFIERS: np.zeros(sizes["K"], np.int32)}
+    found[IDENTIFIERS] = shaped(unsaid | arrays, IDENTIFIERS, "K", sizes)
+    if found[IDENTIFIERS].min(initial=0) < 0:
+        raise ValueError(f"{IDENTIFIERS} has numbers below 0")
     height, width, predictions = int(found["height"]), int(found["width"]), found["predictions"]
     if 0 in predictions.shape:
         raise ValueError(f"predictions is {list(predictions.shape)}; 1 of each is needed")

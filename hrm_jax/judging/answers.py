@@ -162,6 +162,7 @@ def record(
         index=index,
         inputs=puzzles.inputs[index],
         labels=puzzles.labels[index],
+        puzzle_of_example=puzzles.puzzle_of_example[index],
         predictions=predictions.astype(np.uint8),
         q_halt=q[..., 0].astype(np.float32),
         q_continue=q[..., 1].astype(np.float32),

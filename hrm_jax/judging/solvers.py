@@ -53,9 +53,13 @@ def solvers(
     return found | {name: of_baseline(answer) for name, answer in kinds.baselines(puzzles).items()}
 
 
-def of_baseline(answer: Callable[[np.ndarray], np.ndarray]) -> Solver:
-    """A baseline, from inputs [B, S] to answers [B, S], as a solver of one segment without Q values."""
-    return Solver(lambda inputs, identifiers: (answer(inputs)[None], np.full((1, len(inputs), 2), np.nan)))
+def of_baseline(answer: kinds.Answer) -> Solver:
+    """A baseline as a solver of one segment without Q values."""
+
+    def answers(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return answer(inputs, identifiers)[None], np.full((1, len(inputs), 2), np.nan)
+
+    return Solver(answers)
 
 
 def load(path: Path, puzzles: PuzzleSet) -> Model:

@@ -95,20 +95,22 @@ class Rules:
 
     kind: str
     vocabulary: Callable[[int, int], int]  # tokens, of so many rows and columns; 0: there are no such puzzles
-    wrong: Callable[[np.ndarray, np.ndarray, int, int], np.ndarray] = lambda inputs, *_: np.zeros(
-        len(inputs), bool
-    )
-    """Which rows [N], of a grid of so many rows and columns, are no such puzzle with its right answer."""
+    wrong: Callable[..., np.ndarray] = lambda inputs, *_: np.zeros(len(inputs), bool)
+    """(inputs, labels, rows, columns, and puzzle identifiers [N] of what is no CSV file): which are no such
+    puzzle with its right answer, bool [N]."""
     fault: str = ""  # what is wrong with a row of them
+    also: int | None = None  # tokens of the original tool's, where ours have another number
 
     def misfit(self, puzzles: PuzzleSet) -> str:
         """How a data set breaks the rules, or empty."""
         shape, vocabulary = (puzzles.height, puzzles.width), puzzles.meta.vocab_size
-        if self.vocabulary(*shape) != vocabulary:
+        allowed = self.vocabulary(*shape)
+        if not allowed or vocabulary not in (allowed, self.also):
             return f"there are none of {shape[0]}x{shape[1]} cells and {vocabulary} tokens"
+        columns = puzzles.inputs, puzzles.labels, puzzles.puzzle_of_example
         for first in range(0, len(puzzles.inputs), BLOCK):
-            block = slice(first, first + BLOCK)
-            faulty = self.wrong(puzzles.inputs[block], puzzles.labels[block], *shape)
+            inputs, labels, identifiers = (column[first : first + BLOCK] for column in columns)
+            faulty = self.wrong(inputs, labels, *shape, identifiers)
             if faulty.any():
                 return f"example {first + int(faulty.argmax())} {self.fault}"
         return ""

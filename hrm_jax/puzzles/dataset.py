@@ -118,11 +118,13 @@ def write(
     width: int,
     names: Sequence[str] = (BLANK,),
     extra: dict[str, np.ndarray] | None = None,
+    ignored: int | None = PAD,
 ) -> None:
     """Write one split; shapes as in `PuzzleSet`. dataset.json comes last: a split without it is no data set.
 
     `names` are the identifiers' (written to identifiers.json; by default only the blank one must exist),
-    `extra` further arrays {name: array}, kept as all__<name>.npy, which no original tool reads.
+    `extra` further arrays {name: array}, kept as all__<name>.npy, which no original tool reads; labels
+    `ignored` do not count.
     """
     place = Path(folder) / split
     (place / "dataset.json").unlink(missing_ok=True)
@@ -130,7 +132,7 @@ def write(
     arrays = {name: np.asarray(array, TYPES[name]) for name, array in zip(TYPES, given, strict=True)}
     description = Description(
         pad_id=PAD,
-        ignore_label_id=PAD,
+        ignore_label_id=ignored,
         blank_identifier_id=0,
         vocab_size=int(vocab_size),
         seq_len=int(inputs.shape[1]),

@@ -16,13 +16,17 @@ from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.arc import build as arc
 from hrm_jax.puzzles.arc import grids, voting
 from hrm_jax.puzzles.build import Rules
+from hrm_jax.puzzles.city import answers as city_answers
+from hrm_jax.puzzles.city import build as city
+from hrm_jax.puzzles.city import statistics as city_statistics
+from hrm_jax.puzzles.city import tokens as city_tokens
 from hrm_jax.puzzles.dataset import PuzzleSet
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import grids as maze_grids
 from hrm_jax.puzzles.sudoku import build as sudoku
 
 Statistics = dict[str, float | int]
-Answer = Callable[[np.ndarray], np.ndarray]  # inputs [K, S] -> answers [K, S]
+Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # inputs [K, S], identifiers [K] -> answers [K, S]
 Index = np.ndarray | slice
 
 
@@ -38,6 +42,7 @@ class Grids(Protocol):
 
     inputs: np.ndarray  # [N, S]
     labels: np.ndarray  # [N, S]
+    puzzle_of_example: np.ndarray  # [N], identifiers
     height: int
     width: int
 
@@ -107,6 +112,21 @@ KINDS = {
         one_size=False,
         drawing="puzzle_arc.js",
     ),
+    "city": Kind(
+        summary="routes of four vehicles through the traffic of cities",
+        builder=city,
+        statistics=city_statistics.statistics,
+        published=Published(city_tokens.ORIGINAL_VOCABULARY, 1600),
+        rules=city.RULES,
+        lenient=Lenient(
+            city_answers.lenient,
+            short="any route that the vehicle may take and that costs as much as the label's",
+            note="the marked cells are one way from start to goal, allowed to the vehicle throughout, that "
+            "costs as much as the label's, which is the cheapest.",
+        ),
+        baselines=city_answers.BASELINES,
+        drawing="puzzle_city.js",
+    ),
 }
 COPY = "copy"  # the baseline of every kind: the input itself
 UNKNOWN = Kind()
@@ -140,7 +160,7 @@ def of(puzzles: PuzzleSet) -> Kind:
 def baselines(puzzles: PuzzleSet) -> dict[str, Answer]:
     """Answers to `puzzles` that nothing was trained for, by name."""
     own = {name: make(puzzles) for name, make in of(puzzles).baselines.items()}
-    return {COPY: lambda inputs: inputs} | own
+    return {COPY: lambda inputs, identifiers: inputs} | own
 
 
 def baseline_names() -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""City routing: its `tokens`, the `original`'s generator, the `law` of ours, `routes`, `answers` and `build`."""
+"""City routing: `tokens`, the `original`'s generator and the `law` of ours, `routes`, `answers`, `build`."""

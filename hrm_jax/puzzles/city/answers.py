@@ -1,7 +1,6 @@
 """Answers to city puzzles: which cells they mark, whether these are a way for the vehicle, what it costs.
 
-The answers here are tokens [..., K, H, W] to inputs [K, H, W] with labels [K, H, W], for vehicles [K], the puzzle
-identifiers of `tokens.VEHICLES`.
+Answers are tokens [..., K, H, W], inputs and labels [K, H, W]; vehicles [K] are puzzle identifiers.
 """
 
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import numpy as np
 from hrm_jax.puzzles.city import routes, tokens
 from hrm_jax.puzzles.city.tokens import GOAL, NOWHERE, PATH, START
 from hrm_jax.puzzles.dataset import PuzzleSet
+from hrm_jax.puzzles.routes import at
 
 Answer = Callable[[np.ndarray, np.ndarray], np.ndarray]  # inputs [K, S], identifiers [K] -> answers [K, S]
 
@@ -40,16 +40,14 @@ def judge(inputs: np.ndarray, labels: np.ndarray, vehicles: np.ndarray, answers:
     which = np.broadcast_to(np.arange(len(inputs)), valid.shape)[valid]
     start, goal = tokens.ends(inputs)
     within = np.where(marked[valid], entering[which], np.uint16(NOWHERE))
-    least = routes.to_go(within, goal[which]).reshape(len(which), -1)[np.arange(len(which)), start[which]]
-    valid[valid] = least == cost[valid]
+    valid[valid] = at(routes.to_go(within, goal[which]), start[which]) == cost[valid]
     return Verdict(kept, forbidden, valid, cost)
 
 
 def least_cost(inputs: np.ndarray, vehicles: np.ndarray) -> np.ndarray:
     """int [K]: the cost of the cheapest route, NOWHERE where there is none."""
     start, goal = tokens.ends(inputs)
-    left = routes.to_go(tokens.entering(inputs, vehicles), goal)
-    return left.reshape(len(inputs), -1)[np.arange(len(inputs)), start].astype(np.int64)
+    return at(routes.to_go(tokens.entering(inputs, vehicles), goal), start).astype(np.int64)
 
 
 def solved(inputs: np.ndarray, vehicles: np.ndarray, path_only: bool = False) -> np.ndarray:
@@ -58,13 +56,13 @@ def solved(inputs: np.ndarray, vehicles: np.ndarray, path_only: bool = False) ->
     return tokens.label(inputs, route, path_only)
 
 
-def lenient(puzzles, index: np.ndarray | slice, answers: np.ndarray) -> np.ndarray:
+def lenient(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> np.ndarray:
     """bool [..., K]: which answers [..., K, S] to the examples `index` [K] are as cheap a route as the label.
 
-    `puzzles` is a `kinds.Grids`. Where the vehicle is not said, the label's cost is that on all roads.
+    Where no vehicle is said, all roads are allowed.
     """
     shape = puzzles.height, puzzles.width
-    inputs, labels = (tokens_[index].reshape(-1, *shape) for tokens_ in (puzzles.inputs, puzzles.labels))
+    inputs, labels = (array[index].reshape(-1, *shape) for array in (puzzles.inputs, puzzles.labels))
     vehicles = puzzles.puzzle_of_example[index]
     found = judge(inputs, labels, vehicles, answers.reshape(*answers.shape[:-1], *shape))
     return found.valid & (found.cost == judge(inputs, labels, vehicles, labels).cost)
@@ -73,7 +71,7 @@ def lenient(puzzles, index: np.ndarray | slice, answers: np.ndarray) -> np.ndarr
 def wrong(
     inputs: np.ndarray, labels: np.ndarray, height: int, width: int, identifiers: np.ndarray
 ) -> np.ndarray:
-    """Which rows [N] are no city with a cheapest route of the vehicle marked, or any way if that is not said."""
+    """Which rows [N] are no city with a cheapest route of its vehicle marked; any way, if none is said."""
     fit = np.isin(inputs, [*range(tokens.BUILDING, PATH), tokens.JAM_SMALL, tokens.JAM_DIAGONAL]).all(axis=1)
     fit &= ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)
     fit &= (identifiers >= 0) & (identifiers <= len(tokens.VEHICLES))
@@ -114,3 +112,10 @@ def _baseline(puzzles: PuzzleSet, seen: Callable[[np.ndarray, np.ndarray], tuple
         return tokens.label(grids, route, path_only).reshape(inputs.shape)
 
     return answer
+
+
+BASELINES: dict[str, Callable[[PuzzleSet], Answer]] = {
+    "no traffic": without_traffic,
+    "the car's route": of_the_car,
+    "path everywhere": everywhere,
+}

@@ -4,11 +4,11 @@
     python -m hrm_jax.puzzles city --out data/city12 --size 12 --train 8000 --test 500 --hours 8 17 18
     python -m hrm_jax.puzzles city --out data/original --layout fixed
 
-Tokens: 1 building or park, 2 small road, 3 large, 4 diagonal, 5 jam on a large road, 6 closure, 7 start, 8 goal,
-9 path, 10 jam on a small road, 11 on the diagonal; the label is the input with its route marked. A group is a
-scenario, its four puzzles the vehicles, which are the puzzle identifiers 1 to 4. Train and test share no street
-plan. The costs and the law are in docs/puzzles.md. --layout fixed gives the original's data to the bit, with its
-faults (docs/faults.md): one plan, 10 tokens, no identifiers, labels of the path alone.
+Tokens: 1 building or park, 2 small road, 3 large road, 4 diagonal, 5 jam on a large road, 6 closure, 7 start,
+8 goal, 9 path, 10 jam on a small road, 11 jam on the diagonal; the label is the input with its route marked.
+A group is a scenario, its four puzzles the vehicles, which are the puzzle identifiers 1 to 4. Train and test
+share no street plan. Costs and law are in docs/puzzles.md. --layout fixed gives the original's data, to the
+bit and with their faults (docs/faults.md): one plan, 10 tokens, no identifiers, labels of the path alone.
 """
 
 import argparse
@@ -25,13 +25,14 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
 from hrm_jax.puzzles import dataset
-from hrm_jax.puzzles.city import answers, law, original, routes, tokens
-from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS, PuzzleSet
+from hrm_jax.puzzles.city import answers, law, original, tokens
+from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS
 
 USUAL = {"train": 240, "test": 100}  # scenarios
 MOST = 1_000_000  # scenarios of a split: further ones would be drawn as those of another
 CELLS = 2**15  # in a part, about: a second's work at most
-ONLY_REPAIRED = ("size", "seed", "vocab", "hours", "jam")
+EXTRA = ("scenario_ids", "hours")  # further arrays of a data set, int32 [G]
+ONLY_REPAIRED = ("size", "vocab", "hours", "jam")
 RULES = building.Rules(
     "city",
     lambda height, width: tokens.VOCABULARY if height == width and height in tokens.SIZES else 0,
@@ -71,31 +72,30 @@ def build(options: argparse.Namespace) -> None:
         "test": options.test,
         "label_format": options.label_format or ("path_only" if fixed else "grid"),
     }
-    settings |= _fixed(options) if fixed else _rules(options)._asdict()
+    settings |= _fixed(options) if fixed else _law(options)._asdict()
     make = functools.partial(part, settings)
 
     def fill(work: Path, whole: Path) -> None:
         pieces = _stream(work, make, options.jobs, settings)
         for split in SPLITS:
             chosen = [piece for piece in pieces if piece["split"] == SPLITS.index(split)]
-            arrays = {name: np.concatenate([piece[name] for piece in chosen]) for name in SIDES + EXTRA}
+            names = ("inputs", "labels", *EXTRA)
+            arrays = {name: np.concatenate([piece[name] for piece in chosen]) for name in names}
             _write(whole, split, settings, arrays)
 
     made = building.produce(options.out, settings, RULES, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")
 
 
-SIDES, EXTRA = ("inputs", "labels"), ("scenario_ids", "hours")  # arrays of a part
-
-
 def _fixed(options: argparse.Namespace) -> dict:
     """What the original has settled."""
-    if given := [name for name in ONLY_REPAIRED if getattr(options, name)]:
-        raise RequestError(f"--{given[0]}: the fixed layout is the original's; of it, only counts can be asked")
+    given = [name for name in ONLY_REPAIRED if getattr(options, name) is not None]
+    if given or options.seed:
+        raise RequestError(f"--{(given or ['seed'])[0]}: the fixed layout is the original's, which has none")
     return {"size": original.SIDE, "vocabulary": tokens.ORIGINAL_VOCABULARY}
 
 
-def _rules(options: argparse.Namespace) -> law.Rules:
+def _law(options: argparse.Namespace) -> law.Law:
     size = 40 if options.size is None else options.size
     if size not in tokens.SIZES:
         raise RequestError(f"--size {size}: {tokens.SIZES[0]} to {tokens.SIZES[-1]} are allowed")
@@ -104,7 +104,7 @@ def _rules(options: argparse.Namespace) -> law.Rules:
         raise RequestError(f"--hours {' '.join(map(str, hours))}: hours are from 0 to 23")
     if options.jam is not None and not 0 <= options.jam < 1:
         raise RequestError(f"--jam {options.jam}: from 0 on, and less than 1")
-    return law.Rules(size, options.seed, hours, options.jam, options.vocab or tokens.VOCABULARY)
+    return law.Law(size, options.seed, hours, options.jam, options.vocab or tokens.VOCABULARY)
 
 
 # ---------------------------------------------------------------- scenarios
@@ -123,9 +123,7 @@ def _pieces(settings: dict) -> list[tuple[str, range]]:
     found = []
     for split in SPLITS:
         first, count = first_id(split, settings["train"]), settings[split]
-        found += [
-            (split, range(first + n, first + min(n + step, count))) for n in range(0, count, step)
-        ]
+        found += [(split, range(first + n, first + min(n + step, count))) for n in range(0, count, step)]
     return found
 
 
@@ -155,8 +153,8 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
         labels = tokens.label(inputs, marked, path_only)
         hours = [scenario.hour for scenario in drawn]
     else:
-        rules = law.Rules(**{name: settings[name] for name in law.Rules._fields})
-        grids, hours = zip(*(law.draw(rules, split, n) for n in ids), strict=True)
+        ours = law.Law(**{name: settings[name] for name in law.Law._fields})
+        grids, hours = zip(*(law.draw(ours, split, n) for n in ids), strict=True)
         inputs, labels = examples(np.stack(grids), path_only)
     return {
         "split": np.array(SPLITS.index(split)),
@@ -181,86 +179,18 @@ def _write(folder: Path, split: str, settings: dict, arrays: dict[str, np.ndarra
     said = settings["layout"] != "fixed"  # whether identifiers name the vehicles
     offsets = np.arange(groups * count + 1)
     dataset.write(
-        folder, split, "city", *(arrays[side].reshape(-1, length) for side in SIDES),
-        np.tile(np.arange(1, count + 1) * said, groups), offsets, offsets[::count], settings["vocabulary"],
-        height=settings["size"], width=settings["size"], names=(BLANK, *tokens.VEHICLES) if said else (BLANK,),
+        folder,
+        split,
+        "city",
+        arrays["inputs"].reshape(-1, length),
+        arrays["labels"].reshape(-1, length),
+        np.tile(np.arange(1, count + 1) * said, groups),
+        offsets,
+        offsets[::count],
+        settings["vocabulary"],
+        height=settings["size"],
+        width=settings["size"],
+        names=(BLANK, *tokens.VEHICLES) if said else (BLANK,),
         extra={name: arrays[name] for name in EXTRA},
-        ignore_label_id=None if settings["label_format"] == "path_only" else PAD,
-    )  # fmt: skip
-
-
-# ---------------------------------------------------------------- statistics
-
-
-def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float | int]:
-    """What the cities of a split are like (docs/puzzles.md#city-routing)."""
-    shape, vehicles = (puzzles.height, puzzles.width), puzzles.puzzle_of_example
-    base = puzzles.inputs[puzzles.first_of_group]
-    inputs, labels = (array.reshape(-1, *shape) for array in (puzzles.inputs, puzzles.labels))
-    entering = tokens.entering(inputs, vehicles)
-    ways = routes.number(entering, *tokens.ends(inputs))
-    known = answers.judge(inputs, labels, vehicles, labels)
-    plans = _plans(puzzles)
-    road = (base != tokens.BUILDING).sum()
-    jams = np.isin(base, (tokens.JAM, tokens.JAM_SMALL, tokens.JAM_DIAGONAL)).sum()
-    found: dict[str, float | int] = {
-        "scenarios (groups)": len(base),
-        "examples": len(inputs),
-        "street plans": len(plans),
-        "building or park, % of cells": float(100 * (base == tokens.BUILDING).mean()),
-        "jams, % of roads": float(100 * jams / road),
-        "closed cells": int((base == tokens.CLOSURE).sum()),
-        "route cells, mean": float(cells_of(labels).mean()),
-        "route cells, most": int(cells_of(labels).max()),
-        "cost of the label, mean": float(known.cost.mean()),
-        "labels with one cheapest route, %": float(100 * (ways == 1).mean()),
-    }
-    for hour, times in zip(*np.unique(_hours(puzzles), return_counts=True), strict=True):
-        found[f"scenarios at {hour} h"] = int(times)
-    for number, name in enumerate(tokens.VEHICLES, 1):
-        if (vehicles == number).any():
-            found[f"route cells, mean, {name}"] = float(cells_of(labels[vehicles == number]).mean())
-    for name, make in BASELINES.items():
-        right = answers.lenient(puzzles, slice(None), make(puzzles)(puzzles.inputs, vehicles))
-        found[f"as cheap as the label: {name}, %"] = float(100 * right.mean())
-    found["tokens right by copying the input, %"] = float(100 * (puzzles.inputs == puzzles.labels).mean())
-    found["examples whose like has another label"] = contradicted(puzzles)
-    if other is not None:
-        found[f"street plans shared with {other.split}"] = len(plans & _plans(other))
-    return found
-
-
-BASELINES = {
-    "no traffic": answers.without_traffic,
-    "the car's route": answers.of_the_car,
-    "path everywhere": answers.everywhere,
-}
-
-
-def cells_of(labels: np.ndarray) -> np.ndarray:
-    """int [N]: the cells of the routes of labels [N, ...], ends among them."""
-    ends = np.isin(labels, (tokens.START, tokens.GOAL, tokens.PATH))
-    return ends.reshape(len(labels), -1).sum(axis=1)
-
-
-def contradicted(puzzles: PuzzleSet) -> int:
-    """Examples with the input and the identifier of another, but not its label: no model can have all right."""
-    asked: dict[bytes, set[bytes]] = {}
-    keys = [
-        identifier.tobytes() + row.tobytes()
-        for identifier, row in zip(puzzles.puzzle_of_example, puzzles.inputs, strict=True)
-    ]
-    for key, answer in zip(keys, puzzles.labels, strict=True):
-        asked.setdefault(key, set()).add(answer.tobytes())
-    return sum(len(asked[key]) > 1 for key in keys)
-
-
-def _plans(puzzles: PuzzleSet) -> set[bytes]:
-    """The street plans of a split, by their buildings."""
-    packed = np.packbits(puzzles.inputs[puzzles.first_of_group] == tokens.BUILDING, axis=1)
-    return {plan.tobytes() for plan in packed}
-
-
-def _hours(puzzles: PuzzleSet) -> np.ndarray:
-    found = dataset.extra(puzzles, "hours")
-    return np.array([], int) if found is None else found
+        ignored=None if settings["label_format"] == "path_only" else PAD,
+    )

@@ -1,8 +1,8 @@
 """The law of our cities: a street plan, traffic and two ends a scenario (docs/puzzles.md#city-routing).
 
-A scenario is a function of its seed, split and number: all it draws are numbers of one Philox stream, uniform in
-[0, 1), one after the other, so that the page draws the same (`reporting/assets`). A street plan belongs to one
-split by a hash of its buildings.
+A scenario is a function of the seed, its split and its number: all it draws are numbers of one Philox stream,
+uniform in [0, 1), one after the other, so that other languages can draw the same. A hash of its buildings
+says to which split a street plan belongs.
 """
 
 import zlib
@@ -19,11 +19,11 @@ from hrm_jax.puzzles.dataset import SPLITS
 CLOSING = (6, 23)  # hours at which roads are closed
 CLOSED = 0.05  # share of the large and diagonal cells that are, then
 OF_SMALL = 0.3  # chance of a jam on a small road, of that on a large one
-PLANS, TRIES = 1000, 20  # street plans that are drawn for a scenario, and traffic for each
+PLANS, TRIES = 200, 10  # street plans that are drawn for a scenario, and traffic for each
 SMALL, LARGE, DIAGONAL = 1, 2, 3
 
 
-class Rules(NamedTuple):
+class Law(NamedTuple):
     """What the scenarios of a data set have in common."""
 
     size: int = 40
@@ -69,16 +69,16 @@ def measures(size: int) -> Measures:
     )
 
 
-def draw(rules: Rules, split: str, number: int) -> tuple[np.ndarray, int]:
-    """(input uint8 [H, W], hour) of a scenario. On its way every vehicle can serve it."""
-    rng = np.random.Generator(np.random.Philox(key=np.array([OFFSET[split] + number, rules.seed], np.uint64)))
-    hour = rules.hours[_between(rng, 0, len(rules.hours) - 1)]
+def draw(law: Law, split: str, number: int) -> tuple[np.ndarray, int]:
+    """(input uint8 [H, W], hour) of a scenario. Large roads join its ends, so every vehicle can serve it."""
+    rng = np.random.Generator(np.random.Philox(key=np.array([OFFSET[split] + number, law.seed], np.uint64)))
+    hour = law.hours[_between(rng, 0, len(law.hours) - 1)]
     for _ in range(PLANS):
-        plan = roads(rules.size, rng)
+        plan = roads(law.size, rng)
         if split_of(plan) != split:
             continue
         for _ in range(TRIES):
-            grid = traffic(plan, hour, rules, rng)
+            grid = traffic(plan, hour, law, rng)
             if ends := _ends(plan, grid, rng):
                 grid.flat[ends[0]], grid.flat[ends[1]] = tokens.START, tokens.GOAL
                 return grid, hour
@@ -120,11 +120,11 @@ def split_of(plan: np.ndarray) -> str:
     return SPLITS[zlib.crc32(np.packbits(plan > 0).tobytes()) % 2]
 
 
-def traffic(plan: np.ndarray, hour: int, rules: Rules, rng: np.random.Generator) -> np.ndarray:
+def traffic(plan: np.ndarray, hour: int, law: Law, rng: np.random.Generator) -> np.ndarray:
     """uint8 [H, W]: the tokens of a street plan under the traffic of an hour."""
-    chance = jam_chance(hour) if rules.jam is None else rules.jam
-    of_small = OF_SMALL * chance if rules.vocabulary == tokens.VOCABULARY else 0
-    of_diagonal = chance if rules.vocabulary == tokens.VOCABULARY else 0
+    chance = jam_chance(hour) if law.jam is None else law.jam
+    of_small = OF_SMALL * chance if law.vocabulary == tokens.VOCABULARY else 0
+    of_diagonal = chance if law.vocabulary == tokens.VOCABULARY else 0
     grid = plan + np.uint8(1)
     jammed = rng.random(plan.shape) < np.array([0, of_small, chance, of_diagonal])[plan]
     grid[jammed] = tokens.JAMMED[grid[jammed]]
@@ -134,7 +134,7 @@ def traffic(plan: np.ndarray, hour: int, rules: Rules, rng: np.random.Generator)
 
 
 def _ends(plan: np.ndarray, grid: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
-    """Start and goal: cells of the largest net of large roads, without a jam; None: those drawn are no pair."""
+    """Start and goal: cells without a jam of the largest net of large roads; None: these have no pair."""
     of, size = measures(len(plan)), len(plan)
     net = _largest((plan == LARGE) & (grid != tokens.CLOSURE)) & (grid == tokens.LARGE)
     inner = slice(of.margin, size - of.margin)

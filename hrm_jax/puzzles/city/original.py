@@ -130,7 +130,7 @@ def variant(of: Scenario, vehicle: int) -> tuple[np.ndarray, list[int], int, boo
 
 
 def search(price: list[int], start: int, goal: int) -> list[int]:
-    """A*, Manhattan distance ahead; of equals what was seen first, neighbours down, up, right, left. Empty: no way."""
+    """The route of the original's A*, empty where there is none: of equals it takes what it saw first."""
     row, column = divmod(goal, SIDE)
     best, parent, seen = {start: 0}, {start: start}, {start: 0}
     queue, done = [(0, 0, start)], set[int]()

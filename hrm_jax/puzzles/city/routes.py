@@ -20,7 +20,7 @@ def to_go(entering: np.ndarray, goal: np.ndarray) -> np.ndarray:
     The fixed point of: the least, over the neighbours, of entering one and going on from there.
     """
     left = np.full(entering.shape, NOWHERE, np.uint16)
-    left.reshape(len(left), -1)[np.arange(len(left)), goal] = 0
+    left[np.arange(len(left)), *divmod(goal, entering.shape[2])] = 0
     for first in range(0, len(left), BLOCK):
         _relax(left[first : first + BLOCK], entering[first : first + BLOCK])
     return left
@@ -71,8 +71,11 @@ def number(entering: np.ndarray, start: np.ndarray, goal: np.ndarray) -> np.ndar
     left = np.pad(to_go(entering, goal), routes.BORDER, constant_values=NOWHERE).astype(np.int32)
     price = np.pad(entering, routes.BORDER, constant_values=NOWHERE).astype(np.int32)
     ways = np.where(left == 0, 1.0, 0.0)
-    for cost in range(1, int(left[left < NOWHERE].max(initial=0)) + 1):  # a way on always costs less
-        grid, row, column = np.nonzero(left == cost)
+    near = np.flatnonzero((left > 0) & (left < NOWHERE))
+    near = near[np.argsort(left.flat[near], kind="stable")]  # a way on always costs less
+    for cells in np.split(near, np.flatnonzero(np.diff(left.flat[near])) + 1):
+        grid, row, column = np.unravel_index(cells, left.shape)
+        cost = left[grid, row, column]
         for down, right in MOVES:
             ahead = grid, row + down, column + right
             ways[grid, row, column] += np.where(price[ahead] + left[ahead] == cost, ways[ahead], 0)

@@ -30,8 +30,9 @@ COSTS[:, [START, GOAL]] = COSTS[:, [LARGE]]  # where ours stand; the original's 
 
 
 def entering(grids: np.ndarray, vehicles: np.ndarray) -> np.ndarray:
-    """uint16 [M, H, W]: what entering a cell of inputs [M, H, W] costs `vehicles` [M] (puzzle identifiers)."""
-    return COSTS[vehicles[:, None, None], grids]
+    """uint16 [M, H, W]: what entering a cell of inputs [M, H, W] costs `vehicles` [M], as identifiers."""
+    known = np.where(vehicles < len(COSTS), vehicles, 0)
+    return COSTS[known[:, None, None], grids]
 
 
 def ends(grids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

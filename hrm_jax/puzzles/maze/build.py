@@ -71,7 +71,7 @@ def build(options: argparse.Namespace) -> None:
     building.make(options, settings, maker)
 
 
-def _wrong(inputs: np.ndarray, labels: np.ndarray, height: int, width: int) -> np.ndarray:
+def _wrong(inputs: np.ndarray, labels: np.ndarray, height: int, width: int, *_: object) -> np.ndarray:
     """Which rows [N] are no maze with a shortest route marked."""
     fit = np.isin(inputs, (grids.WALL, FREE, START, GOAL)).all(axis=1)
     fit &= ((inputs == START).sum(axis=1) == 1) & ((inputs == GOAL).sum(axis=1) == 1)

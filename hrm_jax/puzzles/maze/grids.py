@@ -100,7 +100,7 @@ def _descends(route: np.ndarray) -> np.ndarray:
     return (nearer | (route == 0) | (route == ELSEWHERE)).all(axis=(1, 2))
 
 
-def any_route(puzzles: PuzzleSet) -> Callable[[np.ndarray], np.ndarray]:
+def any_route(puzzles: PuzzleSet) -> Callable[..., np.ndarray]:
     """From inputs [K, S] to answers [K, S] with a random shortest route marked, if there is one.
 
     Lenient scoring gives it everything, exact scoring nearly nothing where mazes have many routes: what exact
@@ -108,7 +108,7 @@ def any_route(puzzles: PuzzleSet) -> Callable[[np.ndarray], np.ndarray]:
     """
     rng = np.random.default_rng(0)
 
-    def answer(inputs: np.ndarray) -> np.ndarray:
+    def answer(inputs: np.ndarray, *_: np.ndarray) -> np.ndarray:
         mazes = inputs.reshape(-1, puzzles.height, puzzles.width)
         marked = routes.shortest(*read(mazes), rng) & (mazes == FREE)
         return np.where(marked, np.uint8(ROUTE), mazes).reshape(inputs.shape)

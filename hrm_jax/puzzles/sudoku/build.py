@@ -58,7 +58,7 @@ def build(options: argparse.Namespace) -> None:
     building.make(options, settings, maker)
 
 
-def _wrong(inputs: np.ndarray, labels: np.ndarray, size: int, _: int) -> np.ndarray:
+def _wrong(inputs: np.ndarray, labels: np.ndarray, size: int, *_: object) -> np.ndarray:
     """Which rows [N] are no sudoku with a full answer, in which no row, column or box has a digit twice."""
     digits = np.uint16(1) << labels.reshape(-1, size, size)
     high, wide = BOXES[size]
