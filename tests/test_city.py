@@ -405,7 +405,9 @@ def test_a_folder_that_is_there_is_left_alone(small, capsys):
         (["--layout", "fixed", "--size", 40], "--size: the fixed layout is the original's, which has none"),
         (["--layout", "fixed", "--jam", 0], "--jam: the fixed layout is"),
         (["--layout", "fixed", "--seed", 1], "--seed: the fixed layout is"),
-        (["--size", 8, "--train", 2, "--test", 2, "--jam", 0.9999], "give a lower --jam"),
+        (["--size", 8, "--train", 2, "--test", 2, "--jam", 0.9999], "give a lower --jam, a wider --apart"),
+        (["--size", 8, "--apart", "0:0"], "--apart 0:0: start and goal are 1 to 14 apart"),
+        (["--size", 8, "--apart", "15:"], "start and goal are 1 to 14 apart"),
     ],
 )
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(words, told, tmp_path, capsys):

@@ -32,7 +32,7 @@ USUAL = {"train": 240, "test": 100}  # scenarios
 MOST = 1_000_000  # scenarios of a split: further ones would be drawn as those of another
 CELLS = 2**15  # in a part, about: a second's work at most
 EXTRA = ("scenario_ids", "hours")  # further arrays of a data set, int32 [G]
-ONLY_REPAIRED = ("size", "vocab", "hours", "jam")
+ONLY_REPAIRED = ("size", "vocab", "hours", "jam", "apart")
 RULES = building.Rules(
     "city",
     lambda height, width: tokens.VOCABULARY if height == width and height in tokens.SIZES else 0,
@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"hours of the day to draw from; default: {' '.join(map(str, law.HOURS))}")  # fmt: skip
     add("--jam", type=float, metavar="P",
         help="chance of a jam on a cell of a large road, less than 1; default: by the hour")  # fmt: skip
+    add("--apart", type=building.interval, metavar="A:B",
+        help="Manhattan distance of start and goal; default: by the size, 15:50 of 40 cells")  # fmt: skip
     add("--vocab", type=int, choices=(tokens.VOCABULARY, tokens.ORIGINAL_VOCABULARY),
         help="10: the original's tokens, jams on large roads alone; default: 12")  # fmt: skip
     add("--label-format", choices=("grid", "path_only"),
@@ -104,7 +106,12 @@ def _law(options: argparse.Namespace) -> law.Law:
         raise RequestError(f"--hours {' '.join(map(str, hours))}: hours are from 0 to 23")
     if options.jam is not None and not 0 <= options.jam < 1:
         raise RequestError(f"--jam {options.jam}: from 0 on, and less than 1")
-    return law.Law(size, options.seed, hours, options.jam, options.vocab or tokens.VOCABULARY)
+    most = 2 * (size - 1 - 2 * law.measures(size).margin)
+    low, high = options.apart or (1, most)
+    if high < 1 or low > most:
+        raise RequestError(f"--apart {low}:{high}: start and goal are 1 to {most} apart")
+    vocabulary = options.vocab or tokens.VOCABULARY
+    return law.Law(size, options.seed, hours, options.jam, vocabulary, options.apart)
 
 
 # ---------------------------------------------------------------- scenarios

@@ -31,6 +31,7 @@ class Law(NamedTuple):
     hours: Sequence[int] = HOURS
     jam: float | None = None  # chance of a jam on a large cell; None: that of the hour
     vocabulary: int = tokens.VOCABULARY  # of 10 tokens, jams are on large roads alone
+    apart: tuple[int, int] | None = None  # Manhattan distances of start and goal; None: by the size
 
 
 class Measures(NamedTuple):
@@ -79,10 +80,10 @@ def draw(law: Law, split: str, number: int) -> tuple[np.ndarray, int]:
             continue
         for _ in range(TRIES):
             grid = traffic(plan, hour, law, rng)
-            if ends := _ends(plan, grid, rng):
+            if ends := _ends(plan, grid, law.apart, rng):
                 grid.flat[ends[0]], grid.flat[ends[1]] = tokens.START, tokens.GOAL
                 return grid, hour
-    raise RequestError(f"no start and goal found in {PLANS} cities: give a lower --jam")
+    raise RequestError(f"no start and goal found in {PLANS} cities: give a lower --jam, a wider --apart")
 
 
 def _between(rng: np.random.Generator, least: int, most: int) -> int:
@@ -133,7 +134,9 @@ def traffic(plan: np.ndarray, hour: int, law: Law, rng: np.random.Generator) -> 
     return grid
 
 
-def _ends(plan: np.ndarray, grid: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+def _ends(
+    plan: np.ndarray, grid: np.ndarray, apart: tuple[int, int] | None, rng: np.random.Generator
+) -> tuple[int, int] | None:
     """Start and goal: cells without a jam of the largest net of large roads; None: these have no pair."""
     of, size = measures(len(plan)), len(plan)
     net = _largest((plan == LARGE) & (grid != tokens.CLOSURE)) & (grid == tokens.LARGE)
@@ -143,8 +146,9 @@ def _ends(plan: np.ndarray, grid: np.ndarray, rng: np.random.Generator) -> tuple
     if not len(cells):
         return None
     start = _between(rng, 0, len(cells) - 1)
-    apart = abs(rows - rows[start]) + abs(columns - columns[start])
-    far = np.flatnonzero((apart >= of.apart[0]) & (apart <= of.apart[1]))
+    least, most = apart or of.apart
+    distance = abs(rows - rows[start]) + abs(columns - columns[start])
+    far = np.flatnonzero((distance >= least) & (distance <= most))
     if not len(far):
         return None
     goal = far[_between(rng, 0, len(far) - 1)]

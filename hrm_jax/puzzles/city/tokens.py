@@ -4,6 +4,8 @@ Roads are uint8 [H, W] of the classes 0 building or park, 1 small, 2 large, 3 di
 that is neither jammed nor closed is one more.
 """
 
+import math
+
 import numpy as np
 
 BUILDING, SMALL, LARGE, DIAGONAL, JAM, CLOSURE, START, GOAL, PATH, JAM_SMALL, JAM_DIAGONAL = range(1, 12)
@@ -37,7 +39,7 @@ def entering(grids: np.ndarray, vehicles: np.ndarray) -> np.ndarray:
 
 def ends(grids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The cells [M], row * W + column, of start and goal of inputs [M, ...]; 0 where there is none."""
-    flat = grids.reshape(len(grids), -1)
+    flat = grids.reshape(len(grids), math.prod(grids.shape[1:]))
     return (flat == START).argmax(axis=1), (flat == GOAL).argmax(axis=1)
 
 
