@@ -15,6 +15,8 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports, statistics
 from hrm_jax.judging.statistics import mcnemar
 from hrm_jax.puzzles import kinds
+from hrm_jax.puzzles.city import answers as city_answers
+from hrm_jax.puzzles.city import law
 from hrm_jax.report import main
 from hrm_jax.reporting import curves, figures, inputs, names, packing, summary
 
@@ -74,6 +76,12 @@ def arc(rng, side=30):
     return framed(colours, side), framed(np.concatenate([colours, colours[::-1]]), side)
 
 
+def city(rng, side=12):
+    """A city, and the route of a car through it."""
+    grid, _ = law.draw(law.Law(side), "test", int(rng.integers(1000)))
+    return grid.ravel().astype(int), city_answers.solved(grid[None], np.array([2])).ravel().astype(int)
+
+
 def framed(colours, side):
     frame = np.zeros((side, side), int)
     rows, columns = colours.shape
@@ -87,6 +95,7 @@ PUZZLES = {
     "sudoku6": ("sudoku", 6, lambda rng: sudoku(rng, 6), 8),
     "sudoku9": ("sudoku", 9, lambda rng: sudoku(rng, 9), 11),
     "arc": ("arc", 30, arc, 12),
+    "city12": ("city", 12, city, 12),
     "other": ("", 7, lambda rng: (rng.integers(1, 5, 49), rng.integers(1, 5, 49)), 5),
 }
 
