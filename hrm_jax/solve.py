@@ -4,9 +4,10 @@
     python -m hrm_jax.solve --data data/maze10 --model raw=a.npz --model mean=b.npz --record 6 --out r.json
 
 Every example is answered once, from a fresh state, by all segments, which may be more than in training; what
-comes out after each of them is judged, and the last one counts. Exact: every label is met. Lenient (mazes):
-any shortest route will do. Baselines are judged with the models; without a model, they alone, and jax is not
-needed. Raw and averaged weights are two files (`hrm_jax.export --weights`).
+comes out after each of them is judged, and the last one counts. Exact: every label is met. Lenient: any
+shortest route of a maze, any cheapest one of a city's vehicle will do. Baselines are judged with the models;
+without a model, they alone, and jax is not needed. Raw and averaged weights are two files
+(`hrm_jax.export --weights`).
 
 Where the examples of a group are augmentations of one puzzle, groups are what intervals and tests count,
 not examples. Of ARC the two tries of all test inputs are voted for (docs/puzzles.md, "ARC").

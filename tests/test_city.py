@@ -284,6 +284,7 @@ def test_the_default_is_what_was_asked_for(usual):
         shared = puzzles.inputs.reshape(groups, 4, -1)
         assert (shared == shared[:, :1]).all()  # one traffic for the four vehicles
         assert statistics.contradictions(puzzles) == (0, 4 * groups)
+        assert puzzles.labels.min() > 0  # the ignored label hides nothing
     found = statistics.statistics(test, train)
     assert found["street plans"] == 100 and found["street plans shared with train"] == 0
     assert found["closed cells"] > 500 and found["as cheap as the label: path everywhere, %"] == 0
@@ -302,6 +303,17 @@ def test_the_default_is_what_was_asked_for(usual):
     freed = tokens.FREED[np.concatenate([train.inputs, test.inputs])]
     shares = np.bincount(freed.ravel(), minlength=5)[1:5] / freed.size
     np.testing.assert_allclose(shares, [0.33, 0.15, 0.51, 0.016], atol=0.015)
+
+
+def test_the_default_is_the_same_everywhere(usual):
+    """The stream of draws is a function of the seed alone: the page draws the same."""
+    expected = {
+        "train": ["c96c60a84ab73d5d", "af94723eb03f6ba9"],
+        "test": ["4d613fdd4ec23097", "c32ff893785ed382"],
+    }
+    for puzzles in both(usual):
+        arrays = puzzles.inputs, puzzles.labels
+        assert [hashlib.sha256(a.tobytes()).hexdigest()[:16] for a in arrays] == expected[puzzles.split]
 
 
 def test_all_1360_routes_are_legal_and_cheapest_by_another_search(usual):
@@ -351,10 +363,20 @@ def test_the_share_of_jams_is_that_which_is_asked_for(jam):
     assert on_large == pytest.approx(jam, abs=0.03) and on_small == pytest.approx(0.3 * jam, abs=0.03)
 
 
-def test_ten_tokens_keep_the_class_of_every_road():
+def test_start_and_goal_are_as_far_apart_as_is_asked_for():
+    for number in range(20):
+        grid, _ = law.draw(law.Law(size=10, apart=(7, 8)), "train", number)
+        ends = [np.argwhere(grid == token)[0] for token in (tokens.START, tokens.GOAL)]
+        assert 7 <= abs(ends[0] - ends[1]).sum() <= 8
+
+
+def test_ten_tokens_keep_the_class_of_every_road(tmp_path):
     ours = law.Law(size=20, vocabulary=10, hours=(8,))
     grids = np.stack([law.draw(ours, "test", n)[0] for n in range(20)])
     assert (grids == tokens.JAM).any() and grids.max() < 9
+    _build(tmp_path / "ten", "--size", 12, "--vocab", 10, "--train", 4, "--test", 8)
+    test = kinds.load(tmp_path / "ten", "test")
+    assert test.meta.vocab_size == 10 and agrees(test) == 32
 
 
 # ---------------------------------------------------------------- the data set

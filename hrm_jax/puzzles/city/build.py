@@ -124,19 +124,25 @@ def first_id(split: str, train: int) -> int:
     return original.FIRST_ID["test"] if train <= original.FIRST_ID["test"] else MOST
 
 
-def _pieces(settings: dict) -> list[tuple[str, range]]:
-    """The scenarios of every part: their split and ids."""
-    step = max(1, CELLS // settings["size"] ** 2)
-    found = []
+def _step(settings: dict) -> int:
+    """Scenarios of a part."""
+    return max(1, CELLS // settings["size"] ** 2)
+
+
+def _piece(settings: dict, number: int) -> tuple[str, range] | None:
+    """The split and the ids of a part; None: there are no so many."""
+    step = _step(settings)
     for split in SPLITS:
         first, count = first_id(split, settings["train"]), settings[split]
-        found += [(split, range(first + n, first + min(n + step, count))) for n in range(0, count, step)]
-    return found
+        if number * step < count:
+            return split, range(first + number * step, first + min(number * step + step, count))
+        number -= -(-count // step)
+    return None
 
 
 def _stream(work: Path, make, jobs: int, settings: dict) -> list[dict[str, np.ndarray]]:
     """All parts, in order, with a line of progress."""
-    count, found = len(_pieces(settings)), []
+    count, found = sum(-(-settings[split] // _step(settings)) for split in SPLITS), []
     stream = parts.stream(work, make, jobs)
     total = settings["train"] + settings["test"]
     with tqdm(total=total, desc="cities", unit="", disable=None) as progress, contextlib.closing(stream):
@@ -148,10 +154,10 @@ def _stream(work: Path, make, jobs: int, settings: dict) -> list[dict[str, np.nd
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:
     """The scenarios of one part: inputs and labels uint8 [K, 4, S], `EXTRA` int32 [K]."""
-    pieces = _pieces(settings)
-    if number >= len(pieces):  # other processes run ahead
+    piece = _piece(settings, number)
+    if piece is None:  # other processes run ahead
         return {}
-    split, ids = pieces[number]
+    split, ids = piece
     path_only = settings["label_format"] == "path_only"
     if settings["layout"] == "fixed":
         drawn = [original.scenario(split, n) for n in ids]
