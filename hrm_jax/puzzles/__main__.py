@@ -11,7 +11,7 @@ Each builder says more with --help. What they write is HRM's own layout (`datase
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hrm_jax.artefacts.errors import RequestError
@@ -25,6 +25,7 @@ from hrm_jax.console.parser import (
     run_command,
 )
 from hrm_jax.puzzles import dataset, kinds
+from hrm_jax.puzzles.city import commands
 from hrm_jax.puzzles.kinds import KINDS
 
 STATISTICS = """What the puzzles of a data set are like ({kinds}).
@@ -33,14 +34,15 @@ STATISTICS = """What the puzzles of a data set are like ({kinds}).
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int | None:
     """Command line; see the module docstring."""
     builders = {name: kind.builder for name, kind in KINDS.items() if kind.builder}
-    commands = {name: KINDS[name].summary for name in builders}
-    commands["statistics"] = "what the puzzles of a data set are like"
-    command, rest = choose(program("puzzles"), __doc__, commands, arguments)
-    if command == "statistics":
-        return _statistics(rest)
+    summaries = {name: KINDS[name].summary for name in builders} | {
+        n: line for n, (line, _) in OTHERS.items()
+    }
+    command, rest = choose(program("puzzles"), __doc__, summaries, arguments)
+    if command in OTHERS:
+        return OTHERS[command][1](rest)
     builder = builders[command]
     parser = Parser(f"{program('puzzles')} {command}", builder.__doc__ or "")
     add = parser.add_argument
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     at_least(options, jobs=(1, JOBS), seed=(0, 2**64))
     with interruptible("the same command goes on"):
         builder.build(options)
+    return None
 
 
 def _statistics(arguments: Sequence[str]) -> None:
@@ -73,6 +76,13 @@ def _statistics(arguments: Sequence[str]) -> None:
         print(f"{options.folder} {puzzles.split}")
         for name, value in kind.statistics(puzzles, other).items():
             print(f"  {name:<44} {value:,.4g}" if isinstance(value, float) else f"  {name:<44} {value}")
+
+
+OTHERS: dict[str, tuple[str, Callable[[Sequence[str]], int | None]]] = {  # commands that build nothing
+    "statistics": ("what the puzzles of a data set are like", _statistics),
+    "convert": ("a city's 18 JSON files, to and from a data set", commands.convert),
+    "check": ("what a city's data set is worth", commands.check),
+}
 
 
 if __name__ == "__main__":

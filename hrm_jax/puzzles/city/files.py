@@ -1,0 +1,392 @@
+"""City data as the original keeps them: 18 JSON files in a folder or a ZIP, and the same in memory.
+
+    city_routing_paper_{train,test}_dataset.json            what the split is: tokens, sizes, counts
+    city_routing_paper_{train,test}_all__{inputs,labels}.json        [N][S] tokens
+        …_all__{puzzle_identifiers,puzzle_indices,group_indices}.json     as in `puzzles.dataset`
+        …_all__{base_scenario_ids,vehicle_types}.json                [N] ids, and "easy" to "expert"
+    city_routing_paper_{identifiers,dataset_summary}.json
+
+`read` takes what can be scored (`compliance`), be it sound or not; what becomes a data set is `checked`.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+
+from hrm_jax.artefacts import files, json_file
+from hrm_jax.artefacts.errors import RequestError, naming, one_line
+from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles.city import tokens
+from hrm_jax.puzzles.city.build import EXTRA, RULES
+from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS, PuzzleSet
+
+PREFIX = "city_routing_paper_"
+KEYS = ("easy", "normal", "hard", "expert")  # of the vehicles, in the order of `tokens.VEHICLES`
+TOKENS = ("PAD", "OBSTACLE", "SMALL_ROAD", "LARGE_ROAD", "DIAGONAL", "TRAFFIC_JAM", "ROAD_CLOSURE", "START",
+          "END", "PATH", "TRAFFIC_JAM_SMALL", "TRAFFIC_JAM_DIAGONAL")  # fmt: skip
+METHOD = {
+    "method": "paper_compatible_generation",
+    "systematic_augmentation": "4_vehicle_variants_per_base_scenario",
+    "no_overlap": "train_test_base_scenarios_completely_separate",
+}
+LARGEST = 2**30  # bytes of a file in a ZIP, as it says before it is unpacked
+
+Whole = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+Token = Annotated[int, msgspec.Meta(ge=0, le=255)]
+COLUMNS: dict[str, tuple[Any, type]] = {  # of a split: what a file holds, and the type of its array
+    "inputs": (list[list[Token]], np.uint8),
+    "labels": (list[list[Token]], np.uint8),
+    "puzzle_identifiers": (list[Whole], np.int32),
+    "puzzle_indices": (list[Whole], np.int32),
+    "group_indices": (list[Whole], np.int32),
+    "base_scenario_ids": (list[Whole], np.int32),
+    "vehicle_types": (list[str], np.str_),
+}
+
+
+class Sides(msgspec.Struct, frozen=True):
+    """Columns and rows."""
+
+    width: dataset.Positive
+    height: dataset.Positive
+
+
+class Split(dataset.Meta, frozen=True):
+    """…_dataset.json; the original's other keys say nothing more."""
+
+    map_dimensions: Sides
+
+
+@dataclass(frozen=True)
+class Cities:
+    """One split: N examples, each of one vehicle in one scenario; arrays as in `PuzzleSet`."""
+
+    inputs: np.ndarray  # uint8 [N, S]
+    labels: np.ndarray  # uint8 [N, S]
+    puzzle_of_example: np.ndarray  # int [N]: what a model is told of the vehicle
+    scenarios: np.ndarray  # int32 [N]: ids
+    vehicles: np.ndarray  # int [N]: positions in `tokens.VEHICLES`, from 1 on; 0: none of them
+    hours: np.ndarray  # int [N]; -1 where they are not said
+    height: int
+    width: int
+    vocabulary: int
+    ignored: int | None  # the label that does not count
+
+    @property
+    def grids(self) -> np.ndarray:
+        """The inputs uint8 [N, H, W]."""
+        return self.inputs.reshape(-1, self.height, self.width)
+
+    @property
+    def path_only(self) -> bool:
+        """Whether labels are the path alone, the rest of them 0."""
+        return not (self.labels == tokens.START).any()
+
+
+@dataclass(frozen=True)
+class Data:
+    """Both splits, and what the files say besides."""
+
+    splits: dict[str, Cities]
+    names: list[str] = field(default_factory=lambda: [BLANK])  # of the puzzle identifiers
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+def names_of_files() -> list[str]:
+    """The 18 names."""
+    of_splits = [
+        f"{split}_{part}" for split in SPLITS for part in ("dataset", *(f"all__{n}" for n in COLUMNS))
+    ]
+    return [f"{PREFIX}{name}.json" for name in (*of_splits, "identifiers", "dataset_summary")]
+
+
+# ---------------------------------------------------------------- reading
+
+
+def read(source: Path) -> Data:
+    """The data in a ZIP, in a folder of the 18 files, or in a data set of `hrm_jax.puzzles`."""
+    if source.is_dir() and any((source / split).is_dir() for split in SPLITS):
+        return of_data_set(source)
+    with naming(source):
+        texts = dict(_texts(source))
+        if missing := [name for name in names_of_files() if name not in texts]:
+            raise RequestError(f"{missing[0]} is missing; a city's data are {len(names_of_files())} files")
+        found = {name: json_file.parse(text, name) for name, text in texts.items()}
+        names = _typed(found, "identifiers", list[str])
+        summary = _typed(found, "dataset_summary", dict[str, Any])
+        return Data({split: _split(found, split, summary) for split in SPLITS}, names, summary)
+
+
+def _texts(source: Path) -> Iterator[tuple[str, str]]:
+    wanted = set(names_of_files())
+    if source.is_dir():
+        for name in wanted:
+            if (source / name).is_file():
+                yield name, (source / name).read_text(encoding="utf-8", errors="replace")
+        return
+    try:
+        with zipfile.ZipFile(source) as archive:
+            for entry in archive.infolist():
+                if entry.filename not in wanted:
+                    continue
+                if entry.file_size > LARGEST:
+                    raise RequestError(
+                        f"{entry.filename} is of {entry.file_size:,} bytes; at most {LARGEST:,}"
+                    )
+                yield entry.filename, archive.read(entry).decode("utf-8", errors="replace")
+    except FileNotFoundError:
+        raise RequestError("no such folder or ZIP") from None
+    except RequestError:
+        raise
+    except Exception as error:  # a damaged archive fails with whatever its parts raise
+        raise RequestError(f"neither a folder nor a ZIP that can be read: {one_line(error)}") from None
+
+
+def _typed(found: dict[str, Any], name: str, kind: Any) -> Any:
+    name = f"{PREFIX}{name}.json"
+    json_file.fit(found[name], kind, name)
+    return msgspec.convert(found[name], kind)
+
+
+def _split(found: dict[str, Any], split: str, summary: dict[str, Any]) -> Cities:
+    meta = _typed(found, f"{split}_dataset", Split)
+    columns: dict[str, Any] = {}
+    for name, (kind, dtype) in COLUMNS.items():
+        rows = _typed(found, f"{split}_all__{name}", kind)
+        if kind == list[list[Token]] and {len(row) for row in rows} - {meta.seq_len}:
+            raise RequestError(f"{split} {name}: rows of {meta.seq_len} tokens are needed, as seq_len says")
+        columns[name] = np.array(rows, dtype)
+    count, sides = len(columns["inputs"]), meta.map_dimensions
+    for name in ("labels", "base_scenario_ids", "vehicle_types"):
+        if len(columns[name]) != count:
+            raise RequestError(f"{split} {name}: {len(columns[name])} entries; there are {count} inputs")
+    if not count or sides.width * sides.height != meta.seq_len:
+        raise RequestError(
+            f"{split}: {count} examples of {sides.width} x {sides.height} cells; seq_len is {meta.seq_len}"
+        )
+    offsets = columns["puzzle_indices"]
+    if len(offsets) != len(columns["puzzle_identifiers"]) + 1 or not _rises(offsets, count):
+        raise RequestError(
+            f"{split} puzzle_indices must rise from 0 to {count}, one more than puzzle_identifiers"
+        )
+    scenarios = columns["base_scenario_ids"]
+    return Cities(
+        columns["inputs"],
+        columns["labels"],
+        np.repeat(columns["puzzle_identifiers"], np.diff(offsets)),
+        scenarios,
+        np.array([1 + KEYS.index(key) if key in KEYS else 0 for key in columns["vehicle_types"].tolist()]),
+        _hours(summary, split, scenarios),
+        sides.height,
+        sides.width,
+        meta.vocab_size,
+        meta.ignore_label_id,
+    )
+
+
+def _rises(offsets: np.ndarray, last: int) -> bool:
+    ends = len(offsets) > 1 and offsets[0] == 0 and offsets[-1] == last
+    return bool(ends and (offsets[1:] > offsets[:-1]).all())
+
+
+class Ours(msgspec.Struct, frozen=True):
+    """What our summaries say under "hrm_jax"."""
+
+    hours: dict[str, list[Annotated[int, msgspec.Meta(ge=0, le=23)]]] = {}
+
+
+def _hours(summary: dict[str, Any], split: str, scenarios: np.ndarray) -> np.ndarray:
+    """The hour of every example's scenario, in the order in which scenarios first appear."""
+    json_file.fit(summary.get("hrm_jax", {}), Ours, "hrm_jax in the summary")
+    known = summary.get("hrm_jax", {}).get("hours", {}).get(split)
+    order = list(dict.fromkeys(scenarios.tolist()))
+    if known is None:
+        return np.full(len(scenarios), -1)
+    if len(known) != len(order):
+        raise RequestError(f"{split}: {len(known)} hours in the summary; there are {len(order)} scenarios")
+    by_id = dict(zip(order, known, strict=True))
+    return np.array([by_id[scenario] for scenario in scenarios.tolist()])
+
+
+def of_data_set(folder: Path) -> Data:
+    """A data set in HRM's layout: vehicles are its identifiers, or, where those are 0, order in a group."""
+    loaded = {split: building.load(folder, split) for split in SPLITS}
+    splits = {split: _of_puzzles(puzzles) for split, puzzles in loaded.items()}
+    named = folder / dataset.NAMES
+    return Data(splits, dataset.names(named) if named.exists() else [BLANK])
+
+
+def _of_puzzles(puzzles: PuzzleSet) -> Cities:
+    groups = puzzles.group_of_example
+    place = np.arange(len(groups)) - np.searchsorted(groups, groups)
+    vehicles = np.where(puzzles.puzzle_of_example > 0, puzzles.puzzle_of_example, 1 + place)
+    ids, hours = (dataset.extra(puzzles, name) for name in EXTRA)
+    return Cities(
+        np.asarray(puzzles.inputs),
+        np.asarray(puzzles.labels),
+        puzzles.puzzle_of_example,
+        groups if ids is None else ids[groups],
+        np.where(vehicles <= len(KEYS), vehicles, 0),
+        np.full(len(groups), -1) if hours is None else hours[groups],
+        puzzles.height,
+        puzzles.width,
+        puzzles.meta.vocab_size,
+        puzzles.meta.ignore_label_id,
+    )
+
+
+# ---------------------------------------------------------------- converting
+
+
+def convert(source: Path, out: Path) -> str:
+    """The data set of the 18 files, or the files of a data set, in `out`, a folder or ZIP; what was done."""
+    data = read(source)
+    if source.is_dir() and any((source / split).is_dir() for split in SPLITS):
+        _write_files(data, out)
+        return f"{out}: {len(names_of_files())} files"
+    with naming(source):
+        for split, cities in data.splits.items():
+            _check(split, cities)
+    # What is to be made is known by what it is made of.
+    settings = {"kind": "city", "converted": dataset.digest([json.dumps(data.names), *_prints(data)])}
+    made = building.produce(out, settings, RULES, lambda work, whole: _write_data_set(data, whole))
+    return f"{out}: {'done' if made else 'there already'}"
+
+
+def _prints(data: Data) -> Iterator[str]:
+    for cities in data.splits.values():
+        for array in (cities.inputs, cities.labels, cities.puzzle_of_example, cities.scenarios, cities.hours):
+            yield dataset.digest([array.tobytes().hex()])
+
+
+def _check(split: str, cities: Cities) -> None:
+    """Refuse a split that cannot be a data set: what it asks would not be what it teaches."""
+    for name in ("inputs", "labels"):
+        highest = int(getattr(cities, name).max())
+        if highest >= cities.vocabulary:
+            raise RequestError(
+                f"{split} {name} hold the token {highest}; the vocabulary is 0 to {cities.vocabulary - 1}"
+            )
+    if cities.path_only and cities.ignored is not None:
+        raise RequestError(
+            f"{split}: labels are the path alone, and ignore_label_id is {cities.ignored}: nothing but the "
+            "path would count, and path everywhere be right; allowed for such labels: null"
+        )
+    _, first, sizes = np.unique(cities.scenarios, return_index=True, return_counts=True)
+    for at, size in zip(first, sizes, strict=True):
+        found = cities.vehicles[cities.scenarios == cities.scenarios[at]].tolist()
+        if found != [1, 2, 3, 4]:
+            raise RequestError(
+                f"{split}: scenario {cities.scenarios[at]} has {size} examples, of the vehicles "
+                f"{', '.join(KEYS[n - 1] if n else 'unknown' for n in found)}; each has {', '.join(KEYS)}"
+            )
+
+
+def _write_data_set(data: Data, folder: Path) -> None:
+    for split, cities in data.splits.items():
+        offsets = np.arange(len(cities.inputs) + 1)
+        extra = {"scenario_ids": cities.scenarios[:: len(KEYS)]}
+        if (cities.hours >= 0).all():
+            extra["hours"] = cities.hours[:: len(KEYS)].astype(np.int32)
+        dataset.write(
+            folder,
+            split,
+            "city",
+            cities.inputs,
+            cities.labels,
+            cities.puzzle_of_example,
+            offsets,
+            offsets[:: len(KEYS)],
+            cities.vocabulary,
+            height=cities.height,
+            width=cities.width,
+            names=data.names,
+            extra=extra,
+            ignored=None if cities.path_only else PAD,
+        )
+
+
+def _write_files(data: Data, out: Path) -> None:
+    contents = dict(_contents(data))
+    if out.suffix == ".zip":
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, text in contents.items():
+                archive.writestr(zipfile.ZipInfo(name), text, zipfile.ZIP_DEFLATED)
+        with files.atomic_write(out, "wb") as file:
+            file.write(buffer.getvalue())
+        return
+    for name in contents:
+        files.check_writable(out / name)
+    for name, text in contents.items():
+        with files.atomic_write(out / name) as file:
+            file.write(text)
+
+
+def _contents(data: Data) -> Iterator[tuple[str, str]]:
+    """The names and texts of the 18 files."""
+    for split, cities in data.splits.items():
+        yield f"{PREFIX}{split}_dataset.json", json.dumps(_metadata(data, split), indent=2)
+        keys = [KEYS[vehicle - 1] for vehicle in cities.vehicles.tolist()]
+        offsets = np.arange(len(cities.inputs) + 1)
+        columns = (cities.inputs, cities.labels, cities.puzzle_of_example, offsets, offsets[:: len(KEYS)],
+                   cities.scenarios)  # fmt: skip
+        lists: list[Any] = [array.tolist() for array in columns]
+        for name, values in zip(COLUMNS, [*lists, keys], strict=True):
+            yield f"{PREFIX}{split}_all__{name}.json", json.dumps(values, separators=(",", ":"))
+    yield f"{PREFIX}identifiers.json", json.dumps(data.names)
+    yield f"{PREFIX}dataset_summary.json", json.dumps(_summary(data), indent=2)
+
+
+def _metadata(data: Data, split: str) -> dict[str, Any]:
+    cities = data.splits[split]
+    groups = len(np.unique(cities.scenarios))
+    return {
+        "seq_len": cities.inputs.shape[1],
+        "vocab_size": cities.vocabulary,
+        "pad_id": PAD,
+        "ignore_label_id": cities.ignored,
+        "blank_identifier_id": 0,
+        "num_puzzle_identifiers": len(data.names),
+        "total_groups": groups,
+        # The original divides by groups, HRM by puzzles (docs/faults.md).
+        "mean_puzzle_examples": len(cities.inputs) / groups if len(data.names) == 1 else 1.0,
+        "sets": ["all"],
+        "task": "city_logistics_routing",
+        "map_dimensions": {"width": cities.width, "height": cities.height},
+        "token_mapping": {name: number for number, name in enumerate(TOKENS[: cities.vocabulary])},
+        "generation_method": "paper_compatible",
+        "split": split,
+    }
+
+
+def _summary(data: Data) -> dict[str, Any]:
+    """Counted, where the original has constants."""
+    train, test = (data.splits[split] for split in SPLITS)
+    hours = {split: cities.hours[:: len(KEYS)].tolist() for split, cities in data.splits.items()}
+    ours = {
+        "layout": "fixed" if len(data.names) == 1 else "repaired",
+        "size": train.height,
+        "vocabulary": train.vocabulary,
+        "label_format": "path_only" if train.path_only else "grid",
+        **({"hours": hours} if all(min(found) >= 0 for found in hours.values()) else {}),
+    }
+    return {
+        "method": METHOD["method"],
+        "train_examples": len(train.inputs),
+        "test_examples": len(test.inputs),
+        "base_scenarios_train": len(np.unique(train.scenarios)),
+        "base_scenarios_test": len(np.unique(test.scenarios)),
+        "systematic_augmentation": METHOD["systematic_augmentation"],
+        "vehicles": list(KEYS),
+        "no_overlap": METHOD["no_overlap"],
+        "hrm_jax": ours,
+    }
