@@ -5,8 +5,9 @@
     python -m hrm_jax.puzzles arc    --out data/arc1 --source FOLDER
     python -m hrm_jax.puzzles city   --out data/city
     python -m hrm_jax.puzzles statistics data/maze30
+    python -m hrm_jax.puzzles page   --out city.html
 
-Each builder says more with --help. What they write is HRM's own layout (`dataset`).
+Each command says more with --help. What they write is HRM's own layout (`dataset`).
 """
 
 import os
@@ -25,7 +26,7 @@ from hrm_jax.console.parser import (
     run_command,
 )
 from hrm_jax.puzzles import dataset, kinds
-from hrm_jax.puzzles.city import commands
+from hrm_jax.puzzles.city import commands, page
 from hrm_jax.puzzles.kinds import KINDS
 
 STATISTICS = """What the puzzles of a data set are like ({kinds}).
@@ -37,10 +38,9 @@ STATISTICS = """What the puzzles of a data set are like ({kinds}).
 def main(arguments: Sequence[str] | None = None) -> int | None:
     """Command line; see the module docstring."""
     builders = {name: kind.builder for name, kind in KINDS.items() if kind.builder}
-    summaries = {name: KINDS[name].summary for name in builders} | {
-        n: line for n, (line, _) in OTHERS.items()
-    }
-    command, rest = choose(program("puzzles"), __doc__, summaries, arguments)
+    commands = {name: KINDS[name].summary for name in builders}
+    commands |= {name: summary for name, (summary, _) in OTHERS.items()}
+    command, rest = choose(program("puzzles"), __doc__, commands, arguments)
     if command in OTHERS:
         return OTHERS[command][1](rest)
     builder = builders[command]
@@ -82,6 +82,9 @@ OTHERS: dict[str, tuple[str, Callable[[Sequence[str]], int | None]]] = {  # comm
     "statistics": ("what the puzzles of a data set are like", _statistics),
     "convert": ("a city's 18 JSON files, to and from a data set", commands.convert),
     "check": ("what a city's data set is worth", commands.check),
+    "page": ("the page of the cities: scenarios, data sets, answers", page.write),
+    "serve": ("that page at a local address", page.serve),
+    "predictions": ("recorded answers to city puzzles, for the page", page.predictions),
 }
 
 

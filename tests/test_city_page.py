@@ -1,0 +1,445 @@
+"""The page of the cities, in a browser: what it draws, makes, scores, reads and refuses."""
+
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+import zipfile
+
+import numpy as np
+import pytest
+from test_report import browser, in_a_browser  # noqa: F401 (a fixture)
+
+from hrm_jax.artefacts import answers_file
+from hrm_jax.artefacts.answers_file import Answers
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.puzzles.__main__ import main
+from hrm_jax.puzzles.city import build, law
+
+PREFIX = "city_routing_paper_"
+COUNTS = {"train": 6, "test": 4}
+SIZE = 12
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The page, as its command writes it."""
+    path = tmp_path_factory.mktemp("page") / "city.html"
+    main(["page", "--out", str(path)])
+    return path.as_uri()
+
+
+@pytest.fixture
+def page(browser, address):  # noqa: F811
+    """The page, opened anew."""
+    browser.complaints.clear()
+    browser.call("Page.navigate", url="about:blank")
+    browser.call("Page.navigate", url=address)
+    browser.wait(
+        "document.readyState === 'complete' && !!document.getElementById('routes')?.tBodies[0].rows[0]"
+    )
+    return browser
+
+
+def at(name):
+    return f"document.getElementById('{name}')"
+
+
+def enter(page, **values):
+    """Fill in fields as a person does."""
+    for name, value in values.items():
+        page.evaluate(
+            f"{at(name)}.value = {json.dumps(str(value))};"
+            f"{at(name)}.dispatchEvent(new Event('change', {{bubbles: true}})) && 0"
+        )
+
+
+def text(page, name):
+    return page.evaluate(f"{at(name)}.textContent")
+
+
+def generate(page, size, counts, seconds=20):
+    """Have the page make a data set; its files by name."""
+    enter(page, size=size, train=counts["train"], test=counts["test"])
+    page.evaluate(f"{at('generate')}.click()")
+    page.wait(f"!{at('loaded')}.hidden && {at('progress')}.hidden", seconds)
+    script = f"""fetch({at("download")}.href).then((it) => it.blob()).then((blob) => new Promise((done) => {{
+        const reader = new FileReader();
+        reader.onload = () => done(reader.result.split(",")[1]);
+        reader.readAsDataURL(blob);
+    }}))"""
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(page.evaluate(script)))) as archive:
+        assert archive.testzip() is None
+        return {name: archive.read(name).decode() for name in archive.namelist()}
+
+
+def expected(size, counts, seed=0):
+    """{split: (inputs, labels)} of Python's law, uint8 [N, S]."""
+    found = {}
+    for split, count in counts.items():
+        first = build.first_id(split, counts["train"])
+        grids = [law.draw(law.Law(size, seed), split, first + n)[0] for n in range(count)]
+        found[split] = [array.reshape(-1, size * size) for array in build.examples(np.stack(grids))]
+    return found
+
+
+def digests(files, split):
+    rows = [json.loads(files[f"{PREFIX}{split}_all__{name}.json"]) for name in ("inputs", "labels")]
+    return [hashlib.sha256(np.array(table, np.uint8).tobytes()).hexdigest() for table in rows]
+
+
+def drop(page, chooser, name, content):
+    """Give a file to a chooser."""
+    data = base64.b64encode(content).decode()
+    page.evaluate(f"""(() => {{
+        const bytes = Uint8Array.from(atob("{data}"), (letter) => letter.charCodeAt(0));
+        const held = new DataTransfer();
+        held.items.add(new File([bytes], "{name}"));
+        {at(chooser)}.files = held.files;
+        {at(chooser)}.dispatchEvent(new Event("change"));
+    }})()""")
+
+
+def zipped(files, how=zipfile.ZIP_DEFLATED):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", how) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------- what it makes
+
+
+@in_a_browser
+@pytest.mark.parametrize("size", [8, SIZE, 21, 40])
+def test_a_generated_data_set_is_pythons(page, size):
+    files = generate(page, size, COUNTS)
+    names = [name.removeprefix(PREFIX).removesuffix(".json") for name in files]
+    assert len(names) == 18 and {"identifiers", "dataset_summary", "test_all__vehicle_types"} <= set(names)
+    for split, arrays in expected(size, COUNTS).items():
+        assert digests(files, split) == [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+    meta = json.loads(files[f"{PREFIX}test_dataset.json"])
+    assert (meta["seq_len"], meta["vocab_size"], meta["total_groups"]) == (size**2, 12, COUNTS["test"])
+    assert '"mean_puzzle_examples": 1.0' in files[f"{PREFIX}train_dataset.json"]
+    assert json.loads(files[f"{PREFIX}identifiers.json"]) == ["<blank>", "bike", "car", "van", "truck"]
+    summary = json.loads(files[f"{PREFIX}dataset_summary.json"])
+    hours = [law.draw(law.Law(size), "test", 10_000 + n)[1] for n in range(COUNTS["test"])]
+    assert summary["hrm_jax"]["hours"]["test"] == hours and summary["base_scenarios_train"] == COUNTS["train"]
+    assert page.complaints == []
+
+
+@in_a_browser
+@pytest.mark.slow
+def test_the_whole_default_is_pythons_to_the_bit(page):
+    files = generate(page, 40, {"train": 240, "test": 100}, seconds=120)
+    for split, arrays in expected(40, {"train": 240, "test": 100}).items():
+        assert digests(files, split) == [hashlib.sha256(array.tobytes()).hexdigest() for array in arrays]
+    assert text(page, "score") == "90 of 100 points, excellent; passed."
+
+
+@in_a_browser
+def test_numbers_are_numpys(page):
+    for key in ((0, 0), (1_000_000, 2**53 - 1), (2**64 - 1, 2**63 + 12345)):
+        found = page.evaluate(
+            f"(() => {{ const rng = new Philox({key[0]}n, {key[1]}n);"
+            " return Array.from({ length: 1000 }, () => rng.random()); })()"
+        )
+        rng = np.random.Generator(np.random.Philox(key=np.array(key, np.uint64)))
+        assert found == rng.random(1000).tolist()
+
+
+@in_a_browser
+def test_making_a_data_set_can_be_cancelled(page):
+    enter(page, train=10_000, test=10_000)
+    page.evaluate(f"{at('generate')}.click()")
+    page.wait(f"!{at('progress')}.hidden && {at('progress')}.value > 0")
+    assert not page.evaluate(f"{at('cancel')}.disabled")
+    page.evaluate(f"{at('cancel')}.click()")
+    assert text(page, "data-state") == "Cancelled."
+    assert page.evaluate(f"[{at('progress')}, {at('loaded')}, {at('download')}].every((part) => part.hidden)")
+    generate(page, 8, {"train": 1, "test": 1})
+    assert page.complaints == []
+
+
+# ---------------------------------------------------------------- what it reads and refuses
+
+
+@pytest.fixture(scope="module")
+def files(browser, address):  # noqa: F811
+    """The 18 files of a small data set."""
+    browser.call("Page.navigate", url=address)
+    browser.wait("document.readyState === 'complete' && !!document.getElementById('generate')")
+    return generate(browser, SIZE, COUNTS)
+
+
+def changed(files, name, change):
+    """The files, and in one of them other data."""
+    name = f"{PREFIX}{name}.json"
+    data = json.loads(files[name])
+    return files | {name: json.dumps(change(data))}
+
+
+def with_token(token):
+    return lambda rows: [rows[0], [token, *rows[1][1:]], *rows[2:]]
+
+
+REFUSED = {
+    "a file is missing": (
+        lambda files: {n: t for n, t in files.items() if "test_all__labels" not in n},
+        "city_routing_paper_test_all__labels.json is missing; a city's data are 18 files",
+    ),
+    "a label is no token": (
+        lambda files: changed(files, "train_all__labels", with_token(12)),
+        "train labels, example 1: token 12; the vocabulary is 0 to 11",
+    ),
+    "groups are uneven": (
+        lambda files: changed(files, "train_all__group_indices", lambda rows: [0, 3, *rows[2:]]),
+        "train group_indices: group 0 has 3 examples; each has 4",
+    ),
+    "labels are the path alone": (
+        lambda files: changed(
+            files, "test_all__labels", lambda rows: [[9 * (t in (7, 8, 9)) for t in row] for row in rows]
+        ),
+        "test: labels are the path alone, and ignore_label_id is 0: nothing but the path would count, and "
+        "path everywhere be right; allowed for such labels: null",
+    ),
+    "there is no start": (
+        lambda files: changed(files, "train_all__inputs", lambda rows: [[1] * SIZE**2, *rows[1:]]),
+        "train inputs, example 0: one start and one end are needed",
+    ),
+    "a list is too short": (
+        lambda files: changed(files, "test_all__vehicle_types", lambda rows: rows[:-1]),
+        "test vehicle_types: 15 entries; there are 16 inputs",
+    ),
+    "a file is no JSON": (
+        lambda files: files | {f"{PREFIX}identifiers.json": "{"},
+        "city_routing_paper_identifiers.json is no JSON",
+    ),
+}
+
+
+@in_a_browser
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_wrong_with_a_zip_is_said_in_a_line(page, files, case):
+    change, message = REFUSED[case]
+    drop(page, "zip", "bad.zip", zipped(change(files)))
+    page.wait(f"!{at('data-error')}.hidden")
+    assert text(page, "data-error") == f"bad.zip: {message}"
+    assert page.evaluate(f"{at('loaded')}.hidden") and text(page, "data-state") == "No data set is shown."
+    drop(page, "zip", "good.zip", zipped(files))
+    page.wait(f"{at('data-error')}.hidden && !{at('loaded')}.hidden")
+    assert page.complaints == []
+
+
+@in_a_browser
+@pytest.mark.parametrize("content", [b"", b"PK", b"x" * 1000, "damaged"])
+def test_what_is_no_zip_is_refused(page, files, content):
+    if content == "damaged":
+        whole = zipped(files, zipfile.ZIP_STORED)
+        content = whole[:200] + b"?" + whole[201:]
+    drop(page, "zip", "bad.zip", content)
+    page.wait(f"!{at('data-error')}.hidden")
+    assert text(page, "data-error") == "bad.zip: not a ZIP, or a damaged one"
+
+
+@in_a_browser
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_zip_is_browsed_example_by_example(page, files, how):
+    drop(page, "zip", "a.zip", zipped(files, how))
+    page.wait(f"!{at('loaded')}.hidden")
+    said = "a.zip: 24 training and 16 test examples. 5"
+    assert text(page, "data-state").startswith(said) and "points, poor; not passed" in text(page, "score")
+    enter(page, of="test")
+    page.evaluate(f"{at('data')}.focus()")
+    for _ in range(5):
+        page.press("ArrowRight")
+    assert "Example 5 of 16: scenario 10001, car (puzzle identifier 2)" in text(page, "example-state")
+    page.press("ArrowLeft")
+    assert "Example 4 of 16: scenario 10001, bike" in text(page, "example-state")
+    assert page.evaluate(f"{at('input')}.toDataURL() !== {at('label')}.toDataURL()")
+    rows = page.evaluate(f"[...{at('checks')}.tBodies[0].rows].map((row) => row.cells[2].textContent)")
+    assert rows == [
+        "0 / 10",
+        "15 / 15",
+        "0 / 15",
+        "0 / 10",
+        "10 / 10",
+        "15 / 15",
+        "10 / 10",
+        "8 / 8",
+        rows[-1],
+    ]
+    assert page.complaints == []
+
+
+# ---------------------------------------------------------------- scenarios
+
+
+@in_a_browser
+def test_scenarios_are_stepped_through_by_keys(page):
+    first = text(page, "scenario-state")
+    assert first.startswith("Scenario 0 of train, seed 0, 23:00. Cost: bike 42, car 21, van 21, truck 21.")
+    map_ = "document.querySelector('#maps canvas').toDataURL()"
+    before = page.evaluate(map_)
+    page.evaluate(f"{at('scenario')}.focus()")
+    page.press("ArrowRight")
+    assert text(page, "scenario-state").startswith("Scenario 1 of train") and page.evaluate(map_) != before
+    page.press("ArrowLeft")
+    page.press("ArrowLeft")  # there is none before the first
+    assert text(page, "scenario-state") == first and page.evaluate(map_) == before
+    assert text(page, "legend-title") == "What the bike pays for a cell"
+    page.press("ArrowUp")
+    assert text(page, "legend-title") == "What the truck pays for a cell"
+    legend = page.evaluate(f"[...{at('legend')}.children].map((entry) => entry.textContent)")
+    assert legend[:4] == ["large road 1", "small road never", "diagonal never", "jam on a large road 12"]
+    enter(page, hour=8)
+    assert "8:00" in text(page, "scenario-state")
+    page.evaluate("document.querySelector('input[value=four]').click()")
+    assert page.evaluate("document.querySelectorAll('#maps canvas').length") == 4
+    assert page.complaints == []
+
+
+@in_a_browser
+def test_every_control_has_a_name_and_the_page_fits_narrow_screens(page):
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('input, select, button, canvas, table')].filter((part) =>"
+        " !part.getAttribute('aria-label') && !part.getAttribute('aria-hidden') && !part.labels?.length"
+        " && !part.textContent.trim() && !part.caption && !part.closest('[hidden]')).map((part) => part.id)"
+    )
+    assert nameless == []
+    assert page.evaluate("[...document.querySelectorAll('[role=status], [role=alert]')].length") == 6
+    try:
+        for width in (360, 500, 1200):
+            size = {"width": width, "height": 900, "deviceScaleFactor": 2, "mobile": False}
+            page.call("Emulation.setDeviceMetricsOverride", **size)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+        bright = page.evaluate("document.querySelector('#maps canvas').toDataURL()")
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        page.call("Emulation.setEmulatedMedia", features=dark)
+        page.wait(f"document.querySelector('#maps canvas').toDataURL() !== {json.dumps(bright)}")
+    finally:
+        page.call("Emulation.setEmulatedMedia", features=[])
+        page.call("Emulation.clearDeviceMetricsOverride")
+
+
+def test_the_page_asks_for_nothing_from_elsewhere(tmp_path):
+    main(["page", "--out", str(tmp_path / "city.html")])
+    content = (tmp_path / "city.html").read_text(encoding="utf-8")
+    assert not re.search(r"https?:|url\(|@import|\bfetch\(|XMLHttpRequest|/\* [A-Z]+ \*/", content)
+
+
+# ---------------------------------------------------------------- answers of a model
+
+
+def recorded(path, models=("hrm",)):
+    """Traces of the car's answers to two cities, right in the last of three segments."""
+    grids = np.stack([law.draw(law.Law(SIZE), "test", 10_000 + n)[0] for n in range(2)])
+    inputs, labels = (array[:, 1] for array in build.examples(grids))
+    halfway = labels.copy()
+    for row in halfway:
+        row[np.flatnonzero(row == 9)[::2]] = 2
+        row[np.flatnonzero(row == 1)[:3]] = 9
+    segments = np.stack([inputs, halfway, labels], axis=1)
+    nothing = np.full((len(models), 2, 3), np.nan, np.float32)
+    answers_file.write(
+        path,
+        Answers(
+            models=list(models),
+            index=np.array([5, 9]),
+            inputs=inputs,
+            labels=labels,
+            puzzle_of_example=np.array([2, 2]),
+            predictions=np.stack([segments] * len(models)),
+            q_halt=nothing,
+            q_continue=nothing,
+            kind="city",
+            height=SIZE,
+            width=SIZE,
+        ),
+    )
+    return inputs, labels, segments
+
+
+@in_a_browser
+def test_answers_are_stepped_through_segment_by_segment(page, tmp_path):
+    _, labels, segments = recorded(tmp_path / "t.npz")
+    main(["predictions", str(tmp_path / "t.npz"), "--out", str(tmp_path / "p.json")])
+    data = json.loads((tmp_path / "p.json").read_text())
+    assert [example["index"] for example in data["examples"]] == [5, 9]
+    assert data["examples"][1]["segments"] == segments[1].tolist() and data["model"] == "hrm"
+    drop(page, "predictions", "p.json", (tmp_path / "p.json").read_bytes())
+    page.wait(f"!{at('answered')}.hidden")
+    path = [int((label == 9).sum()) for label in labels]
+    assert text(page, "answers-state").startswith(
+        f"hrm, segment 3 of 3: {path[0]} cells on both routes, 0 the model's alone, 0 the label's alone, "
+        "0 changed otherwise. A way for the vehicle, cost "
+    )
+    last = page.evaluate(f"{at('answer-map')}.toDataURL()")
+    page.evaluate(f"{at('answers')}.focus()")
+    page.press("ArrowLeft")
+    half = path[0] // 2
+    assert (
+        f"segment 2 of 3: {half} cells on both routes, 3 the model's alone, "
+        f"{path[0] - half} the label's alone, 0 changed otherwise"
+    ) in text(page, "answers-state")
+    assert "No way for the vehicle: 3 cells are forbidden to it." in text(page, "answers-state")
+    assert page.evaluate(f"{at('answer-map')}.toDataURL()") != last
+    page.press("ArrowDown")
+    assert text(page, "answers-state").startswith(f"hrm, segment 3 of 3: {path[1]} cells on both routes")
+    for content, message in (
+        ("{", "no JSON"),
+        ("{}", 'kind is not "city"; hrm_jax.puzzles predictions writes such files'),
+        (json.dumps(data | {"width": 3}), "height and width must be equal"),
+        (json.dumps(data | {"examples": []}), "no examples"),
+        (
+            json.dumps(data | {"examples": [data["examples"][0] | {"segments": [[1]]}]}),
+            "example 0, segment 1: 144 tokens are needed",
+        ),
+    ):
+        drop(page, "predictions", "bad.json", content.encode())
+        page.wait(f"{at('answers-error')}.textContent === {json.dumps(f'bad.json: {message}')}")
+    assert page.complaints == []
+
+
+def test_one_of_several_models_is_exported(tmp_path):
+    recorded(tmp_path / "t.npz", ("a", "b"))
+    ask = ["predictions", str(tmp_path / "t.npz"), "--out", str(tmp_path / "p.json")]
+    for more in ([], ["--model", "c"]):
+        with pytest.raises(RequestError, match="--model is one of a, b"):
+            main([*ask, *more])
+    assert not (tmp_path / "p.json").exists()
+    main([*ask, "--model", "b"])
+    assert json.loads((tmp_path / "p.json").read_text())["model"] == "b"
+
+
+# ---------------------------------------------------------------- served
+
+
+def test_the_page_is_served_until_ctrl_c(tmp_path):
+    (tmp_path / "note.txt").write_text("a file")
+    command = [sys.executable, "-m", "hrm_jax.puzzles", "serve", str(tmp_path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        address = server.stdout.readline().split()[0]
+        with contextlib.closing(urllib.request.urlopen(address)) as answer:
+            assert b"City routing" in answer.read()
+        assert urllib.request.urlopen(f"{address}note.txt").read() == b"a file"
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+        assert server.stdout.read() == server.stderr.read() == ""
+
+
+def test_a_port_in_use_is_refused_in_a_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(RequestError, match=f"--port {port}: Address already in use; another port, or 0"):
+            main(["serve", str(tmp_path), "--port", str(port)])
+    with pytest.raises(RequestError, match="no such folder"):
+        main(["serve", str(tmp_path / "missing")])
