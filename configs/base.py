@@ -14,10 +14,10 @@ from configs.base_paths import (
     published_convnet,
     published_diffusion,
 )
-from configs.base_puzzles import arc, hrm_act, puzzle, small_puzzle, trm
+from configs.base_puzzles import arc, city, hrm_act, puzzle, small_puzzle, trm
 from hrm_jax.worlds.world import WORLDS, to_config
 
-__all__ = ["arc", "diffusion", "hrm_act", "path_convnet", "path_unet", "plan", "published_convnet"]
+__all__ = ["arc", "city", "diffusion", "hrm_act", "path_convnet", "path_unet", "plan", "published_convnet"]
 __all__ += ["published_diffusion", "puzzle", "small_puzzle", "trm"]  # the other functions are in this file
 
 

@@ -44,6 +44,14 @@ def arc(c: ConfigDict, data: str) -> None:
     c.data.eval_examples = 4_096  # of some hundred thousand augmented test inputs; `solve` judges them all
 
 
+def city(c: ConfigDict, data: str, sequence: int) -> None:
+    """HRM-ACT on city routing; what the original's document does not say is HRM's default of ARC."""
+    puzzle(c, data, vocabulary=12, sequence=sequence)
+    c.optimizer.weight_decay = 0.1
+    c.optimizer.table_learning_rate = 1e-2
+    c.optimizer.table_weight_decay = 0.1
+
+
 def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
     """The model group of HRM-ACT; defaults are the published 27 million parameters."""
     m = ConfigDict()

@@ -243,6 +243,8 @@ ACT = {
     "act_sudoku": (27_275_266, 26_041, 768, 1e-4, 1.0, 1e-4, 1.0),
     "act_arc1": (27_276_290, None, 768, 1e-4, 0.1, 1e-2, 0.1),
     "act_arc2": (27_276_290, None, 768, 1e-4, 0.1, 1e-2, 0.1),
+    "act_city": (27_276_290, 31_250, 384, 1e-4, 0.1, 1e-2, 0.1),
+    "act_city_small": (2_100_482, 23_430, 64, 1e-4, 0.1, 1e-2, 0.1),
     "act_maze_v2port": (27_270_146, 3_200, 32, 1e-4, 1.0, None, None),
     "trm_maze": (6_822_914, 65_104, 768, 1e-4, 1.0, 1e-4, 1.0),
     "trm_sudoku": (5_028_866, 65_104, 768, 1e-4, 1.0, 1e-4, 1.0),
@@ -250,7 +252,7 @@ ACT = {
 
 
 def test_every_puzzle_run_of_the_issue_has_a_config():
-    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10"} == set(PUZZLES)
+    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10", "act_city10"} == set(PUZZLES)
 
 
 @pytest.mark.parametrize("name", PUZZLES)
@@ -285,7 +287,7 @@ def test_a_puzzle_config_builds_and_says_when_its_data_are_missing(name, meshes)
         )
         return
     assert (o.name, o.clip, o.warmup_steps, o.final_ratio) == ("adam_atan2", 0.0, 2_000, 1.0)
-    assert carry.state.high.dtype == "bfloat16" and carry.steps.shape == (768,)
+    assert carry.state.high.dtype == "bfloat16" and carry.steps.shape == (batch,)
     assert config.ema_decay == (0.999 if name.startswith("trm") else 0)
 
 

@@ -90,16 +90,26 @@ class Votes(Rate):
     outcomes: NotRequired[str]
 
 
-class PuzzleResult(Judged):
+class Answered(Trials):
+    """How right the answers to some puzzles are."""
+
+    outcomes: str  # a letter an example
+    puzzles: NotRequired[Positive]  # groups of examples, which intervals and tests count
+    tokens: NotRequired[Share | None]
+    lenient: NotRequired[Rate | None]
+    measures: NotRequired[
+        dict[Name, float | None] | None
+    ]  # means, by the names of the kind; null: of nothing
+
+
+class PuzzleResult(Answered, Judged):
     """A solver of puzzles, or a baseline."""
 
-    puzzles: NotRequired[Positive]  # groups of examples, which intervals and tests count
+    parts: NotRequired[dict[Name, Answered] | None]  # by the names of the kind
     step: NotRequired[Count | None]
     puzzle_parameters: NotRequired[Count | None]
     trained_segments: NotRequired[Segments | None]
     identifiers_checked: NotRequired[bool]  # False: what puzzle identifiers stand for could not be told
-    tokens: NotRequired[Share | None]
-    lenient: NotRequired[Rate | None]
     segments: NotRequired[list[Segment] | None]
     voting: NotRequired[Annotated[dict[str, Votes], Meta(min_length=1)]]  # by "pass@1", ...
 

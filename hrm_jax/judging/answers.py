@@ -5,7 +5,7 @@ Axes: N, K examples, T segments, S cells.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from hrm_jax.judging import keeping
 from hrm_jax.judging.solvers import Solver
 from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import PuzzleSet
+from hrm_jax.puzzles.kinds import SEGMENTS
 
 
 class Scores(NamedTuple):
@@ -37,6 +38,13 @@ class Result:
     segments: list[dict[str, float]]  # means after each segment; empty without a Q head
     answers: np.ndarray | None  # uint8 [N, S], if kept
     q_halt: np.ndarray  # float32 [N] at the end
+    measures: dict[str, np.ndarray]  # float64 [N]: what else the kind measures, NaN where there is nothing
+
+    def of(self, chosen: np.ndarray) -> "Result":
+        """That of the examples `chosen` [N] alone, without the segments."""
+        arrays = {name: array[chosen] for name, array in vars(self).items() if isinstance(array, np.ndarray)}
+        measures = {name: values[chosen] for name, values in self.measures.items()}
+        return replace(self, **arrays, measures=measures, segments=[])
 
 
 def score(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> Scores:
@@ -87,12 +95,13 @@ def judge(
                 axis=1, dtype=np.float64
             )  # over examples: [T]
         last = (scores.exact[-1], scores.lenient if scores.lenient is None else scores.lenient[-1])
-        pieces.append((*last, scores.tokens[-1], q[-1, :, 0].astype(np.float32)))
+        more = measure(puzzles, piece, answers[-1], q)
+        pieces.append((*last, scores.tokens[-1], q[-1, :, 0].astype(np.float32), more))
         if keep:
             kept.append(answers[-1].astype(np.uint8))
         if progress:
             progress(int(piece[-1]) + 1, count)
-    exact, lenient, tokens, q_halt = zip(*pieces, strict=True)
+    exact, lenient, tokens, q_halt, more = zip(*pieces, strict=True)
     means = {name: (total / count).tolist() for name, total in sums.items()}
     by_segment = [dict(zip(means, row, strict=True)) for row in zip(*means.values(), strict=True)]
     return Result(
@@ -102,19 +111,36 @@ def judge(
         [] if np.isnan(q_halt[0]).any() else by_segment,
         np.concatenate(kept) if keep else None,
         np.nan_to_num(np.concatenate(q_halt)),
+        {name: np.concatenate([part[name] for part in more]) for name in more[0]},
     )
+
+
+def measure(
+    puzzles: PuzzleSet, index: np.ndarray, answers: np.ndarray, q: np.ndarray
+) -> dict[str, np.ndarray]:
+    """What the kind measures, [K] each, of answers [K, S] with Q values [T, K, 2]; NaN: no such number."""
+    measuring = kinds.of(puzzles).measuring
+    if measuring is None:
+        return {}
+    stopped = np.minimum(1 + (~_halted(q)).sum(axis=0), len(q))
+    stopped = np.where(np.isnan(q[..., 0]).any(axis=0), np.nan, stopped)
+    return measuring.of(puzzles, index, answers) | {SEGMENTS: stopped}
+
+
+def _halted(q: np.ndarray) -> np.ndarray:
+    """bool [T, K]: where the Q head has said stop by then; without a value for continuing, where above 0."""
+    return np.logical_or.accumulate(q[..., 0] > np.nan_to_num(q[..., 1]), axis=0)
 
 
 def _measures(scores: Scores, q: np.ndarray) -> dict[str, np.ndarray]:
     """What is averaged over examples after each segment: [T, K] each, from Q values [T, K, 2]."""
-    halt, go_on = q[..., 0], np.nan_to_num(q[..., 1])  # without a Q value for continuing, above 0 is enough
     lenient = {} if scores.lenient is None else {"lenient": scores.lenient}
     return {
         "exact": scores.exact,
         **lenient,
         "tokens": scores.tokens,
-        "halted": np.logical_or.accumulate(halt > go_on, axis=0),
-        "q_accuracy": (halt >= 0) == scores.exact,
+        "halted": _halted(q),
+        "q_accuracy": (q[..., 0] >= 0) == scores.exact,
     }
 
 

@@ -1,6 +1,6 @@
 """report.json of answers to puzzles: what solvers got right, by example, by segment and by vote."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,11 @@ def build(
     parts: dict[str, dict[str, Any]] = {name: _summary(result, groups) for name, result in results.items()}
     for name, model in models.items():
         parts[name] |= model.about
+    if measuring := kinds.of(puzzles).measuring:
+        number = measuring.part(puzzles)[:count]
+        for name, result in results.items():
+            if by_part := _by_part(result, groups, number, measuring.parts):
+                parts[name]["parts"] = by_part
     if voting:  # then the answer to a puzzle is what its augmentations agree on
         for name, result in results.items():
             assert result.answers is not None, "votes need the answers to be kept"
@@ -75,9 +80,24 @@ def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:
         **_rate(result.exact, units),
         **({"lenient": lenient} if lenient else {}),
         "tokens": float(result.tokens.mean()),
+        **({"measures": {n: _mean(v) for n, v in result.measures.items()}} if result.measures else {}),
         **({"segments": result.segments} if result.segments else {}),
         "outcomes": _letters(result.exact),
     }
+
+
+def _by_part(
+    result: Result, groups: np.ndarray, number: np.ndarray, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """The same of each part's examples: `number` [N] says of which they are, the first is 1."""
+    of_part = {name: number == i for i, name in enumerate(names, 1)}
+    return {name: _summary(result.of(own), groups[own]) for name, own in of_part.items() if own.any()}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """Over the examples that have such a number."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
 
 
 def _votes(tasks: list[list[bool]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from hrm_jax.referee.protocols import CELL_PROTOCOLS, PROTOCOLS
 from hrm_jax.worlds.rules import BOUNDS, FAILURES, OUTCOMES
 from hrm_jax.worlds.world import WORLDS
 
+ANSWERS = ("0", "1")  # outcomes of puzzles: wrong, exact
 CHANGED = ", changed"  # after the name of a world of ours, of scenarios that are not those drawn in it
 
 
@@ -110,8 +111,12 @@ def _check_outcomes(report: Any, letters: tuple[str, ...]) -> None:
         for key, count in (("n", result["n"]), ("outcomes", len(result["outcomes"]))):
             if count != end - first:
                 raise RequestError(f"models.{name} is of {count} {key}; seeds are {first} to {end - 1}")
-        for letter in set(result["outcomes"]).difference(letters):
-            raise RequestError(f'models.{name}.outcomes hold "{letter}"; allowed: {", ".join(letters)}')
+        _check_letters(f"models.{name}", result["outcomes"], letters)
+
+
+def _check_letters(where: str, outcomes: str, letters: tuple[str, ...]) -> None:
+    for letter in set(outcomes).difference(letters):
+        raise RequestError(f'{where}.outcomes hold "{letter}"; allowed: {", ".join(letters)}')
 
 
 def _check_causes(where: str, result: Any) -> None:
@@ -158,17 +163,19 @@ def _check_puzzles(report: Any) -> None:
     from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
 
     models = report["models"]
-    if report["kind"] and not KINDS[known("kind of puzzles", report["kind"], KINDS)].lenient:
+    kind = KINDS[known("kind of puzzles", report["kind"], KINDS)] if report["kind"] else None
+    if kind and not kind.lenient:
         for name, result in models.items():
             if result.get("lenient"):
                 raise RequestError(f"models.{name}.lenient: {report['kind']} has one right answer")
-    _check_outcomes(report, ("0", "1"))
+    _check_outcomes(report, ANSWERS)
     _check_alike("puzzles", models.values())
     _check_alike(
         "tasks", [votes for result in models.values() for votes in result.get("voting", {}).values()]
     )
     for name, result in models.items():
         _check_answers(f"models.{name}", result, report["segments"])
+        _check_measured(f"models.{name}", result, kind and kind.measuring)
     trained = [result["trained_segments"] for result in models.values() if result.get("trained_segments")]
     if trained:
         agree("", report, {"trained_segments": max(trained)})
@@ -182,13 +189,37 @@ def _check_alike(what: str, parts: Iterable[Any]) -> None:
         raise RequestError(f"models of {sorted(found)} {what}; all are judged on the same")
 
 
-def _check_answers(where: str, result: Any, segments: int) -> None:
+def _check_measured(where: str, result: Any, measuring: Any) -> None:
+    """Refuse measures and parts that the kind of puzzles has not, or that cannot be."""
+    allowed = measuring.shown if measuring else {}
+    for name, value in (result.get("measures") or {}).items():
+        least, most = allowed[known(f"measure in {where}", name, allowed)][1:]
+        if value is not None and not least - ROUNDING <= value <= most + ROUNDING:
+            raise RequestError(f"{where}.measures.{name} is {value}: from {least:g} to {most:g}, or null")
+    parts = result.get("parts") or {}
+    for name, part in parts.items():
+        place = f"{where}.parts.{known(f'part in {where}', name, measuring.parts if measuring else ())}"
+        _check_letters(place, part["outcomes"], ANSWERS)
+        agree(place, part, {"n": len(part["outcomes"])})
+        _check_score(place, part)
+        _check_measured(place, part, measuring)
+    for key in ("n", "success"):
+        told = sum(part[key] for part in parts.values())
+        _check_order(f"{where}.parts: {key}", told, result[key], "those of all parts, and of the whole,")
+
+
+def _check_score(where: str, result: Any) -> None:
+    """Refuse other rates than follow from the outcomes."""
     n, puzzles, lenient = result["n"], result.get("puzzles"), result.get("lenient")
     if puzzles and puzzles > n:
         raise RequestError(f"{where}.puzzles is {puzzles}; there are {n} examples")
     agree(where, result, statistics.rate(result["outcomes"].count("1"), n, puzzles))
     if lenient:
         _check_rate(f"{where}.lenient", lenient, n, puzzles)
+
+
+def _check_answers(where: str, result: Any, segments: int) -> None:
+    _check_score(where, result)
     _check_segments(where, result, segments)
     last: Any = {}
     for tries, votes in sorted(result.get("voting", {}).items(), key=lambda item: _tries(where, item[0])):

@@ -48,9 +48,10 @@ class Model:
 def solvers(
     models: Mapping[str, Model], puzzles: PuzzleSet, segments: int, batch: int | None
 ) -> dict[str, Solver]:
-    """The models and the baselines of these puzzles, by name."""
+    """The models and the baselines of these puzzles, by name; first what the others must be measured by."""
     found = {name: model.solver(segments, batch) for name, model in models.items()}
-    return found | {name: of_baseline(answer) for name, answer in kinds.baselines(puzzles).items()}
+    given = {name: of_baseline(answer) for name, answer in kinds.baselines(puzzles).items()}
+    return given | found if kinds.of(puzzles).measuring else found | given
 
 
 def of_baseline(answer: kinds.Answer) -> Solver:

@@ -104,6 +104,9 @@ def puzzles(report: PuzzleReport) -> str:
     first, stop = report["seeds"]
     segments = f", {report['segments']} segments (trained with {trained})" if trained else ""
     parts = [f"{report['world']}, examples {first}:{stop}{segments}", markdown(_puzzles(models))]
+    if measuring := measuring_of(report):
+        parts += [f"By {measuring.heading}, in per cent where nothing else is said:"]
+        parts += [markdown(_measured(models, measuring))]
     by_segment = {name: result for name, result in models.items() if result.get("segments")}
     if by_segment:
         lenient = any(
@@ -125,6 +128,39 @@ def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:
         tokens = result.get("tokens")
         cells = [rate(part, result["n"]) if part else "-" for part in judged]
         rows.append([name, *cells, "-" if tokens is None else f"{100 * tokens:.2f} %"])
+    return rows
+
+
+def measuring_of(report: PuzzleReport) -> Any:
+    """The `Measuring` of the kind, where the report has such measures."""
+    from hrm_jax.puzzles.kinds import KINDS, UNKNOWN  # an evaluation of plans does without the puzzles
+
+    told = any(result.get("measures") for result in report["models"].values())
+    return KINDS.get(report["kind"], UNKNOWN).measuring if told else None
+
+
+def by_part(models: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+    """Of reports with parts: (model, "all" or a part's name, its result)."""
+    whole = {name: {"all": result} | (result.get("parts") or {}) for name, result in models.items()}
+    return [(name, part, result) for name, parts in whole.items() for part, result in parts.items()]
+
+
+def measured(value: float | None, measure: Any) -> str:
+    """A measure as text: shares in per cent."""
+    if value is None:
+        return "-"
+    return percent(value) if measure.most == 1 else f"{value:.3f}"
+
+
+def _measured(models: Mapping[str, Any], measuring: Any) -> list[list[str]]:
+    headings = [measure.heading for measure in measuring.shown.values()]
+    rows = [["model", measuring.heading, "examples", "exact", "lenient", "tokens", *headings]]
+    for name, part, result in by_part(models):
+        shares = result["rate"], (result.get("lenient") or {}).get("rate"), result.get("tokens")
+        found = result.get("measures") or {}
+        cells = ["-" if share is None else percent(share) for share in shares]
+        cells += [measured(found.get(key), measure) for key, measure in measuring.shown.items()]
+        rows.append([name, part, str(result["n"]), *cells])
     return rows
 
 
@@ -171,6 +207,7 @@ def _legend(report: PuzzleReport) -> str:
     lines = ["Exact: every label is met."]
     if first.get("lenient"):
         lines.append(f"Lenient: {kind.lenient.short if kind and kind.lenient else 'any right answer'}.")
+    lines += [measuring.note] if (measuring := measuring_of(report)) else []
     lines.append("Interval: Wilson.")
     if first.get("puzzles", first["n"]) < first["n"]:
         lines.append(GROUPED.format(**first))

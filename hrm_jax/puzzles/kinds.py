@@ -3,6 +3,7 @@
 A new kind is a module with its functions, its record in `KINDS`, and a file that draws it (docs/puzzles.md).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,6 +57,35 @@ class Lenient:
     note: str  # below the page's table
 
 
+class Measure(NamedTuple):
+    """A number of one answer, of which reports hold means; below 1 at most, they are shares."""
+
+    heading: str
+    least: float
+    most: float = math.inf
+
+
+SEGMENTS = "segments"  # the measure that is known of every kind: after how many the Q head would have stopped
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """What else is measured of answers, of all examples and of each of their parts."""
+
+    # Of answers [..., K, S], float64 [..., K] by name; NaN where there is no such number.
+    of: Callable[[PuzzleSet, Index, np.ndarray], dict[str, np.ndarray]]
+    measures: dict[str, Measure]
+    part: Callable[[PuzzleSet], np.ndarray]  # int [N]: the part of each example, from 1 on; 0: of none
+    parts: tuple[str, ...]  # their names
+    heading: str  # what they are
+    note: str  # below a table
+
+    @property
+    def shown(self) -> dict[str, Measure]:
+        """The measures of a report, SEGMENTS among them."""
+        return self.measures | {SEGMENTS: Measure("segments", 1)}
+
+
 class Voting(Protocol):
     """What several answers to one question are counted by."""
 
@@ -73,6 +103,7 @@ class Kind:
     published: Published | None = None
     rules: Rules | None = None
     lenient: Lenient | None = None
+    measuring: Measuring | None = None
     baselines: dict[str, Callable[[PuzzleSet], Answer]] = field(default_factory=dict)  # besides a copy
     votes: Callable[[PuzzleSet], Voting | None] | None = None  # None of a data set that has nothing for it
     one_size: bool = True  # whether the frame's height and width say how large a puzzle is
@@ -123,6 +154,21 @@ KINDS = {
             short="any route that the vehicle may take and that costs as much as the label's",
             note="the marked cells are one way from start to goal, allowed to the vehicle throughout, that "
             "costs as much as the label's, which is the cheapest.",
+        ),
+        measuring=Measuring(
+            city_answers.measure,
+            {
+                "valid": Measure("valid", 0, 1),
+                "cost_ratio": Measure("cost ratio", 1),
+                "violations": Measure("violations", 0),
+            },
+            part=lambda puzzles: puzzles.puzzle_of_example,
+            parts=city_tokens.VEHICLES,
+            heading="vehicle",
+            note="Valid: one way from start to goal that the vehicle may take throughout. Cost ratio: of a "
+            "valid way, its cost over that of the cheapest, averaged. Violations: marked cells that the "
+            "vehicle may not enter, of an answer. Segments: after how many the Q head would have stopped, "
+            "averaged.",
         ),
         baselines=city_answers.BASELINES,
         drawing="puzzle_city.js",

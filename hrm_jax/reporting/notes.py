@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from hrm_jax.judging.tables import GROUPED, unchecked
+from hrm_jax.judging.tables import GROUPED, measuring_of, unchecked
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting.curves import MOST_POINTS
@@ -79,6 +79,12 @@ def _of_puzzles(report: Report) -> list[str]:
     if any(result.get("tokens") is not None for result in models):
         parts.append(TOKENS)
     return parts
+
+
+def measures(report: Report) -> str:
+    """What else the kind of puzzles measures."""
+    measuring = measuring_of(report.data) if report.puzzles else None
+    return measuring.note if measuring else ""
 
 
 def pairs(report: Report) -> str:

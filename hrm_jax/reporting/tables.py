@@ -1,5 +1,6 @@
 """The tables of the page. Every number also stands in a `data-value`, unrounded."""
 
+import functools
 import statistics
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ from markupsafe import Markup
 from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import mean_rate
+from hrm_jax.judging.tables import by_part, measured, measuring_of
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts, curves
 from hrm_jax.reporting.inputs import Report, Run, finite
@@ -140,6 +142,32 @@ def segments(report: Report, index: int) -> Markup:
     ]
     caption = "Answers after each segment"
     return table(columns, {None: records}, caption, ["model", "segment"], id=f"segments-{index}")
+
+
+def measures(report: Report, index: int) -> Markup | None:
+    """What the kind of puzzles measures besides, of all examples and by part; None where it does not."""
+    measuring = measuring_of(report.data) if report.puzzles else None
+    if measuring is None:
+        return None
+    records = [
+        {**result, **(result.get("measures") or {}), "model": name, "part": part, "of": result["n"],
+         "any": (result.get("lenient") or {}).get("rate")}
+        for name, part, result in by_part(report.data["models"])
+    ]  # fmt: skip
+    columns = [
+        MODEL,
+        Column("part", measuring.heading.capitalize()),
+        Column("of", "Examples", whole),
+        Column("rate", "Exact %", percent),
+        Column("any", "Lenient %", percent, optional=True),
+        Column("tokens", "Tokens %", _hundredths, optional=True),
+    ]
+    for key, measure in measuring.shown.items():
+        heading = measure.heading.capitalize() + " %" * (measure.most == 1)
+        text = functools.partial(measured, measure=measure)
+        columns.append(Column(key, heading, text, optional=True))
+    caption = f"Answers by {measuring.heading}"
+    return table(columns, {None: records}, caption, ["model", "part"], id=f"measures-{index}")
 
 
 def votes(report: Report, index: int) -> Markup | None:

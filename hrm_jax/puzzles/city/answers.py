@@ -61,11 +61,25 @@ def lenient(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) 
 
     Where no vehicle is said, all roads are allowed.
     """
+    inputs, labels, vehicles, drawn = _as_grids(puzzles, index, answers)
+    found = judge(inputs, labels, vehicles, drawn)
+    return found.valid & (found.cost == judge(inputs, labels, vehicles, labels).cost)
+
+
+def measure(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> dict[str, np.ndarray]:
+    """Of answers as `lenient` takes them, float64 [..., K]: the cost ratio is NaN where there is no way."""
+    inputs, labels, vehicles, drawn = _as_grids(puzzles, index, answers)
+    found = judge(inputs, labels, vehicles, drawn)
+    ratio = np.where(found.valid, found.cost / least_cost(inputs, vehicles), np.nan)
+    measured = {"valid": found.valid, "cost_ratio": ratio, "violations": found.forbidden}
+    return {name: np.asarray(values, np.float64) for name, values in measured.items()}
+
+
+def _as_grids(puzzles: PuzzleSet, index: np.ndarray | slice, answers: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Inputs and labels [K, H, W], vehicles [K], answers [..., K, H, W]."""
     shape = puzzles.height, puzzles.width
     inputs, labels = (array[index].reshape(-1, *shape) for array in (puzzles.inputs, puzzles.labels))
-    vehicles = puzzles.puzzle_of_example[index]
-    found = judge(inputs, labels, vehicles, answers.reshape(*answers.shape[:-1], *shape))
-    return found.valid & (found.cost == judge(inputs, labels, vehicles, labels).cost)
+    return inputs, labels, puzzles.puzzle_of_example[index], answers.reshape(*answers.shape[:-1], *shape)
 
 
 def wrong(
