@@ -15,13 +15,15 @@ import zipfile
 
 import numpy as np
 import pytest
+from test_city_files import BAD
 from test_report import browser, in_a_browser  # noqa: F401 (a fixture)
 
 from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles.__main__ import main
-from hrm_jax.puzzles.city import build, law
+from hrm_jax.puzzles.city import build, compliance, law
+from hrm_jax.puzzles.city import files as city_files
 
 PREFIX = "city_routing_paper_"
 COUNTS = {"train": 6, "test": 4}
@@ -36,16 +38,26 @@ def address(tmp_path_factory):
     return path.as_uri()
 
 
-@pytest.fixture
-def page(browser, address):  # noqa: F811
-    """The page, opened anew."""
+def opened(browser, address):  # noqa: F811
     browser.complaints.clear()
     browser.call("Page.navigate", url="about:blank")
     browser.call("Page.navigate", url=address)
-    browser.wait(
-        "document.readyState === 'complete' && !!document.getElementById('routes')?.tBodies[0].rows[0]"
-    )
+    drawn = f"{at('routes')}?.tBodies[0].rows.length > 0"
+    browser.wait(f"document.readyState === 'complete' && {drawn}")
     return browser
+
+
+@pytest.fixture
+def page(browser, address):  # noqa: F811
+    """The page, opened anew."""
+    return opened(browser, address)
+
+
+@pytest.fixture
+def same(browser, address):  # noqa: F811
+    """The page, as the last test left it where that was of the page."""
+    there = browser.evaluate("location.href") == address
+    return browser if there else opened(browser, address)
 
 
 def at(name):
@@ -146,9 +158,9 @@ def test_the_whole_default_is_pythons_to_the_bit(page):
 
 
 @in_a_browser
-def test_numbers_are_numpys(page):
+def test_numbers_are_numpys(same):
     for key in ((0, 0), (1_000_000, 2**53 - 1), (2**64 - 1, 2**63 + 12345)):
-        found = page.evaluate(
+        found = same.evaluate(
             f"(() => {{ const rng = new Philox({key[0]}n, {key[1]}n);"
             " return Array.from({ length: 1000 }, () => rng.random()); })()"
         )
@@ -175,9 +187,7 @@ def test_making_a_data_set_can_be_cancelled(page):
 @pytest.fixture(scope="module")
 def files(browser, address):  # noqa: F811
     """The 18 files of a small data set."""
-    browser.call("Page.navigate", url=address)
-    browser.wait("document.readyState === 'complete' && !!document.getElementById('generate')")
-    return generate(browser, SIZE, COUNTS)
+    return generate(opened(browser, address), SIZE, COUNTS)
 
 
 def changed(files, name, change):
@@ -228,26 +238,139 @@ REFUSED = {
 
 @in_a_browser
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_is_wrong_with_a_zip_is_said_in_a_line(page, files, case):
+def test_what_is_wrong_with_a_zip_is_said_in_a_line(same, files, case):
     change, message = REFUSED[case]
-    drop(page, "zip", "bad.zip", zipped(change(files)))
+    drop(same, "zip", "bad.zip", zipped(change(files)))
+    same.wait(f"{at('data-error')}.textContent === {json.dumps('bad.zip: ' + message)}")
+    assert not same.evaluate(f"{at('data-error')}.hidden") and same.complaints == []
+
+
+@in_a_browser
+def test_a_refused_zip_changes_nothing_and_a_right_one_takes_its_complaint_away(page, files):
+    drop(page, "zip", "bad.zip", b"")
     page.wait(f"!{at('data-error')}.hidden")
-    assert text(page, "data-error") == f"bad.zip: {message}"
     assert page.evaluate(f"{at('loaded')}.hidden") and text(page, "data-state") == "No data set is shown."
     drop(page, "zip", "good.zip", zipped(files))
     page.wait(f"{at('data-error')}.hidden && !{at('loaded')}.hidden")
+    card = text(page, "score")
+    drop(page, "zip", "bad.zip", b"")
+    page.wait(f"!{at('data-error')}.hidden")
+    assert text(page, "score") == card and text(page, "data-state") == "The data set below is as it was."
     assert page.complaints == []
 
 
 @in_a_browser
+@pytest.mark.parametrize("case", BAD)
+def test_what_python_refuses_the_page_refuses(same, files, case):
+    found = {
+        name.removeprefix(PREFIX).removesuffix(".json"): json.loads(text) for name, text in files.items()
+    }
+    BAD[case][0](found)
+    changed = {f"{PREFIX}{name}.json": json.dumps(data) for name, data in found.items()}
+    name = f"{case.replace(' ', '-')}.zip"
+    drop(same, "zip", name, zipped(changed))
+    same.wait(f"{at('data-error')}.textContent.startsWith('{name}: ')")
+    assert re.fullmatch(f"{name}: (city|train|test|hrm_jax)[^\n]{{10,300}}", text(same, "data-error"))
+    assert same.complaints == []
+
+
+def _two_examples_alike(found):
+    for name in ("inputs", "labels"):
+        for n in range(4):
+            found[f"test_all__{name}"][n] = found[f"train_all__{name}"][n]
+
+
+def _two_labels(found):
+    found["train_all__inputs"][4:8], found["train_all__labels"][4:8] = (
+        found["train_all__inputs"][:4],
+        found["train_all__labels"][1:5],
+    )
+
+
+def _through_a_house(found):
+    for row, grid in zip(found["test_all__labels"][3:6], found["test_all__inputs"][3:6], strict=True):
+        row[grid.index(1)] = 9
+
+
+def _hours_unsaid(found):
+    del found["dataset_summary"]["hrm_jax"]
+
+
+@in_a_browser
+@pytest.mark.parametrize(
+    "change", [lambda found: None, _two_examples_alike, _two_labels, _through_a_house, _hours_unsaid]
+)
+def test_the_card_is_the_one_of_check(same, files, change, tmp_path):
+    found = {
+        name.removeprefix(PREFIX).removesuffix(".json"): json.loads(text) for name, text in files.items()
+    }
+    change(found)
+    compared(
+        same, zipped({f"{PREFIX}{name}.json": json.dumps(data) for name, data in found.items()}), tmp_path
+    )
+
+
+@in_a_browser
+def test_the_originals_data_have_their_card(page, tmp_path):
+    words = [
+        "--train",
+        "3",
+        "--test",
+        "2",
+        "--jobs",
+        "1",
+        "--layout",
+        "fixed",
+        "--out",
+        str(tmp_path / "set"),
+    ]
+    main(["city", *words])
+    main(["convert", str(tmp_path / "set"), "--out", str(tmp_path / "b.zip")])
+    compared(page, (tmp_path / "b.zip").read_bytes(), tmp_path)
+
+
+def compared(page, content, folder):
+    """The page's card of a ZIP, which is what Python says of it."""
+    (folder / "a.zip").write_bytes(content)
+    report = compliance.report(city_files.read(folder / "a.zip").splits)
+    drop(page, "zip", f"{len(content)}.zip", content)
+    page.wait(f"!{at('loaded')}.hidden && {at('data-state')}.textContent.startsWith('{len(content)}.zip')")
+    checks = [
+        [c["name"], f"{c['points'] * c['passed']} / {c['points']}", c["found"]] for c in report["checks"]
+    ]
+    gates = [[g["name"], "✓ yes" if g["passed"] else "✗ no", g["found"]] for g in report["gates"]]
+    for name, rows in (("checks", checks), ("gates", gates)):
+        cells = "[...row.cells].slice(-3).map((cell) => cell.textContent)"
+        assert page.evaluate(f"[...{at(name)}.tBodies[0].rows].map((row) => {cells})") == rows
+    assert text(page, "score").startswith(f"{report['score']} of 100 points, {report['band']}; not passed")
+    assert page.complaints == []
+
+
+@in_a_browser
+def test_a_file_is_dropped(page, files):
+    data = base64.b64encode(zipped(files)).decode()
+    page.evaluate(f"""(() => {{
+        const held = new DataTransfer();
+        const bytes = Uint8Array.from(atob("{data}"), (letter) => letter.charCodeAt(0));
+        held.items.add(new File([bytes], "dropped.zip"));
+        for (const type of ["dragover", "drop"]) {{
+            {at("drop")}.dispatchEvent(new DragEvent(type, {{ dataTransfer: held, cancelable: true }}));
+        }}
+    }})()""")
+    page.wait(f"!{at('loaded')}.hidden")
+    assert text(page, "data-state").startswith("dropped.zip: 24 training")
+    assert page.evaluate(f"{at('download')}.hidden")
+
+
+@in_a_browser
 @pytest.mark.parametrize("content", [b"", b"PK", b"x" * 1000, "damaged"])
-def test_what_is_no_zip_is_refused(page, files, content):
+def test_what_is_no_zip_is_refused(same, files, content):
     if content == "damaged":
         whole = zipped(files, zipfile.ZIP_STORED)
         content = whole[:200] + b"?" + whole[201:]
-    drop(page, "zip", "bad.zip", content)
-    page.wait(f"!{at('data-error')}.hidden")
-    assert text(page, "data-error") == "bad.zip: not a ZIP, or a damaged one"
+    name = f"{len(content)}.zip"
+    drop(same, "zip", name, content)
+    same.wait(f"{at('data-error')}.textContent === '{name}: not a ZIP, or a damaged one'")
 
 
 @in_a_browser

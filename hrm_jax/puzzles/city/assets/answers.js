@@ -23,8 +23,8 @@ function drawDot(pen, cell, colour, full) {
 function drawSlashes(pen, cell) {
   const { unit } = pen;
   paintCell(pen, cell, "paper");
-  scratch(pen, cell, [[-0.5, 0, 0, -0.5], [-0.5, 0.5, 0.5, -0.5], [0, 0.5, 0.5, 0]], "wrong", 0.12);
-  if (unit >= LEGIBLE) writeIn(pen, ...middle(pen, cell), "M", "wrong", 0.8 * unit);
+  scratch(pen, cell, [[-0.5, 0, 0, -0.5], [-0.5, 0.5, 0.5, -0.5], [0, 0.5, 0.5, 0]], "wrong", 0.1);
+  if (unit >= LEGIBLE) writeIn(pen, ...middle(pen, cell), "M", "wrong", 0.75 * unit, "paper");
 }
 
 /* Predictions as JSON data, checked; what is wrong with them is an Error of one line. */

@@ -80,4 +80,6 @@ function complain(element, message = "") {
   element.hidden = !message;
 }
 
+// A file that misses its place does not take the place of the page.
+for (const type of ["dragover", "drop"]) window.addEventListener(type, (event) => event.preventDefault());
 document.querySelectorAll("form").forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));

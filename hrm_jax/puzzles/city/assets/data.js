@@ -50,10 +50,7 @@ function generateData() {
   const counts = { train: valueOf(train), test: valueOf(test) };
   const { size, seed } = lawOf();
   work({ generate: { law: { size, seed, hours: HOURS }, counts } }, "Drawing scenarios", ({ data, card, zip }) => {
-    URL.revokeObjectURL(at("download").href);
-    at("download").href = URL.createObjectURL(zip);
-    at("download").hidden = false;
-    show(data, card, `Made with seed ${seed}`);
+    show(data, card, `Made with seed ${seed}`, zip);
   });
 }
 
@@ -62,8 +59,13 @@ async function readData(file) {
   work({ read }, `Reading ${file.name}`, ({ data, card }) => show(data, card, file.name), `${file.name}: `);
 }
 
-function show(data, card, title) {
+/* A data set, and the ZIP of one that was made here. */
+function show(data, card, title, zip = null) {
   shown = data;
+  URL.revokeObjectURL(at("download").href);
+  if (zip) at("download").href = URL.createObjectURL(zip);
+  else at("download").removeAttribute("href");
+  at("download").hidden = !zip;
   const [n, m] = SPLITS.map((split) => data.splits[split].inputs.length);
   at("data-state").textContent = `${title}: ${n} training and ${m} test examples. ${verdictOf(card)}`;
   at("loaded").hidden = false;

@@ -86,11 +86,15 @@ function drawLetter({ context, unit, colours, ...pen }, cell, letter, colour, ro
   writeIn({ context, colours }, x, y, letter, round ? "paper" : colour, 1.45 * half);
 }
 
-function writeIn({ context, colours }, x, y, letter, colour, pixels) {
+function writeIn({ context, colours }, x, y, letter, colour, pixels, rim = null) {
   context.fillStyle = colours[colour];
   context.font = `700 ${pixels}px system-ui, "Liberation Sans", sans-serif`;
   context.textAlign = "center";
   context.textBaseline = "middle";
+  if (rim) {
+    [context.strokeStyle, context.lineWidth, context.lineJoin] = [colours[rim], pixels / 3, "round"];
+    context.strokeText(letter, x, y + pixels / 16);
+  }
   context.fillText(letter, x, y + pixels / 16);
 }
 

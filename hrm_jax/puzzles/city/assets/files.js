@@ -105,6 +105,7 @@ function dataOf(texts) {
       throw new Error(`${file} is no JSON`);
     }
   }
+  if (!isList(found.identifiers, isText)) throw new Error(`${PREFIX}identifiers.json must be a list of names`);
   const hours = found.dataset_summary?.hrm_jax?.hours;
   const splits = Object.fromEntries(SPLITS.map((split) => [split, splitFrom(found, split, hours?.[split])]));
   const [{ map_dimensions: sides, vocab_size }, other] = SPLITS.map((split) => found[`${split}_dataset`]);
@@ -113,41 +114,61 @@ function dataOf(texts) {
 }
 
 const isWhole = (value) => Number.isInteger(value) && value >= 0;
+const isText = (value) => typeof value === "string";
+const isList = (list, entry) => Array.isArray(list) && list.length > 0 && list.every(entry);
 
 function splitFrom(found, split, hours) {
-  const meta = found[`${split}_dataset`] ?? {};
-  const { seq_len, vocab_size, ignore_label_id: ignored, map_dimensions: sides } = meta;
-  const square = isWhole(sides?.width) && sides.width === sides.height && sides.width ** 2 === seq_len;
-  if (!square) throw new Error(`${split}: map_dimensions must be a square of seq_len cells`);
+  const { seq_len, vocab_size, ignore_label_id: ignored = null, map_dimensions: sides } = found[`${split}_dataset`] ?? {};
+  if (![sides?.width, sides?.height, seq_len].every((side) => isWhole(side) && side > 0)) {
+    throw new Error(`${split}_dataset needs seq_len and map_dimensions, of whole numbers`);
+  }
+  if (sides.width !== sides.height || sides.width ** 2 !== seq_len) {
+    throw new Error(`${split}: ${sides.width} x ${sides.height} cells; seq_len is ${seq_len}, and cities are square`);
+  }
   if (!isWhole(vocab_size) || vocab_size > 256) throw new Error(`${split}: vocab_size must be a number of tokens`);
-  const [inputs, labels, identifiers, , groups, scenarios, keys] =
-    COLUMNS.map((name) => columnFrom(found[`${split}_all__${name}`], split, name));
+  const column = (name, entry) => {
+    const list = found[`${split}_all__${name}`];
+    if (!isList(list, entry)) throw new Error(`${split}_all__${name} must be a list with entries of its kind`);
+    return list;
+  };
+  const [inputs, labels] = ["inputs", "labels"].map((name) => column(name, Array.isArray));
+  const [identifiers, offsets, groups, scenarios] = COLUMNS.slice(2, 6).map((name) => column(name, isWhole));
+  const keys = column("vehicle_types", isText);
   for (const [name, list] of Object.entries({ labels, puzzle_identifiers: identifiers, base_scenario_ids: scenarios,
     vehicle_types: keys })) {
     if (list.length !== inputs.length) {
       throw new Error(`${split} ${name}: ${list.length} entries; there are ${inputs.length} inputs`);
     }
   }
+  if (offsets.length !== keys.length + 1 || offsets.some((end, n) => end !== n)) {
+    throw new Error(`${split} puzzle_indices must rise from 0 to ${keys.length}, one by one`);
+  }
+  checkGroups(groups, scenarios, keys, split);
   const [read, marked] = [inputs, labels].map((rows, i) => rows.map((row, n) =>
     gridFrom(row, seq_len, vocab_size, `${split} ${COLUMNS[i]}, example ${n}`)));
   read.forEach((grid, n) => checkEnds(grid, `${split} inputs, example ${n}`));
-  checkGroups(groups, scenarios, keys, split);
   if (ignored === PAD && !marked.some((label) => label.includes(START))) {
     throw new Error(`${split}: labels are the path alone, and ignore_label_id is 0: nothing but the path would count, ` +
       "and path everywhere be right; allowed for such labels: null");
   }
-  const known = hours?.length * KEYS.length === read.length;
   return { inputs: read, labels: marked, identifiers, scenarios, vehicles: keys.map((key) => KEYS.indexOf(key) + 1),
-    hours: known ? read.map((_, n) => hours[Math.floor(n / KEYS.length)]) : null, ignored: ignored ?? null };
+    hours: hoursFrom(hours, keys.length / KEYS.length, split), ignored };
 }
 
-function columnFrom(list, split, name) {
-  if (!Array.isArray(list) || !list.length) throw new Error(`${split} ${name}: no list with entries`);
-  return list;
+/* The hour of every example, of those of the scenarios; null where these are not said. */
+function hoursFrom(hours, count, split) {
+  if (hours === undefined) return null;
+  if (!isList(hours, (hour) => isWhole(hour) && hour < 24)) {
+    throw new Error(`hrm_jax in the summary: hours of ${split} must be a list of numbers from 0 to 23`);
+  }
+  if (hours.length !== count) {
+    throw new Error(`${split}: ${hours.length} hours in the summary; there are ${count} scenarios`);
+  }
+  return hours.flatMap((hour) => KEYS.map(() => hour));
 }
 
 function gridFrom(row, length, vocabulary, where) {
-  if (!Array.isArray(row) || row.length !== length) throw new Error(`${where}: ${length} tokens are needed`);
+  if (row?.length !== length || !Array.isArray(row)) throw new Error(`${where}: ${length} tokens are needed`);
   const wrong = row.find((token) => !isWhole(token) || token >= vocabulary);
   if (wrong !== undefined) throw new Error(`${where}: token ${wrong}; the vocabulary is 0 to ${vocabulary - 1}`);
   return Uint8Array.from(row);

@@ -5,7 +5,8 @@ const BANDS = [[90, "excellent"], [80, "good"], [70, "acceptable"], [0, "poor"]]
 const RARE = 0.001; // chance of hours as uneven, below which they are not drawn evenly
 
 const mean = (list) => list.reduce((sum, value) => sum + Number(value), 0) / list.length;
-const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}%`;
+const percent = (share, digits = 1) => new Intl.NumberFormat("en", { style: "percent", minimumFractionDigits: digits,
+  maximumFractionDigits: digits, roundingMode: "halfEven" }).format(share); // as Python
 const word = (grid) => String.fromCharCode(...grid); // of equal grids, equal
 
 /* {score, band, passed, checks, gates}. */
@@ -128,7 +129,7 @@ function hoursGate(split) {
   const chance = chanceOf(mean(counts.map((count) => (count - expected) ** 2)) * counts.length / expected,
     counts.length - 1);
   const [least, most] = [Math.min(...counts), Math.max(...counts)];
-  return [least > 0 && chance > RARE, `${least} to ${most}, p = ${chance.toPrecision(2)}`];
+  return [least > 0 && chance > RARE, `${least} to ${most}, p = ${Number(chance.toPrecision(2))}`];
 }
 
 /* The chance that chi-square of so many degrees of freedom is as large: one minus a series. */
