@@ -78,9 +78,8 @@ def write_combined(folder, tasks=TASKS):
 
 
 def build(out, source, *words, augment=20, jobs=1):
-    usual = {"--augment": augment, "--jobs": jobs}
-    words += tuple(f"{k}={v}" for k, v in usual.items() if not any(word.startswith(k) for word in words))
-    assert command.main(["arc", "--out", str(out), "--source", str(source), *words]) is None
+    arguments = ["arc", "--out", str(out), "--source", str(source), f"--augment={augment}", f"--jobs={jobs}"]
+    assert command.main([*arguments, *words]) is None
     return out
 
 
@@ -261,7 +260,7 @@ def test_a_killed_build_goes_on(built, tmp_path, monkeypatch):
         command.main(words)
     assert not out.exists()
     with pytest.raises(RequestError, match=r"was begun with other settings \(augment 20, now 21\)"):
-        command.main([*words[:-2], "--augment=21", words[-1]])
+        command.main([*words, "--augment=21"])
     (inputs,) = (tmp_path / "out.parts").glob("train_inputs.npy")
     spoilt = bytearray(inputs.read_bytes())
     spoilt[200] ^= 1  # a cell of the first task, which is made again, seal and all

@@ -355,8 +355,6 @@ def test_a_config_file_may_freeze_its_config(made, tmp_path):
 def test_a_field_without_a_name_is_one_line():
     with pytest.raises(RequestError, match="--config quickstart: "):
         configs.read("quickstart", ["--config.=3"])
-    with pytest.raises(RequestError, match="--config quickstart: the field steps is set twice"):
-        configs.read("quickstart", ["--config.steps=3", "--config.steps", "4"])
 
 
 @pytest.mark.parametrize(

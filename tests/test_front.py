@@ -1,6 +1,5 @@
 """The front door, what commands share, and what an installation carries."""
 
-import importlib
 import os
 import pathlib
 import re
@@ -279,21 +278,6 @@ def test_what_the_system_refuses_is_not_taken_for_the_output(error, capsys):
 
     assert run_command(main, []) == 2
     assert capsys.readouterr().err == f"error: {error}\n"
-
-
-@pytest.mark.parametrize(
-    ("module", "words"),
-    [
-        ("evaluate", ["--model=oracle", "--world=standard", "--seeds=0:2", "--world", "crowd"]),
-        ("evaluate", ["--model=oracle", "--seeds=0:2", "--seeds=0:3"]),
-        ("solve", ["--data=x", "--out=a", "--out=b"]),
-        ("train", ["--config=quickstart", "--workdir=x", "--config=quickstart"]),
-        ("puzzles.__main__", ["maze", "--out=x", "--size=5", "--size=5"]),
-    ],
-)
-def test_an_option_that_takes_one_value_is_given_once(module, words):
-    with pytest.raises(RequestError, match=f"argument {words[-1].split('=')[0]}|--world: given twice"):
-        importlib.import_module(f"hrm_jax.{module}").main(words)
 
 
 def test_a_closed_stream_is_not_the_next_file_that_is_opened(tmp_path):

@@ -70,19 +70,6 @@ class Parser(argparse.ArgumentParser):
         version = f"hrm_jax {hrm_jax.__version__}"
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
 
-    def parse_known_args(self, *arguments: Any, **more: Any) -> Any:
-        """As argparse does it; what takes one value is refused when it is given twice."""
-        self._given: set[str] = set()
-        return super().parse_known_args(*arguments, **more)
-
-    def _get_values(self, action: argparse.Action, texts: list[str]) -> Any:
-        """The values of one occurrence of an argument."""
-        if isinstance(action, argparse._StoreAction) and action.option_strings:
-            if action.dest in self._given:
-                self.error(f"argument {action.option_strings[-1]}: given twice; it takes one value")
-            self._given.add(action.dest)
-        return super()._get_values(action, texts)
-
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """The value of an argument; in a path, `~` is the home folder, and no name is too long."""
         value = super()._get_value(action, text)

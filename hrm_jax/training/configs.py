@@ -122,10 +122,7 @@ def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
 
 def _check_fields(words: Sequence[str], fields: Sequence[str]) -> None:
     """absl's own error for an unknown field is a bare AttributeError."""
-    names = [match[1] for match in map(OVERRIDE.match, words) if match]
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise RequestError(f"the field {name} is set twice")
+    for name in (match[1] for match in map(OVERRIDE.match, words) if match):
         if name not in fields:
             group = name.rpartition(".")[0]
             siblings = [field for field in fields if field.rpartition(".")[0] == group] or fields
