@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from hrm_jax.artefacts import answers_file
 from hrm_jax.artefacts.answers_file import Answers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles.__main__ import main
-from hrm_jax.puzzles.city import build, compliance, law
+from hrm_jax.puzzles.city import answers, build, compliance, law, statistics
 from hrm_jax.puzzles.city import files as city_files
 
 PREFIX = "city_routing_paper_"
@@ -146,6 +147,21 @@ def test_a_generated_data_set_is_pythons(page, size):
     hours = [law.draw(law.Law(size), "test", 10_000 + n)[1] for n in range(COUNTS["test"])]
     assert summary["hrm_jax"]["hours"]["test"] == hours and summary["base_scenarios_train"] == COUNTS["train"]
     assert page.complaints == []
+
+
+@in_a_browser
+def test_a_zip_becomes_the_data_set_that_python_builds(files, tmp_path):
+    (tmp_path / "a.zip").write_bytes(zipped(files, zipfile.ZIP_STORED))
+    words = ["--size", str(SIZE), "--train", str(COUNTS["train"]), "--test", str(COUNTS["test"])]
+    main(["convert", str(tmp_path / "a.zip"), "--out", str(tmp_path / "a")])
+    main(["city", *words, "--jobs", "1", "--out", str(tmp_path / "b")])
+    ours, theirs = (
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+        for name in "ab"
+    )
+    for found in (ours, theirs):
+        del found[Path("build.json")]  # what each was made of
+    assert len(ours) > 10 and ours == theirs
 
 
 @in_a_browser
@@ -423,8 +439,16 @@ def test_scenarios_are_stepped_through_by_keys(page):
     assert text(page, "legend-title") == "What the truck pays for a cell"
     legend = page.evaluate(f"[...{at('legend')}.children].map((entry) => entry.textContent)")
     assert legend[:4] == ["large road 1", "small road never", "diagonal never", "jam on a large road 12"]
-    enter(page, hour=8)
-    assert "8:00" in text(page, "scenario-state")
+    enter(page, number=3, size=20, seed=7, hour=8)
+    assert text(page, "scenario-state").startswith("Scenario 3 of train, seed 7, 8:00.")
+    grid, _ = law.draw(law.Law(20, 7, [8]), "train", 3)
+    vehicles, grids = np.arange(1, 5), np.repeat(grid[None], 4, axis=0)
+    costs = answers.least_cost(grids, vehicles)
+    cells = statistics.cells_of(answers.solved(grids, vehicles))
+    rows = page.evaluate(
+        f"[...{at('routes')}.tBodies[0].rows].map((row) => row.innerText.split(/\\s+/).slice(-3))"
+    )
+    assert [row[:2] for row in rows] == [[str(n), str(cost)] for n, cost in zip(cells, costs, strict=True)]
     page.evaluate("document.querySelector('input[value=four]').click()")
     assert page.evaluate("document.querySelectorAll('#maps canvas').length") == 4
     assert page.complaints == []

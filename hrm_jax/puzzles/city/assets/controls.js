@@ -64,6 +64,7 @@ function fillTable(table, rows) {
 
 /* Files from a chooser or dropped on an element. */
 function onFile(chooser, place, act) {
+  chooser.addEventListener("click", () => { chooser.value = ""; }); // so that a file can be chosen again
   chooser.addEventListener("change", () => { if (chooser.files.length) act(chooser.files[0]); });
   for (const [type, over] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
     place.addEventListener(type, (event) => {

@@ -13,6 +13,8 @@ function work(message, said, done, source = "") {
   const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
   task = new Worker(address);
   at("cancel").disabled = false;
+  at("progress").removeAttribute("value");
+  at("progress").hidden = false;
   at("data").setAttribute("aria-busy", "true");
   task.onmessage = ({ data: answer }) => {
     if (answer.progress) return showProgress(...answer.progress);
@@ -29,7 +31,6 @@ function stop() {
   task?.terminate();
   task = null;
   at("cancel").disabled = at("progress").hidden = true;
-  at("progress").value = 0;
   at("data").removeAttribute("aria-busy");
 }
 
@@ -42,7 +43,7 @@ function fail(message) {
 function showProgress(done, all) {
   const bar = at("progress");
   const [before, now] = [bar.value, done / all].map((share) => Math.floor(10 * share));
-  Object.assign(bar, { hidden: false, value: done / all });
+  bar.value = done / all;
   if (now > before) at("data-state").textContent = done < all ? `${done} of ${all} scenarios` : "Scoring";
 }
 
@@ -55,7 +56,8 @@ function generateData() {
 }
 
 async function readData(file) {
-  const read = await file.arrayBuffer();
+  const read = await file.arrayBuffer().catch(() => null);
+  if (!read) return fail(`${file.name}: cannot be read`); // a folder, or gone
   work({ read }, `Reading ${file.name}`, ({ data, card }) => show(data, card, file.name), `${file.name}: `);
 }
 
