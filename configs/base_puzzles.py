@@ -72,6 +72,7 @@ def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
     m.theta = 10_000.0
     m.norm_eps = 1e-5
     m.mixer = False  # SwiGLU across positions instead of attention (TRM)
+    m.columns = 0  # of a grid whose cells hear their four neighbours, instead of attention; 0: attention
     m.shared = False  # one network for both updates (TRM)
     m.grad = "one_step"  # one_step | full_last: through the whole last cycle (TRM)
     m.q_continue = True  # False: no second forward pass for a Q target (TRM)

@@ -35,10 +35,14 @@ CASES = {
     ),
     "TRM": dict(**TRM, l_cycles=4, prefix=5),
     "TRM mixer": dict(**TRM, l_cycles=2, prefix=3, mixer=True, positions="none", puzzle_width=8),
+    "TRM on a grid": dict(**TRM, l_cycles=2, prefix=2, columns=3, positions="none", puzzle_width=8),
 }  # fmt: skip
-QUICK = ("hrm", "eight L updates, learned", "TRM", "TRM mixer")
+QUICK = ("hrm", "eight L updates, learned", "TRM", "TRM mixer", "TRM on a grid")
 CASE = pytest.mark.parametrize(
     "case", [pytest.param(c, marks=() if c in QUICK else pytest.mark.slow) for c in CASES]
+)
+ORIGINALS = pytest.mark.parametrize(
+    "case", [name for name, fields in CASES.items() if "columns" not in fields]
 )
 LOSS_OF_Q = (0.3, -0.7)
 RUN_SEGMENTS = jax.jit(hrm_act.run_segments, static_argnums=(0, 4))
@@ -144,7 +148,9 @@ class Twin:
     def _module(self, module, h):
         for i in range(len(module["up_kernel"])):
             w = {name: stack[i] for name, stack in module.items()}
-            if self.c.mixer:
+            if self.c.columns:
+                h = self._norm(h + self._hear(w, h))
+            elif self.c.mixer:
                 t = np.swapaxes(h, 1, 2)
                 t = self._norm(t + self._swiglu(t, w["mix_up_kernel"], w["mix_down_kernel"]))
                 h = np.swapaxes(t, 1, 2)
@@ -173,6 +179,17 @@ class Twin:
             e = np.exp(score - score.max(-1, keepdims=True))
             out[..., head * size : (head + 1) * size] = e / e.sum(-1, keepdims=True) @ v
         return out @ w["out_kernel"]
+
+    def _hear(self, w, h):
+        p, columns, out = self.c.prefix, self.c.columns, np.zeros_like(h)
+        out[:, :p] = h[:, p:].mean(axis=1, keepdims=True) @ w["hear_kernel"]
+        out[:, p:] = h[:, :p].mean(axis=1, keepdims=True) @ w["tell_kernel"]
+        places = [divmod(cell, columns) for cell in range(h.shape[1] - p)]
+        for cell, (row, column) in enumerate(places):
+            for weight, move in zip(w["near_kernel"], ((-1, 0), (1, 0), (0, -1), (0, 1)), strict=True):
+                if (there := (row + move[0], column + move[1])) in places:
+                    out[:, p + cell] += weight * h[:, p + places.index(there)]
+        return out
 
     def _rotate(self, x):
         """Pairs (i, i + half) as complex numbers that turn with their position."""
@@ -268,7 +285,7 @@ def _original(config, params):
     return state
 
 
-@pytest.mark.parametrize("case", CASES)
+@ORIGINALS
 def test_the_originals_names_convert_to_the_same_network(case):
     config = _config(**CASES[case])
     params = _weights(config)
@@ -284,7 +301,7 @@ def test_the_originals_names_convert_to_the_same_network(case):
     assert dataclasses.replace(model.config, **{name: getattr(config, name) for name in free}) == config
 
 
-@CASE
+@ORIGINALS
 def test_outputs_and_gradients_equal_pytorch(case):
     torch = pytest.importorskip("torch")
     from benchmarks import puzzle_peers as peers

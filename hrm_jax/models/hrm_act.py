@@ -91,7 +91,10 @@ class HRMACT(nn.Module):
                 f"{prefix}down_kernel": (lecun, (n, inner, width)),
             }
 
-        if c.mixer:
+        if c.columns:
+            square = (lecun, (n, d, d))
+            first = {"near_kernel": (lecun, (n, 4, d)), "tell_kernel": square, "hear_kernel": square}
+        elif c.mixer:
             first = swiglu("mix_", c.length)
         else:
             first = {"qkv_kernel": (lecun, (n, d, 3 * d)), "out_kernel": (lecun, (n, d, d))}
@@ -210,8 +213,10 @@ def run(config: HRMACTConfig, module: Weights, h: jax.Array) -> jax.Array:
 
 
 def block(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
-    """Attention or mixing, then SwiGLU, each with its residual and the norm after it."""
-    if config.mixer:
+    """Attention, mixing or hearing neighbours, then SwiGLU, each with its residual and the norm after it."""
+    if config.columns:
+        h = norm(config, h + hear(config, w, h))
+    elif config.mixer:
         # Residual and norm of this half, too, run along the positions.
         t = jnp.swapaxes(h, 1, 2)
         h = jnp.swapaxes(norm(config, t + swiglu(t, w["mix_up_kernel"], w["mix_down_kernel"])), 1, 2)
@@ -241,6 +246,22 @@ def matmul(x: jax.Array, kernel: jax.Array, result: Any = None) -> jax.Array:
     rows = x.reshape(-1, x.shape[-1])
     y = jnp.matmul(rows, kernel.astype(x.dtype), preferred_element_type=result)
     return y.reshape(*x.shape[:-1], -1)
+
+
+def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
+    """Cells of the grid [B, P + S, D] hear those above, below, left and right of them, and the prefix.
+
+    A weight a neighbour and component; beyond the edge is 0. The prefix's mean reaches all cells, theirs it.
+    """
+    prefix, cells = jnp.split(h, [config.prefix], axis=1)
+    grid = cells.reshape(len(h), -1, config.columns, config.width)
+    padded = jnp.pad(grid, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    around = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
+    weights = w["near_kernel"].astype(h.dtype)
+    near = sum(weight * part for weight, part in zip(weights, around, strict=True)).reshape(cells.shape)
+    told = matmul(prefix.mean(axis=1, keepdims=True), w["tell_kernel"])
+    heard = matmul(cells.mean(axis=1, keepdims=True), w["hear_kernel"])
+    return jnp.concatenate([jnp.broadcast_to(heard, prefix.shape), near + told], axis=1)
 
 
 def attend(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:

@@ -39,6 +39,8 @@ class HRMACTConfig:
     theta: AboveZero = 10_000.0  # of rope
     norm_eps: AboveZero = 1e-5
     mixer: bool = False  # TRM: SwiGLU across the positions instead of attention
+    # Of the grid: then cells hear their four neighbours and the prefix instead of attention; 0: no grid.
+    columns: NotNegative = 0
     shared: bool = False  # TRM: one network for both updates
     # The gradient goes through the last L and H update (one_step), or the whole last cycle (full_last).
     grad: Literal["one_step", "full_last"] = "one_step"
@@ -60,6 +62,11 @@ class HRMACTConfig:
             )
         if self.positions == "rope" and not self.mixer and self.width // self.heads % 2:
             raise RequestError(f"model.width / heads = {self.width // self.heads}: even, for rope's pairs")
+        if self.columns and (self.mixer or not self.prefix or self.sequence % self.columns):
+            raise RequestError(
+                f"model.columns = {self.columns}: needs a prefix, no mixer, and whole rows of "
+                f"model.sequence = {self.sequence} cells"
+            )
         if self.attention == "cudnn" and self.dtype != "bfloat16":
             raise RequestError('model.attention = "cudnn" needs model.dtype = "bfloat16"')
 
@@ -91,4 +98,7 @@ class HRMACTConfig:
 
         d = self.width
         attention: Shapes = {"qkv_kernel": (d, 3 * d), "out_kernel": (d, d)}
-        return (swiglu("mix_", self.length) if self.mixer else attention) | swiglu("", d)
+        near: Shapes = {"near_kernel": (4, d), "tell_kernel": (d, d), "hear_kernel": (d, d)}
+        return (near if self.columns else swiglu("mix_", self.length) if self.mixer else attention) | swiglu(
+            "", d
+        )
