@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A puzzle from nothing to the page: its data, training, every segment judged on held-out puzzles.
-# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze10|city10|supervision]: minutes on 2 CPU cores; see the configs.
+# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze10|city8|supervision]: minutes on 2 CPU cores; see the configs.
 # The same command resumes: data and training go on where they were stopped.
 out="${1:-runs/sudoku6}"
 puzzle="${2:-sudoku6}"
@@ -11,8 +11,8 @@ case "$puzzle" in
   sudoku4) build=(sudoku --size 4 --givens 4:8 --train 2000 --test 500 --augment 30) ;;
   sudoku6 | supervision) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
   maze10) build=(maze --size 10 --shortest 12 --train 10000 --test 1000) ;;
-  city10) build=(city --size 10 --hours 8 17 18 --apart 7: --train 8000 --test 1000) ;;
-  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze10, city10 or supervision" >&2; exit 2 ;;
+  city8) build=(city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000) ;;
+  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze10, city8 or supervision" >&2; exit 2 ;;
 esac
 data="$out/data"
 models=() workdirs=()

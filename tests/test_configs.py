@@ -252,7 +252,7 @@ ACT = {
 
 
 def test_every_puzzle_run_of_the_issue_has_a_config():
-    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10", "act_city10"} == set(PUZZLES)
+    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10", "act_city8"} == set(PUZZLES)
 
 
 @pytest.mark.parametrize("name", PUZZLES)
@@ -266,7 +266,7 @@ def test_a_puzzle_config_builds_and_says_when_its_data_are_missing(name, meshes)
     params, carry = jax.eval_shape(task.init, jax.random.key(0), jax.eval_shape(task.batch, 0))
     trained, _ = task.groups.split(params)
     if name not in ACT:
-        assert cost.count(trained) < 300_000 and steps <= 3_000
+        assert cost.count(trained) < 300_000 and steps <= 8_000
         return
     count, updates, batch, *rates = ACT[name]
     assert (cost.count(trained), config.batch_size) == (count, batch)

@@ -1,0 +1,30 @@
+"""8x8 cities at rush hours on 2 CPU cores; the route that ignores traffic is the cheapest in 57.3 % of them.
+
+    python -m hrm_jax.puzzles city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000 --out data/city8
+    python -m hrm_jax.train --config configs/act_city8.py --workdir runs/city8
+    bash launch/puzzles.sh runs/city8 city8             (both, and the judgement of every segment)
+
+Cells hear their four neighbours instead of attending to all: costs are then relaxed along the roads, 16 steps
+of the way in a segment of 8 modules of two blocks, all of which the gradient reaches.
+"""
+
+from configs import base
+
+
+def get_config():
+    """See the module docstring."""
+    c = base.get_config()
+    base.small_puzzle(c, "data/city8", vocabulary=12, sequence=64)
+    c.batch_size = 32
+    c.steps = 8_000
+    c.eval_every = 500
+    c.checkpoint.every = 500
+    c.data.eval_examples = 512
+    c.act.segments = 4
+    c.act.loss = "softmax"
+    c.optimizer.learning_rate = 2e-3
+    c.model.expansion = 2.0
+    c.model.mixer = False
+    c.model.columns = 8
+    c.model.l_cycles = 7
+    return c
