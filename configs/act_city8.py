@@ -1,6 +1,7 @@
 """8x8 cities at rush hours on 2 CPU cores; the route that ignores traffic is the cheapest in 57.3 % of them.
 
-    python -m hrm_jax.puzzles city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000 --out data/city8
+    python -m hrm_jax.puzzles city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000 \\
+                                   --out data/city8
     python -m hrm_jax.train --config configs/act_city8.py --workdir runs/city8
     bash launch/puzzles.sh runs/city8 city8             (both, and the judgement of every segment)
 
