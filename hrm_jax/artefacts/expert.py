@@ -8,7 +8,7 @@
 import json
 import math
 import os
-from typing import Annotated, Any, NamedTuple, TypedDict
+from typing import Annotated, Any, NamedTuple, NotRequired, TypedDict
 
 import numpy as np
 from msgspec import Meta
@@ -34,8 +34,8 @@ class World(TypedDict):
     """Of the world that the paths cross, what readers ask."""
 
     size: int
-    speed: Annotated[float, Meta(ge=0)]  # of an obstacle along an axis, cells a step
-    n_obstacles: int
+    speed: NotRequired[Annotated[float, Meta(ge=0)]]  # of an obstacle along an axis, cells a step
+    n_obstacles: NotRequired[int]
 
 
 class Search(TypedDict):
@@ -90,14 +90,15 @@ def _check(paths: Paths, world: World) -> None:
             raise RequestError(f"{name} has shape {list(array.shape)}; wanted is {[count, *shape]}")
     for name, found, wanted in (
         ("static", size[0], world["size"]),
-        ("positions", obstacles[0], world["n_obstacles"]),
+        ("positions", obstacles[0], world.get("n_obstacles", obstacles[0])),
     ):
         if found != wanted:
             raise RequestError(f"{name} is of {found}; its world is of {wanted}")
     if (paths.ids < 0).any() or len(np.unique(paths.ids)) < count:
         raise RequestError("ids hold a negative one, or one twice")
-    if (speed := np.abs(paths.velocities).max(initial=0)) > world["speed"] + ROUNDING:
-        raise RequestError(f"velocities go up to {speed:g}; its world allows {world['speed']:g}")
+    speed, most = np.abs(paths.velocities).max(initial=0), world.get("speed", size[0] / 2)
+    if speed > most + ROUNDING:
+        raise RequestError(f"velocities go up to {speed:g}; its world allows {most:g}")
     ranges = {"positions": size[0], "start": size[0] - 1, "goal": size[0] - 1, "points": size[0] - 1,
               "length": points[0] - 1}  # fmt: skip
     for name, most in ranges.items():

@@ -24,6 +24,7 @@ from hrm_jax.worlds.rules import BOUNDS, FAILURES, OUTCOMES
 from hrm_jax.worlds.world import WORLDS
 
 ANSWERS = ("0", "1")  # outcomes of puzzles: wrong, exact
+CLOSE = 1e-4  # of intervals: others take 1.96 for the normal's 97.5 % point
 CHANGED = ", changed"  # after the name of a world of ours, of scenarios that are not those drawn in it
 
 
@@ -62,13 +63,13 @@ def agree(where: str, found: Any, computed: Any) -> None:
     elif isinstance(computed, list) and len(found) == len(computed):
         for index, pair in enumerate(zip(found, computed, strict=True)):
             agree(f"{where}[{index}]", *pair)
-    elif not _same(found, computed):
+    elif not _same(found, computed, CLOSE if ".interval[" in where else ROUNDING):
         raise RequestError(f"{where} is {found!s:.99}; the rest of the file makes it {computed!s:.99}")
 
 
-def _same(found: Any, computed: Any) -> bool:
+def _same(found: Any, computed: Any, within: float) -> bool:
     if isinstance(found, int | float) and isinstance(computed, float):
-        return math.isclose(found, computed, rel_tol=0, abs_tol=ROUNDING)
+        return math.isclose(found, computed, rel_tol=0, abs_tol=within)
     return found == computed
 
 
