@@ -1,10 +1,11 @@
-"""8x8 cities at rush hours on 2 CPU cores; the route that ignores traffic is the cheapest in 57.3 % of them.
+"""8x8 cities at rush hours on 2 CPU cores: 60.0 % of 4,000 held-out routes cheapest, without traffic 57.3 %.
 
     python -m hrm_jax.puzzles city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000 \\
                                    --out data/city8
     python -m hrm_jax.train --config configs/act_city8.py --workdir runs/city8
     bash launch/puzzles.sh runs/city8 city8             (both, and the judgement of every segment)
 
+18 minutes of about one core; 67.3 % after two of the four segments, after more than four less (RESULTS.md).
 Cells hear their four neighbours instead of attending to all: costs are then relaxed along the roads, 16 steps
 of the way in a segment of 8 modules of two blocks, all of which the gradient reaches.
 """
