@@ -8,7 +8,7 @@ from typing import Any
 from hrm_jax.artefacts import files as paths
 from hrm_jax.console.parser import Parser, program
 from hrm_jax.console.tables import markdown
-from hrm_jax.puzzles.city import compliance, files
+from hrm_jax.puzzles.city import compliance, conversion, files
 
 CONVERT = """The 18 JSON files of the original's cities, and data sets in HRM's layout, into one another.
 
@@ -34,7 +34,7 @@ def convert(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="not there yet, where it is a data set")
     options = parser.parse_args(arguments)
     paths.check_writable(options.out.with_name("any"), [options.source])
-    print(files.convert(options.source, options.out))
+    print(conversion.convert(options.source, options.out))
 
 
 def check(arguments: Sequence[str]) -> int:
