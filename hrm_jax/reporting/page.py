@@ -7,7 +7,7 @@ from typing import Any
 from markupsafe import Markup
 
 from hrm_jax.puzzles.kinds import KINDS
-from hrm_jax.reporting import charts, curves, notes, packing, summary, tables
+from hrm_jax.reporting import chart_tables, charts, curves, notes, packing, summary, tables
 from hrm_jax.reporting.curves import Panel
 from hrm_jax.reporting.inputs import Report, Run
 from hrm_jax.reporting.markup import asset, part, template
@@ -24,7 +24,7 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -
     looks = curves.looks(reports, density)
     recorded = [(i, report) for i, report in enumerate(reports) if report.traces]
     players, viewers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
-    errors = _charts(reports, looks, curves.prediction, notes.prediction, tables.prediction)
+    errors = _charts(reports, looks, curves.prediction, notes.prediction, chart_tables.prediction)
     answers = _charts(reports, looks, curves.answers, notes.segments, tables.segments)
     sections = (
         ("results", "Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
@@ -129,14 +129,14 @@ def _density(density: Any | None, looks: dict[str, Style]) -> list[Markup]:
     if density is None:
         return []
     panels = charts.draw(curves.density(density, looks))
-    return [part("parts.figure", "", panels, notes.density(density), tables.density(density))]
+    return [part("parts.figure", "", panels, notes.density(density), chart_tables.density(density))]
 
 
 def _training(runs: Sequence[Run]) -> list[Markup]:
     if not runs:
         return []
     panels = charts.draw(curves.training(runs))
-    return [part("parts.figure", "", panels, notes.training(runs), tables.runs(runs), folded=False)]
+    return [part("parts.figure", "", panels, notes.training(runs), chart_tables.runs(runs), folded=False)]
 
 
 def _player(report: Report, index: int) -> Markup:
