@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -573,7 +574,10 @@ def test_one_of_several_models_is_exported(tmp_path):
 def test_the_page_is_served_until_ctrl_c(tmp_path):
     (tmp_path / "note.txt").write_text("a file")
     command = [sys.executable, "-m", "hrm_jax.puzzles", "serve", str(tmp_path), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    heard = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # which "&" in a shell ignores
+    with subprocess.Popen(command, **pipes, preexec_fn=heard) as server, contextlib.ExitStack() as stack:
+        stack.callback(server.kill)  # or a failure would wait for it for ever
         address = server.stdout.readline().split()[0]
         with contextlib.closing(urllib.request.urlopen(address)) as answer:
             assert b"City routing" in answer.read()
