@@ -103,9 +103,8 @@ def check(group: str, config: Any) -> None:
 
 
 def _shown(value: Any) -> str:
-    if (
-        isinstance(value, int) and abs(value) >= 10**DIGITS
-    ):  # Python itself writes no more than some thousands
+    # Python itself writes no more than some thousands of digits.
+    if isinstance(value, int) and abs(value) >= 10**DIGITS:
         return f"a number of more than {DIGITS} digits"
     return f"{value!s:.99}"
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from hrm_jax.artefacts import model_file, networks
-from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays
 from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
@@ -44,15 +44,14 @@ def export_model(
 def recorded(workdir: pathlib.Path) -> tuple[dict[str, Any], type[Task]]:
     """The config of a workdir, of this version or an older one, checked, and its task."""
     config = read_config(workdir)
-    try:
-        task = TASKS[known("task", config["task"], TASKS)]
-        experiment.check_recorded(config, task.data_fields)
-        task.describe(config)
-        return config, task
-    except KeyError as error:
-        raise RequestError(f"{workdir}/config.json: incomplete, {error.args[0]} is missing") from None
-    except RequestError as error:
-        raise RequestError(f"{workdir}/config.json: {error}") from None
+    with naming(workdir / "config.json"):
+        try:
+            task = TASKS[known("task", config["task"], TASKS)]
+            experiment.check_recorded(config, task.data_fields)
+            task.describe(config)
+        except KeyError as error:
+            raise RequestError(f"incomplete, {error.args[0]} is missing") from None
+    return config, task
 
 
 def _apply(config: dict[str, Any], settings: Sequence[str]) -> None:

@@ -28,7 +28,7 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
     first = jax.process_index() == 0  # the process that writes files
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
-        before, recorded = {}, {**config.to_dict(), **task.recorded}
+        before, recorded = {}, workdir.as_json({**config.to_dict(), **task.recorded})
         if first:
             stack.enter_context(workdir.locked(folder))
             before = workdir.begun(folder, recorded)

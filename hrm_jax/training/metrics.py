@@ -122,7 +122,7 @@ def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int
         try:
             record = json.loads(line)
             msgspec.convert(record, report_file.Record)
-            msgspec.convert(record, dict[str, float | None])
+            msgspec.convert(record, report_file.Metrics)
         except (ValueError, RecursionError):
             damaged += number < len(lines)
             continue

@@ -73,13 +73,14 @@ def locked(workdir: pathlib.Path) -> contextlib.AbstractContextManager:
 def begun(workdir: pathlib.Path, config: dict[str, Any]) -> dict[str, Any]:
     """The config that a workdir was begun with; nothing where no step of it is kept.
 
-    A workdir that another config has begun is refused, naming what differs. A run may become longer.
+    A workdir that another `config` (`as_json`) has begun is refused, naming what differs. A run may become
+    longer.
     """
     checkpoints = workdir / "checkpoints"
     if not (checkpoints.is_dir() and any(path.name.isdecimal() for path in checkpoints.iterdir())):
         return {}
     found = read_config(workdir)
-    _refuse_other(workdir, found, as_json(config))
+    _refuse_other(workdir, found, config)
     return found
 
 
@@ -88,7 +89,7 @@ def claim(workdir: pathlib.Path, config: dict[str, Any], before: dict[str, Any])
     if not before:  # another config may have failed to begin here
         shutil.rmtree(workdir / "checkpoints" / "metadata", ignore_errors=True)
     with files.atomic_write(workdir / "config.json") as file:
-        file.write(json.dumps(as_json(config), indent=2) + "\n")
+        file.write(json.dumps(config, indent=2) + "\n")
 
 
 def as_json(config: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hrm_jax.puzzles import routes as open_grids
-from hrm_jax.puzzles.city import answers, routes, tokens
+from hrm_jax.puzzles.city import answers, routes, statistics, tokens
 from hrm_jax.puzzles.city.files import KEYS, Cities
 from hrm_jax.puzzles.city.law import HOURS
 from hrm_jax.puzzles.dataset import SPLITS
@@ -106,10 +106,8 @@ def _marked(cities: Cities) -> np.ndarray:
 
 def _lengths(cities: Cities) -> np.ndarray:
     """The cells that labels mark, over the Manhattan distance of the ends, [N]."""
-    ends = (cities.labels == tokens.START) | (cities.labels == tokens.GOAL)
-    cells = ((cities.labels == tokens.PATH) | ends).sum(axis=1)
     (top, left), (bottom, right) = (np.divmod(cell, cities.width) for cell in tokens.ends(cities.inputs))
-    return cells / np.maximum(abs(top - bottom) + abs(left - right), 1)
+    return statistics.cells_of(cities.labels) / np.maximum(abs(top - bottom) + abs(left - right), 1)
 
 
 def _variants(splits: tuple[Cities, ...]) -> tuple[float, float]:
@@ -150,11 +148,11 @@ def gate(splits: dict[str, Cities]) -> Iterator[Gate]:
 
 
 def _of_labels(split: str, cities: Cities) -> Iterator[Gate]:
-    ceiling, several = _ceiling(cities)
-    found = f"{several} questions with several labels: at most {ceiling:.1%} exact"
+    several, most = statistics.contradictions(cities)
+    found = f"{several} questions with several labels: at most {most / len(cities.inputs):.1%} exact"
     yield Gate(f"{split}: one label a question", several == 0, found)
-    triples = list(zip(cities.puzzle_of_example.tolist(), _rows(cities), cities.labels.tolist(), strict=True))
-    twice = len(triples) - len({(identifier, row, bytes(label)) for identifier, row, label in triples})
+    rows = zip(cities.puzzle_of_example.tolist(), cities.inputs, cities.labels, strict=True)
+    twice = len(cities.inputs) - len({(number, a.tobytes(), b.tobytes()) for number, a, b in rows})
     yield Gate(f"{split}: no example twice", not twice, f"{twice} repeated")
     verdict = _verdict(cities)
     yield Gate(
@@ -176,16 +174,6 @@ def _exact(cities: Cities, answer: np.ndarray) -> np.ndarray:
     """bool [N]: whether all labels that count are met."""
     counts = np.ones(cities.labels.shape, bool) if cities.ignored is None else cities.labels != cities.ignored
     return ((answer == cities.labels) | ~counts).all(axis=1)
-
-
-def _ceiling(cities: Cities) -> tuple[float, int]:
-    """The share that the best of all models has exact, and questions that have several labels."""
-    labels: dict[tuple[int, bytes], Counter[bytes]] = {}
-    for number, row in enumerate(_rows(cities)):
-        key = int(cities.puzzle_of_example[number]), row
-        labels.setdefault(key, Counter())[cities.labels[number].tobytes()] += 1
-    right = sum(max(found.values()) for found in labels.values())
-    return right / len(cities.inputs), sum(len(found) > 1 for found in labels.values())
 
 
 def _of_hours(split: str, cities: Cities) -> Gate:
@@ -217,7 +205,7 @@ def figures(cities: Cities) -> dict[str, float]:
     return {
         "examples": len(cities.inputs),
         "street plans": len(set(_plans(cities))),
-        "route cells, mean": float(_marked(cities).sum(axis=1).mean()),
+        "route cells, mean": float(statistics.cells_of(cities.labels).mean()),
         "one cheapest route, share": float((ways == 1).mean()),
         "tokens right by a copy, share": float((cities.inputs == cities.labels).mean()),
         "closed cells, share": float((cities.inputs == tokens.CLOSURE).mean()),

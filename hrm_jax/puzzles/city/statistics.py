@@ -1,12 +1,24 @@
 """What the cities of a data set are like."""
 
 from collections import Counter
+from typing import Protocol
 
 import numpy as np
 
 from hrm_jax.puzzles import dataset
 from hrm_jax.puzzles.city import answers, routes, tokens
 from hrm_jax.puzzles.dataset import PuzzleSet
+
+
+class Asked(Protocol):
+    """What `contradictions` reads of a data set."""
+
+    @property
+    def puzzle_of_example(self) -> np.ndarray: ...  # [N]
+    @property
+    def inputs(self) -> np.ndarray: ...  # [N, S]
+    @property
+    def labels(self) -> np.ndarray: ...  # [N, S]
 
 
 def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float | int]:
@@ -54,7 +66,7 @@ def cells_of(labels: np.ndarray) -> np.ndarray:
     return ends.reshape(len(labels), -1).sum(axis=1)
 
 
-def contradictions(puzzles: PuzzleSet) -> tuple[int, int]:
+def contradictions(puzzles: Asked) -> tuple[int, int]:
     """(inputs that with one identifier have several labels, examples of which a model can have all exact)."""
     labels: dict[bytes, Counter[bytes]] = {}
     rows = zip(puzzles.puzzle_of_example, puzzles.inputs, puzzles.labels, strict=True)
