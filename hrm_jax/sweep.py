@@ -2,9 +2,11 @@
 
 python -m hrm_jax.sweep --worlds swarm mixed --models hrm lstm --seeds 3 --out runs/benchmark
 python -m hrm_jax.sweep --worlds swarm --models hrm --ablations --seeds 3 --out runs/ablations
+python -m hrm_jax.sweep --config poh --data data --worlds 6 --models soft looped --seeds 5 --out runs/poh
 
 Every run is one that `hrm_jax.train` would make by itself, in OUT/world/model/seed; what is done is not done
-again, and a killed sweep goes on where it was. Leaves OUT/world.report.json and OUT/report/index.html.
+again, and a killed sweep goes on where it was. Models of puzzles are judged by the test half of DATA/world.
+Leaves OUT/world.report.json and OUT/report/index.html.
 """
 
 import argparse
@@ -12,19 +14,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
+from hrm_jax.judging import solving
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
 from hrm_jax.judging.keeping import MOST_RECORDED
 from hrm_jax.judging.request import Request
+from hrm_jax.puzzles import kinds
 from hrm_jax.reporting import writing
 from hrm_jax.training import configs
 from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
 from hrm_jax.worlds.world import WORLDS
+
+PUZZLES = ("lattice", "puzzle")  # tasks whose models solve puzzles
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(program("sweep"), __doc__)
     add = parser.add_argument
     add("--config", default="benchmark", help="a file of configs/ whose choice is world,model[,ablation]")
+    add("--data", type=Path, help="of puzzles: a folder with a data set for every world")
     add("--worlds", nargs="+", required=True, help="of the config")
-    add("--models", "--rivals", nargs="+", default=["hrm", "lstm"], help="hrm lstm gru transformer hrm,k1 …")
+    add(
+        "--models",
+        "--rivals",
+        nargs="+",
+        default=["hrm", "lstm"],
+        help="of the config: hrm lstm gru transformer hrm,k1 …",
+    )
     add("--ablations", action="store_true", help="add every ablation of the config to the models")
     add("--seeds", type=int, default=3, help="training seeds 0, 1, …")
     add("--episodes", type=int, default=1000, help="scenarios that judge each world")
@@ -63,16 +75,16 @@ def _sweep(options: argparse.Namespace) -> int:
 
 def _runs(options: argparse.Namespace) -> list[Run]:
     """The runs asked for; everything that can be wrong with the request is found here."""
-    config = _config(options.config)
-    judged = [name for name in config.WORLDS if WORLDS[name].layout == "cells"]
-    worlds = [known("world", name, judged) for name in dict.fromkeys(options.worlds)]
-    changed = [f"hrm,{name}" for name in config.ABLATIONS]
-    allowed = (*config.MODELS, *changed, *(f"{name},wide" for name in config.MODELS))
-    asked = options.models + changed * options.ablations
-    models = [known("model", name, allowed) for name in dict.fromkeys(asked)]
     most = {"seeds": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
     at_least(options, episodes=1, first=0, **most)
-    _check_fields(config.get_config(f"{worlds[0]},{models[0]}").to_dict(), options.set)
+    config = _config(options.config)
+    worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
+    ablations = [f"hrm,{name}" for name in getattr(config, "ABLATIONS", ())]
+    models = list(dict.fromkeys(options.models + ablations * options.ablations))
+    for world in worlds:
+        for model in models:
+            known("model", model.partition(",")[0], config.MODELS)
+            _check(f"{options.config}:{world},{model}", world, options)
     runs = [
         Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))
         for world in worlds
@@ -85,35 +97,40 @@ def _runs(options: argparse.Namespace) -> list[Run]:
 
 
 def _config(name: str) -> ModuleType:
-    """The module configs/NAME.py, which lists WORLDS, MODELS and ABLATIONS."""
+    """The module configs/NAME.py, which lists WORLDS and MODELS."""
     module = configs.module(name)
-    if not all(hasattr(module, table) for table in ("WORLDS", "MODELS", "ABLATIONS")):
-        raise RequestError(f"--config {name}: it lists no WORLDS, MODELS and ABLATIONS, as benchmark does")
+    if not all(hasattr(module, table) for table in ("WORLDS", "MODELS")):
+        raise RequestError(f"--config {name}: it lists no WORLDS and MODELS, as benchmark and poh do")
     return module
 
 
-def _check_fields(config: dict[str, Any], assignments: Sequence[str]) -> None:
-    """Refuse a --set that no run would accept, before the first run."""
-    for assignment in assignments:
-        field, separator, _ = assignment.partition("=")
-        group = config
-        for name in field.split("."):
-            if not separator or not isinstance(group, dict) or name not in group:
-                known = ", ".join(group) if isinstance(group, dict) else "none"
-                raise RequestError(
-                    f"--set {assignment}: FIELD=VALUE, with a field of the config, of: {known}"
-                )
-            group = group[name]
+def _check(choice: str, world: str, options: argparse.Namespace) -> None:
+    """Refuse a config, a --set, or data that no run would accept, before the first run."""
+    for assignment in options.set:
+        if "=" not in assignment:
+            raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
+    config = configs.read(choice, [f"--config.{assignment}" for assignment in options.set])
+    if config.task in PUZZLES:
+        if not options.data:
+            raise RequestError(f"--config {options.config}: --data FOLDER is needed, with a data set {world}")
+        kinds.load(options.data / world, "test")
+    elif options.data:
+        raise RequestError(f"--data {options.data}: no puzzles are judged by --config {options.config}")
+    elif WORLDS[world].layout != "cells":
+        raise RequestError(f"world {world}: predictors move among cells; see {program('evaluate')}")
 
 
 # ---------------------------------------------------------------- judging
 
 
 def _judge(world: str, runs: Sequence[Run], options: argparse.Namespace) -> Path:
-    """Evaluate the runs of a world with the built-in predictors; the report.json."""
+    """Judge the runs of a world, with the baselines; the report.json."""
     suffix = f".{options.first}" if options.first else ""
     out = options.out / f"{world}{suffix}.report.json"
     trained = [f"{run.model}/{run.seed}={run.parameters}" for run in runs]
+    if options.data:
+        solving.solve(solving.Request(options.data / world, trained, out, record=options.record))
+        return out
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
     evaluate(Request(models, out, world=world, seeds=seeds, record=options.record))

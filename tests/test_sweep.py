@@ -82,7 +82,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     ("words", "complaint"),
     [
         (["--worlds", "swarn"], 'did you mean "swarm"'),
-        (["--models", "hrm,k9"], "hrm,k1"),
+        (["--models", "hrm,k9"], "k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),
         (["--record", "-1"], "--record -1: 0 or more"),
         (["--record", "1000000000"], "--record 1000000000: at most 1,000"),
@@ -92,6 +92,8 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no such file"),
         (["--config", "hrm_full"], "lists no WORLDS"),
+        (["--data", "data"], "no puzzles are judged by --config benchmark"),
+        (["--worlds", "discs"], "predictors move among cells"),
     ],
 )
 def test_wrong_requests_are_one_line(tmp_path, words, complaint):
