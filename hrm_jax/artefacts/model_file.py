@@ -98,7 +98,7 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
         if written != FORMAT:
             raise RequestError(f"format {written!r}; this version reads {FORMAT}: export the model again")
         known = tuple(known)
-        if name not in known and config.get("task") == "puzzle":
+        if name not in known and config.get("task") in ("puzzle", "lattice"):
             raise RequestError(f"a puzzle model: python -m hrm_jax.solve --data FOLDER --model {path}")
         if name not in known:
             raise RequestError(f'holds a "{name}"; wanted is one of {", ".join(known)}')

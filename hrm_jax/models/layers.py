@@ -17,7 +17,7 @@ from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.networks.predictors import Norm
 
 Weights = dict[str, jax.Array]
-Kinds = Mapping[str, type[nn.Module]]  # by the name of the network, whose config is their field
+Kinds = Mapping[str, type[Any]]  # by the name of the network, whose config is their field
 
 
 def build_named(kinds: Kinds, fields: Mapping[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.artefacts.networks.denoisers import DenoiserConfig, PathConvNetConfig
+from hrm_jax.artefacts.networks.poh import PoHConfig
 from hrm_jax.artefacts.networks.predictors import (
     HRM8GPUV2Config,
     HRMConfig,
@@ -37,12 +38,16 @@ DENOISERS = {
     "path_unet": Network(DenoiserConfig, DenoiserConfig.shapes),
     "path_convnet": Network(PathConvNetConfig, PathConvNetConfig.shapes),
 }
-PUZZLES = {"hrm_act": Network(HRMACTConfig, HRMACTConfig.shapes)}
+PUZZLES = {
+    "hrm_act": Network(HRMACTConfig, HRMACTConfig.shapes),
+    "poh": Network(PoHConfig, PoHConfig.shapes),
+}
 NETWORKS: dict[str, Network] = PREDICTORS | DENOISERS | PUZZLES
 TASKS = (  # networks, and what may have trained them
     (PREDICTORS, ("prediction", "forecast")),
     (DENOISERS, ("diffusion",)),
-    (PUZZLES, ("puzzle",)),
+    (("hrm_act",), ("puzzle",)),
+    (("poh",), ("lattice",)),
 )
 # Of a puzzle network what no gradient trains: a row a puzzle, and the state before the first segment.
 APART = ("puzzles", "initial/high", "initial/low")
@@ -50,6 +55,7 @@ APART = ("puzzles", "initial/high", "initial/low")
 OPTIONAL = {
     "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
     "dtype", "detach", "initial_state", "init_std", "remat", "unroll", "dropout", "grad",
+    "grad_mode", "last_k",
 }  # fmt: skip
 
 
