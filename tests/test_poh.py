@@ -31,9 +31,9 @@ def _count(**fields):
 
 
 BASELINE = {
-    "sequence": 144, "tokens": "scalar", "head": "cells", "width": 384, "heads": 6, "hidden": 1536, "depth": 4,
-    "passes": 1, "routing": "none", "update": "plain", "update_norm": False, "injection": False, "norm": "post",
-    "ffn_bias": True, "positions": "none", "mixing": "none", "dropout": 0.1,
+    "sequence": 144, "tokens": "scalar", "head": "cells", "width": 384, "heads": 6, "hidden": 1536,
+    "depth": 4, "passes": 1, "routing": "none", "update": "plain", "update_norm": False, "injection": False,
+    "norm": "post", "ffn_bias": True, "positions": "none", "mixing": "none", "dropout": 0.1,
 }  # fmt: skip
 ROUTED = BASELINE | {
     "width": 320, "heads": 5, "hidden": 1280, "passes": 4, "routing": "soft", "scaled": False, "norm": "pre",
