@@ -1,12 +1,16 @@
 """Lattice mazes: their geometry, generators, files and walkers."""
 
 import collections
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hrm_jax.gridworld import lattice as drawing
+from hrm_jax.puzzles.lattice import law
+from hrm_jax.puzzles.lattice.generators import GENERATORS
 from hrm_jax.worlds import lattice
 
 
@@ -92,3 +96,112 @@ def test_tokens_say_edges_start_and_goal():
     down, right = lattice.connections(np, open).swapaxes(0, 1)
     assert (lattice.masks(np, down, right) == open).all()
     assert not down[:, -1].any() and not right[:, :, -1].any()
+
+
+# ---------------------------------------------------------------- generators
+
+STATISTICS = Path(__file__).parent / "golden" / "lattice_statistics.npz"  # of maze-dataset's own mazes, 12x12
+SHARES = {"percolation": 0.4, "dfs_percolation": 0.1}
+
+
+def by_numpy(generator, count, least=2, size=12, seed=0):
+    """The first `count` mazes."""
+    rng, found = np.random.default_rng(seed), []
+    while sum(map(len, (mazes.open for mazes in found))) < count:
+        found.append(law.draw(rng, 1000, size, generator, least, SHARES.get(generator, 0.4)))
+    return law.Mazes(*map(np.concatenate, zip(*found, strict=True))).of(slice(count))
+
+
+def by_jax(generator, count, least=2, size=12, seed=0):
+    share = SHARES.get(generator, 0.4)
+    mazes = drawing.draw(jax.random.key(seed), count, size, generator, jnp.int32(least), share)
+    return law.Mazes(*map(np.asarray, mazes))
+
+
+def statistics(mazes):
+    open, start, goal = mazes
+    lengths = lattice.roll_out(np, open, law.examples(mazes)[1].astype(int) - 1, start, goal) + 1
+    return {
+        "degrees": np.bincount(np.bitwise_count(open).reshape(-1), minlength=5),
+        "lengths": np.bincount(lengths, minlength=145),
+        "edges": lattice.connections(np, open).sum(axis=0),
+        "mazes": len(open),
+    }
+
+
+def differences(found, generator):
+    """How far from maze-dataset's: shares of degrees, lengths of paths, edges (the largest |z|)."""
+    with np.load(STATISTICS) as known:
+        theirs = {name: known[f"{generator}_{name}"] for name in ("degrees", "lengths", "edges")}
+    mazes = theirs["lengths"].sum()
+    shares = [each["degrees"] / each["degrees"].sum() for each in (found, theirs)]
+    curves = [each["lengths"].cumsum() / each["lengths"].sum() for each in (found, theirs)]
+    p, q = found["edges"] / found["mazes"], theirs["edges"] / mazes
+    spread = np.sqrt((p * (1 - p) / found["mazes"] + q * (1 - q) / mazes).clip(1e-9))
+    return (
+        np.abs(shares[0] - shares[1]).max(),
+        np.abs(curves[0] - curves[1]).max(),
+        np.abs((p - q) / spread).max(),
+    )
+
+
+SLOW_TO_COMPILE = ("wilson", "dfs_percolation")
+
+
+@pytest.mark.parametrize(
+    ("generator", "draw"),
+    [(generator, by_numpy) for generator in GENERATORS]
+    + [
+        pytest.param(name, by_jax, marks=[pytest.mark.slow] * (name in SLOW_TO_COMPILE))
+        for name in GENERATORS
+    ],
+)
+def test_a_generator_has_the_law_of_maze_dataset(generator, draw):
+    """The measure of pot.md §5.5, on 3,000 mazes; trees have n² - 1 edges and are connected."""
+    mazes = draw(generator, 3000)
+    found = statistics(mazes)
+    degrees, lengths, edges = differences(found, generator)
+    assert degrees < 0.004 and lengths < 0.045 and edges < 4.5
+    if "percolation" not in generator:
+        assert found["edges"].sum() == 3000 * 143
+        steps = law.distances(mazes.open, mazes.goal)
+        assert steps.max() < 144
+    if generator == "dfs":
+        assert 0.22 < found["lengths"][50:].sum() / 3000 < 0.265
+        tree = mazes.open[:1000]
+        end = law.distances(tree, mazes.goal[:1000]).argmax(axis=1)
+        with np.load(STATISTICS) as known:
+            wide = known["dfs_diameters"] @ np.arange(145) / known["dfs_diameters"].sum()
+        assert abs(law.distances(tree, end).max(axis=1).mean() + 1 - wide) < 1
+
+
+@pytest.mark.parametrize("generator", ["kruskal", "wilson", "dfs_percolation"])
+def test_the_measure_of_a_law_tells_other_laws_apart(generator):
+    degrees, lengths, edges = differences(statistics(by_numpy(generator, 3000)), "dfs")
+    assert degrees > 0.08 and lengths > 0.2 and edges > 7
+
+
+@pytest.mark.parametrize(("draw", "count"), [(by_numpy, 300), (by_jax, 3000)])
+@pytest.mark.parametrize(("generator", "least"), [("dfs", 30), ("percolation", 6)])
+def test_as_many_mazes_as_asked_with_paths_as_long_as_asked(draw, count, generator, least):
+    mazes = draw(generator, count, least)
+    inputs, labels, length = law.examples(mazes)
+    assert len(inputs) == count and least <= length.min() < least + 3
+    assert len({shown.tobytes() for shown in inputs}) == count
+    again = draw(generator, count, least)
+    for one, other in zip(mazes, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert (draw(generator, count, least, seed=1).open != mazes.open).any()
+    for found, shown in zip(law.read(inputs), mazes, strict=True):
+        np.testing.assert_array_equal(found, shown)
+
+
+def test_the_length_asked_may_change_from_step_to_step_without_compiling_again():
+    lengths = [law.examples(by_jax("dfs", 3000, least))[2] for least in (2, 20)]
+    before = drawing.draw._cache_size()
+    lengths.append(law.examples(by_jax("dfs", 3000, 40))[2])
+    assert [length.min() for length in lengths] == [2, 20, 40] and drawing.draw._cache_size() == before
+
+
+def test_who_asks_for_long_paths_can_know_how_many_mazes_have_them():
+    assert 0.22 < law.acceptance(12, "dfs", 50) < 0.27 and law.acceptance(6, "dfs", 37) == 0

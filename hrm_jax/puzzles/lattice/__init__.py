@@ -1,0 +1,1 @@
+"""Lattice mazes: their `generators` and `law`, `build`, `files`, `answers` and `walks`."""
