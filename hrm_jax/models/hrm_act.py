@@ -93,7 +93,11 @@ class HRMACT(nn.Module):
 
         if c.columns:
             square = (lecun, (n, d, d))
-            first = {"near_kernel": (lecun, (n, 4, d)), "tell_kernel": square, "hear_kernel": square}
+            first = {
+                "near_kernel": (lecun, (n, 4 * d, d)),
+                "tell_kernel": square,
+                "hear_kernel": square,
+            }
         elif c.mixer:
             first = swiglu("mix_", c.length)
         else:
@@ -257,8 +261,7 @@ def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
     grid = cells.reshape(len(h), -1, config.columns, config.width)
     padded = jnp.pad(grid, ((0, 0), (1, 1), (1, 1), (0, 0)))
     around = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
-    weights = w["near_kernel"].astype(h.dtype)
-    near = sum(weight * part for weight, part in zip(weights, around, strict=True)).reshape(cells.shape)
+    near = matmul(jnp.concatenate(around, axis=-1).reshape(*cells.shape[:2], -1), w["near_kernel"])
     told = matmul(prefix.mean(axis=1, keepdims=True), w["tell_kernel"])
     heard = matmul(cells.mean(axis=1, keepdims=True), w["hear_kernel"])
     return jnp.concatenate([jnp.broadcast_to(heard, prefix.shape), near + told], axis=1)

@@ -98,7 +98,7 @@ class HRMACTConfig:
 
         d = self.width
         attention: Shapes = {"qkv_kernel": (d, 3 * d), "out_kernel": (d, d)}
-        near: Shapes = {"near_kernel": (4, d), "tell_kernel": (d, d), "hear_kernel": (d, d)}
+        near: Shapes = {"near_kernel": (4 * d, d), "tell_kernel": (d, d), "hear_kernel": (d, d)}
         return (near if self.columns else swiglu("mix_", self.length) if self.mixer else attention) | swiglu(
             "", d
         )
