@@ -6,6 +6,7 @@ Faults F1 to F40 are known ones of the originals: docs/faults.md. The formulas a
 
 from ml_collections import ConfigDict
 
+from configs.base_mazes import lattice, poh
 from configs.base_paths import (
     diffusion,
     path_convnet,
@@ -17,8 +18,8 @@ from configs.base_paths import (
 from configs.base_puzzles import arc, city, hrm_act, puzzle, small_puzzle, trm
 from hrm_jax.worlds.world import WORLDS, to_config
 
-__all__ = ["arc", "city", "diffusion", "hrm_act", "path_convnet", "path_unet", "plan", "published_convnet"]
-__all__ += ["published_diffusion", "puzzle", "small_puzzle", "trm"]  # the other functions are in this file
+__all__ = ["arc", "city", "diffusion", "hrm_act", "lattice", "path_convnet", "path_unet", "plan", "published_convnet"]
+__all__ += ["poh", "published_diffusion", "puzzle", "small_puzzle", "trm"]  # the other functions are in this file
 
 
 def get_config() -> ConfigDict:

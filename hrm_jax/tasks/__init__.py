@@ -6,11 +6,12 @@ from ml_collections import ConfigDict
 from hrm_jax.artefacts.errors import known
 from hrm_jax.tasks.diffusion import Diffusion
 from hrm_jax.tasks.forecast import Forecast
+from hrm_jax.tasks.lattice import Lattice
 from hrm_jax.tasks.prediction import Prediction
 from hrm_jax.tasks.puzzle import Puzzle
 from hrm_jax.training import experiment
 
-TASKS = {"diffusion": Diffusion, "forecast": Forecast, "prediction": Prediction, "puzzle": Puzzle}
+TASKS = {"diffusion": Diffusion, "forecast": Forecast, "lattice": Lattice, "prediction": Prediction, "puzzle": Puzzle}
 
 
 def build(config: ConfigDict, mesh: Mesh, dry: bool = False) -> experiment.Experiment:

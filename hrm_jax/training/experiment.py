@@ -47,7 +47,7 @@ class MeshConfig:
     fsdp: fields.Positive
 
 
-OF_TASKS = ("data", "model", "act", "plan")  # groups that a task checks
+OF_TASKS = ("data", "model", "act", "plan", "objective")  # groups that a task checks
 GROUPS = {"checkpoint": CheckpointConfig, "mesh": MeshConfig, "optimizer": optimizer.OptimizerConfig}
 
 
