@@ -18,8 +18,8 @@ from configs.base_paths import (
 from configs.base_puzzles import arc, city, hrm_act, puzzle, small_puzzle, trm
 from hrm_jax.worlds.world import WORLDS, to_config
 
-__all__ = ["arc", "city", "diffusion", "hrm_act", "lattice", "path_convnet", "path_unet", "plan", "published_convnet"]
-__all__ += ["poh", "published_diffusion", "puzzle", "small_puzzle", "trm"]  # the other functions are in this file
+__all__ = ["arc", "city", "diffusion", "hrm_act", "lattice", "path_convnet", "path_unet", "plan", "poh"]
+__all__ += ["published_convnet", "published_diffusion", "puzzle", "small_puzzle", "trm"]  # others: here
 
 
 def get_config() -> ConfigDict:

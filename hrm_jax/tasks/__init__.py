@@ -11,7 +11,13 @@ from hrm_jax.tasks.prediction import Prediction
 from hrm_jax.tasks.puzzle import Puzzle
 from hrm_jax.training import experiment
 
-TASKS = {"diffusion": Diffusion, "forecast": Forecast, "lattice": Lattice, "prediction": Prediction, "puzzle": Puzzle}
+TASKS = {
+    "diffusion": Diffusion,
+    "forecast": Forecast,
+    "lattice": Lattice,
+    "prediction": Prediction,
+    "puzzle": Puzzle,
+}
 
 
 def build(config: ConfigDict, mesh: Mesh, dry: bool = False) -> experiment.Experiment:

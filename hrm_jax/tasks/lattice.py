@@ -249,7 +249,8 @@ class Lattice(Task):
             return jnp.sum(judged * real, axis=-1)
 
         judged = jnp.sum(jax.lax.map(chunk, (held_out, real)), axis=0) / jnp.sum(real)
-        results = {f"eval/{name}": judged[i, c.passes - 1] for i, name in enumerate(("loss", "right", "optimal"))}
+        names = ("loss", "right", "optimal")
+        results = {f"eval/{name}": judged[i, c.passes - 1] for i, name in enumerate(names)}
         return results | ({f"eval/optimal_{longest}": judged[2, -1]} if longest > c.passes else {})
 
     def _forward(self, params: Any, tokens: jax.Array, passes: int, **options: Any) -> poh.Output:
@@ -294,7 +295,8 @@ def on_path(optimal: jax.Array, start: jax.Array) -> jax.Array:
 
     def walk(state, _):
         here, seen = state
-        return (jnp.take_along_axis(to, here[:, None], axis=1)[:, 0], seen | jax.nn.one_hot(here, cells, dtype=bool)), None
+        seen |= jax.nn.one_hot(here, cells, dtype=bool)
+        return (jnp.take_along_axis(to, here[:, None], axis=1)[:, 0], seen), None
 
     first = start, jnp.zeros(optimal.shape[:2], bool)
     return jax.lax.scan(walk, first, length=cells)[0][1]
@@ -314,7 +316,8 @@ def by_position(cells: jax.Array, distances: jax.Array, start: jax.Array) -> jax
 
 def arrives_optimally(logits: jax.Array, tokens: jax.Array) -> jax.Array:
     """bool [R, B]: whether the policy of each pass leads from the start to the goal by a shortest way."""
-    open, start, goal = lattice.masks_of(tokens), *(lattice.marked(tokens, m) for m in (lattice.STARTS, lattice.GOALS))
+    open = lattice.masks_of(tokens)
+    start, goal = (lattice.marked(tokens, mark) for mark in (lattice.STARTS, lattice.GOALS))
     shortest = lattice.distances(jnp, open, goal, jax.lax.while_loop)
     shortest = jnp.take_along_axis(shortest, start[:, None], axis=1)[:, 0]
     moves = jnp.argmax(logits, axis=-1)
