@@ -15,14 +15,14 @@ from configs import base
 
 PASSES = {"6": 8, "8": 16, "12": 32}  # about the length of a long way
 UPDATES = {"6": 800, "8": 800, "12": 800}
-PLAIN = {"routing": "uniform", "hidden": 368}  # what the controller has, in the feed-forward
+PLAIN = {"routing": "uniform", "hidden": 405}  # what the controller has, in the feed-forward
 MODELS = {
     "soft": {"routing": "soft"},
     "top_k": {"routing": "top_k"},
     "hard": {"routing": "hard"},
     "looped": PLAIN,
     "blind": PLAIN | {"walls": False},
-    "transformer": {"routing": "none", "passes": 1, "width": 32, "depth": 4, "hidden": 176},
+    "transformer": {"routing": "none", "passes": 1, "width": 32, "depth": 4, "hidden": 203},
     "deep": {"routing": "none", "passes": 1},
 }
 CHANGES = {

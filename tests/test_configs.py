@@ -11,7 +11,7 @@ import pytest
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks import NETWORKS
-from hrm_jax.tasks import TASKS, build, diffusion, forecast, prediction
+from hrm_jax.tasks import TASKS, build, diffusion, forecast, lattice, prediction
 from hrm_jax.training import configs, cost, experiment, optimizer
 from hrm_jax.training.optimizer import OptimizerConfig
 from hrm_jax.worlds.world import WORLDS, World, of_config
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 NAMES = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if not p.stem.startswith("base"))
 PUZZLES = [name for name in NAMES if name.startswith(("act_", "trm_"))]  # their data are a folder
+MAZES = [name for name in NAMES if name.startswith(("poh", "pot_"))]
 PATHS = [name for name in NAMES if name.startswith("diffusion")]  # denoisers of paths; their data are a file
 
 # docs/models.md#parameter-counts: parameters, updates, batch, peak rate, episodes, history, clip
@@ -66,7 +67,7 @@ def test_every_published_run_has_a_config():
     assert "quickstart" in NAMES
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PATHS) - set(PUZZLES)))
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(PATHS) - set(PUZZLES) - set(MAZES)))
 def test_a_config_builds(name, meshes):
     config = _config(name)
     task = TASKS[config.task](config.to_dict(), meshes[1])
@@ -125,8 +126,8 @@ def test_no_config_invents_a_field(name):
     if config.task == "puzzle":
         base.puzzle(complete, "", vocabulary=1, sequence=1)
     elif config.task != "prediction":
-        getattr(base, config.task)(complete)
-    if config.task != "puzzle":  # whose model group belongs to its data
+        getattr(base, config.task)(complete, *([8] if config.task == "lattice" else []))
+    if config.task not in ("puzzle", "lattice"):  # whose model group belongs to its data
         complete.model = getattr(base, config.model.name)()
     assert set(_flat(config)) == set(_flat(complete))
 
@@ -145,7 +146,10 @@ def test_base_names_every_field_there_is():
     assert set(c.data) == names(forecast.DataConfig)
     base.diffusion(c)
     assert set(c.data) == names(diffusion.DataConfig)
-    for group in (base.path_unet(), base.path_convnet()):
+    base.lattice(c, 8)
+    assert set(c.data) == names(lattice.DataConfig)
+    assert set(c.objective) == names(lattice.ObjectiveConfig)
+    for group in (base.path_unet(), base.path_convnet(), base.poh(8)):
         assert set(group) - {"name"} == names(NETWORKS[group.name].config)
     for group in (base.hrm(), base.lstm(), base.gru(), base.transformer(), base.hrm_8gpu_v2()):
         # The world's size is said once, in data.world.
@@ -177,6 +181,18 @@ def test_the_quickstart_has_both_models_and_refuses_a_third():
     assert quickstart.get_config("lstm").model.name == "lstm"
     with pytest.raises(ValueError, match="hrm, lstm"):
         quickstart.get_config("gru")
+
+
+# ---------------------------------------------------------------- mazes
+
+
+@pytest.mark.parametrize("choice", [f"8,{model}" for model in ("soft", "looped", "blind", "transformer")])
+def test_models_of_mazes_have_as_many_parameters(choice, meshes):
+    from configs import poh
+
+    task = TASKS["lattice"](poh.get_config(choice).to_dict(), meshes[1], dry=True)
+    count = cost.count(jax.eval_shape(task.init, jax.random.key(0), task.batch(0))[0])
+    assert abs(count / 86_636 - 1) < 0.02, count
 
 
 # ---------------------------------------------------------------- denoisers of paths
