@@ -185,10 +185,11 @@ class Twin:
         out[:, :p] = h[:, p:].mean(axis=1, keepdims=True) @ w["hear_kernel"]
         out[:, p:] = h[:, :p].mean(axis=1, keepdims=True) @ w["tell_kernel"]
         places = [divmod(cell, columns) for cell in range(h.shape[1] - p)]
+        moves = ((-1, 0), (1, 0), (0, -1), (0, 1))
         for cell, (row, column) in enumerate(places):
-            for weight, move in zip(w["near_kernel"], ((-1, 0), (1, 0), (0, -1), (0, 1)), strict=True):
+            for weight, move in zip(np.split(w["near_kernel"], 4), moves, strict=True):
                 if (there := (row + move[0], column + move[1])) in places:
-                    out[:, p + cell] += weight * h[:, p + places.index(there)]
+                    out[:, p + cell] += h[:, p + places.index(there)] @ weight
         return out
 
     def _rotate(self, x):

@@ -14,7 +14,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models.poh import Output
 from hrm_jax.tasks import build
 from hrm_jax.tasks import lattice as tasks
-from hrm_jax.training import experiment, sharding, step
+from hrm_jax.training import step
 from hrm_jax.worlds import lattice
 
 
