@@ -1,6 +1,8 @@
 """Lattice mazes: their geometry, generators, files and walkers."""
 
 import collections
+import json
+import types
 from pathlib import Path
 
 import jax
@@ -8,8 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hrm_jax import report, solve
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import lattice as drawing
-from hrm_jax.puzzles.lattice import law
+from hrm_jax.puzzles import __main__ as builders
+from hrm_jax.puzzles import dataset, kinds
+from hrm_jax.puzzles.lattice import answers, law, walks
 from hrm_jax.puzzles.lattice.generators import GENERATORS
 from hrm_jax.worlds import lattice
 
@@ -205,3 +211,151 @@ def test_the_length_asked_may_change_from_step_to_step_without_compiling_again()
 
 def test_who_asks_for_long_paths_can_know_how_many_mazes_have_them():
     assert 0.22 < law.acceptance(12, "dfs", 50) < 0.27 and law.acceptance(6, "dfs", 37) == 0
+
+
+# ---------------------------------------------------------------- the kind
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A data set of mazes with cycles and cut-off cells."""
+    out = tmp_path_factory.mktemp("data") / "mazes"
+    words = "--size 6 --generator percolation --share 0.6 --shortest 4 --train 20 --test 40 --jobs 1"
+    builders.main(["lattice", "--out", str(out), *words.split()])
+    return out
+
+
+def test_a_data_set_has_the_mazes_that_were_asked_for(folder, capsys):
+    sets = [kinds.load(folder, split) for split in dataset.SPLITS]
+    assert [len(puzzles.inputs) for puzzles in sets] == [20, 40]
+    lattices = [{open.tobytes() for open in lattice.masks_of(puzzles.inputs)} for puzzles in sets]
+    assert not lattices[0] & lattices[1]
+    assert {puzzles.kind for puzzles in sets} == {"lattice"} and (sets[1].labels == 0).any()
+    assert dataset.extra(sets[1], "ratings").min() == 4
+    builders.main(["statistics", str(folder)])
+    assert "lattices shared with train                   0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "array", "token"),
+    [(0, "inputs", 49 - 1), (7, "inputs", 0), (3, "inputs", 17), (8, "labels", 5), (8, "labels", 0)],
+)
+def test_what_is_no_maze_with_its_labels_is_refused(folder, tmp_path, cell, array, token):
+    found = kinds.load(folder, "test")
+    pair = {"inputs": found.inputs.copy(), "labels": found.labels.copy()}
+    pair[array][5, cell] = token
+    size = {"height": 6, "width": 6}
+    dataset.write_groups(tmp_path, "test", "lattice", *(a[:, None] for a in pair.values()), 49, **size)
+    with pytest.raises(RequestError, match="example 5 needs open edges with two sides"):
+        kinds.load(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size=1"], "--size"),
+        (["--size=6", "--shortest=37"], "2 to 36 cells are possible at 6x6"),
+        (["--shortest=1"], "2 to 144"),
+        (["--share=0"], "--share 0.0: more than 0"),
+        (["--size=2", "--train=500", "--jobs=1"], "ask for fewer"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(tmp_path, words, message):
+    with pytest.raises(RequestError, match=message):
+        builders.main(["lattice", "--out", str(tmp_path / "x"), *words])
+    assert not (tmp_path / "x").exists()
+
+
+def test_answers_are_measured_by_rolling_them_out(folder):
+    puzzles, kind = kinds.load(folder, "test"), kinds.KINDS["lattice"]
+    mazes, labels = law.read(puzzles.inputs), np.asarray(puzzles.labels)
+    steps = law.distances(mazes.open, mazes.goal)
+    best = lattice.optimal_moves(np, mazes.open, steps)
+    other = np.where(best.any(-1), 4 - best[..., ::-1].argmax(-1), labels)  # the last optimal move of each
+    other[:, :1] += 2 * (labels[:, :1] == 0)
+    assert (other != labels).any()
+    rng = np.random.default_rng(0)
+    chance = rng.integers(0, 7, labels.shape)
+    found = kind.measuring.of(puzzles, slice(None), np.stack([labels, other, chance]))
+    right = kind.lenient.right(puzzles, slice(None), np.stack([labels, other, chance]))
+    assert right[:2].all() and not right[2].all()
+    assert (found["success"][:2] == 1).all() and (found["efficiency"][:2] == 1).all()
+    assert np.nanmin(found["forks"][:2]) == 1 > np.nanmean(found["forks"][2]) > 0.1
+    for k in range(len(labels)):
+        arrived = walked(mazes.open[k], chance[k] - 1, mazes.start[k], mazes.goal[k])
+        assert found["success"][2, k] == (arrived < lattice.UNREACHABLE)
+        assert right[2, k] == (arrived == steps[k, mazes.start[k]])
+    part = kind.measuring.part(puzzles)
+    cells = steps[np.arange(40), mazes.start] + 1
+    assert (part == 1 + (cells > 9) + (cells > 24)).all()
+
+
+def test_walls_that_are_not_seen_are_walked_through_by_the_legacy_protocol_alone():
+    """Straight to the goal through a wall: nothing by the rules, everything as published."""
+    closed = lattice.masks(np, np.zeros((1, 3, 3), bool), np.array([[[1, 0, 0], [1, 1, 0], [1, 1, 0]]], bool))
+    down = np.array([[[1, 0, 0], [1, 0, 0], [0, 0, 0]]], bool)
+    open = closed | lattice.masks(np, down, np.zeros((1, 3, 3), bool))
+    mazes = law.Mazes(open, np.array([1]), np.array([7]))
+    inputs, labels, length = law.examples(mazes)
+    puzzles = types.SimpleNamespace(inputs=inputs, labels=labels, height=3, width=3)
+    south = np.full((1, 9), 1 + lattice.SOUTH)
+    found = kinds.KINDS["lattice"].measuring.of(puzzles, slice(None), south)
+    assert length == 5 and found["success"] == 0 and found["pot_success"] == 1 == found["pot_optimal"]
+
+
+# ---------------------------------------------------------------- walkers
+
+
+def walks_of(mazes, prefer, budget, slack=1.0):
+    inputs, labels, length = law.examples(mazes)
+    found = answers.walked(walks.walk(mazes, prefer, budget), length - 1, slack)
+    return 100 * found.arrived.mean(), 100 * found.optimal.mean()
+
+
+def test_walkers_have_the_floors_of_unfiltered_mazes():
+    """Those of 4,000 12x12 depth-first mazes with 4 N moves; by walls."""
+    mazes = by_numpy("dfs", 2000)
+    assert walks_of(mazes, walks.uniform(0), 4 * 144) == pytest.approx((57, 10.6), abs=4)
+    assert walks_of(mazes, walks.manhattan, 4 * 144) == pytest.approx((33.6, 24.0), abs=4)
+
+
+def test_a_walk_prefers_what_it_has_not_visited():
+    """Into a dead end and back out again: the way on is then the only one left."""
+    right = np.array([[[1, 1, 1, 0]] + [[0] * 4] * 3], bool)
+    mazes = law.Mazes(lattice.masks(np, np.zeros((1, 4, 4), bool), right), np.array([1]), np.array([3]))
+    wall_of_goal = lambda cells, goals, size: cells  # noqa: E731  # to the west, while there is a choice
+    assert walks.walk(mazes, wall_of_goal, 16).tolist() == [4]
+    assert walks.walk(mazes, wall_of_goal, 3).tolist() == [lattice.UNREACHABLE]
+
+
+def test_walkers_are_always_in_the_report_and_on_the_page(folder, tmp_path, capsys):
+    out = tmp_path / "r.json"
+    solve.main(["--data", str(folder), "--out", str(out)])
+    printed, found = capsys.readouterr().out, json.loads(out.read_text())
+    names = ["random walk", "random walk, pot/2025-10", "Manhattan walk", "Manhattan walk, pot/2025-10"]
+    assert list(found["walks"]) == names and all(name in printed for name in names)
+    assert [walk["budget"] for walk in found["walks"].values()] == [144, 36, 144, 36]
+    assert found["walks"][names[3]]["rate"] == 1 and all(w["n"] == 40 for w in found["walks"].values())
+    again = tmp_path / "again.json"
+    solve.main(["--data", str(folder), "--out", str(again)])
+    assert json.loads(again.read_text())["walks"] == found["walks"]
+    capsys.readouterr()
+    report.main(["--report", str(out)])
+    assert capsys.readouterr().out.strip() in printed
+    report.main(["--report", str(out), "--out", str(tmp_path / "page")])
+    text = (tmp_path / "page/index.html").read_text()
+    assert "Walks from start to goal" in text and "Manhattan walk, pot/2025-10" in text
+    for change, message in (
+        ({"outcomes": "0" * 40}, "walks.random walk.success is"),
+        ({"outcomes": "3" * 40}, "outcomes hold"),
+        ({"outcomes": "0"}, "outcomes is 1"),
+        (
+            {"optimal": {"success": 1, "rate": 1, "interval": [0, 1]}},
+            "optimal.success is 1|optimal.rate is 1",
+        ),
+    ):
+        wrong = json.loads(json.dumps(found))
+        wrong["walks"][names[0]] |= change
+        out.write_text(json.dumps(wrong))
+        with pytest.raises(RequestError, match=message):
+            report.main(["--report", str(out)])

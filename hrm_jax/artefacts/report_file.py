@@ -114,6 +114,15 @@ class PuzzleResult(Answered, Judged):
     voting: NotRequired[Annotated[dict[str, Votes], Meta(min_length=1)]]  # by "pass@1", ...
 
 
+class Walk(Trials):
+    """What became of the walks of what answers no cell."""
+
+    outcomes: str  # a letter a walk: 0 never arrived, 1 did, 2 by a shortest path
+    optimal: Rate
+    efficiency: Annotated[float, Meta(ge=0)] | None  # moves of the shortest path over those walked, averaged
+    budget: Positive  # moves
+
+
 class Pair(TypedDict):
     """McNemar's test of two models; `p_holm` is Holm's over all pairs of the report."""
 
@@ -182,6 +191,7 @@ class PuzzleReport(Header):
     segments: Segments
     trained_segments: NotRequired[Segments | None]
     data: NotRequired[PuzzleData | None]
+    walks: NotRequired[dict[Name, Walk] | None]
 
 
 class DensityCell(TypedDict):

@@ -12,7 +12,7 @@ from hrm_jax.judging.answers import Result
 from hrm_jax.judging.solvers import Model
 from hrm_jax.puzzles import kinds
 from hrm_jax.puzzles.dataset import Meta, PuzzleSet
-from hrm_jax.puzzles.kinds import Voting
+from hrm_jax.puzzles.kinds import Voting, Walked
 
 
 def find_voting(puzzles: PuzzleSet, count: int) -> tuple[Voting | None, str]:
@@ -67,7 +67,20 @@ def build(
         "models": parts,
         "pairs": statistics.pairs(solved),
     }
+    if walkers := kinds.of(puzzles).walkers:
+        report["walks"] = {name: _walks(budget, found) for name, budget, found in walkers(puzzles, count)}
     return report
+
+
+def _walks(budget: int, found: Walked) -> dict[str, Any]:
+    """A walker's part."""
+    outcomes = "".join(np.where(found.optimal, "2", np.where(found.arrived, "1", "0")))
+    return {
+        "budget": budget,
+        **statistics.walks(outcomes),
+        "efficiency": _mean(found.efficiency),
+        "outcomes": outcomes,
+    }
 
 
 def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from hrm_jax.worlds.rules import BOUNDS, FAILURES, OUTCOMES
 from hrm_jax.worlds.world import WORLDS
 
 ANSWERS = ("0", "1")  # outcomes of puzzles: wrong, exact
+WALKS = ("0", "1", "2")  # outcomes of walks: no arrival, arrival, by a shortest path
 CLOSE = 1e-4  # of intervals: others take 1.96 for the normal's 97.5 % point
 CHANGED = ", changed"  # after the name of a world of ours, of scenarios that are not those drawn in it
 
@@ -177,10 +178,22 @@ def _check_puzzles(report: Any) -> None:
     for name, result in models.items():
         _check_answers(f"models.{name}", result, report["segments"])
         _check_measured(f"models.{name}", result, kind and kind.measuring)
+    _check_walks(report, kind)
     trained = [result["trained_segments"] for result in models.values() if result.get("trained_segments")]
     if trained:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
+
+
+def _check_walks(report: Any, kind: Any) -> None:
+    """Refuse walks of puzzles that nothing walks in, and other rates than follow from their outcomes."""
+    found, (first, end) = report.get("walks") or {}, report["seeds"]
+    if found and not (kind and kind.walkers):
+        raise RequestError(f"walks: nothing walks in puzzles of the kind {report['kind']!r}")
+    for name, walks in found.items():
+        _check_letters(f"walks.{name}", walks["outcomes"], WALKS)
+        agree(f"walks.{name}.outcomes", len(walks["outcomes"]), end - first)
+        agree(f"walks.{name}", walks, statistics.walks(walks["outcomes"]))
 
 
 def _check_alike(what: str, parts: Iterable[Any]) -> None:

@@ -54,6 +54,12 @@ def tally(outcomes: str) -> dict[str, Any]:
     }
 
 
+def walks(outcomes: str) -> dict[str, Any]:
+    """What a report says of walks, a letter each: 0 never arrived, 1 did, 2 by a shortest path."""
+    n, optimal = len(outcomes), outcomes.count("2")
+    return {"n": n, **rate(outcomes.count("1") + optimal, n), "optimal": rate(optimal, n)}
+
+
 def mcnemar(a_only: int, b_only: int) -> float:
     """Exact two-sided McNemar p-value for paired episodes that only `a`, or only `b`, solved.
 

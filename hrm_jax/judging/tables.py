@@ -5,9 +5,11 @@ from typing import Any
 
 from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report
 from hrm_jax.console.tables import interval, markdown, percent, rate
+from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
+WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 GROUPED = "The {n:,} examples are questions and augmentations of {puzzles:,} puzzles, which intervals count."
 
 
@@ -107,6 +109,8 @@ def puzzles(report: PuzzleReport) -> str:
     if measuring := measuring_of(report):
         parts += [f"By {measuring.heading}, in per cent where nothing else is said:"]
         parts += [markdown(_measured(models, measuring))]
+    if report.get("walks"):
+        parts += [WALKS, markdown(_walks(report))]
     by_segment = {name: result for name, result in models.items() if result.get("segments")}
     if by_segment:
         lenient = any(
@@ -161,6 +165,26 @@ def _measured(models: Mapping[str, Any], measuring: Any) -> list[list[str]]:
         cells = ["-" if share is None else percent(share) for share in shares]
         cells += [measured(found.get(key), measure) for key, measure in measuring.shown.items()]
         rows.append([name, part, str(result["n"]), *cells])
+    return rows
+
+
+def walks(report: PuzzleReport) -> list[dict[str, Any]]:
+    """Of reports with walks: those of the models' and baselines' answers, and the walkers', as a report's."""
+    rows: list[dict[str, Any]] = []
+    for name, result in report["models"].items():
+        found, n = result.get("measures") or {}, result["n"]
+        if (success := found.get("success")) is not None and (lenient := result.get("lenient")):
+            rates = statistics.rate(round(success * n), n, result.get("puzzles")), {"optimal": lenient}
+            rows.append({"name": name, "n": n, **rates[0], **rates[1], "efficiency": found.get("efficiency")})
+    return rows + [{"name": name, **found} for name, found in (report.get("walks") or {}).items()]
+
+
+def _walks(report: PuzzleReport) -> list[list[str]]:
+    rows = [["who", "moves at most", "success", "optimal", "efficiency %"]]
+    for found in walks(report):
+        rates = rate(found), rate(found["optimal"], found["n"])
+        efficiency = "-" if found["efficiency"] is None else percent(found["efficiency"])
+        rows.append([found["name"], str(found.get("budget", "-")), *rates, efficiency])
     return rows
 
 

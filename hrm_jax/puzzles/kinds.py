@@ -4,7 +4,7 @@ A new kind is a module with its functions, its record in `KINDS`, and a file tha
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -22,6 +22,10 @@ from hrm_jax.puzzles.city import build as city
 from hrm_jax.puzzles.city import statistics as city_statistics
 from hrm_jax.puzzles.city import tokens as city_tokens
 from hrm_jax.puzzles.dataset import PuzzleSet
+from hrm_jax.puzzles.lattice import answers as lattice_answers
+from hrm_jax.puzzles.lattice import build as lattice
+from hrm_jax.puzzles.lattice import walks as lattice_walks
+from hrm_jax.puzzles.lattice.answers import Walked
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import grids as maze_grids
 from hrm_jax.puzzles.sudoku import build as sudoku
@@ -105,6 +109,9 @@ class Kind:
     lenient: Lenient | None = None
     measuring: Measuring | None = None
     baselines: dict[str, Callable[[PuzzleSet], Answer]] = field(default_factory=dict)  # besides a copy
+    # What walks instead of answering, of the first so many examples: (name, most moves, what became of it).
+    # Of such a kind the measures "success" and "efficiency" are those of the answers' own walks.
+    walkers: Callable[[PuzzleSet, int], Iterable[tuple[str, int, Walked]]] | None = None
     votes: Callable[[PuzzleSet], Voting | None] | None = None  # None of a data set that has nothing for it
     one_size: bool = True  # whether the frame's height and width say how large a puzzle is
     drawing: str | None = None  # the file of reporting/assets that draws it; None: as numbers
@@ -125,6 +132,38 @@ KINDS = {
         ),
         baselines={"any shortest route": maze_grids.any_route},
         drawing="puzzle_maze.js",
+    ),
+    "lattice": Kind(
+        summary="mazes with walls between cells, a move for every cell",
+        builder=lattice,
+        statistics=lattice.statistics,
+        rules=lattice.RULES,
+        lenient=Lenient(
+            lattice_answers.lenient,
+            short="the moves lead from start to goal by a shortest path",
+            note="the moves lead from the start to the goal through open edges alone, by a shortest path.",
+        ),
+        measuring=Measuring(
+            lattice_answers.measure,
+            {
+                "success": Measure("success", 0, 1),
+                "efficiency": Measure("efficiency", 0, 1),
+                "forks": Measure("forks right", 0, 1),
+                "pot_success": Measure(f"{lattice_walks.LEGACY} success", 0, 1),
+                "pot_optimal": Measure(f"{lattice_walks.LEGACY} optimal", 0, 1),
+            },
+            part=lattice_answers.part,
+            parts=tuple(lattice_answers.PARTS),
+            heading="path cells",
+            note="Success: the moves, rolled out from the start, reach the goal through open edges. "
+            "Efficiency: moves of the shortest path over those walked, of successes. Forks right: of the "
+            "cells with three open edges or more, those whose move is an optimal one. "
+            f"{lattice_walks.LEGACY}: the published measure, by which moves go through walls, and are "
+            "optimal if they lead through at most 1.05 times the cells of the shortest path. Segments: after "
+            "how many the Q head would have stopped, averaged.",
+        ),
+        walkers=lattice_walks.judged,
+        drawing="puzzle_lattice.js",
     ),
     "sudoku": Kind(
         summary="sudokus of 4x4, 6x6 and 9x9 with one solution",

@@ -42,6 +42,11 @@ VOTES = (
     "A task is right when all its test inputs are, each within so many tries; test inputs: their share that "
     "is right, averaged over tasks."
 )
+WALKS = (
+    "The moves of an answer, rolled out from the start, next to walkers that nothing was trained for and "
+    "that remember where they have been: one walk an example. Optimal: by a shortest path. Intervals are "
+    "Wilson's 95 %."
+)
 PUZZLES = (
     "An answer is exact when every cell that counts is that of the label. Intervals are Wilson's 95 % over "
     "examples. Full discs are learned models, open ones baselines."

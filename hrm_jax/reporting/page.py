@@ -99,6 +99,7 @@ def _facts(report: Report) -> dict[str, str]:
 def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
     made = [
         (tables.results(report, index, looks), notes.results(report)),
+        (tables.walks(report, index), notes.WALKS),
         (tables.measures(report, index), notes.measures(report)),
         (tables.training_seeds(report, index), notes.SPREAD),
         (tables.group_tests(report, index), notes.GROUPS),

@@ -10,6 +10,7 @@ from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import mean_rate
 from hrm_jax.judging.tables import by_part, measured, measuring_of
+from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts
 from hrm_jax.reporting.inputs import Report
@@ -166,6 +167,24 @@ def measures(report: Report, index: int) -> Markup | None:
         columns.append(Column(key, heading, text, optional=True))
     caption = f"Answers by {measuring.heading}"
     return table(columns, {None: records}, caption, ["model", "part"], id=f"measures-{index}")
+
+
+def walks(report: Report, index: int) -> Markup | None:
+    """Walks from start to goal, the models' and the walkers'; None of puzzles that nothing walks in."""
+    if not (report.puzzles and report.data.get("walks")):
+        return None
+    records = [
+        {**found, **{f"optimal-{key}": value for key, value in found["optimal"].items()}}
+        for found in judged_walks(report.data)
+    ]
+    columns = [
+        Column("name", "Who"),
+        Column("budget", "Moves at most", whole, optional=True),
+        *trial_columns("Successes", "Success\N{NO-BREAK SPACE}%"),
+        *rate_columns("Optimal\N{NO-BREAK SPACE}%", "optimal-"),
+        Column("efficiency", "Efficiency\N{NO-BREAK SPACE}%", percent, optional=True),
+    ]
+    return table(columns, {None: records}, "Walks from start to goal", ["name"], id=f"walks-{index}")
 
 
 def votes(report: Report, index: int) -> Markup | None:

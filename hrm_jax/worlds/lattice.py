@@ -119,22 +119,39 @@ def marked(tokens: Array, mark: int) -> Array:
     return ((tokens > PAD) & ((tokens - (tokens > PAD)) // MARK == mark)).argmax(axis=-1)
 
 
-def roll_out(xp: Any, open: Array, moves: Array, start: Array, goal: Array) -> Array:
-    """int [...]: how many moves the policy `moves` [..., N] takes from `start` [...] to `goal` [...].
+def roll_outs(xp: Any, open: Array, moves: Array, goal: Array) -> Array:
+    """int [..., N]: how many moves the policy `moves` [..., N] takes from every cell to `goal` [...].
 
     `UNREACHABLE` where it never arrives: it meets a wall, or itself. A policy has no memory, so what has not
-    arrived after N - 1 moves never will. What is no move, 0 to 3, goes nowhere.
+    arrived after N - 1 moves never will. What is no move, 0 to 3, goes nowhere. `open` [..., N] and `goal`
+    may lack leading axes of `moves`.
     """
-    cells = open.shape[-1]
-    here, size = xp.arange(cells), side(open)
-    to = xp.asarray(shifts(size))[xp.clip(moves, 0, 3)]
-    legal = (open >> xp.clip(moves, 0, 3).astype("uint8") & 1 == 1) & (moves >= 0) & (moves < 4)
+    here, allowed = xp.arange(open.shape[-1]), xp.clip(moves, 0, 3)
+    legal = (open >> allowed.astype("uint8") & 1 == 1) & (moves == allowed)
     ends = here == goal[..., None]
-    reach = xp.where(legal & ~ends, here + to, here)
-    steps = xp.where(ends, 0, 1)  # moves that lead from a cell to `reach`
-    for _ in range((cells - 1).bit_length()):  # each of twice as many moves as before
+    reach = xp.where(legal & ~ends, here + xp.asarray(shifts(side(open)))[allowed], here)
+    steps = xp.where(ends, xp.zeros_like(reach), 1)  # moves that lead from a cell to `reach`
+    for _ in range((open.shape[-1] - 1).bit_length()):  # each of twice as many moves as before
         steps = xp.minimum(steps + xp.take_along_axis(steps, reach, -1), UNREACHABLE)
         reach = xp.take_along_axis(reach, reach, -1)
-    at = (start[..., None],)
-    arrived = xp.take_along_axis(reach, *at, -1)[..., 0] == goal
-    return xp.where(arrived, xp.take_along_axis(steps, *at, -1)[..., 0], UNREACHABLE)
+    return xp.where(reach == goal[..., None], steps, UNREACHABLE)
+
+
+def roll_out(xp: Any, open: Array, moves: Array, start: Array, goal: Array) -> Array:
+    """int [...]: the same from `start` [...] alone."""
+    steps = roll_outs(xp, open, moves, goal)
+    return (xp.where(xp.arange(open.shape[-1]) == start[..., None], steps, 0)).sum(axis=-1)
+
+
+def everywhere(xp: Any, size: int) -> Array:
+    """uint8 [N]: the masks of a board without walls."""
+    row, column = xp.divmod(xp.arange(size * size), size)
+    edges = (row > 0, row < size - 1, column > 0, column < size - 1)
+    return sum(open.astype("uint8") << move for move, open in zip(MOVES, edges, strict=True))
+
+
+def sound(xp: Any, open: Array) -> Array:
+    """bool [...]: whether every open edge has its other side, and none leads off the board."""
+    down, right = (xp.moveaxis(connections(xp, open), -3, 0)[axis] for axis in (0, 1))
+    off = down[..., -1, :].any(axis=-1) | right[..., -1].any(axis=-1)
+    return (masks(xp, down, right) == open).all(axis=-1) & ~off

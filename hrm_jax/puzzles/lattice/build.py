@@ -1,0 +1,113 @@
+"""Lattice mazes: boards with walls between cells, labelled with an optimal move for every cell.
+
+    python -m hrm_jax.puzzles lattice --out data/lattice12 --size 12 --train 10000 --test 2000
+    python -m hrm_jax.puzzles lattice --out data/long --size 12 --shortest 50 --generator dfs --test 2000
+
+A cell's token is 1 + its open edges (1 north, 2 south, 4 west, 8 east) + 16 at the start, 32 at the goal.
+Its label is 1 north, 2 south, 3 west or 4 east, the first of these on a shortest way to the goal; 5 at the
+goal; and 0, which does not count, where there is no way. --shortest is the least length of the path from
+start to goal, in cells, both ends included. Train and test share no lattice. The laws are in docs/puzzles.md.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import at_least
+from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, write_groups
+from hrm_jax.puzzles.lattice import answers, law
+from hrm_jax.puzzles.lattice.generators import GENERATORS, SHARE
+from hrm_jax.worlds.lattice import LARGEST, VOCABULARY, connections
+
+MAZES, CELLS = 2**11, 2**18  # in a part, at most: a second's work
+PATIENCE = 64
+RULES = building.Rules(
+    "lattice",
+    answers.vocabulary,
+    answers.wrong,
+    "needs open edges with two sides, one start, one goal, a way between them, and the first optimal move as "
+    "the label of every cell",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of `python -m hrm_jax.puzzles lattice`."""
+    add = parser.add_argument
+    for split in SPLITS:
+        add(f"--{split}", type=int, default=building.USUAL, help=f"mazes of {split}; default: %(default)s")
+    add("--size", type=int, default=12, help="cells a side; default: %(default)s")
+    add("--generator", choices=GENERATORS, default="dfs", help="the law of lattices; default: %(default)s")
+    add("--shortest", type=int, default=2, help="cells of the shortest path, at least; default: %(default)s")
+    add("--share", type=float, default=SHARE,
+        help="of edges that percolation opens; default: %(default)s")  # fmt: skip
+
+
+def build(options: argparse.Namespace) -> None:
+    """Build the data set that the options ask for."""
+    at_least(options, train=(1, building.MOST), test=(1, building.MOST), size=(2, LARGEST))
+    if not 2 <= options.shortest <= options.size**2:
+        most = f"2 to {options.size**2} cells are possible at {options.size}x{options.size}"
+        raise RequestError(f"--shortest {options.shortest}: {most}")
+    if not 0 < options.share <= 1:
+        raise RequestError(f"--share {options.share}: more than 0, at most 1")
+    names = ("size", "generator", "shortest", "share", "train", "test", "seed")
+    settings = {"kind": "lattice"} | {name: getattr(options, name) for name in names}
+
+    def fill(work: Path, whole: Path) -> None:
+        wanted, what = (options.train, options.test), f"{options.size}x{options.size} lattice mazes"
+        found = building.gather(work, settings, part, wanted, options.jobs, what, PATIENCE)
+        for split, arrays in zip(SPLITS, found, strict=True):
+            write(whole, split, **{name: arrays[name] for name in ("inputs", "labels", "rating")})
+
+    made = building.produce(options.out, settings, RULES, fill)
+    print(f"{options.out}: {'done' if made else 'there already'}")
+
+
+def part(settings: dict, number: int) -> dict[str, np.ndarray]:
+    """The mazes of one part of the stream (`build.gather`)."""
+    size = settings["size"]
+    rng = np.random.default_rng([settings["seed"], number])
+    law_of = (settings["generator"], settings["shortest"], settings["share"])
+    mazes = law.draw(rng, min(MAZES, CELLS // size**2), size, *law_of)
+    inputs, labels, rating = law.examples(mazes)
+    split = building.split_of([open.tobytes() for open in mazes.open], settings["train"], settings["test"])
+    return {"split": split, "inputs": inputs, "labels": labels, "rating": rating}
+
+
+def write(folder: Path, split: str, inputs: np.ndarray, labels: np.ndarray, rating: np.ndarray) -> None:
+    """Write one split of mazes [M, N]; `rating` [M] is the cells of their shortest paths."""
+    size = int(inputs.shape[1] ** 0.5)
+    pair = inputs[:, None], labels[:, None]
+    more: dict = {"height": size, "width": size, "extra": {"ratings": rating}}
+    write_groups(folder, split, "lattice", *pair, VOCABULARY, **more)
+
+
+def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float | int]:
+    """What the mazes of a split are like; `other` is the other split, where there is one."""
+    mazes, labels = law.read(np.asarray(puzzles.inputs)), np.asarray(puzzles.labels)
+    cells = answers.shortest(mazes, labels) + 1
+    degrees = np.bincount(np.bitwise_count(mazes.open).reshape(-1), minlength=5) / mazes.open.size
+    ends = (divmod(end, puzzles.width) for end in (mazes.start, mazes.goal))
+    apart = sum(abs(a - b) for a, b in zip(*ends, strict=True))
+    edges = connections(np, mazes.open).sum(axis=(1, 2, 3))
+    lattices = {open.tobytes() for open in mazes.open}
+    found: dict[str, float | int] = {
+        "mazes": len(mazes.open),
+        "lattices": len(lattices),
+        "open edges, mean": float(edges.mean()),
+        **{f"cells of {count} open edges, %": float(100 * share) for count, share in enumerate(degrees)},
+        "path cells, mean": float(cells.mean()),
+        "path cells, standard deviation": float(cells.std()),
+        "path cells, least": int(cells.min()),
+        **{f"path cells, {q} %": float(np.quantile(cells, q / 100)) for q in (5, 25, 50, 75, 95)},
+        "path cells, most": int(cells.max()),
+        "Manhattan distance, mean": float(apart.mean()),
+        "cells without a way to the goal, %": float(100 * (labels == 0).mean()),
+    }
+    if other is not None:
+        shared = lattices & {open.tobytes() for open in law.read(np.asarray(other.inputs)).open}
+        found[f"lattices shared with {other.split}"] = len(shared)
+    return found
