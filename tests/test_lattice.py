@@ -238,12 +238,12 @@ def test_a_data_set_has_the_mazes_that_were_asked_for(folder, capsys):
 
 @pytest.mark.parametrize(
     ("cell", "array", "token"),
-    [(0, "inputs", 49 - 1), (7, "inputs", 0), (3, "inputs", 17), (8, "labels", 5), (8, "labels", 0)],
+    [(0, "inputs", 48), (7, "inputs", 0), (3, "inputs", 17), ("start", "labels", 5), ("start", "labels", 0)],
 )
 def test_what_is_no_maze_with_its_labels_is_refused(folder, tmp_path, cell, array, token):
     found = kinds.load(folder, "test")
     pair = {"inputs": found.inputs.copy(), "labels": found.labels.copy()}
-    pair[array][5, cell] = token
+    pair[array][5, lattice.marked(found.inputs[5], 1) if cell == "start" else cell] = token
     size = {"height": 6, "width": 6}
     dataset.write_groups(tmp_path, "test", "lattice", *(a[:, None] for a in pair.values()), 49, **size)
     with pytest.raises(RequestError, match="example 5 needs open edges with two sides"):

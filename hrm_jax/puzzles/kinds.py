@@ -133,38 +133,6 @@ KINDS = {
         baselines={"any shortest route": maze_grids.any_route},
         drawing="puzzle_maze.js",
     ),
-    "lattice": Kind(
-        summary="mazes with walls between cells, a move for every cell",
-        builder=lattice,
-        statistics=lattice.statistics,
-        rules=lattice.RULES,
-        lenient=Lenient(
-            lattice_answers.lenient,
-            short="the moves lead from start to goal by a shortest path",
-            note="the moves lead from the start to the goal through open edges alone, by a shortest path.",
-        ),
-        measuring=Measuring(
-            lattice_answers.measure,
-            {
-                "success": Measure("success", 0, 1),
-                "efficiency": Measure("efficiency", 0, 1),
-                "forks": Measure("forks right", 0, 1),
-                "pot_success": Measure(f"{lattice_walks.LEGACY} success", 0, 1),
-                "pot_optimal": Measure(f"{lattice_walks.LEGACY} optimal", 0, 1),
-            },
-            part=lattice_answers.part,
-            parts=tuple(lattice_answers.PARTS),
-            heading="path cells",
-            note="Success: the moves, rolled out from the start, reach the goal through open edges. "
-            "Efficiency: moves of the shortest path over those walked, of successes. Forks right: of the "
-            "cells with three open edges or more, those whose move is an optimal one. "
-            f"{lattice_walks.LEGACY}: the published measure, by which moves go through walls, and are "
-            "optimal if they lead through at most 1.05 times the cells of the shortest path. Segments: after "
-            "how many the Q head would have stopped, averaged.",
-        ),
-        walkers=lattice_walks.judged,
-        drawing="puzzle_lattice.js",
-    ),
     "sudoku": Kind(
         summary="sudokus of 4x4, 6x6 and 9x9 with one solution",
         builder=sudoku,
@@ -211,6 +179,38 @@ KINDS = {
         ),
         baselines=city_answers.BASELINES,
         drawing="puzzle_city.js",
+    ),
+    "lattice": Kind(
+        summary="mazes with walls between cells, a move for every cell",
+        builder=lattice,
+        statistics=lattice.statistics,
+        rules=lattice.RULES,
+        lenient=Lenient(
+            lattice_answers.lenient,
+            short="the moves lead from start to goal by a shortest path",
+            note="the moves lead from the start to the goal through open edges alone, by a shortest path.",
+        ),
+        measuring=Measuring(
+            lattice_answers.measure,
+            {
+                "success": Measure("success", 0, 1),
+                "efficiency": Measure("efficiency", 0, 1),
+                "forks": Measure("forks right", 0, 1),
+                "pot_success": Measure(f"{lattice_walks.LEGACY} success", 0, 1),
+                "pot_optimal": Measure(f"{lattice_walks.LEGACY} optimal", 0, 1),
+            },
+            part=lattice_answers.part,
+            parts=tuple(lattice_answers.PARTS),
+            heading="path cells",
+            note="Success: the moves, rolled out from the start, reach the goal through open edges. "
+            "Efficiency: moves of the shortest path over those walked, of successes. Forks right: of the "
+            "cells with three open edges or more, those whose move is an optimal one. "
+            f"{lattice_walks.LEGACY}: the published measure, by which moves go through walls, and are "
+            "optimal if they lead through at most 1.05 times the cells of the shortest path. Segments: after "
+            "how many the Q head would have stopped, averaged.",
+        ),
+        walkers=lattice_walks.judged,
+        drawing="puzzle_lattice.js",
     ),
 }
 COPY = "copy"  # the baseline of every kind: the input itself
