@@ -76,9 +76,9 @@ def _initial(name: str, shapes: dict[str, tuple[int, ...]], key: jax.Array) -> j
         return jnp.zeros(shape)
     if group == "embed" or leaf == "positions":
         return jax.random.normal(key, shape)
-    # A GRU's fan is its state's width, of both matrices and both biases.
-    recurrent = leaf.startswith(("fast_", "slow_"))
-    fan = shape[-1] // 3 if recurrent else shapes[name.replace("bias", "kernel")][-2]
+    # A GRU's fan is its state's width, of both matrices and both biases; a cell hears four others.
+    recurrent, told = leaf.startswith(("fast_", "slow_")), name == "blocks/mix_kernel" and shape[-2] != 9
+    fan = shape[-1] // 3 if recurrent else shape[-1] if told else shapes[name.replace("bias", "kernel")][-2]
     return layers.uniform_fan_in(fan)(key, shape)
 
 

@@ -16,6 +16,7 @@ from hrm_jax.artefacts.networks.poh import PoHConfig
 from hrm_jax.models import poh_controller
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 
+MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows, columns: north, south, west, east
 THETA = 100.0  # of rope: rows and columns are tens, not thousands
 
 
@@ -81,15 +82,47 @@ def attend(
     q, k, v = packed.transpose(2, 0, 3, 1, 4).reshape(3, count * heads, length, -1)
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
-    scores = jnp.einsum("nqe,nke->nqk", q * q.shape[-1] ** -0.5, k)
-    shares = dropout(config.dropout, jax.nn.softmax(scores), key)
-    out = jnp.einsum("nqk,nke->nqe", shares, v).reshape(count, heads, length, -1).swapaxes(1, 2)
+    q = q * q.shape[-1] ** -0.5
+    if key is None or not config.dropout:
+        out = softmax_attention(q, k, v)
+    else:
+        shares = dropout(config.dropout, jax.nn.softmax(jnp.einsum("nqe,nke->nqk", q, k)), key)
+        out = jnp.einsum("nqk,nke->nqe", shares, v)
+    out = out.reshape(count, heads, length, -1).swapaxes(1, 2)
     if config.routed == "slices":
         out = linear(w, out.reshape(y.shape), "out_").reshape(out.shape)
     if weights is not None:
         out = out * weights[..., None]
     out = out.reshape(y.shape)
     return out if config.routed == "slices" else linear(w, out, "out_")
+
+
+@jax.custom_vjp
+def softmax_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """softmax(q kᵀ) v of [n, N, E]; keeps no N x N matrix for its gradient, which computes it anew."""
+    return _attention_forward(q, k, v)[0]
+
+
+def _attention_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple]:
+    scores = jnp.einsum("nqe,nke->nqk", q, k)
+    most = jnp.max(scores, axis=-1, keepdims=True)
+    shares = jnp.exp(scores - most)
+    total = jnp.sum(shares, axis=-1, keepdims=True)
+    out = jnp.einsum("nqk,nke->nqe", shares, v) / total
+    return out, (q, k, v, out, (most + jnp.log(total))[..., 0])
+
+
+def _attention_backward(kept: tuple, d_out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    q, k, v, out, total = kept
+    # Keys first: two of the three products below then are of matrices as they lie in memory.
+    shares = jnp.exp(jnp.einsum("nke,nqe->nkq", k, q) - total[:, None])
+    d_shares = jnp.einsum("nke,nqe->nkq", v, d_out) - jnp.sum(out * d_out, axis=-1)[:, None]
+    d_scores = shares * d_shares
+    d_q, d_k = jnp.einsum("nkq,nke->nqe", d_scores, k), jnp.einsum("nkq,nqe->nke", d_scores, q)
+    return d_q, d_k, jnp.einsum("nkq,nqe->nke", shares, d_out)
+
+
+softmax_attention.defvjp(_attention_forward, _attention_backward)
 
 
 def rotate(config: PoHConfig, x: jax.Array) -> jax.Array:
@@ -105,13 +138,18 @@ def rotate(config: PoHConfig, x: jax.Array) -> jax.Array:
 
 def mix(config: PoHConfig, w: Weights, h: jax.Array) -> jax.Array:
     """What cells [B, N, D] of the grid hear of those around them; beyond the edge is 0."""
-    n = config.columns
-    padded = jnp.pad(h.reshape(len(h), n, n, -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
-    around = lambda i, j: padded[:, i : i + n, j : j + n].reshape(h.shape)  # noqa: E731
+    n, kernel = config.columns, w["mix_kernel"]
+
+    def seen(x: jax.Array, row: int, column: int) -> jax.Array:
+        """What each cell sees so many rows and columns from it."""
+        grid = jnp.pad(x.reshape(len(h), n, n, -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        return grid[:, 1 + row : 1 + row + n, 1 + column : 1 + column + n].reshape(h.shape)
+
     if config.mixing == "depthwise":
-        return sum(w["mix_kernel"][3 * i + j] * around(i, j) for i in range(3) for j in range(3))
-    near = jnp.concatenate([around(0, 1), around(2, 1), around(1, 0), around(1, 2)], axis=-1)
-    return linear(w, near, "mix_")
+        return sum(kernel[3 * i + j] * seen(h, i - 1, j - 1) for i in range(3) for j in range(3))
+    # What cells tell, then who sees it: the shift after the product needs nothing for its gradient.
+    told = jnp.split(linear(w, h, "mix_"), 4, axis=-1)
+    return sum(seen(x, *move) for x, move in zip(told, MOVES, strict=True))
 
 
 def dropout(rate: float, x: jax.Array, key: jax.Array | None) -> jax.Array:

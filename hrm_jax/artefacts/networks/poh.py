@@ -142,7 +142,7 @@ class PoHConfig:
         if self.routing != "none":
             shapes["head_gain"] = (self.heads,)
         if self.mixing != "none":
-            shapes["mix_kernel"] = (9, d) if self.mixing == "depthwise" else (4 * d, d)
+            shapes["mix_kernel"] = (9, d) if self.mixing == "depthwise" else (d, 4 * d)
         return shapes
 
     def _controller(self) -> Shapes:
