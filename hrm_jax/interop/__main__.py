@@ -47,7 +47,7 @@ def _import(arguments: Sequence[str]) -> None:
     add = parser.add_argument
     add("file", type=pathlib.Path, help="a .pt, .safetensors or .npz with the state_dict")
     add("--out", type=pathlib.Path, required=True, help="the model.npz to write")
-    add("--heads", type=int, help="attention heads (default: 4; HRM-ACT and TRM: 8)")
+    add("--heads", type=int, help="attention heads (default: 4; HRM-ACT and TRM: 8; PoH: 6)")
     add("--k_step", type=int, help="steps between two H updates (default: 2)")
     add("--history", type=int, help="steps of history (default: 20)")
     add = parser.add_argument_group("HRM-ACT and TRM").add_argument
@@ -62,6 +62,9 @@ def _import(arguments: Sequence[str]) -> None:
     add("--identifiers", type=pathlib.Path, metavar="FILE",
         help="identifiers.json of the data it was trained on, for solve to refuse others")  # fmt: skip
     add("--dtype", choices=("bfloat16", "float32"), help="of its matmuls (default: bfloat16, as theirs)")
+    add = parser.add_argument_group("Pointer over Heads").add_argument
+    add("--passes", type=int, help="passes of the refinement (default: 4)")
+    add("--period", type=int, help="passes from one update of the slow state to the next (default: 4)")
     given = vars(parser.parse_args(arguments))
     from hrm_jax.interop import checkpoints
 

@@ -16,20 +16,23 @@ from flax.traverse_util import flatten_dict
 
 from hrm_jax.artefacts import files, model_file, networks
 from hrm_jax.artefacts.errors import RequestError, naming
-from hrm_jax.interop import denoiser, predictors, puzzles
+from hrm_jax.interop import denoiser, poh, predictors, puzzles
 from hrm_jax.interop.states import State, read_state
 
-FAMILIES = (predictors, denoiser, puzzles)
+FAMILIES = (predictors, denoiser, puzzles, poh)
 LAYOUTS = (
     "known layouts are HRM-cloud's gated or recurrent (embed.*, L_block*.*, H_block*.*, head.*), lstm "
     "(lstm.*, fc.*), path denoiser v2 (map_enc.*, coord_enc.*, time_mlp.*, down1.*, …), HRM-ACT and TRM "
-    "(embed_tokens.*, L_level.*, H_level.*, lm_head.*, …)"
+    "(embed_tokens.*, L_level.*, H_level.*, lm_head.*, …), PoH's maze networks "
+    "(cell.*, out.*, ref.stack.* or tr.layers.*, …)"
 )
 RECORDED = {  # what golden files call our options
     **{name: name for name in ("heads", "k_step", "prefix", "sequence")},
     "H_cycles": "h_cycles",
     "L_cycles": "l_cycles",
     "halt_max_steps": "segments",
+    "R": "passes",
+    "T": "period",
 }
 
 

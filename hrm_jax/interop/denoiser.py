@@ -94,11 +94,11 @@ def describe(model: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 def compute(
     model: Any, params: dict[str, Any], arrays: dict[str, np.ndarray], options: dict[str, Any]
-) -> tuple[dict[str, Any], None]:
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The output alone: no gradients are recorded of the denoiser."""
     x, t, grid, ends = (arrays[f"in/{name}"] for name in ("x", "t", "grid", "sg"))
     y = _denoise(model, params, np.moveaxis(x, 1, -1), t[:, 0], np.moveaxis(grid, 1, -1), ends)
-    return {"out/y": np.moveaxis(np.asarray(y), -1, 1)}, None
+    return {"out/y": np.moveaxis(np.asarray(y), -1, 1)}, {}
 
 
 @functools.partial(jax.jit, static_argnums=0)

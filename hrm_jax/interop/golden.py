@@ -9,12 +9,13 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError, naming
-from hrm_jax.interop import checkpoints, states
+from hrm_jax.interop import checkpoints, poh_controller, states
 from hrm_jax.interop.states import State
 
 OUTPUT_TOLERANCE, GRADIENT_TOLERANCE = 1e-5, 1e-4
-FAMILIES = {name: family for family in checkpoints.FAMILIES for name in family.GOLDEN}
-UNTRAINED = ("H_init", "L_init", "puzzle_emb.weights")  # buffers: files of gradients lack them
+FAMILIES = {name: family for family in (*checkpoints.FAMILIES, poh_controller) for name in family.GOLDEN}
+# Buffers, as their names end: files of gradients lack them.
+UNTRAINED = ("H_init", "L_init", "puzzle_emb.weights", "log_temperature")
 
 
 def check(path: pathlib.Path) -> int:
@@ -64,13 +65,13 @@ def _compare_model(
         outputs, gradients = family.compute(model, params, arrays, options)
     ours = {name: np.asarray(value) for name, value in outputs.items()}
     expected = {name: arrays[name] for name in ours if name in arrays}
-    if gradients is not None:
-        ours |= {f"grad/{name}": leaf for name, leaf in model_file.flatten(gradients).items()}
-        recorded = {states.unwrapped(key): a for key, a in states.under(arrays, "grad/").items()}
-        zeros = {name: np.zeros_like(state[name]) for name in UNTRAINED if name in state}
+    for prefix, tree in gradients.items():
+        ours |= model_file.flatten(tree, f"{prefix}/")
+        recorded = {states.unwrapped(key): a for key, a in states.under(arrays, f"{prefix}/").items()}
+        zeros = {name: np.zeros_like(value) for name, value in state.items() if name.endswith(UNTRAINED)}
         _, converted = checkpoints.convert_as(family, {**zeros, **recorded}, options)
         converted.pop("puzzles", None)  # the table's, which has an optimiser of its own, are not recorded
-        expected |= {f"grad/{name}": leaf for name, leaf in model_file.flatten(converted).items()}
+        expected |= model_file.flatten(converted, f"{prefix}/")
     return compare(ours, expected)
 
 
@@ -81,7 +82,7 @@ def compare(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> tup
     """
     lines, failed = [], False
     for name, value in expected.items():
-        tolerance = GRADIENT_TOLERANCE if name.startswith("grad/") else OUTPUT_TOLERANCE
+        tolerance = GRADIENT_TOLERANCE if name.startswith("grad") else OUTPUT_TOLERANCE
         scale = np.abs(value.astype(np.float64)).max()
         tolerance = tolerance if scale else 0.0
         error = np.abs(ours[name].astype(np.float64) - value).max() / (scale or 1.0)

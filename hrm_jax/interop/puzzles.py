@@ -161,7 +161,7 @@ def compute(
             f"out/halted_{s}": np.full(len(inputs), s + 1 >= options["segments"]),
         }
     loss, gradients = _differentiate(model, params, inputs, puzzle, labels)
-    return {**outputs, "out/lm_loss_sum": loss * len(inputs)}, gradients
+    return {**outputs, "out/lm_loss_sum": loss * len(inputs)}, {"grad": gradients}
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -86,6 +86,8 @@ def step(
     heard = linear(w, x, "in_")
     share = _share(config, w, heard, memory.slow, time)
     new = norm(w, gru(w, "slow", heard, memory.slow), "slow_norm_")
+    if config.stop_grad_slow:
+        new = jax.lax.stop_gradient(new)
     slow = share * new + (1 - share) * memory.slow
     fast = norm(w, gru(w, "fast", jnp.concatenate([heard, slow], axis=-1), memory.fast), "fast_norm_")
     logits = linear(w, fast + slow @ w["mix_kernel"], "out_")

@@ -46,7 +46,8 @@ class PoHConfig:
     # fixed: every T passes. soft, hard: a learned gate, as a share or as a yes with the share's gradient.
     slow: Literal["fixed", "soft", "hard"] = "fixed"
     stateless: bool = False  # the original's fault: every pass begins with a new controller
-    stop_grad_controller: bool = False  # no gradient through the controller's state
+    stop_grad_controller: bool = False  # no gradient from pass to pass through the controller's state
+    stop_grad_slow: bool = False  # none into what is new in the slow state: the first original's
     temperature: AboveZero = 2.0  # of the controller's softmax, besides that of a schedule
     # S the blocks: plain S(h), residual h + S(h), rezero h + a (S(h) - h) with a learned from 0.
     update: Literal["plain", "residual", "rezero"] = "plain"
