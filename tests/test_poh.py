@@ -16,7 +16,7 @@ SMALL = {"name": "poh", "sequence": 16, "width": 16, "heads": 4, "hidden": 32, "
 
 def _model(**fields):
     model = poh.build(SMALL | fields)
-    return model, poh.initial_params(model, jax.random.key(0))
+    return model, jax.jit(functools.partial(poh.initial_params, model))(jax.random.key(0))
 
 
 def _tokens(count=3, cells=16, seed=0):

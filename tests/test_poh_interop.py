@@ -250,8 +250,8 @@ def _written(state, inputs, arrays, config):
 
 
 CASES = [
-    ("maze-head", {}),
-    ("maze-orig", {"n": 4, "heads": 2, "passes": 3}),
+    pytest.param("maze-head", {}, marks=pytest.mark.slow),
+    pytest.param("maze-orig", {"n": 4, "heads": 2, "passes": 3}, marks=pytest.mark.slow),
     pytest.param("maze-head", {"n": 2, "d": 10, "heads": 5, "depth": 3, "passes": 1}, marks=pytest.mark.slow),
     pytest.param("maze-orig", {"d": 10, "heads": 5, "depth": 3, "passes": 4}, marks=pytest.mark.slow),
     ("baseline-head", {"depth": 3, "heads": 6}),

@@ -27,6 +27,7 @@ GOLDEN = {
 OPTIONS = {"heads": 6, "passes": 4, "period": 4}
 EXACT: dict[str, Any] = {}
 LEAST_TEMPERATURE = 0.7
+ONCE = {"xla_backend_optimization_level": 0}  # what runs once takes longer to compile than to run
 
 
 def convert(state: State, options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -182,7 +183,7 @@ def compute(
     return outputs, gradients
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=ONCE)
 def _differentiate(model: models.PoH, params: dict[str, Any], shown: jax.Array) -> Any:
     """Features [B, N, F] to ((loss = mean(logits²), logits [B, N, N]), gradients)."""
 

@@ -54,7 +54,7 @@ def compute(
     return outputs | {"out/loss": value}, {"grad": gradients}
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, compiler_options=poh.ONCE)
 def _differentiate(model: networks.PoH, params: dict[str, Any], x: jax.Array, weight: jax.Array) -> Any:
     """Heard x [S, B, D] to ((loss, (weights of the heads, fast, slow state) of all steps), gradients).
 

@@ -8,6 +8,7 @@ a cell (moves, or cells).
 
 import dataclasses
 import functools
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -55,31 +56,47 @@ describe = functools.partial(layers.describe_named, MODELS)
 
 
 def initial_params(model: PoH, key: jax.Array) -> dict[str, Any]:
-    """Parameters as PyTorch would begin, halting apart, whose bias says no."""
+    """Parameters as PyTorch would begin, halting apart, whose bias says no.
+
+    All are cut from two draws: to compile one for each of forty leaves takes seconds.
+    """
     shapes = model.config.shapes()
-    keys = jax.random.split(key, len(shapes))
-    return model_file.unflatten(
-        {name: _initial(name, shapes, k) for k, name in zip(keys, shapes, strict=True)}
+    ends = np.cumsum([math.prod(shape) for shape in shapes.values()])
+    even, bell = (
+        draw(k, ends[-1:]) for draw, k in zip((_even, jax.random.normal), jax.random.split(key), strict=True)
     )
-
-
-def _initial(name: str, shapes: dict[str, tuple[int, ...]], key: jax.Array) -> jax.Array:
-    shape = shapes[name]
-    group, leaf = name.split("/")
-    if group == "halt":
-        return jnp.full(
-            shape, 0 if leaf == "kernel" else Q_BIAS if shape[-1] == 2 else STOP_BIAS, jnp.float32
+    flat = {}
+    for (name, shape), end in zip(shapes.items(), ends, strict=True):
+        kind, scale = _initial(name, shapes)
+        values = {"even": even, "bell": bell}.get(kind)
+        flat[name] = (
+            jnp.full(shape, scale)
+            if values is None
+            else scale * values[end - math.prod(shape) : end].reshape(shape)
         )
+    return model_file.unflatten(flat)
+
+
+def _even(key: jax.Array, shape: Any) -> jax.Array:
+    return jax.random.uniform(key, shape, minval=-1, maxval=1)
+
+
+def _initial(name: str, shapes: dict[str, tuple[int, ...]]) -> tuple[str, float]:
+    """How a leaf begins: all the same, evenly in +-, or normal with that deviation."""
+    shape, (group, leaf) = shapes[name], name.split("/")
+    if group == "halt":
+        return "same", 0.0 if leaf == "kernel" else Q_BIAS if shape[-1] == 2 else STOP_BIAS
     if leaf.endswith("gain"):
-        return jnp.ones(shape)
+        return "same", 1.0
     if leaf == "alpha" or leaf.endswith("norm_bias") or leaf in ("attend_bias", "ffn_bias", "gate_bias"):
-        return jnp.zeros(shape)
+        return "same", 0.0
     if group == "embed" or leaf == "positions":
-        return jax.random.normal(key, shape)
-    # A GRU's fan is its state's width, of both matrices and both biases; a cell hears four others.
-    recurrent, told = leaf.startswith(("fast_", "slow_")), name == "blocks/mix_kernel" and shape[-2] != 9
-    fan = shape[-1] // 3 if recurrent else shape[-1] if told else shapes[name.replace("bias", "kernel")][-2]
-    return layers.uniform_fan_in(fan)(key, shape)
+        return "bell", 1.0
+    if leaf.startswith(("fast_", "slow_")):  # a GRU's fan is its state's width, of both matrices and biases
+        return "even", (shape[-1] // 3) ** -0.5
+    if name == "blocks/mix_kernel" and shape[-2] != 9:  # a cell hears four others
+        return "even", shape[-1] ** -0.5
+    return "even", shapes[name.replace("bias", "kernel")][-2] ** -0.5
 
 
 # ---------------------------------------------------------------- whole forwards
