@@ -270,11 +270,7 @@ def one_pass(
         return h, (memory, facts)
 
     stacked = (params["blocks"], params.get("controller"), state.memory, jnp.arange(c.depth))
-    if c.depth == 1:  # a scan over one block stacks what its backward pass needs once more
-        h, results = apply(h, jax.tree.map(lambda a: a[0], stacked))
-        memory, facts = jax.tree.map(lambda a: a[None], results)
-    else:
-        h, (memory, facts) = jax.lax.scan(apply, h, stacked, unroll=min(c.depth, 4))
+    h, (memory, facts) = jax.lax.scan(apply, h, stacked, unroll=min(c.depth, c.unroll))
     if c.update == "residual":
         h = state.h + h
     elif c.update == "rezero":

@@ -67,7 +67,8 @@ class PoHConfig:
     dropout: Fraction = 0.0
     # q: is the answer right, will it be. probabilistic: stop now?
     halting: Literal["none", "q", "probabilistic"] = "none"
-    remat: bool = False  # recompute each pass in the backward pass: less memory, more time
+    remat: bool = False  # recompute each pass in the backward pass: less memory; on a CPU less time, too
+    unroll: Few = 4  # blocks unrolled in the scan over them
 
     def __post_init__(self):
         fields.check("model", self)
