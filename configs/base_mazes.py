@@ -61,6 +61,7 @@ def poh(size: int) -> ConfigDict:
     m.slow = "fixed"  # fixed | soft | hard: a learned gate
     m.stateless = False  # the original's: every pass begins with a new controller
     m.stop_grad_controller = False
+    m.stop_grad_slow = False  # True: the slow state never learns (the first original's)
     m.temperature = 2.0  # of the controller's softmax
     m.update = "plain"  # plain | residual | rezero
     m.update_norm = True
@@ -75,5 +76,6 @@ def poh(size: int) -> ConfigDict:
     m.last_k = 4
     m.dropout = 0.0
     m.halting = "none"  # none | q | probabilistic
-    m.remat = False
+    m.remat = True  # recompute each pass in the backward pass: less memory; on a CPU less time, too
+    m.unroll = 4  # blocks unrolled in the scan over them
     return m
