@@ -1,8 +1,10 @@
 """Lattice mazes: their geometry, generators, files and walkers."""
 
 import collections
+import io
 import json
 import types
+import zipfile
 from pathlib import Path
 
 import jax
@@ -15,7 +17,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import lattice as drawing
 from hrm_jax.puzzles import __main__ as builders
 from hrm_jax.puzzles import dataset, kinds
-from hrm_jax.puzzles.lattice import answers, law, walks
+from hrm_jax.puzzles.lattice import answers, files, law, walks
 from hrm_jax.puzzles.lattice.generators import GENERATORS
 from hrm_jax.worlds import lattice
 
@@ -359,3 +361,137 @@ def test_walkers_are_always_in_the_report_and_on_the_page(folder, tmp_path, caps
         out.write_text(json.dumps(wrong))
         with pytest.raises(RequestError, match=message):
             report.main(["--report", str(out)])
+
+
+# ---------------------------------------------------------------- published mazes, and files
+
+ZANJ = {form: STATISTICS.with_name(f"lattice_{form}.zanj") for form in ("full", "minimal", "soln_cat")}
+
+
+def test_the_published_mazes_and_their_floors(tmp_path, capsys):
+    """As pot.md §2.1 and §2.6 have them: with walls and 144 moves, and without."""
+    builders.main(["lattice", "--published", "--out", str(tmp_path / "pot")])
+    sets = [kinds.load(tmp_path / "pot", split) for split in dataset.SPLITS]
+    cells = [dataset.extra(puzzles, "ratings") for puzzles in sets]
+    assert [(len(c), c.min(), c.max()) for c in cells] == [(389, 50, 114), (81, 50, 101)]
+    spread = [pytest.approx(pair, abs=0.05) for pair in ((64.4, 11.4), (65.4, 11.7))]
+    assert [(c.mean(), c.std()) for c in cells] == spread
+    mazes = law.read(np.asarray(sets[1].inputs))
+    board = mazes._replace(open=np.tile(lattice.everywhere(np, 12), (81, 1)))
+    assert walks_of(mazes, walks.manhattan, 144, 1.05) == pytest.approx((8.6, 4.9), abs=0.05)
+    repeats = [[legacy(shown, mazes, walks.uniform(seed)) for seed in range(20)] for shown in (mazes, board)]
+    for found, known, spread in zip(
+        repeats, [(28.9, 2.4), (69.9, 37.7)], [(4.7, 1.6), (5.3, 5.6)], strict=True
+    ):
+        # Two means, of 20 and of 50 walks, are within so many of their standard errors.
+        assert (
+            np.abs(np.mean(found, axis=0) - known) < 3 * np.array(spread) * np.sqrt(1 / 20 + 1 / 50)
+        ).all()
+    assert legacy(board, mazes, walks.manhattan) == (100, 100)
+
+
+def legacy(board, mazes, prefer):
+    """Walks on the board without walls, by the lengths of the mazes' own paths."""
+    found = answers.walked(walks.walk(board, prefer, 144), law.examples(mazes)[2] - 1, 1.05)
+    return 100 * found.arrived.mean(), 100 * found.optimal.mean()
+
+
+@pytest.mark.parametrize("form", ZANJ)
+def test_the_files_of_maze_dataset_are_read_in_all_their_forms(form):
+    mazes = files.read(ZANJ[form])
+    assert mazes.open.shape == ((6, 25) if form == "full" else (110, 16))
+    assert lattice.sound(np, mazes.open).all()
+    assert (lattice.connections(np, mazes.open).sum(axis=(1, 2, 3)) == mazes.open.shape[1] - 1).all()
+    if form != "full":
+        lengths = law.paths(mazes)[1]
+        assert lengths[:5].tolist() == [5, 12, 3, 5, 7] and lengths.sum() == 669  # as the file has them
+
+
+def test_a_data_set_and_a_file_of_maze_dataset_become_one_another(tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "test.zanj"
+    builders.main(["lattice", "--zanj", str(ZANJ["minimal"]), "--out", str(data)])
+    sets = [kinds.load(data, split) for split in dataset.SPLITS]
+    assert sum(len(puzzles.inputs) for puzzles in sets) == 110
+    builders.main(["convert", str(data), "--out", str(out)])
+    again = files.read(out)
+    for found, known in zip(again, law.read(np.asarray(sets[1].inputs)), strict=True):
+        np.testing.assert_array_equal(found, known)
+    other = tmp_path / "train.zanj"
+    builders.main(["convert", str(data), "--split", "train", "--out", str(other)])
+    builders.main(["lattice", "--zanj", str(other), str(out), "--out", str(tmp_path / "again")])
+    for split, known in zip(dataset.SPLITS, sets, strict=True):
+        assert (kinds.load(tmp_path / "again", split).labels == known.labels).all()
+    builders.main(["lattice", "--zanj", str(other), str(out), "--out", str(data)])
+    assert "there already" in capsys.readouterr().out
+    assert out.read_bytes() == rewritten(out, tmp_path / "same.zanj")
+
+
+def rewritten(path, to):
+    files.write(to, files.read(path))
+    return to.read_bytes()
+
+
+def changed(path, to, change):
+    """The same file with other contents."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    content = json.loads(parts["__zanj__.json"])
+    change(content, parts)
+    parts["__zanj__.json"] = json.dumps(content).encode()
+    with zipfile.ZipFile(to, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+
+
+def array(values):
+    buffer = io.BytesIO()
+    np.save(buffer, values, allow_pickle=True)
+    return buffer.getvalue()
+
+
+LISTS, SOLUTIONS = "maze_connection_lists", "maze_solutions"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c, p: c.update(__muutils_format__="Mazes"), "format 'Mazes'; allowed"),
+        (lambda c, p: c.pop(LISTS), "maze_connection_lists"),
+        (lambda c, p: c.pop(SOLUTIONS), "an array of the format None"),
+        (lambda c, p: c[LISTS].update({"$ref": "../x.npy"}), "ref"),
+        (lambda c, p: p.pop(f"{LISTS}.npy"), "is missing in it"),
+        (lambda c, p: p.update({f"{LISTS}.npy": array(np.ones((110, 2, 4, 4), bool))}), "leaves the board"),
+        (lambda c, p: p.update({f"{LISTS}.npy": array(np.zeros((110, 2, 4, 4), bool))}), "maze 0: step 1 of"),
+        (lambda c, p: p.update({f"{LISTS}.npy": array(np.zeros((110, 2, 4, 3), bool))}), "of the shape"),
+        (lambda c, p: p.update({f"{LISTS}.npy": array(np.zeros((0, 2, 4, 4), bool))}), "length of every"),
+        (lambda c, p: p.update({f"{LISTS}.npy": array(np.array([{}]))}), "cannot|can be read|Object arrays"),
+        (lambda c, p: p.update({f"{LISTS}.npy": b"x"}), "no .zanj file that can be read"),
+        (lambda c, p: p.update({f"{SOLUTIONS}.npy": array(np.full((110, 14, 2), 9))}), "leaves the board"),
+        (lambda c, p: p.update({f"{SOLUTIONS}.npy": array(np.ones((110, 14, 2), int))}), "starts at its"),
+        (lambda c, p: p.update({f"{SOLUTIONS}.npy": array(np.ones((110, 3, 2), int))}), "lengths do not fit"),
+        (lambda c, p: c["maze_solution_lengths"].update(data=[1] * 9), "a length of every maze"),
+        (lambda c, p: c["maze_solution_lengths"].update(data=["a"]), "a length of every maze"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, change, message):
+    path = tmp_path / "bad.zanj"
+    changed(ZANJ["minimal"], path, change)
+    with pytest.raises(RequestError, match=message) as error:
+        builders.main(["lattice", "--zanj", str(path), "--out", str(tmp_path / "x")])
+    assert "\n" not in str(error.value) and str(path) in str(error.value) and not (tmp_path / "x").exists()
+
+
+def test_other_files_and_questions_are_refused_in_one_line(folder, tmp_path):
+    text = tmp_path / "text.zanj"
+    text.write_text("no ZIP")
+    for words, message in (
+        (["--zanj", str(text)], "no .zanj file that can be read"),
+        (["--zanj", str(tmp_path / "none.zanj")], "no such file"),
+        (["--zanj", *[str(ZANJ["full"])] * 3], "3 files"),
+        (["--zanj", str(ZANJ["full"]), str(ZANJ["minimal"])], "different sizes"),
+        (["--published", "--size=12"], "--size: the mazes of"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            builders.main(["lattice", *words, "--out", str(tmp_path / "x")])
+    with pytest.raises(RequestError, match="--split: the files of a city have both"):
+        builders.main(["convert", str(folder), "--split=train", "--out", str(tmp_path / "x")])

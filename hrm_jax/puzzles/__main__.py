@@ -15,6 +15,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import (
     JOBS,
@@ -26,12 +29,24 @@ from hrm_jax.console.parser import (
     run_command,
 )
 from hrm_jax.puzzles import dataset, kinds
-from hrm_jax.puzzles.city import commands, page
+from hrm_jax.puzzles.city import commands, conversion, page
 from hrm_jax.puzzles.kinds import KINDS
+from hrm_jax.puzzles.lattice import files as lattice_files
+from hrm_jax.puzzles.lattice import law
 
 STATISTICS = """What the puzzles of a data set are like ({kinds}).
 
     python -m hrm_jax.puzzles statistics data/maze30
+"""
+CONVERT = """Data sets in HRM's layout, and the files of other tools, into one another.
+
+    python -m hrm_jax.puzzles convert city_logistics_hrm_dataset.zip --out data/city
+    python -m hrm_jax.puzzles convert data/city --out city.zip
+    python -m hrm_jax.puzzles convert data/lattice12 --split train --out train.zanj
+
+Of cities SOURCE is a ZIP or a folder of the original's 18 JSON files, which becomes a data set, or a data
+set, which becomes the files: a ZIP where --out ends so, else a folder. Of a data set of lattice mazes one
+split becomes a file of maze-dataset; `lattice --zanj` is the way back.
 """
 
 
@@ -78,9 +93,30 @@ def _statistics(arguments: Sequence[str]) -> None:
             print(f"  {name:<44} {value:,.4g}" if isinstance(value, float) else f"  {name:<44} {value}")
 
 
+def _convert(arguments: Sequence[str]) -> None:
+    """The files of other tools and data sets into one another."""
+    parser = Parser(f"{program('puzzles')} convert", CONVERT)
+    parser.add_argument("source", type=Path, metavar="SOURCE")
+    parser.add_argument("--out", type=Path, required=True, help="not there yet, where it is a data set")
+    parser.add_argument("--split", choices=dataset.SPLITS, help="that a .zanj file gets; default: test")
+    options = parser.parse_args(arguments)
+    files.check_writable(options.out.with_name("any"), [options.source])
+    if options.out.suffix != ".zanj":
+        if options.split:
+            raise RequestError("--split: the files of a city have both")
+        print(conversion.convert(options.source, options.out))
+        return
+    puzzles = kinds.load(options.source, options.split or "test")
+    if puzzles.kind != "lattice":
+        raise RequestError(f"{options.source}: kind {puzzles.kind!r}; .zanj files hold mazes of lattice")
+    mazes = law.read(np.asarray(puzzles.inputs))
+    lattice_files.write(options.out, mazes)
+    print(f"{options.out}: {len(mazes.open)} mazes")
+
+
 OTHERS: dict[str, tuple[str, Callable[[Sequence[str]], int | None]]] = {  # commands that build nothing
     "statistics": ("what the puzzles of a data set are like", _statistics),
-    "convert": ("a city's 18 JSON files, to and from a data set", commands.convert),
+    "convert": ("a city's 18 JSON files to and from a data set, lattice mazes to .zanj", _convert),
     "check": ("what a city's data set is worth", commands.check),
     "page": ("the page of the cities: scenarios, data sets, answers", page.write),
     "serve": ("that page at a local address", page.serve),

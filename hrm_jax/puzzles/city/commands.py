@@ -1,4 +1,4 @@
-"""`python -m hrm_jax.puzzles convert` and `check`: a city's 18 JSON files, and what a data set is worth."""
+"""`python -m hrm_jax.puzzles check`: what a city's data set is worth."""
 
 import json
 from collections.abc import Sequence
@@ -8,16 +8,8 @@ from typing import Any
 from hrm_jax.artefacts import files as paths
 from hrm_jax.console.parser import Parser, program
 from hrm_jax.console.tables import markdown
-from hrm_jax.puzzles.city import compliance, conversion, files
+from hrm_jax.puzzles.city import compliance, files
 
-CONVERT = """The 18 JSON files of the original's cities, and data sets in HRM's layout, into one another.
-
-    python -m hrm_jax.puzzles convert city_logistics_hrm_dataset.zip --out data/city
-    python -m hrm_jax.puzzles convert data/city --out city.zip
-
-SOURCE is a ZIP or a folder of the files, which becomes a data set, or a data set, which becomes the files:
-a ZIP where --out ends so, else a folder.
-"""
 CHECK = f"""What a city data set is worth: the original's 100 points, and gates that they do not see.
 
     python -m hrm_jax.puzzles check data/city
@@ -25,16 +17,6 @@ CHECK = f"""What a city data set is worth: the original's 100 points, and gates 
 
 Ends with 0 where it has {compliance.READY} points or more and passes every gate, else with 1.
 """
-
-
-def convert(arguments: Sequence[str]) -> None:
-    """The command `convert`."""
-    parser = Parser(f"{program('puzzles')} convert", CONVERT)
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("--out", type=Path, required=True, help="not there yet, where it is a data set")
-    options = parser.parse_args(arguments)
-    paths.check_writable(options.out.with_name("any"), [options.source])
-    print(conversion.convert(options.source, options.out))
 
 
 def check(arguments: Sequence[str]) -> int:

@@ -2,11 +2,17 @@
 
     python -m hrm_jax.puzzles lattice --out data/lattice12 --size 12 --train 10000 --test 2000
     python -m hrm_jax.puzzles lattice --out data/long --size 12 --shortest 50 --generator dfs --test 2000
+    python -m hrm_jax.puzzles lattice --out data/pot --published
+    python -m hrm_jax.puzzles lattice --out data/theirs --zanj train.zanj test.zanj
 
 A cell's token is 1 + its open edges (1 north, 2 south, 4 west, 8 east) + 16 at the start, 32 at the goal.
 Its label is 1 north, 2 south, 3 west or 4 east, the first of these on a shortest way to the goal; 5 at the
 goal; and 0, which does not count, where there is no way. --shortest is the least length of the path from
 start to goal, in cells, both ends included. Train and test share no lattice. The laws are in docs/puzzles.md.
+
+--published: the 389 and 81 mazes of the published Pointer-over-Heads runs. --zanj: files of maze-dataset,
+that of train and that of test; or one, whose lattices are divided between them by their hash.
+`python -m hrm_jax.puzzles convert FOLDER --out FILE.zanj` is the way back.
 """
 
 import argparse
@@ -17,13 +23,16 @@ import numpy as np
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, write_groups
-from hrm_jax.puzzles.lattice import answers, law
+from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, digest, write_groups
+from hrm_jax.puzzles.lattice import answers, files, law, published
 from hrm_jax.puzzles.lattice.generators import GENERATORS, SHARE
+from hrm_jax.puzzles.lattice.law import Mazes
 from hrm_jax.worlds.lattice import LARGEST, VOCABULARY, connections
 
 MAZES, CELLS = 2**11, 2**18  # in a part, at most: a second's work
 PATIENCE = 64
+USUAL = dict.fromkeys(SPLITS, building.USUAL)
+DEFAULTS = {"size": 12, "generator": "dfs", "shortest": 2, "share": SHARE} | USUAL
 RULES = building.Rules(
     "lattice",
     answers.vocabulary,
@@ -37,24 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of `python -m hrm_jax.puzzles lattice`."""
     add = parser.add_argument
     for split in SPLITS:
-        add(f"--{split}", type=int, default=building.USUAL, help=f"mazes of {split}; default: %(default)s")
-    add("--size", type=int, default=12, help="cells a side; default: %(default)s")
-    add("--generator", choices=GENERATORS, default="dfs", help="the law of lattices; default: %(default)s")
-    add("--shortest", type=int, default=2, help="cells of the shortest path, at least; default: %(default)s")
-    add("--share", type=float, default=SHARE,
-        help="of edges that percolation opens; default: %(default)s")  # fmt: skip
+        add(f"--{split}", type=int, help=f"mazes of {split}; default: {building.USUAL:,}")
+    add("--size", type=int, help="cells a side; default: 12")
+    add("--generator", choices=GENERATORS, help="the law of lattices; default: dfs")
+    add("--shortest", type=int, help="cells of the shortest path, at least; default: 2")
+    add("--share", type=float, help=f"of edges that percolation opens; default: {SHARE}")
+    given = parser.add_mutually_exclusive_group()
+    given.add_argument("--published", action="store_true", help="the published mazes, not to generate")
+    given.add_argument("--zanj", type=Path, nargs="+", metavar="FILE", help="files of maze-dataset")
 
 
 def build(options: argparse.Namespace) -> None:
     """Build the data set that the options ask for."""
+    if options.published or options.zanj:
+        return _given(options)
+    for name, usual in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, usual)
     at_least(options, train=(1, building.MOST), test=(1, building.MOST), size=(2, LARGEST))
     if not 2 <= options.shortest <= options.size**2:
         most = f"2 to {options.size**2} cells are possible at {options.size}x{options.size}"
         raise RequestError(f"--shortest {options.shortest}: {most}")
     if not 0 < options.share <= 1:
         raise RequestError(f"--share {options.share}: more than 0, at most 1")
-    names = ("size", "generator", "shortest", "share", "train", "test", "seed")
-    settings = {"kind": "lattice"} | {name: getattr(options, name) for name in names}
+    settings = {"kind": "lattice"} | {name: getattr(options, name) for name in (*DEFAULTS, "seed")}
 
     def fill(work: Path, whole: Path) -> None:
         wanted, what = (options.train, options.test), f"{options.size}x{options.size} lattice mazes"
@@ -64,6 +79,38 @@ def build(options: argparse.Namespace) -> None:
 
     made = building.produce(options.out, settings, RULES, fill)
     print(f"{options.out}: {'done' if made else 'there already'}")
+
+
+def _given(options: argparse.Namespace) -> None:
+    """The data set of mazes that are there already."""
+    if told := [name for name in DEFAULTS if getattr(options, name) is not None]:
+        raise RequestError(f"--{told[0]}: the mazes of --published and --zanj are as they are")
+    found = {split: published.load(split) for split in SPLITS} if options.published else _read(options.zanj)
+    prints = [digest([array.tobytes().hex() for array in mazes]) for mazes in found.values()]
+    # What is to be made is known by what it is made of.
+    settings = {"kind": "lattice", "given": prints}
+
+    def fill(_: Path, whole: Path) -> None:
+        for split, mazes in found.items():
+            write(whole, split, *law.examples(mazes))
+
+    made = building.produce(options.out, settings, RULES, fill)
+    print(f"{options.out}: {'done' if made else 'there already'}")
+
+
+def _read(names: list[Path]) -> dict[str, Mazes]:
+    """The mazes of two files, or of one, divided; both splits have some."""
+    if len(names) > 2:
+        raise RequestError(f"--zanj: {len(names)} files; that of train and that of test, or one")
+    read = [files.read(name) for name in names]
+    if len(read) == 2:
+        if len({mazes.open.shape[1] for mazes in read}) > 1:
+            raise RequestError("--zanj: the two files have mazes of different sizes")
+        return dict(zip(SPLITS, read, strict=True))
+    number = building.split_of([open.tobytes() for open in read[0].open], 1, 1)
+    if len(set(number.tolist())) < 2:
+        raise RequestError(f"{names[0]}: too few lattices for both train and test")
+    return {split: read[0].of(number == k) for k, split in enumerate(SPLITS)}
 
 
 def part(settings: dict, number: int) -> dict[str, np.ndarray]:

@@ -57,6 +57,17 @@ def examples(mazes: Mazes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return lattice.tokens(np, *mazes), lattice.labels(np, mazes.open, steps), length
 
 
+def paths(mazes: Mazes) -> tuple[np.ndarray, np.ndarray]:
+    """The canonical shortest paths: cells int [M, L], at the end the goal again, and lengths int [M]."""
+    labels = examples(mazes)[1]
+    length = lattice.roll_out(np, mazes.open, labels.astype(int) - 1, mazes.start, mazes.goal) + 1
+    shifts = np.array([0, *lattice.shifts(lattice.side(mazes.open)), 0])
+    cells = [mazes.start]
+    for _ in range(length.max() - 1):
+        cells.append(cells[-1] + shifts[labels[np.arange(len(length)), cells[-1]]])
+    return np.stack(cells, axis=1), length
+
+
 def read(inputs: np.ndarray) -> Mazes:
     """The mazes that inputs [M, N] show."""
     ends = (lattice.marked(inputs, mark) for mark in (lattice.STARTS, lattice.GOALS))
