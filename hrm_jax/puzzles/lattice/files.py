@@ -41,7 +41,7 @@ class External(msgspec.Struct, rename={"format": FORMAT, "name": "$ref"}):
     """An array in a file of its own."""
 
     format: Literal["numpy.ndarray:external"]
-    name: Annotated[str, msgspec.Meta(pattern=r"\A[\w.-]+\.npy\Z")]
+    name: Annotated[str, msgspec.Meta(pattern=r"\A[\w./-]+\.npy\Z")]
 
 
 Array = Inline | External
