@@ -5,7 +5,8 @@
 
 Every example is answered once, from a fresh state, by all segments, which may be more than in training; what
 comes out after each of them is judged, and the last one counts. Exact: every label is met. Lenient: any
-shortest route of a maze, any cheapest one of a city's vehicle will do. Baselines are judged with the models;
+shortest route of a maze, any cheapest one of a city's vehicle will do; the moves of a lattice maze are
+rolled out, next to walkers. Baselines are judged with the models;
 without a model, they alone, and jax is not needed. Raw and averaged weights are two files
 (`hrm_jax.export --weights`).
 

@@ -1,6 +1,7 @@
-"""Build puzzle data sets: mazes, sudokus, ARC, city routes. Interrupted, the same command resumes.
+"""Build puzzle data sets: mazes, sudokus, ARC, city routes, lattices. Interrupted, the same command resumes.
 
     python -m hrm_jax.puzzles maze   --out data/maze30 --size 30 --train 1000 --test 1000
+    python -m hrm_jax.puzzles lattice --out data/lattice12 --size 12 --train 10000 --test 2000
     python -m hrm_jax.puzzles sudoku --out data/sudoku9 --size 9 --train 1000 --test 1000 --augment 1000
     python -m hrm_jax.puzzles arc    --out data/arc1 --source FOLDER
     python -m hrm_jax.puzzles city   --out data/city

@@ -23,10 +23,16 @@ function drawLattice(pen, { grid, inputs, size }) {
   everyCell(pen, grid, size, (token, i, cell) => fill(pen, cell, colours.paper));
   if (unit >= 6) rules(pen, 1, 1, "rule", 1);
   if (grid !== inputs) {
-    const way = latticeWay(grid, inputs, width);
-    drawPath(pen, way, { colour: "sample", width: 0.5 });
+    context.globalAlpha = 0.4;
+    drawPath(pen, latticeWay(grid, inputs, width), { colour: "sample", width: 0.5 });
+    context.globalAlpha = 1;
     everyCell(pen, grid, size, (token, i, cell) => drawMove(pen, token, cell));
   }
+  everyCell(pen, inputs, size, (token, i, cell) => {
+    if (!latticeMark(token)) return;
+    fill(pen, cell, colours.paper); // the way ends at the letter
+    drawEnd(pen, cell, latticeMark(token) === LATTICE.start ? "S" : "G");
+  });
   context.strokeStyle = colours.ink;
   context.lineWidth = Math.max(1, Math.min(2.5, 0.12 * unit));
   context.lineCap = "square";
@@ -39,9 +45,6 @@ function drawLattice(pen, { grid, inputs, size }) {
     if (!latticeOpen(token, 3)) line(context, x2, y1, x2, y2);
   });
   context.stroke();
-  everyCell(pen, inputs, size, (token, i, cell) => {
-    if (latticeMark(token)) drawEnd(pen, cell, latticeMark(token) === LATTICE.start ? "S" : "G");
-  });
 }
 
 function drawMove(pen, token, [row, column]) {
@@ -64,6 +67,7 @@ PUZZLES.lattice = {
   legend: [
     ["wall", '<path d="M3 8h24" stroke="var(--ink)" stroke-width="2.5"/>'],
     ["move", '<path d="M8 8h14M17 3l5 5l-5 5" fill="none" stroke="var(--agent)" stroke-width="1.5"/>'],
-    ["way from the start", '<path d="M3 8h24" stroke="var(--sample)" stroke-width="7" stroke-linecap="round"/>'],
+    ["way from the start", '<path d="M3 8h24" stroke="var(--sample)" stroke-opacity=".4" ' +
+      'stroke-width="7" stroke-linecap="round"/>'],
   ],
 };
