@@ -132,8 +132,26 @@ def _hrm_act_solver(
     if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
         fields = fields | {"attention": "matmul"}
     network = hrm_act.build(fields)
+    run = functools.partial(hrm_act.run_segments, network, segments=segments)
+    return _jitted(path, params, run, network.config.sequence, (True, network.config.q_continue), batch)
+
+
+def _jitted(
+    path: Path,
+    params: Weights,
+    run: Callable[..., Any],
+    sequence: int,
+    taught: tuple[bool, bool],
+    batch: int | None,
+) -> Solver:
+    """A network whose answers and Q values `run` computes of a tree of parameters, inputs and identifiers.
+
+    `taught` says which of the two Q values training taught; the others are NaN.
+    """
+    import jax
+
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
-    jitted = jax.jit(functools.partial(hrm_act.run_segments, network, segments=segments))
+    jitted = jax.jit(run)
 
     def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
@@ -141,12 +159,43 @@ def _hrm_act_solver(
             raise RequestError(
                 f"{path}: its weights overflow: logits or Q values are not finite, answers worth nothing"
             )
-        if not network.config.q_continue:  # nothing taught that output
-            q = np.where([False, True], np.float32(np.nan), q)
-        return answers, q
+        return answers, np.where(taught, q, np.float32(np.nan))
 
     tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
-    return Solver(answer, batch or max(1, min(tokens // network.config.sequence, LARGEST_BATCH)))
+    return Solver(answer, batch or max(1, min(tokens // sequence, LARGEST_BATCH)))
 
 
-FAMILIES: dict[str, Callable[[Path, dict[str, Any], Weights, PuzzleSet], Model]] = {"hrm_act": _hrm_act}
+# ---------------------------------------------------------------- Pointer over Heads
+
+
+def _poh(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
+    fields = config["model"]
+    known = networks.config(fields)
+    _check_data(path, config | {"model": fields | {"vocabulary": known.vocabulary}}, None, puzzles)
+    about = {
+        "parameters": networks.count(params),
+        "step": config.get("step"),
+        "trained_segments": known.passes,
+    }
+    return Model(functools.partial(_poh_solver, path, fields, params), known.passes, about)
+
+
+def _poh_solver(
+    path: Path, fields: dict[str, Any], params: Weights, passes: int, batch: int | None
+) -> Solver:
+    """A segment is a pass, of which there may be more than in training."""
+    from hrm_jax.models import poh
+
+    network = poh.build(fields)
+    c = network.config
+
+    def run(tree: Any, inputs: Any, identifiers: Any) -> Any:
+        return poh.run_passes(network, tree, inputs, passes)
+
+    return _jitted(path, params, run, c.sequence, (c.halting != "none", c.halting == "q"), batch)
+
+
+FAMILIES: dict[str, Callable[[Path, dict[str, Any], Weights, PuzzleSet], Model]] = {
+    "hrm_act": _hrm_act,
+    "poh": _poh,
+}

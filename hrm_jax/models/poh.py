@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.artefacts.networks.poh import MASKS, ROUTED, PoHConfig
+from hrm_jax.artefacts.networks.poh import ROUTED, PoHConfig
 from hrm_jax.models import layers
 from hrm_jax.models.poh_block import block
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
+from hrm_jax.worlds import lattice
 
 CLOSED = -1e9  # logit of a move through a wall
 Q_BIAS, STOP_BIAS = -5.0, -3.0  # at the start: unsolved; going on
@@ -166,7 +167,7 @@ def run_passes(
     """
     c = model.config
     x = embed(c, params["embed"], features(c, inputs))
-    goal = (inputs - 1) // MASKS == 2
+    goal = jnp.arange(c.sequence) == lattice.marked(inputs, lattice.GOALS)[:, None]
 
     def once(state: State, _: Any) -> tuple[State, tuple[jax.Array, ...]]:
         state, _ = one_pass(c, params, x, 1.0, state, None)
@@ -184,18 +185,12 @@ def run_passes(
 
 def move_logits(model: PoH, logits: jax.Array, tokens: jax.Array) -> jax.Array:
     """Logits [..., B, N, K] as those of the moves [..., B, N, 4], -1e9 where tokens [B, N] have a wall."""
-    if model.config.head == "cells":
-        logits = jnp.take_along_axis(
-            logits, jnp.broadcast_to(_neighbours(model.config), (*logits.shape[:-1], 4)), -1
-        )
-    mask = jnp.maximum(tokens - 1, 0)[..., None] % MASKS
-    return jnp.where(mask >> jnp.arange(4) & 1 == 1, logits, CLOSED)
-
-
-def _neighbours(config: PoHConfig) -> np.ndarray:
-    """The cell in each of the four directions of each cell [N, 4]; beyond the edge some other."""
-    n = config.columns
-    return np.clip(np.arange(config.sequence)[:, None] + np.array([-n, n, -1, 1]), 0, config.sequence - 1)
+    c = model.config
+    if c.head == "cells":  # of the cells that moves lead to; beyond the edge of some other
+        to = np.arange(c.sequence)[:, None] + np.array(lattice.shifts(c.columns))
+        to = np.broadcast_to(to % c.sequence, (*logits.shape[:-1], 4))
+        logits = jnp.take_along_axis(logits, to, axis=-1)
+    return jnp.where(lattice.edges(jnp, lattice.masks_of(tokens)), logits, CLOSED)
 
 
 # ---------------------------------------------------------------- what goes in, what comes out
@@ -203,11 +198,14 @@ def _neighbours(config: PoHConfig) -> np.ndarray:
 
 def features(config: PoHConfig, tokens: jax.Array) -> jax.Array:
     """What tokens [B, N] show of each cell: [B, N, F], for the table `tokens` of as many rows."""
-    mask, mark = jnp.maximum(tokens - 1, 0) % MASKS, jnp.maximum(tokens - 1, 0) // MASKS
+    mask = lattice.masks_of(tokens)
+    start, goal = (
+        (tokens > 0) & ((tokens - 1) // lattice.MARK == mark) for mark in (lattice.STARTS, lattice.GOALS)
+    )
     if config.tokens != "walls":
-        return scalar_features(config, mask == 0, mark == 1, mark == 2)
-    marks = [(mark == 2)[..., None]] + ([(mark == 1)[..., None]] if config.start else [])
-    shown = jax.nn.one_hot(mask if config.walls else jnp.zeros_like(mask), MASKS)
+        return scalar_features(config, mask == 0, start, goal)
+    marks = [goal[..., None]] + ([start[..., None]] if config.start else [])
+    shown = jax.nn.one_hot(mask if config.walls else jnp.zeros_like(mask), lattice.MARK)
     return jnp.concatenate([shown, *marks], axis=-1)
 
 

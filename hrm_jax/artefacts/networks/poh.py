@@ -11,9 +11,9 @@ from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.fields import AboveZero, Few, Fraction, NotNegative, Positive
 from hrm_jax.artefacts.networks.shapes import Shapes, affine, check_heads, grouped
+from hrm_jax.worlds import lattice
 
 Cells = Annotated[int, fields.at_least(1), fields.at_most(100_000)]
-MASKS = 16  # which of a cell's four edges are open
 ROUTED = ("soft", "top_k", "hard")  # what a controller routes; the others have none
 
 
@@ -91,8 +91,8 @@ class PoHConfig:
 
     @property
     def vocabulary(self) -> int:
-        """Token ids of the data: PAD, and each mask of open edges without a mark, as start and as goal."""
-        return 1 + 3 * MASKS
+        """Token ids of the data."""
+        return lattice.VOCABULARY
 
     @property
     def columns(self) -> int:
@@ -131,7 +131,7 @@ class PoHConfig:
     def _embed(self) -> Shapes:
         d = self.width
         if self.tokens == "walls":
-            return {"tokens": (MASKS + 1 + self.start, d)}
+            return {"tokens": (lattice.MARK + 1 + self.start, d)}
         return {"tokens": (6, d), "cells": (self.sequence, d)}
 
     def _block(self) -> Shapes:
