@@ -1,6 +1,7 @@
 """Lattice mazes: their geometry, generators, files and walkers."""
 
 import collections
+import functools
 import io
 import json
 import types
@@ -120,6 +121,7 @@ def by_numpy(generator, count, least=2, size=12, seed=0):
     return law.Mazes(*map(np.concatenate, zip(*found, strict=True))).of(slice(count))
 
 
+@functools.cache
 def by_jax(generator, count, least=2, size=12, seed=0):
     share = SHARES.get(generator, 0.4)
     mazes = drawing.draw(jax.random.key(seed), count, size, generator, jnp.int32(least), share)
@@ -128,8 +130,10 @@ def by_jax(generator, count, least=2, size=12, seed=0):
 
 def statistics(mazes):
     open, start, goal = mazes
-    lengths = lattice.roll_out(np, open, law.examples(mazes)[1].astype(int) - 1, start, goal) + 1
+    _, labels, lengths = law.examples(mazes)
+    assert (lattice.roll_out(np, open, labels.astype(int) - 1, start, goal) == lengths - 1).all()
     return {
+        "labelled": (labels > 0).mean(),
         "degrees": np.bincount(np.bitwise_count(open).reshape(-1), minlength=5),
         "lengths": np.bincount(lengths, minlength=145),
         "edges": lattice.connections(np, open).sum(axis=0),
@@ -153,7 +157,7 @@ def differences(found, generator):
     )
 
 
-SLOW_TO_COMPILE = ("wilson", "dfs_percolation")
+SLOW_TO_COMPILE = ("wilson", "percolation", "dfs_percolation")
 
 
 @pytest.mark.parametrize(
@@ -172,15 +176,14 @@ def test_a_generator_has_the_law_of_maze_dataset(generator, draw):
     assert degrees < 0.004 and lengths < 0.045 and edges < 4.5
     if "percolation" not in generator:
         assert found["edges"].sum() == 3000 * 143
-        steps = law.distances(mazes.open, mazes.goal)
-        assert steps.max() < 144
+        assert found["labelled"] == 1
     if generator == "dfs":
         assert 0.22 < found["lengths"][50:].sum() / 3000 < 0.265
-        tree = mazes.open[:1000]
-        end = law.distances(tree, mazes.goal[:1000]).argmax(axis=1)
+        tree = mazes.open[:500]
+        end = law.distances(tree, mazes.goal[:500]).argmax(axis=1)
         with np.load(STATISTICS) as known:
             wide = known["dfs_diameters"] @ np.arange(145) / known["dfs_diameters"].sum()
-        assert abs(law.distances(tree, end).max(axis=1).mean() + 1 - wide) < 1
+        assert abs(law.distances(tree, end).max(axis=1).mean() + 1 - wide) < 1.5
 
 
 @pytest.mark.parametrize("generator", ["kruskal", "wilson", "dfs_percolation"])
@@ -189,26 +192,24 @@ def test_the_measure_of_a_law_tells_other_laws_apart(generator):
     assert degrees > 0.08 and lengths > 0.2 and edges > 7
 
 
-@pytest.mark.parametrize(("draw", "count"), [(by_numpy, 300), (by_jax, 3000)])
-@pytest.mark.parametrize(("generator", "least"), [("dfs", 30), ("percolation", 6)])
-def test_as_many_mazes_as_asked_with_paths_as_long_as_asked(draw, count, generator, least):
-    mazes = draw(generator, count, least)
+@pytest.mark.parametrize(("generator", "least"), [("dfs", 50), ("percolation", 12)])
+def test_as_many_mazes_as_asked_with_paths_as_long_as_asked(generator, least):
+    mazes = by_numpy(generator, 300, least)
     inputs, labels, length = law.examples(mazes)
-    assert len(inputs) == count and least <= length.min() < least + 3
-    assert len({shown.tobytes() for shown in inputs}) == count
-    again = draw(generator, count, least)
-    for one, other in zip(mazes, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert (draw(generator, count, least, seed=1).open != mazes.open).any()
+    assert len(inputs) == 300 and least <= length.min() < least + 3
     for found, shown in zip(law.read(inputs), mazes, strict=True):
         np.testing.assert_array_equal(found, shown)
 
 
-def test_the_length_asked_may_change_from_step_to_step_without_compiling_again():
-    lengths = [law.examples(by_jax("dfs", 3000, least))[2] for least in (2, 20)]
+def test_as_many_are_drawn_under_jit_however_long_and_nothing_is_compiled_again():
+    short = by_jax("dfs", 3000)
     before = drawing.draw._cache_size()
-    lengths.append(law.examples(by_jax("dfs", 3000, 40))[2])
-    assert [length.min() for length in lengths] == [2, 20, 40] and drawing.draw._cache_size() == before
+    long = by_jax("dfs", 3000, 30, seed=1)
+    for one, other in zip(by_jax.__wrapped__("dfs", 3000), short, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert drawing.draw._cache_size() == before
+    assert [law.examples(mazes.of(slice(-300, None)))[2].min() for mazes in (short, long)] == [2, 30]
+    assert len({open.tobytes() for mazes in (short, long) for open in mazes.open}) == 6000
 
 
 def test_who_asks_for_long_paths_can_know_how_many_mazes_have_them():
