@@ -253,6 +253,26 @@ def test_what_is_no_maze_with_its_labels_is_refused(folder, tmp_path, cell, arra
         kinds.load(tmp_path, "test")
 
 
+def test_labels_are_checked_as_a_search_would(folder):
+    """Every label of every cell in turn is changed to every other."""
+    found = kinds.load(folder, "test")
+    inputs, labels = np.asarray(found.inputs[:3]), np.asarray(found.labels[:3])
+    cell, token = (places.reshape(-1) for places in np.meshgrid(np.arange(36), np.arange(7)))
+    for shown, known in zip(inputs, labels, strict=True):
+        changed = np.tile(known, (len(cell), 1))
+        changed[np.arange(len(cell)), cell] = token
+        wrong = answers.wrong(np.tile(shown, (len(cell), 1)), changed, 6, 6)
+        assert (wrong == (known[cell] != token)).all()
+    swapped = inputs.copy()
+    swapped[:, [0, 1]] = swapped[:, [1, 0]]
+    assert answers.wrong(swapped, labels, 6, 6).any() and not answers.wrong(inputs, labels, 6, 6).any()
+    longer = lattice.masks(np, np.array([[[1, 1], [0, 0]]], bool), np.array([[[1, 0], [1, 0]]], bool))
+    maze = law.Mazes(longer, np.array([2]), np.array([1]))
+    shown, best, _ = law.examples(maze)
+    for detour in ([[4, 5, 4, 1]], [[2, 5, 4, 1]], [[4, 5, 1, 3]]):
+        assert answers.wrong(shown, np.array(detour, np.uint8), 2, 2) == ([detour[0]] != best.tolist())
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
