@@ -145,14 +145,13 @@ def refine(
         state, _ = jax.lax.scan(lambda s, k: (once(s, k)[0], None), jax.lax.stop_gradient(state), early, free)
         state = jax.lax.stop_gradient(state)
 
-    def learning(state: State, k: jax.Array | None) -> tuple[State, tuple]:
-        state, facts = one_pass(c, params, x, temperature, state, k)
-        return state, (state.h, *facts)
+    def learning(state: State, k: jax.Array | None) -> tuple[State, Output]:
+        state, (entropy, update) = one_pass(c, params, x, temperature, state, k)
+        halt, q_continue = halting(c, params, state.h)
+        return state, Output(linear(params["head"], state.h, ""), halt, q_continue, entropy, update)
 
     body = jax.checkpoint(learning, prevent_cse=False) if c.remat else learning
-    _, (h, entropy, updates) = jax.lax.scan(body, state, None if keys is None else keys[free:], graded)
-    halt, q_continue = halting(c, params, h)
-    return Output(linear(params["head"], h, ""), halt, q_continue, entropy, updates)
+    return jax.lax.scan(body, state, None if keys is None else keys[free:], graded)[1]
 
 
 def run_passes(
