@@ -160,6 +160,7 @@ def test_it_learns_small_mazes(meshes):
     before = built.task.evaluate(state.averaged)
     for number in range(c.steps):
         state, _ = update(state, built.task.batch(number))
+    assert update._cache_size() == 1  # no update compiled the program again
     after = {name: float(value) for name, value in built.task.evaluate(state.averaged).items()}
     assert float(before["eval/optimal"]) < 0.5 and after["eval/optimal"] > 0.9
     assert after["eval/right"] <= after["eval/optimal"] and math.isfinite(after["eval/loss"])

@@ -71,7 +71,7 @@ def initial_params(model: PoH, key: jax.Array) -> dict[str, Any]:
         kind, scale = _initial(name, shapes)
         values = {"even": even, "bell": bell}.get(kind)
         flat[name] = (
-            jnp.full(shape, scale)
+            jnp.full(shape, scale, jnp.float32)
             if values is None
             else scale * values[end - math.prod(shape) : end].reshape(shape)
         )

@@ -44,6 +44,8 @@ def initializer(experiment: Experiment) -> tuple[Callable[[], TrainState], Train
         key = jax.random.fold_in(jax.random.key(config.seed), INIT_STREAM)
         # Zeros: only the shapes matter, and to draw a batch here would compile the data into the program.
         params, carry = task.init(key, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), batch))
+        # Of the types that an update gives back, else the second update would compile the program again.
+        params, carry = jax.tree.map(lambda a: jax.lax.convert_element_type(a, a.dtype), (params, carry))
         dense, _ = task.groups.split(params)
         # A copy: the step donates its input, and one buffer cannot be given away twice.
         average = jax.tree.map(jnp.copy, dense) if config.ema_decay else ()
