@@ -14,6 +14,7 @@ The whole comparison: bash launch/poh.sh (RESULTS.md).
 from configs import base
 
 PASSES = {"6": 8, "8": 16, "12": 32}  # about the length of a long way
+WORLDS = tuple(PASSES)
 UPDATES = {"6": 1_500, "8": 2_000, "12": 2_000}
 PLAIN = {"routing": "uniform", "hidden": 405}  # what the controller has, in the feed-forward
 MODELS = {

@@ -10,7 +10,9 @@ from configs import benchmark
 from hrm_jax import density, sweep
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import reports
 from hrm_jax.models import predictors as models
+from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.training import runs
 
@@ -92,6 +94,8 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
         (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no such file"),
         (["--config", "hrm_full"], "lists no WORLDS"),
+        (["--config", "poh", "--worlds", "6", "--models", "looped"], "--data FOLDER is needed"),
+        (["--config", "poh", "--worlds", "6", "--models", "looped,t3"], "t8"),
         (["--data", "data"], "no puzzles are judged by --config benchmark"),
         (["--worlds", "discs"], "predictors move among cells"),
     ],
@@ -136,3 +140,26 @@ def test_wrong_grids_are_refused_before_anything_is_written(tmp_path, words):
     with pytest.raises(RequestError):
         density.main(["--model", "oracle", *words, "--out", str(tmp_path / "d")])
     assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.slow
+def test_models_of_mazes_are_swept_judged_and_grouped(tmp_path, capsys):
+    """From a config's choice to the table, with a data set a world; runs of two updates."""
+    puzzles.main(
+        ["lattice", "--size", "6", "--train", "2", "--test", "20", "--out", str(tmp_path / "data" / "6")]
+    )
+    small = ["steps=2", "model.width=16", "model.hidden=16", "model.passes=2", "data.eval_mazes=4"]
+    wrong = ["--config", "poh", "--worlds", "6", "--models", "looped", "--out", str(tmp_path / "runs")]
+    with pytest.raises(RequestError, match="--data FOLDER is needed"):
+        sweep.main(wrong)
+    assert sweep.main([*wrong[:5], "looped", "transformer", "--seeds", "2", "--record", "1", *wrong[-2:],
+                       "--data", str(tmp_path / "data"), "--set", *small]) == 0  # fmt: skip
+    report = reports.load(tmp_path / "runs" / "6.report.json")
+    assert report["groups"]["looped"]["seeds"] == 2 and {"random", "manhattan"} <= set(report["walks"])
+    assert (
+        report["models"]["looped/1"]["lenient"]["outcomes"].count("1")
+        == (report["models"]["looped/1"]["lenient"]["success"])
+    )
+    (pair,) = report["group_pairs"]
+    assert {pair["a"], pair["b"]} == {"looped", "transformer"}
+    assert "| looped | 2 " in capsys.readouterr().out

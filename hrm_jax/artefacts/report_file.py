@@ -90,13 +90,19 @@ class Votes(Rate):
     outcomes: NotRequired[str]
 
 
+class Lenient(Rate):
+    """How many answers are right, be it without being the label."""
+
+    outcomes: NotRequired[str]  # a letter an example
+
+
 class Answered(Trials):
     """How right the answers to some puzzles are."""
 
     outcomes: str  # a letter an example
     puzzles: NotRequired[Positive]  # groups of examples, which intervals and tests count
     tokens: NotRequired[Share | None]
-    lenient: NotRequired[Rate | None]
+    lenient: NotRequired[Lenient | None]
     measures: NotRequired[
         dict[Name, float | None] | None
     ]  # means, by the names of the kind; null: of nothing
@@ -164,6 +170,8 @@ class Header(TypedDict):
     versions: NotRequired[dict[str, Name | None] | None]
     commit: NotRequired[Name | None]
     pairs: NotRequired[list[Pair] | None]
+    groups: NotRequired[dict[str, Group] | None]
+    group_pairs: NotRequired[list[GroupPair] | None]
     traces: NotRequired[FileName | None]  # in the report's folder
 
 
@@ -171,8 +179,6 @@ class Report(Header):
     """report.json of hrm_jax.evaluate."""
 
     models: Annotated[dict[str, Result], Meta(min_length=1)]
-    groups: NotRequired[dict[str, Group] | None]
-    group_pairs: NotRequired[list[GroupPair] | None]
 
 
 class PuzzleData(TypedDict):

@@ -35,7 +35,7 @@ class Result:
     exact: np.ndarray  # bool [N]
     lenient: np.ndarray | None  # bool [N]
     tokens: np.ndarray  # float64 [N]
-    segments: list[dict[str, float]]  # means after each segment; empty without a Q head
+    segments: list[dict[str, float]]  # means after each segment; empty of a single one without Q values
     answers: np.ndarray | None  # uint8 [N, S], if kept
     q_halt: np.ndarray  # float32 [N] at the end
     measures: dict[str, np.ndarray]  # float64 [N]: what else the kind measures, NaN where there is nothing
@@ -108,7 +108,7 @@ def judge(
         np.concatenate(exact),
         None if lenient[0] is None else np.concatenate(lenient),
         np.concatenate(tokens),
-        [] if np.isnan(q_halt[0]).any() else by_segment,
+        by_segment if len(by_segment) > 1 or "halted" in means else [],
         np.concatenate(kept) if keep else None,
         np.nan_to_num(np.concatenate(q_halt)),
         {name: np.concatenate([part[name] for part in more]) for name in more[0]},
@@ -134,14 +134,13 @@ def _halted(q: np.ndarray) -> np.ndarray:
 
 def _measures(scores: Scores, q: np.ndarray) -> dict[str, np.ndarray]:
     """What is averaged over examples after each segment: [T, K] each, from Q values [T, K, 2]."""
-    lenient = {} if scores.lenient is None else {"lenient": scores.lenient}
-    return {
-        "exact": scores.exact,
-        **lenient,
-        "tokens": scores.tokens,
-        "halted": _halted(q),
-        "q_accuracy": (q[..., 0] >= 0) == scores.exact,
-    }
+    found = {"exact": scores.exact}
+    if scores.lenient is not None:
+        found["lenient"] = scores.lenient
+    found["tokens"] = scores.tokens
+    if not np.isnan(q[..., 0]).any():
+        found |= {"halted": _halted(q), "q_accuracy": (q[..., 0] >= 0) == scores.exact}
+    return found
 
 
 # ---------------------------------------------------------------- recording

@@ -43,6 +43,8 @@ def build(
     parts: dict[str, dict[str, Any]] = {name: _summary(result, groups) for name, result in results.items()}
     for name, model in models.items():
         parts[name] |= model.about
+        if group := name.rpartition("/")[0]:
+            parts[name]["group"] = group
     if measuring := kinds.of(puzzles).measuring:
         number = measuring.part(puzzles)[:count]
         for name, result in results.items():
@@ -66,6 +68,7 @@ def build(
         "data": {name: getattr(puzzles.meta, name) for name in Meta.__struct_fields__},
         "models": parts,
         "pairs": statistics.pairs(solved),
+        **statistics.groups(statistics.judged_by(parts)),
     }
     if walkers := kinds.of(puzzles).walkers:
         report["walks"] = {name: _walks(budget, found) for name, budget, found in walkers(puzzles, count)}
@@ -86,7 +89,9 @@ def _walks(budget: int, found: Walked) -> dict[str, Any]:
 def _summary(result: Result, groups: np.ndarray) -> dict[str, Any]:
     """One solver's part; intervals are those of as many puzzles as there are groups."""
     units = len(np.unique(groups))
-    lenient = None if result.lenient is None else _rate(result.lenient, units)
+    lenient = None
+    if result.lenient is not None:
+        lenient = _rate(result.lenient, units) | {"outcomes": _letters(result.lenient)}
     return {
         "n": len(result.exact),
         "puzzles": units,

@@ -4,7 +4,6 @@ So no number is shown because a file says so: rates and their intervals, counts,
 training seeds. What cannot be computed (causes, prediction errors, partial credit) must be possible.
 """
 
-import functools
 import itertools
 import math
 import re
@@ -39,11 +38,11 @@ def load(path: str | Path, over_seeds: bool = True) -> Any:
     kind, maker, check = (
         (report_file.PuzzleReport, "solve", _check_puzzles)
         if of_puzzles
-        else (report_file.Report, "evaluate", functools.partial(_check_episodes, over_seeds))
+        else (report_file.Report, "evaluate", _check_episodes)
     )
     json_file.check(path, report, kind, f"report.json of hrm_jax.{maker}")
     with naming(path):
-        check(report)
+        check(report, over_seeds)
     return report
 
 
@@ -77,7 +76,7 @@ def _same(found: Any, computed: Any, within: float) -> bool:
 # ---------------------------------------------------------------- episodes
 
 
-def _check_episodes(over_seeds: bool, report: Any) -> None:
+def _check_episodes(report: Any, over_seeds: bool) -> None:
     models = report["models"]
     _check_world(report["protocol"], report["world"])
     _check_outcomes(report, OUTCOMES)
@@ -89,7 +88,12 @@ def _check_episodes(over_seeds: bool, report: Any) -> None:
         _check_curves(f"models.{name}.prediction", result.get("prediction") or {})
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
-    groups = statistics.groups(models, over_seeds)  # which the first reports lack
+    _check_groups(report, models, over_seeds)
+
+
+def _check_groups(report: Any, models: Mapping[str, Any], over_seeds: bool) -> None:
+    """Refuse others than follow from the outcomes; the first reports lack them, and get them."""
+    groups = statistics.groups(models, over_seeds)
     if told := report.get("groups"):
         agree("groups", sorted(told), sorted(groups.get("groups", ())))
     agree("", report, {"group_pairs": []} | groups)
@@ -161,7 +165,7 @@ def _check_curves(where: str, prediction: Any) -> None:
 # ---------------------------------------------------------------- answers to puzzles
 
 
-def _check_puzzles(report: Any) -> None:
+def _check_puzzles(report: Any, over_seeds: bool) -> None:
     from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
 
     models = report["models"]
@@ -183,6 +187,7 @@ def _check_puzzles(report: Any) -> None:
     if trained:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
+    _check_groups(report, statistics.judged_by(models), over_seeds)
 
 
 def _check_walks(report: Any, kind: Any) -> None:
@@ -230,6 +235,11 @@ def _check_score(where: str, result: Any) -> None:
     agree(where, result, statistics.rate(result["outcomes"].count("1"), n, puzzles))
     if lenient:
         _check_rate(f"{where}.lenient", lenient, n, puzzles)
+        if outcomes := lenient.get("outcomes"):
+            _check_letters(f"{where}.lenient", outcomes, ANSWERS)
+            agree(
+                f"{where}.lenient", {**lenient, "n": len(outcomes)}, {"n": n, "success": outcomes.count("1")}
+            )
 
 
 def _check_answers(where: str, result: Any, segments: int) -> None:

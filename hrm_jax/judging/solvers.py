@@ -184,13 +184,18 @@ def _poh_solver(
     path: Path, fields: dict[str, Any], params: Weights, passes: int, batch: int | None
 ) -> Solver:
     """A segment is a pass, of which there may be more than in training."""
+    import jax
+
     from hrm_jax.models import poh
 
     network = poh.build(fields)
     c = network.config
 
     def run(tree: Any, inputs: Any, identifiers: Any) -> Any:
-        return poh.run_passes(network, tree, inputs, passes)
+        if c.passes > 1:
+            return poh.run_passes(network, tree, inputs, passes)
+        once = poh.run_passes(network, tree, inputs, 1)  # the blocks have not learned to be run again
+        return jax.tree.map(lambda a: jax.numpy.repeat(a, passes, axis=0), once)
 
     return _jitted(path, params, run, c.sequence, (c.halting != "none", c.halting == "q"), batch)
 

@@ -164,6 +164,17 @@ def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> 
     return {"groups": summaries, "group_pairs": pairs}
 
 
+def judged_by(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What `groups` counts of answers to puzzles: any right one where a kind has several, else the label."""
+    return {
+        name: {
+            "group": model.get("group"),
+            "outcomes": (model.get("lenient") or {}).get("outcomes") or model["outcomes"],
+        }
+        for name, model in models.items()
+    }
+
+
 def _spread(rates: list[float]) -> dict[str, Any]:
     return {
         "seeds": len(rates),

@@ -29,7 +29,7 @@ def evaluation(report: Report, limit: int) -> str:
     return "\n\n".join(filter(None, (title, markdown(rows), legend, groups(report), fault_note(report))))
 
 
-def groups(report: Report) -> str:
+def groups(report: Report | PuzzleReport) -> str:
     """Tables of the models that were trained several times, and of the tests between them; or empty."""
     rows = [["group", "training seeds", "mean rate %", "lowest and highest", "std between seeds"]]
     for name, group in (report.get("groups") or {}).items():
@@ -121,7 +121,7 @@ def puzzles(report: PuzzleReport) -> str:
     voted = {name: result for name, result in models.items() if result.get("voting")}
     if voted:
         parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]
-    return "\n\n".join([*parts, _legend(report)])
+    return "\n\n".join(filter(None, [*parts, groups(report), _legend(report)]))
 
 
 def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:
