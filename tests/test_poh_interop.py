@@ -311,3 +311,14 @@ def test_controllers_of_different_temperatures_and_lone_ones_are_refused(command
                         (FILES["poh_controller_d16"], "unknown state_dict")):  # fmt: skip
         code, _, error = command("import", path, "--out", tmp_path / "model.npz")
         assert code == 2 and words in error and not (tmp_path / "model.npz").exists()
+
+
+@pytest.mark.parametrize(
+    "name, key, shape",
+    [("poh_maze_head_d16", "in/maze", (3, 4)), ("poh_baseline_orig_d16", "in/start", (3,)),
+     ("poh_controller_d16", "in/weight", (7, 3, 5))],
+)  # fmt: skip
+def test_inputs_of_other_shapes_are_refused(name, key, shape, command, tmp_path):
+    np.savez(tmp_path / "other.npz", **_arrays(name) | {key: np.zeros(shape, np.float32)})
+    code, _, error = command("golden", tmp_path / "other.npz")
+    assert code == 2 and f"{key} is {list(shape)}; its weights want" in error

@@ -160,6 +160,13 @@ def describe(model: models.PoH, options: dict[str, Any]) -> dict[str, Any]:
     return {"task": "lattice", "model": models.describe(model)}
 
 
+def expect(arrays: dict[str, np.ndarray], shapes: dict[str, tuple[int, ...]]) -> None:
+    """Refuse inputs of other shapes."""
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape:
+            raise RequestError(f"{name} is {list(arrays[name].shape)}; its weights want {list(shape)}")
+
+
 def compute(
     model: models.PoH, params: dict[str, Any], arrays: dict[str, np.ndarray], options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,10 +174,12 @@ def compute(
 
     The first version trains its last pass through another function, without the gain of its refinement (P8).
     """
-    maze, start, goal = (np.asarray(arrays[name]) for name in _INPUTS)
-    cells = np.arange(maze[0].size)
-    marks = [cells == (place[:, :1] * maze.shape[-1] + place[:, 1:]) for place in (start, goal)]
-    shown = models.scalar_features(model.config, maze.reshape(len(maze), -1), *map(jnp.asarray, marks))
+    maze, start, goal = (arrays[name] for name in _INPUTS)
+    count, n = len(np.atleast_1d(maze)), model.config.columns
+    expect(arrays, {"in/maze": (count, n, n), "in/start": (count, 2), "in/goal": (count, 2)})
+    cells = np.arange(n * n)
+    marks = [cells == (place[:, :1] * n + place[:, 1:]) for place in (start, goal)]
+    shown = models.scalar_features(model.config, maze.reshape(count, -1), *map(jnp.asarray, marks))
     modes = {"": {}} if model.config.routing == "none" else {"_full": {"grad_mode": "full"}, "_last": {}}
     if "_last" in modes:
         first = {"update": "plain"} if model.config.routed == "slices" else {}

@@ -48,8 +48,11 @@ def compute(
     model: networks.PoH, params: dict[str, Any], arrays: dict[str, np.ndarray], options: dict[str, Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights and states of all steps by their names in a golden file, the loss, and its gradients."""
-    (value, steps), gradients = _differentiate(model, params, arrays["in/x"], arrays["in/weight"])
-    named = zip(("alphas", "z_L", "z_H"), steps, strict=True)
+    c, steps = model.config, sum(name.startswith("out/alphas_") for name in arrays)
+    count = arrays["out/alphas_0"].shape[:1]
+    poh.expect(arrays, {"in/x": (steps, *count, c.width), "in/weight": (steps, *count, c.heads)})
+    (value, found), gradients = _differentiate(model, params, arrays["in/x"], arrays["in/weight"])
+    named = zip(("alphas", "z_L", "z_H"), found, strict=True)
     outputs = {f"out/{name}_{s}": row for name, rows in named for s, row in enumerate(rows)}
     return outputs | {"out/loss": value}, {"grad": gradients}
 
