@@ -248,6 +248,14 @@ def test_exploration_blocks_an_early_end_as_often_as_it_should(folder, mesh):
         assert blocked == pytest.approx(0.4 * (16 - step) / 15, abs=0.012), step
 
 
+def test_no_puzzle_ends_before_the_least_number_of_segments(folder, mesh):
+    task = task_of(tiny(folder, act__exploration=0.0, act__least=3), mesh)
+    halted = halting(task, np.ones(4), np.zeros(4), np.arange(1, 5))
+    np.testing.assert_array_equal(halted, [False, False, True, True])
+    beyond = task_of(tiny(folder, act__exploration=0.0, act__least=9), mesh)  # then all get the most
+    np.testing.assert_array_equal(halting(beyond, np.ones(4), np.zeros(4), np.arange(1, 5)), [0, 0, 0, 1])
+
+
 # ---------------------------------------------------------------- losses
 
 
@@ -668,6 +676,7 @@ def saved(workdir):
         ({"data__path": "nowhere"}, "no such folder"),
         ({"data__path": ""}, "no such folder"),
         ({"act__segments": 0}, "act.segments = 0: at least 1"),
+        ({"act__least": 0}, "act.least = 0: at least 1"),
         ({"act__exploration": 1.5}, "act.exploration = 1.5: 0 to 1"),
         ({"act__supervision": "some"}, 'act.supervision = "some": one of every, last'),
         ({"act__loss": "mse"}, 'act.loss = "mse": one of stablemax, softmax'),

@@ -38,6 +38,7 @@ class ActConfig:
     """The `act` group; meanings in configs/base_puzzles.py."""
 
     segments: fields.Few
+    least: fields.Few
     exploration: Annotated[float, fields.Rule(lambda chance: 0 <= chance <= 1, "0 to 1")]
     supervision: Literal["every", "last"]
     loss: Annotated[str, fields.one_of(LOSSES)]
@@ -162,7 +163,7 @@ class Puzzle(Task):
         return self.model.apply({"params": params}, slots.examples.inputs, embedded, slots.state)
 
     def halt(self, out: hrm_act.Output, slots: Slots, key: jax.Array) -> Slots:
-        """Which slots are done: the Q head decides, but not before a random number of segments.
+        """Which slots are done: the Q head decides, but not before `least` or a random number of segments.
 
         A slot whose state is not finite is done, too, and its state cleared: all after it would be lost.
         """
@@ -172,6 +173,7 @@ class Puzzle(Task):
             explore_key, least_key = jax.random.split(key)
             explore = jax.random.bernoulli(explore_key, self.act.exploration, steps.shape)
             least = jnp.where(explore, jax.random.randint(least_key, steps.shape, 2, limit + 1), 0)
+            least = jnp.clip(least, self.act.least, limit)
             halted = (halted | self._stops(out)) & (steps >= least)
         sound = [jnp.isfinite(a).all(axis=(1, 2)) for a in out.state]
         sound = functools.reduce(jnp.logical_and, sound)
