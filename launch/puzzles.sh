@@ -13,7 +13,7 @@ case "$puzzle" in
   sudoku6 | supervision) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
   maze10) build=(maze --size 10 --shortest 12 --train 10000 --test 1000) ;;
   city8)
-    build=(city --size 8 --hours 8 17 18 --apart 8: --train 8000 --test 1000)
+    build=(city --size 8 --hours 8 17 18 --apart 8: --train 40000 --test 1000)
     segments=4 # as in training: with more it forgets what it had
     ;;
   *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze10, city8 or supervision" >&2; exit 2 ;;
