@@ -6,9 +6,9 @@
     bash launch/puzzles.sh runs/city8 city8             (both, and the judgement of every segment)
 
 25 minutes of about one core (RESULTS.md). Cells hear their four neighbours instead of attending to all: costs
-are then relaxed along the roads, 16 steps of the way in a segment of 8 modules of two blocks, all of which the
-gradient reaches. Every puzzle gets all four segments: where the Q head may end solved ones, later segments are
-taught by unsolved ones alone, and spoil what was right.
+are then relaxed along the roads, 16 steps of the way in a segment of 8 modules of two blocks, all of which
+the gradient reaches. Every puzzle gets all four segments: where the Q head may end solved ones, later
+segments are taught by unsolved ones alone, and spoil what was right.
 """
 
 from configs import base
