@@ -6,7 +6,7 @@ Faults F1 to F40 are known ones of the originals: docs/faults.md. The formulas a
 
 from ml_collections import ConfigDict
 
-from configs.base_mazes import lattice, poh
+from configs.base_mazes import lattice, poh, published_lattice
 from configs.base_paths import (
     diffusion,
     path_convnet,
@@ -19,7 +19,14 @@ from configs.base_puzzles import arc, city, hrm_act, puzzle, small_puzzle, trm
 from hrm_jax.worlds.world import WORLDS, to_config
 
 __all__ = ["arc", "city", "diffusion", "hrm_act", "lattice", "path_convnet", "path_unet", "plan", "poh"]
-__all__ += ["published_convnet", "published_diffusion", "puzzle", "small_puzzle", "trm"]  # others: here
+__all__ += [
+    "published_convnet",
+    "published_diffusion",
+    "published_lattice",
+    "puzzle",
+    "small_puzzle",
+    "trm",
+]  # others: here
 
 
 def get_config() -> ConfigDict:

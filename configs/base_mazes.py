@@ -26,6 +26,7 @@ def lattice(c: ConfigDict, size: int) -> None:
     c.data.eval_mazes = 512  # held out
     c.objective = ConfigDict()
     c.objective.cells = "all"  # all that have a way | path: those between start and goal, as the original's
+    c.objective.walls = True  # forbid moves; False: only the board's edge does, as in the original
     c.objective.smoothing = 0.0  # share of the loss that asks for all open moves alike
     c.objective.entropy_weight = 0.0  # of the routing's entropy: above 0 it learns to choose
     c.objective.ponder_weight = 0.0  # of the passes until it stops, halting = probabilistic
@@ -34,6 +35,30 @@ def lattice(c: ConfigDict, size: int) -> None:
     c.objective.first_temperature = 1.0  # times model.temperature, at the start of training …
     c.objective.annealing = 0  # … from where it goes to 1 over so many updates
     c.model = poh(size)
+
+
+def published_lattice(c: ConfigDict) -> None:
+    """The published runs on 12x12 mazes, with their faults, and their baseline transformer."""
+    lattice(c, 12)
+    c.batch_size = 32
+    c.steps = 0
+    c.epochs = 50
+    c.eval_every = 130
+    c.checkpoint.every = 130
+    c.optimizer.learning_rate = 1e-3
+    c.optimizer.schedule = "hrm_act"
+    c.optimizer.warmup_steps = 500
+    c.optimizer.final_ratio = 0.1
+    c.optimizer.weight_decay = 0.01
+    c.data.path = "data/pot"
+    c.data.eval_mazes = 81
+    c.objective.cells = "path"
+    c.objective.walls = False
+    c.model.update(
+        tokens="scalar", head="cells", width=384, heads=6, hidden=1536, depth=4, passes=1, routing="none",
+        update_norm=False, injection=False, norm="post", ffn_bias=True, positions="none", mixing="none",
+        dropout=0.1, remat=False,
+    )  # fmt: skip
 
 
 def poh(size: int) -> ConfigDict:

@@ -186,6 +186,16 @@ def test_the_quickstart_has_both_models_and_refuses_a_third():
 # ---------------------------------------------------------------- mazes
 
 
+@pytest.mark.parametrize(("name", "count"), [("pot_baseline", 7_210_896), ("pot_poh", 7_040_825)])
+def test_the_published_mazes_have_the_published_sizes_and_length(name, count, meshes):
+    config = _config(name)
+    task = TASKS["lattice"](config.to_dict(), meshes[1], dry=True)
+    assert cost.count(jax.eval_shape(task.init, jax.random.key(0), task.batch(0))[0]) == count
+    assert f"{count:,}" in importlib.import_module(f"configs.{name}").__doc__
+    task.samples_per_epoch = 389
+    assert experiment.count_steps(config, task) == 650
+
+
 @pytest.mark.parametrize("choice", [f"8,{model}" for model in ("soft", "looped", "blind", "transformer")])
 def test_models_of_mazes_have_as_many_parameters(choice, meshes):
     from configs import poh

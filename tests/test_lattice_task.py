@@ -85,6 +85,16 @@ def test_optimal_moves_cost_nothing_and_walls_are_never_asked(task):
     assert not right.any()
 
 
+def test_without_walls_only_the_edge_of_the_board_forbids_moves(task):  # faults P1 and P2
+    tokens = task.batch(0).tokens
+    free = _fields(task, walls=False).questions(tokens).open
+    assert (
+        free.sum(axis=-1).reshape(8, 4, 4)
+        == np.array([[2, 3, 3, 2], [3, 4, 4, 3], [3, 4, 4, 3], [2, 3, 3, 2]])
+    ).all()
+    assert (free >= task.questions(tokens).open).all()
+
+
 def test_label_smoothing_changes_the_loss(task):  # fault F14
     questions = task.questions(task.batch(0).tokens)
     logits = jax.random.normal(jax.random.key(0), (1, 8, 16, 4))

@@ -155,7 +155,7 @@ def test_models_of_mazes_are_swept_judged_and_grouped(tmp_path, capsys):
     assert sweep.main([*wrong[:5], "looped", "transformer", "--seeds", "2", "--record", "1", *wrong[-2:],
                        "--data", str(tmp_path / "data"), "--set", *small]) == 0  # fmt: skip
     report = reports.load(tmp_path / "runs" / "6.report.json")
-    assert report["groups"]["looped"]["seeds"] == 2 and {"random", "manhattan"} <= set(report["walks"])
+    assert report["groups"]["looped"]["seeds"] == 2 and any("random walk" in name for name in report["walks"])
     assert (
         report["models"]["looped/1"]["lenient"]["outcomes"].count("1")
         == (report["models"]["looped/1"]["lenient"]["success"])

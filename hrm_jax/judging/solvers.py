@@ -171,6 +171,8 @@ def _jitted(
 def _poh(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet) -> Model:
     fields = config["model"]
     known = networks.config(fields)
+    if known.any_size:  # nothing that it has learned counts the cells
+        fields = fields | {"sequence": puzzles.meta.seq_len}
     _check_data(path, config | {"model": fields | {"vocabulary": known.vocabulary}}, None, puzzles)
     about = {
         "parameters": networks.count(params),

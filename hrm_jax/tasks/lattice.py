@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import jax
@@ -56,6 +57,7 @@ class ObjectiveConfig:
     """The `objective` group; meanings in configs/base_lattice.py."""
 
     cells: Literal["all", "path"]
+    walls: bool
     smoothing: fields.Fraction
     entropy_weight: Annotated[float, fields.at_least(0)]
     ponder_weight: Annotated[float, fields.at_least(0)]
@@ -106,6 +108,7 @@ class Lattice(Task):
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):
         self.data, self.objective, self.model = parts(config)
+        self._board = lattice.everywhere(np, self.data.size)
         self._count, self._mesh = sharding.count_groups(config, mesh), mesh
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
         train, test = self._fixed(key, dry)
@@ -177,7 +180,11 @@ class Lattice(Task):
             weight = by_position(asked & on_path(optimal, start), distances, start)
         else:
             weight = asked / jnp.maximum(jnp.sum(asked, axis=-1, keepdims=True), 1)
-        return Questions(optimal, lattice.edges(jnp, open), weight)
+        return Questions(optimal, lattice.edges(jnp, self._allowed(open)), weight)
+
+    def _allowed(self, open: jax.Array) -> jax.Array:
+        """The masks of the moves that may be chosen."""
+        return open if self.objective.walls else jnp.broadcast_to(self._board, open.shape)
 
     def grade(self, logits: jax.Array, questions: Questions) -> tuple[jax.Array, jax.Array]:
         """Of each pass and maze [G, B]: the cross entropy in nats, and whether every cell asked is right.
@@ -200,12 +207,14 @@ class Lattice(Task):
     def _fixed(self, key: jax.Array, dry: bool) -> tuple[Any, Any]:
         """Tokens [M, N] of fixed training mazes, None where they are a stream; of the held-out ones."""
         d = self.data
+        if dry and not (d.path and Path(d.path).exists()):
+            empty = np.zeros((1, d.size**2), np.uint8)
+            return (empty if d.mazes or d.path else None), empty
         if d.path:
             train, test = puzzle_data.load(d.path, lattice.VOCABULARY, d.size**2)
+            if test.kind != "lattice":
+                raise RequestError(f'{d.path} holds puzzles of the kind "{test.kind}"; lattice is needed')
             return train.inputs, test.inputs[: d.eval_mazes]
-        if dry:
-            empty = np.zeros((1, d.size**2), np.uint8)
-            return (empty if d.mazes else None), empty
         fixed = self._mazes(jax.random.fold_in(key, TRAIN_STREAM), d.mazes, d.shortest) if d.mazes else None
         return fixed, self._mazes(jax.random.fold_in(key, EVAL_STREAM), d.eval_mazes, d.shortest)
 
@@ -254,9 +263,10 @@ class Lattice(Task):
         return results | ({f"eval/optimal_{longest}": judged[2, -1]} if longest > c.passes else {})
 
     def _forward(self, params: Any, tokens: jax.Array, passes: int, **options: Any) -> poh.Output:
-        """The network's answers, as logits of moves; walls forbid some."""
+        """The network's answers, as logits of moves, of which some are forbidden."""
         out = poh.forward(self.model, params, tokens, passes=passes, **options)
-        return out._replace(logits=poh.move_logits(self.model, out.logits, tokens))
+        allowed = 1 + self._allowed(lattice.masks_of(tokens))
+        return out._replace(logits=poh.move_logits(self.model, out.logits, allowed))
 
 
 def ramp(step: jax.Array, first: float, last: float, updates: int) -> jax.Array:

@@ -95,6 +95,11 @@ class PoHConfig:
         return lattice.VOCABULARY
 
     @property
+    def any_size(self) -> bool:
+        """Whether the same parameters answer mazes of any number of cells."""
+        return self.head == "moves" and self.tokens == "walls" and self.positions in ("rope", "none")
+
+    @property
     def columns(self) -> int:
         """n: cells in a row of the grid."""
         return math.isqrt(self.sequence)
