@@ -106,3 +106,11 @@ def test_gpu_of_mazes(tmp_path):
     out = run(*command, PYTHON=sys.executable)
     assert re.search(rf"^cudnn +{FIGURE} +{FIGURE}%", out, re.MULTILINE), out
     assert (tmp_path / "gpu_act_maze.json").exists()
+
+
+@pytest.mark.slow
+def test_mazes():
+    pytest.importorskip("torch")
+    out = run(sys.executable, "benchmarks/mazes.py", "--rolled", "2", "--draws", "1024", "--depth", "1")
+    assert float(re.search(r"fast: (\d+\.\d) in training", out)[1]) > 2, out
+    assert float(re.search(r"^dfs +([\d,]+)", out, re.MULTILINE)[1].replace(",", "")) > 2_000, out
