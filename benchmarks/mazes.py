@@ -1,6 +1,6 @@
-"""Lattice mazes: mazes drawn a second; an epoch against the loop that the originals' document describes.
+"""Lattice mazes: how many are drawn a second; an epoch against the loop that the document describes.
 
-    python benchmarks/mazes.py [--mazes 389] [--rolled 8] [--width 64] [--depth 4] [--draws 8192] [--threads 1]
+    python benchmarks/mazes.py [--mazes 389] [--rolled 8] [--width 64] [--depth 4] [--draws 8192]
 
 The loop, in PyTorch: batches of 32 of the published 12x12 mazes; a transformer; of every maze
 and position on its path the cross entropy of the next cell among its neighbours on the board, in two nested

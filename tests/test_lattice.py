@@ -109,7 +109,8 @@ def test_tokens_say_edges_start_and_goal():
 
 # ---------------------------------------------------------------- generators
 
-STATISTICS = Path(__file__).parent / "golden" / "lattice_statistics.npz"  # of maze-dataset's own mazes, 12x12
+HERE = Path(__file__).parent
+STATISTICS = HERE / "lattice_statistics.npz"  # of maze-dataset's own mazes, 12x12
 SHARES = {"percolation": 0.4, "dfs_percolation": 0.1}
 
 
@@ -386,7 +387,7 @@ def test_walkers_are_always_in_the_report_and_on_the_page(folder, tmp_path, caps
 
 # ---------------------------------------------------------------- published mazes, and files
 
-ZANJ = {form: STATISTICS.with_name(f"lattice_{form}.zanj") for form in ("full", "minimal", "soln_cat")}
+ZANJ = {form: HERE / "golden" / f"lattice_{form}.zanj" for form in ("full", "minimal", "soln_cat")}
 
 
 def test_the_published_mazes_and_their_floors(tmp_path, capsys):

@@ -234,6 +234,7 @@ def _gradients(routing):
     return [jax.tree.map(lambda a, i=i: a[i], slopes) for i in range(3)], out
 
 
+@pytest.mark.slow  # test_lattice_task.py has the same of whole objectives
 def test_every_part_of_the_controller_learns():
     (loss, entropy, stop), _ = _gradients("soft")
     assert all(size > 0 for size in _sizes(loss["controller"]).values())  # of the learned gate, too
@@ -365,8 +366,13 @@ def test_a_model_file_answers_pass_by_pass(halting, mazes, tmp_path):
     np.testing.assert_array_equal(result.answers, found[-1])
 
 
-def test_a_model_of_another_size_is_refused(mazes, tmp_path):
-    model, params = _model(sequence=9, routing="none")
-    model_file.write(tmp_path / "model.npz", params, {"task": "lattice", "model": poh.describe(model)})
+def test_a_model_of_another_size_answers_unless_it_counts_cells(mazes, tmp_path):
+    for positions in ("rope", "each"):
+        model, params = _model(sequence=9, routing="none", positions=positions)
+        model_file.write(
+            tmp_path / f"{positions}.npz", params, {"task": "lattice", "model": poh.describe(model)}
+        )
+    answers, _ = solvers.load(tmp_path / "rope.npz", mazes).solver(2, 4).answer(mazes.inputs[:4], np.zeros(4))
+    assert answers.shape == (2, 4, 16)
     with pytest.raises(RequestError, match="sequence 9, but seq_len 16"):
-        solvers.load(tmp_path / "model.npz", mazes)
+        solvers.load(tmp_path / "each.npz", mazes)

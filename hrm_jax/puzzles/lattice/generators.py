@@ -6,8 +6,6 @@
 from collections.abc import Callable
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 from hrm_jax.worlds import lattice
 from hrm_jax.worlds.lattice import MOVES, OPPOSITE
@@ -40,6 +38,9 @@ def dfs(rng: np.random.Generator, count: int, size: int, share: float = SHARE) -
 
 def kruskal(rng: np.random.Generator, count: int, size: int, share: float = SHARE) -> np.ndarray:
     """The edges in random order, each opened if it joins two parts: the least tree of random weights."""
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
     del share
     cells, inside = size * size, edge_ends(size)
     one, move = np.nonzero(inside[:, [lattice.SOUTH, lattice.EAST]] >= 0)
