@@ -187,7 +187,7 @@ def test_it_learns_small_mazes(meshes):
     [
         ({"data.generator": "prim"}, "data.generator"),
         ({"data.size": 5}, "model.sequence = 16: data.size = 5 has 25 cells"),
-        ({"data.shortest": 16}, "data.shortest = 16 cells: at most"),
+        ({"data.shortest": 16}, "data.shortest = 16 cells: fewer than one of 1,000 mazes of percolation"),
         ({"data.path": "nowhere"}, "no such folder"),
         ({"objective.cells": "some"}, "objective.cells"),
         ({"objective.smoothing": 1.0}, "objective.smoothing"),

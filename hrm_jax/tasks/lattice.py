@@ -25,6 +25,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.poh import ROUTED
 from hrm_jax.gridworld import lattice as drawing
 from hrm_jax.models import poh
+from hrm_jax.puzzles.lattice import law
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import shuffled
@@ -32,6 +33,7 @@ from hrm_jax.training.task import Metrics, Task, data_of
 from hrm_jax.worlds import lattice
 
 CHUNK = 64  # held-out mazes at a time
+RARE = 1e-3  # of mazes; rarer ones are not drawn
 TRAIN_STREAM, EVAL_STREAM = 1, 2  # held-out mazes are never drawn in training
 
 
@@ -92,11 +94,12 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.P
         raise RequestError(
             f"model.sequence = {model.config.sequence}: data.size = {data.size} has {data.size**2} cells"
         )
-    for name in ("shortest", "first_shortest"):
-        if getattr(data, name) > data.size**2 // 2:
+    for name in () if data.path else ("shortest", "first_shortest"):
+        least = getattr(data, name)
+        if least > 2 and law.acceptance(data.size, data.generator, least) < RARE:
             raise RequestError(
-                f"data.{name} = {getattr(data, name)} cells: at most half of the {data.size**2}; longer "
-                "ways are so rare that drawing them would take for ever"
+                f"data.{name} = {least} cells: fewer than one of {1 / RARE:,.0f} mazes of {data.generator} and "
+                f"data.size = {data.size} has such a path; smaller, or drawing them would take for ever"
             )
     return data, fields.build("objective", ObjectiveConfig, config["objective"]), model
 
