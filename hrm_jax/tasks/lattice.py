@@ -98,8 +98,8 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.P
         least = getattr(data, name)
         if least > 2 and law.acceptance(data.size, data.generator, least) < RARE:
             raise RequestError(
-                f"data.{name} = {least} cells: fewer than one of {1 / RARE:,.0f} mazes of {data.generator} and "
-                f"data.size = {data.size} has such a path; smaller, or drawing them would take for ever"
+                f"data.{name} = {least} cells: fewer than one of {1 / RARE:,.0f} mazes of "
+                f"{data.generator} and data.size = {data.size} has such a path; smaller"
             )
     return data, fields.build("objective", ObjectiveConfig, config["objective"]), model
 
