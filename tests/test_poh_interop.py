@@ -322,3 +322,30 @@ def test_inputs_of_other_shapes_are_refused(name, key, shape, command, tmp_path)
     np.savez(tmp_path / "other.npz", **_arrays(name) | {key: np.zeros(shape, np.float32)})
     code, _, error = command("golden", tmp_path / "other.npz")
     assert code == 2 and f"{key} is {list(shape)}; its weights want" in error
+
+
+@pytest.mark.parametrize(
+    "name, key, value, words",
+    [("poh_baseline_head_d16", "out/logits", np.zeros((2, 16, 16)), "out/logits is [2, 16, 16]; its inputs"),
+     ("poh_baseline_head_d16", "out/loss", np.zeros(3), "out/loss is [3]; its inputs and weights make []"),
+     ("poh_baseline_head_d16", "out/logits", np.zeros((0, 16, 16)), "numbers are needed"),
+     ("poh_baseline_head_d16", "in/maze", np.full((3, 4, 4), "x"), "in/maze is <U1 [3, 4, 4]; numbers"),
+     ("poh_controller_d16", "state/log_temperature", np.zeros(2, np.float32), "shapes of the state_dict do"),
+     ("poh_controller_d16", "state/log_temperature", np.float32(1e3), "model.temperature = inf"),
+     ("poh_maze_head_d16", "state/ref.stack.pos_encoder.pos_emb.weight", np.float32(1), "shapes of the")],
+)  # fmt: skip
+def test_golden_files_that_are_none_are_refused_in_one_line(name, key, value, words, command, tmp_path):
+    np.savez(tmp_path / "other.npz", **_arrays(name) | {key: value})
+    code, _, error = command("golden", tmp_path / "other.npz")
+    assert code == 2 and words in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "name, option, words",
+    [("poh_baseline_head_d16", "--passes", "--passes 0: the file says 1"),
+     ("poh_maze_head_d16", "--passes", "--passes 0: the file says 3"),
+     ("poh_maze_head_d16", "--heads", "--heads 0: the file says 4")],
+)  # fmt: skip
+def test_an_import_never_ignores_an_option(name, option, words, command, tmp_path):
+    code, _, error = command("import", FILES[name], "--out", tmp_path / "model.npz", option, 0)
+    assert code == 2 and words in error and not (tmp_path / "model.npz").exists()

@@ -85,7 +85,7 @@ def convert_as(
         converted = family.convert(read, options)
     except KeyError as error:
         raise RequestError(f"the state_dict lacks {error}; {LAYOUTS}") from None
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, TypeError) as error:  # a scalar has no length, an array is no number
         raise RequestError(f"shapes of the state_dict do not fit ({error}); {LAYOUTS}") from None
     if left := [name for name in state if name not in read.names]:
         raise RequestError(
@@ -132,6 +132,9 @@ def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> No
         family = _family_of(state)
         options = options_of(family, given, config)
         fields, params = convert_as(family, state, options)
+        for name, value in given.items():
+            if value is not None and fields.get(name, value) != value:
+                raise RequestError(f"--{name} {value}: the file says {fields[name]}")
         description = family.describe(build(family, fields, params), options)
         model_file.write(out, params, {**description, "source": path.name})
     count, fields = networks.count(model_file.flatten(params)), description["model"]

@@ -48,6 +48,9 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
     for key in ("config/family", *(FAMILIES[name].GOLDEN[name] if name else ())):
         if key not in arrays:
             raise RequestError(f'{path}: no golden {name or "file"}: "{key}" is missing')
+    for key, array in arrays.items():
+        if key.startswith(("in/", "out/", "grad")) and (array.dtype.kind not in "biuf" or not array.size):
+            raise RequestError(f"{path}: {key} is {array.dtype} {list(array.shape)}; numbers are needed")
     return arrays
 
 
@@ -78,10 +81,14 @@ def _compare_model(
 def compare(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> tuple[list[str], bool]:
     """A line for every name, and whether any error, relative to the largest magnitude, exceeds tolerance.
 
-    Where exact zeros are expected (dead queries and keys) nothing but zeros will do.
+    Where exact zeros are expected (dead queries and keys) nothing but zeros will do. Another shape is no golden
+    value of these inputs and weights, but a `RequestError`.
     """
     lines, failed = [], False
     for name, value in expected.items():
+        if value.shape != ours[name].shape:
+            made = list(ours[name].shape)
+            raise RequestError(f"{name} is {list(value.shape)}; its inputs and weights make {made}")
         tolerance = GRADIENT_TOLERANCE if name.startswith("grad") else OUTPUT_TOLERANCE
         scale = np.abs(value.astype(np.float64)).max()
         tolerance = tolerance if scale else 0.0

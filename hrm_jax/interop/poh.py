@@ -104,7 +104,8 @@ def temperature(state: State, prefixes: list[str]) -> float:
     found = {float(state[f"{prefix}log_temperature"]) for prefix in prefixes}
     if len(found) > 1:
         raise RequestError(f"log_temperature differs between blocks ({', '.join(map(str, sorted(found)))})")
-    return max(float(np.exp(np.float32(found.pop()))), LEAST_TEMPERATURE)
+    with np.errstate(over="ignore"):  # what becomes infinite is refused as a field
+        return max(float(np.exp(np.float32(found.pop()))), LEAST_TEMPERATURE)
 
 
 def affine(state: State, name: str, prefix: str) -> dict[str, np.ndarray]:
