@@ -280,7 +280,8 @@ def test_labels_are_checked_as_a_search_would(folder):
         (["--size=1"], "--size"),
         (["--size=6", "--shortest=37"], "2 to 36 cells are possible at 6x6"),
         (["--shortest=1"], "2 to 144"),
-        (["--share=0"], "--share 0.0: more than 0"),
+        (["--share=0", "--generator=percolation"], "--share 0.0: more than 0"),
+        (["--share=0.5"], "--share: only percolation"),
         (["--size=2", "--train=500", "--jobs=1"], "ask for fewer"),
     ],
 )
@@ -515,5 +516,23 @@ def test_other_files_and_questions_are_refused_in_one_line(folder, tmp_path):
     ):
         with pytest.raises(RequestError, match=message):
             builders.main(["lattice", *words, "--out", str(tmp_path / "x")])
-    with pytest.raises(RequestError, match="--split: the files of a city have both"):
-        builders.main(["convert", str(folder), "--split=train", "--out", str(tmp_path / "x")])
+    for words, message in (
+        (["--split=train", "--out", str(tmp_path / "x")], "--split: the files of a city have both"),
+        (["--out", str(tmp_path / "x.zip")], "its kind is 'lattice'; puzzles of cities are needed"),
+        (["--out", "/"], "its kind is 'lattice'"),
+    ):
+        with pytest.raises(RequestError, match=message):
+            builders.main(["convert", str(folder), *words])
+
+
+def test_a_file_of_mazes_says_their_law_and_shared_lattices_are_told(tmp_path, capsys):
+    data, out = tmp_path / "data", tmp_path / "test.zanj"
+    law_of = ["--generator=percolation", "--share=0.6", "--seed=3"]
+    builders.main(["lattice", "--size=3", "--train=9", "--test=5", "--jobs=1", *law_of, "--out", str(data)])
+    builders.main(["convert", str(data), "--out", str(out)])
+    with zipfile.ZipFile(out) as archive:
+        told = json.loads(archive.read("__zanj__.json"))["cfg"]
+    assert told["maze_ctor"]["__name__"] == "gen_percolation" and told["maze_ctor_kwargs"] == {"p": 0.6}
+    assert told["seed"] == 3
+    builders.main(["lattice", "--zanj", str(out), str(out), "--out", str(tmp_path / "twice")])
+    assert "lattices of test are in train, too" in capsys.readouterr().err

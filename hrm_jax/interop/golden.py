@@ -81,8 +81,8 @@ def _compare_model(
 def compare(ours: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> tuple[list[str], bool]:
     """A line for every name, and whether any error, relative to the largest magnitude, exceeds tolerance.
 
-    Where exact zeros are expected (dead queries and keys) nothing but zeros will do. Another shape is no golden
-    value of these inputs and weights, but a `RequestError`.
+    Where exact zeros are expected (dead queries and keys) nothing but zeros will do. Another shape is a
+    `RequestError`.
     """
     lines, failed = [], False
     for name, value in expected.items():

@@ -32,6 +32,7 @@ from hrm_jax.console.parser import (
 from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.puzzles.city import commands, conversion, page
 from hrm_jax.puzzles.kinds import KINDS
+from hrm_jax.puzzles.lattice import build as lattice
 from hrm_jax.puzzles.lattice import files as lattice_files
 from hrm_jax.puzzles.lattice import law
 
@@ -101,7 +102,7 @@ def _convert(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, required=True, help="not there yet, where it is a data set")
     parser.add_argument("--split", choices=dataset.SPLITS, help="that a .zanj file gets; default: test")
     options = parser.parse_args(arguments)
-    files.check_writable(options.out.with_name("any"), [options.source])
+    files.check_writable(options.out.parent / "any", [options.source])
     if options.out.suffix != ".zanj":
         if options.split:
             raise RequestError("--split: the files of a city have both")
@@ -111,7 +112,7 @@ def _convert(arguments: Sequence[str]) -> None:
     if puzzles.kind != "lattice":
         raise RequestError(f"{options.source}: kind {puzzles.kind!r}; .zanj files hold mazes of lattice")
     mazes = law.read(np.asarray(puzzles.inputs))
-    lattice_files.write(options.out, mazes)
+    lattice_files.write(options.out, mazes, **lattice.law_of(options.source))
     print(f"{options.out}: {len(mazes.open)} mazes")
 
 

@@ -222,6 +222,8 @@ def _hours(summary: dict[str, Any], split: str, scenarios: np.ndarray) -> np.nda
 def of_data_set(folder: Path) -> Data:
     """A data set in HRM's layout: vehicles are its identifiers, or, where those are 0, order in a group."""
     loaded = {split: building.load(folder, split) for split in SPLITS}
+    if other := {puzzles.kind for puzzles in loaded.values()} - {"", "city"}:
+        raise RequestError(f"{folder}: its kind is {min(other)!r}; puzzles of cities are needed")
     splits = {split: _of_puzzles(puzzles) for split, puzzles in loaded.items()}
     named = folder / dataset.NAMES
     return Data(splits, dataset.names(named) if named.exists() else [BLANK])

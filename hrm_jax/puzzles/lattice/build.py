@@ -8,7 +8,8 @@
 A cell's token is 1 + its open edges (1 north, 2 south, 4 west, 8 east) + 16 at the start, 32 at the goal.
 Its label is 1 north, 2 south, 3 west or 4 east, the first of these on a shortest way to the goal; 5 at the
 goal; and 0, which does not count, where there is no way. --shortest is the least length of the path from
-start to goal, in cells, both ends included. Train and test share no lattice. The laws are in docs/puzzles.md.
+start to goal, in cells, both ends included. Train and test share no lattice, unless two files of --zanj do,
+which is said. The laws are in docs/puzzles.md.
 
 --published: the 389 and 81 mazes of the published Pointer-over-Heads runs. --zanj: files of maze-dataset,
 that of train and that of test; or one, whose lattices are divided between them by their hash.
@@ -16,10 +17,13 @@ that of train and that of test; or one, whose lattices are divided between them 
 """
 
 import argparse
+import sys
 from pathlib import Path
+from typing import Any, TypedDict
 
 import numpy as np
 
+from hrm_jax.artefacts import json_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
@@ -32,7 +36,7 @@ from hrm_jax.worlds.lattice import LARGEST, VOCABULARY, connections
 MAZES, CELLS = 2**11, 2**18  # in a part, at most: a second's work
 PATIENCE = 64
 USUAL = dict.fromkeys(SPLITS, building.USUAL)
-DEFAULTS = {"size": 12, "generator": "dfs", "shortest": 2, "share": SHARE} | USUAL
+DEFAULTS: dict[str, Any] = {"size": 12, "generator": "dfs", "shortest": 2, "share": SHARE} | USUAL
 RULES = building.Rules(
     "lattice",
     answers.vocabulary,
@@ -60,6 +64,8 @@ def build(options: argparse.Namespace) -> None:
     """Build the data set that the options ask for."""
     if options.published or options.zanj:
         return _given(options)
+    if options.share is not None and "percolation" not in (options.generator or DEFAULTS["generator"]):
+        raise RequestError("--share: only percolation and dfs_percolation open a share of edges")
     for name, usual in DEFAULTS.items():
         if getattr(options, name) is None:
             setattr(options, name, usual)
@@ -86,6 +92,9 @@ def _given(options: argparse.Namespace) -> None:
     if told := [name for name in DEFAULTS if getattr(options, name) is not None]:
         raise RequestError(f"--{told[0]}: the mazes of --published and --zanj are as they are")
     found = {split: published.load(split) for split in SPLITS} if options.published else _read(options.zanj)
+    train, test = ({open.tobytes() for open in mazes.open} for mazes in found.values())
+    if train & test:
+        print(f"{len(train & test):,} lattices of test are in train, too", file=sys.stderr)
     prints = [digest([array.tobytes().hex() for array in mazes]) for mazes in found.values()]
     # What is to be made is known by what it is made of.
     settings = {"kind": "lattice", "given": prints}
@@ -117,8 +126,8 @@ def part(settings: dict, number: int) -> dict[str, np.ndarray]:
     """The mazes of one part of the stream (`build.gather`)."""
     size = settings["size"]
     rng = np.random.default_rng([settings["seed"], number])
-    law_of = (settings["generator"], settings["shortest"], settings["share"])
-    mazes = law.draw(rng, min(MAZES, CELLS // size**2), size, *law_of)
+    asked = (settings["generator"], settings["shortest"], settings["share"])
+    mazes = law.draw(rng, min(MAZES, CELLS // size**2), size, *asked)
     inputs, labels, rating = law.examples(mazes)
     split = building.split_of([open.tobytes() for open in mazes.open], settings["train"], settings["test"])
     return {"split": split, "inputs": inputs, "labels": labels, "rating": rating}
@@ -130,6 +139,22 @@ def write(folder: Path, split: str, inputs: np.ndarray, labels: np.ndarray, rati
     pair = inputs[:, None], labels[:, None]
     more: dict = {"height": size, "width": size, "extra": {"ratings": rating}}
     write_groups(folder, split, "lattice", *pair, VOCABULARY, **more)
+
+
+class Law(TypedDict, total=False):
+    """What build.json says of the law of lattices; nothing of mazes that were there already."""
+
+    generator: str
+    share: float
+    seed: int
+
+
+def law_of(folder: Path) -> dict[str, Any]:
+    """The law by which a data set was drawn, as far as it is told, in the words of `files.write`."""
+    note = folder / "build.json"
+    found = json_file.load(note, Law, "build.json") if note.exists() else {}
+    told = ("generator", "seed", *(["share"] if "percolation" in found.get("generator", "") else []))
+    return {name: found[name] for name in told if name in found}
 
 
 def statistics(puzzles: PuzzleSet, other: PuzzleSet | None) -> dict[str, float | int]:
