@@ -14,7 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
+from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging import solving
@@ -29,6 +31,10 @@ from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
 from hrm_jax.worlds.world import WORLDS
 
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+EPISODES = 1000
 PUZZLES = ("lattice", "puzzle")  # tasks whose models solve puzzles
 
 
@@ -48,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add("--ablations", action="store_true", help="add every ablation of the config to the models")
     add("--seeds", type=int, default=3, help="training seeds 0, 1, …")
-    add("--episodes", type=int, default=1000, help="scenarios that judge each world")
+    add("--episodes", type=int, default=EPISODES, help="scenarios that judge each world")
     add("--first", type=int, default=0, help="id of the first of them")
     add("--jobs", type=int, default=1, help="runs at a time, each on its share of the CPU cores")
     add("--record", type=int, default=6, help="episodes for the report's player")
@@ -80,11 +86,13 @@ def _runs(options: argparse.Namespace) -> list[Run]:
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
     ablations = [f"hrm,{name}" for name in getattr(config, "ABLATIONS", ())]
+    if options.ablations and not ablations:
+        raise RequestError(f"--ablations: --config {options.config} lists none")
     models = list(dict.fromkeys(options.models + ablations * options.ablations))
+    for model in models:
+        known("model", model.partition(",")[0], config.MODELS)
     for world in worlds:
-        for model in models:
-            known("model", model.partition(",")[0], config.MODELS)
-            _check(f"{options.config}:{world},{model}", world, options)
+        _check(world, models, options)
     runs = [
         Run(options.config, world, model, seed, tuple(options.set), options.out / world / model / str(seed))
         for world in worlds
@@ -104,20 +112,38 @@ def _config(name: str) -> ModuleType:
     return module
 
 
-def _check(choice: str, world: str, options: argparse.Namespace) -> None:
-    """Refuse a config, a --set, or data that no run would accept, before the first run."""
+def _check(world: str, models: Sequence[str], options: argparse.Namespace) -> None:
+    """Refuse a config, a --set, or data that no run of a world would accept, before the first run."""
     for assignment in options.set:
         if "=" not in assignment:
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
-    config = configs.read(choice, [f"--config.{assignment}" for assignment in options.set])
-    if config.task in PUZZLES:
-        if not options.data:
-            raise RequestError(f"--config {options.config}: --data FOLDER is needed, with a data set {world}")
-        kinds.load(options.data / world, "test")
+    words = [f"--config.{assignment}" for assignment in options.set]
+    found = [configs.read(f"{options.config}:{world},{model}", words) for model in models]
+    if all(config.task in PUZZLES for config in found):
+        _check_data(world, found, options)
     elif options.data:
         raise RequestError(f"--data {options.data}: no puzzles are judged by --config {options.config}")
     elif WORLDS[world].layout != "cells":
         raise RequestError(f"world {world}: predictors move among cells; see {program('evaluate')}")
+
+
+def _check_data(world: str, found: Sequence["ConfigDict"], options: argparse.Namespace) -> None:
+    """Refuse data that do not fit the models of these configs."""
+    if not options.data:
+        raise RequestError(f"--config {options.config}: --data FOLDER is needed, with a data set {world}")
+    if options.first or options.episodes != EPISODES:
+        raise RequestError(
+            "--episodes and --first are of scenarios; puzzles are judged by all of a test half"
+        )
+    puzzles = kinds.load(options.data / world, "test")
+    held = puzzles.meta.vocab_size, puzzles.meta.seq_len
+    for config in found:
+        model = networks.config(config.model.to_dict())
+        if held != (wanted := (model.vocabulary, model.sequence)):
+            raise RequestError(
+                f"{puzzles.folder} has {held[0]} tokens, sequences of {held[1]}; the models of world {world} "
+                f"want {wanted[0]} and {wanted[1]}"
+            )
 
 
 # ---------------------------------------------------------------- judging

@@ -142,6 +142,36 @@ def test_wrong_grids_are_refused_before_anything_is_written(tmp_path, words):
     assert not (tmp_path / "d").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ([], "has 49 tokens, sequences of 9; the models of world 6 want 49 and 36"),
+        (["--set", "model.heads=3"], "model.heads = 3"),
+        (["--episodes", "20"], "--episodes and --first are of scenarios"),
+        (["--first", "5"], "--episodes and --first are of scenarios"),
+        (["--ablations"], "--ablations: --config poh lists none"),
+    ],
+)
+def test_what_no_model_of_mazes_would_accept_is_refused_before_the_first_run(tmp_path, words, complaint):
+    data = [
+        "--size",
+        "3",
+        "--train",
+        "2",
+        "--test",
+        "2",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "data" / "6"),
+    ]
+    puzzles.main(["lattice", *data])
+    asked = ["--config", "poh", "--worlds", "6", "--models", "looped", "--data", str(tmp_path / "data")]
+    with pytest.raises(RequestError, match=complaint):
+        sweep.main([*asked, "--out", str(tmp_path / "runs"), *words])
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_models_of_mazes_are_swept_judged_and_grouped(tmp_path, capsys):
     """From a config's choice to the table, with a data set a world; runs of two updates."""
