@@ -198,9 +198,7 @@ def move_logits(model: PoH, logits: jax.Array, tokens: jax.Array) -> jax.Array:
 def features(config: PoHConfig, tokens: jax.Array) -> jax.Array:
     """What tokens [B, N] show of each cell: [B, N, F], for the table `tokens` of as many rows."""
     mask = lattice.masks_of(tokens)
-    start, goal = (
-        (tokens > 0) & ((tokens - 1) // lattice.MARK == mark) for mark in (lattice.STARTS, lattice.GOALS)
-    )
+    start, goal = (lattice.marks_of(tokens) == mark for mark in (lattice.STARTS, lattice.GOALS))
     if config.tokens != "walls":
         return scalar_features(config, mask == 0, start, goal)
     marks = [goal[..., None]] + ([start[..., None]] if config.start else [])

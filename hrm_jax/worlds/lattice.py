@@ -114,9 +114,14 @@ def masks_of(tokens: Array) -> Array:
     return (tokens - (tokens > PAD)).astype("uint8") & (MARK - 1)
 
 
+def marks_of(tokens: Array) -> Array:
+    """[..., N]: the mark of every cell of input tokens; 0 where there is none, or padding."""
+    return (tokens - (tokens > PAD)) // MARK
+
+
 def marked(tokens: Array, mark: int) -> Array:
     """int [...]: the (first) cell of input tokens [..., N] that is marked `STARTS` or `GOALS`."""
-    return ((tokens > PAD) & ((tokens - (tokens > PAD)) // MARK == mark)).argmax(axis=-1)
+    return (marks_of(tokens) == mark).argmax(axis=-1)
 
 
 def roll_outs(xp: Any, open: Array, moves: Array, goal: Array) -> Array:

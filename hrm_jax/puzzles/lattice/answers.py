@@ -88,10 +88,9 @@ def wrong(inputs: np.ndarray, labels: np.ndarray, height: int, width: int, *_: o
     The moves of labels are ways to the goal. Where no cell has a neighbour by which its way would be shorter,
     all ways are the shortest: labels need no search to be checked.
     """
-    marks = [(inputs - (inputs > PAD)) // lattice.MARK == mark for mark in (lattice.STARTS, lattice.GOALS)]
     fit = ((inputs > PAD) & (inputs < VOCABULARY)).all(axis=1)
-    for mark in marks:
-        fit &= mark.sum(axis=1) == 1
+    for mark in (lattice.STARTS, lattice.GOALS):
+        fit &= (lattice.marks_of(inputs) == mark).sum(axis=1) == 1
     mazes = law.read(inputs)
     fit &= lattice.sound(np, mazes.open)
     steps = lattice.roll_outs(np, mazes.open, labels.astype(int) - 1, mazes.goal)
