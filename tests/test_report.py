@@ -706,6 +706,20 @@ def test_groups_of_one_mean_are_level(data):
     assert [name[0] for name in by_kind(models)["learned"]] == ["a"] * len(first) + ["b"] * len(first)
 
 
+@pytest.mark.parametrize(
+    ("more", "tests"), [({}, 1), ({"puzzles": 4}, 1), ({"puzzles": 2}, 0), ({"voting": {"pass@1": {}}}, 0)]
+)
+def test_groups_are_tested_where_examples_are_independent_alone(more, tests):
+    models = {
+        f"{group}/{seed}": {"group": group, "n": 4, "outcomes": "0110", "lenient": {"outcomes": "1110"}}
+        | more
+        for group in "ab"
+        for seed in (0, 1)
+    }
+    found = statistics.puzzle_groups(models)
+    assert found["groups"]["a"]["mean"] == 0.75 and len(found["group_pairs"]) == tests
+
+
 # ---------------------------------------------------------------- recorded episodes
 
 

@@ -68,7 +68,7 @@ def build(
         "data": {name: getattr(puzzles.meta, name) for name in Meta.__struct_fields__},
         "models": parts,
         "pairs": statistics.pairs(solved),
-        **statistics.groups(statistics.judged_by(parts)),
+        **statistics.puzzle_groups(parts),
     }
     if walkers := kinds.of(puzzles).walkers:
         report["walks"] = {name: _walks(budget, found) for name, budget, found in walkers(puzzles, count)}

@@ -88,12 +88,11 @@ def _check_episodes(report: Any, over_seeds: bool) -> None:
         _check_curves(f"models.{name}.prediction", result.get("prediction") or {})
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
-    _check_groups(report, models, over_seeds)
+    _check_groups(report, statistics.groups(models, over_seeds))
 
 
-def _check_groups(report: Any, models: Mapping[str, Any], over_seeds: bool) -> None:
-    """Refuse others than follow from the outcomes; the first reports lack them, and get them."""
-    groups = statistics.groups(models, over_seeds)
+def _check_groups(report: Any, groups: dict[str, Any]) -> None:
+    """Refuse others than these, which follow from the outcomes; the first reports lack them, and get them."""
     if told := report.get("groups"):
         agree("groups", sorted(told), sorted(groups.get("groups", ())))
     agree("", report, {"group_pairs": []} | groups)
@@ -187,7 +186,7 @@ def _check_puzzles(report: Any, over_seeds: bool) -> None:
     if trained:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
-    _check_groups(report, statistics.judged_by(models), over_seeds)
+    _check_groups(report, statistics.puzzle_groups(models, over_seeds))
 
 
 def _check_walks(report: Any, kind: Any) -> None:

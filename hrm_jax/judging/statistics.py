@@ -164,15 +164,23 @@ def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> 
     return {"groups": summaries, "group_pairs": pairs}
 
 
-def judged_by(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What `groups` counts of answers to puzzles: any right one where a kind has several, else the label."""
-    return {
+def puzzle_groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> dict[str, Any]:
+    """The same of answers to puzzles: what counts is any right one where a kind has several, else the label.
+
+    The tests take examples for independent: there are none where a puzzle has several, or they are voted on.
+    """
+    counted = {
         name: {
             "group": model.get("group"),
             "outcomes": (model.get("lenient") or {}).get("outcomes") or model["outcomes"],
         }
         for name, model in models.items()
     }
+    found = groups(counted, over_seeds)
+    for model in models.values():
+        if found and (model.get("puzzles", model["n"]) != model["n"] or model.get("voting")):
+            found["group_pairs"] = []
+    return found
 
 
 def _spread(rates: list[float]) -> dict[str, Any]:

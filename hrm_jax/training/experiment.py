@@ -101,7 +101,8 @@ def count_steps(config: ConfigDict, task: Task) -> int:
     if config.steps:
         return config.steps
     if not task.samples_per_epoch:
-        raise RequestError(f"epochs = {config.epochs} needs fixed data: data.source=fixed, or set steps")
+        fixed = "data.source=fixed, of mazes data.mazes or data.path"
+        raise RequestError(f"epochs = {config.epochs} needs fixed data ({fixed}), or set steps")
     steps = task.updates(config.epochs, config.batch_size)
     if not 0 < steps <= fields.LARGEST:
         raise RequestError(f"epochs = {config.epochs}: {steps:,} updates; 1 to {fields.LARGEST:,}")
