@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from hrm_jax.artefacts import traces_file
+from hrm_jax.artefacts import report_file, traces_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports, statistics, tables
 from hrm_jax.report import main
@@ -29,7 +29,7 @@ from hrm_jax.reporting import charts, inputs, packing, page, summary
 from hrm_jax.reporting.collisions import CollisionRule, contact
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.names import Style
-from hrm_jax.reporting.tables import by_kind
+from hrm_jax.reporting.tables import by_kind, training_seeds
 
 ROOT = Path(__file__).resolve().parent.parent
 SIZE, HORIZON, OBSTACLES = 20, 20, 5
@@ -718,6 +718,18 @@ def test_groups_are_tested_where_examples_are_independent_alone(more, tests):
     }
     found = statistics.puzzle_groups(models)
     assert found["groups"]["a"]["mean"] == 0.75 and len(found["group_pairs"]) == tests
+
+
+def test_groups_of_puzzles_have_the_intervals_and_the_name_of_the_rate_that_they_are_of():
+    rate = {"success": 2, "n": 4, "rate": 0.5, "interval": [0.0, 0.2]}
+    lenient = {"success": 3, "rate": 0.75, "interval": [0.3, 0.9], "outcomes": "1110"}
+    models = {f"a/{seed}": {**rate, "group": "a", "outcomes": "0110", "lenient": lenient} for seed in (0, 1)}
+    told = inputs.Report(
+        {"protocol": report_file.PUZZLES, "models": models, **statistics.puzzle_groups(models)}
+    )
+    shown = str(training_seeds(told, 0))
+    assert "Mean lenient %" in shown and "30.0" in shown and "75.0" in shown
+    assert "mean lenient %" in tables.groups(told.data)
 
 
 # ---------------------------------------------------------------- recorded episodes

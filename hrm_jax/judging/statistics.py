@@ -165,22 +165,23 @@ def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> 
 
 
 def puzzle_groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> dict[str, Any]:
-    """The same of answers to puzzles: what counts is any right one where a kind has several, else the label.
+    """The same of answers to puzzles, of which those are right that are `counted`.
 
     The tests take examples for independent: there are none where a puzzle has several, or they are voted on.
     """
-    counted = {
-        name: {
-            "group": model.get("group"),
-            "outcomes": (model.get("lenient") or {}).get("outcomes") or model["outcomes"],
-        }
-        for name, model in models.items()
-    }
-    found = groups(counted, over_seeds)
+    found = groups(
+        {name: {**counted(model), "group": model.get("group")} for name, model in models.items()}, over_seeds
+    )
     for model in models.values():
         if found and (model.get("puzzles", model["n"]) != model["n"] or model.get("voting")):
             found["group_pairs"] = []
     return found
+
+
+def counted(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The rate of a result that groups are of: any right answer where a kind has several, else the result."""
+    lenient = result.get("lenient") or {}
+    return lenient if lenient.get("outcomes") else result
 
 
 def _spread(rates: list[float]) -> dict[str, Any]:

@@ -31,7 +31,8 @@ def evaluation(report: Report, limit: int) -> str:
 
 def groups(report: Report | PuzzleReport) -> str:
     """Tables of the models that were trained several times, and of the tests between them; or empty."""
-    rows = [["group", "training seeds", "mean rate %", "lowest and highest", "std between seeds"]]
+    mean_of = f"mean {rate_of_groups(report)} %"
+    rows = [["group", "training seeds", mean_of, "lowest and highest", "std between seeds"]]
     for name, group in (report.get("groups") or {}).items():
         mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
         std = "-" if group["std"] is None else percent(group["std"])
@@ -41,6 +42,15 @@ def groups(report: Report | PuzzleReport) -> str:
         p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
         tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
     return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+
+
+def rate_of_groups(report: Mapping[str, Any] | Report | PuzzleReport) -> str:
+    """What the groups of a report are of: "lenient" answers, or the "rate"."""
+    return (
+        "rate"
+        if all(statistics.counted(found) is found for found in report["models"].values())
+        else "lenient"
+    )
 
 
 def comparison(reports: Sequence[Report]) -> list[list[str]]:

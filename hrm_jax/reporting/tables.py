@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
-from hrm_jax.judging.statistics import mean_rate
-from hrm_jax.judging.tables import by_part, measured, measuring_of
+from hrm_jax.judging.statistics import counted, mean_rate
+from hrm_jax.judging.tables import by_part, measured, measuring_of, rate_of_groups
 from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts
@@ -214,7 +214,7 @@ def training_seeds(report: Report, index: int) -> Markup | None:
         Column("group", "Group"),
         Column("seeds", "Training seeds", whole),
         Column("which", "Training seeds"),
-        Column("mean", "Mean rate %", percent),
+        Column("mean", f"Mean {rate_of_groups(report.data)} %", percent),
         Column("lowest", "Lowest %", percent),
         Column("highest", "Highest %", percent),
         Column("std", "Std between seeds", percent),
@@ -227,7 +227,8 @@ def training_seeds(report: Report, index: int) -> Markup | None:
 
 def _group(group: str, spread: dict, models: dict[str, dict]) -> Record:
     members = [result for result in models.values() if result.get("group") == group]
-    halves = [(result["interval"][1] - result["interval"][0]) / 2 for result in members]
+    intervals = [counted(result)["interval"] for result in members]
+    halves = [(high - low) / 2 for low, high in intervals]
     seeds = ", ".join(str(result["seed"]) for result in members if result.get("seed") is not None)
     return {
         **spread,
