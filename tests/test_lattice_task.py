@@ -199,6 +199,11 @@ def test_wrong_fields_are_one_line(fields, complaint, meshes):
         build(_config(**fields), meshes[1])
 
 
+def test_epochs_of_fresh_mazes_are_refused_with_the_fields_that_fix_them(meshes):
+    with pytest.raises(RequestError, match="data.mazes or data.path"):
+        build(_config(epochs=3, steps=0), meshes[1])
+
+
 @pytest.mark.parametrize("choice", ["7,soft", "6,sofd", "6,soft,t3"])
 def test_wrong_choices_are_one_line(choice):
     with pytest.raises(ValueError, match="one of"):
