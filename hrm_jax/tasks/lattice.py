@@ -39,7 +39,7 @@ TRAIN_STREAM, EVAL_STREAM = 1, 2  # held-out mazes are never drawn in training
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """The `data` group; meanings in configs/base_lattice.py."""
+    """The `data` group; meanings in configs/base_mazes.py."""
 
     path: str
     size: Annotated[int, fields.at_least(2), fields.at_most(lattice.LARGEST)]
@@ -56,7 +56,7 @@ class DataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """The `objective` group; meanings in configs/base_lattice.py."""
+    """The `objective` group; meanings in configs/base_mazes.py."""
 
     cells: Literal["all", "path"]
     walls: bool
