@@ -22,7 +22,7 @@ from hrm_jax.artefacts.expert import Paths
 from hrm_jax.artefacts.networks.denoisers import DenoiserConfig, Plan
 from hrm_jax.models.denoisers import networks as denoisers
 from hrm_jax.training import sharding
-from hrm_jax.training.shuffling import shuffled
+from hrm_jax.training.shuffling import in_epochs
 from hrm_jax.training.task import Task, data_of
 from hrm_jax.worlds import noising, path_frame, raster
 from hrm_jax.worlds.motion import bounce
@@ -169,8 +169,7 @@ class Diffusion(Task):
         count = len(paths.points)
 
         def one(position):
-            order = jax.random.fold_in(order_key, position // count)
-            index = shuffled(order, position % count, count)
+            index = in_epochs(order_key, position, count)
             moment_key, symmetry_key = jax.random.split(jax.random.fold_in(view_key, position))
             length = paths.length[index]
             # Whole paths are half of the examples: they are what a first plan is.

@@ -28,7 +28,7 @@ from hrm_jax.models import poh
 from hrm_jax.puzzles.lattice import law
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.training import sharding
-from hrm_jax.training.shuffling import shuffled
+from hrm_jax.training.shuffling import in_epochs
 from hrm_jax.training.task import Metrics, Task, data_of
 from hrm_jax.worlds import lattice
 
@@ -82,9 +82,10 @@ class Mazes(NamedTuple):
 class Questions(NamedTuple):
     """What mazes ask."""
 
+    distances: jax.Array  # [B, N] moves from every cell to the goal
     optimal: jax.Array  # [B, N, 4] bool: the moves that begin a shortest way
-    open: jax.Array  # [B, N, 4] bool: the moves that no wall forbids
-    weight: jax.Array  # [B, N] float32: of each cell in the loss; the sum over all is 1
+    open: jax.Array  # [B, N, 4] bool: the moves that may be chosen
+    weight: jax.Array  # [B, N] float32: of each cell in the loss; the sum over all is B
 
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.PoH]:
@@ -94,6 +95,11 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.P
         raise RequestError(
             f"model.sequence = {model.config.sequence}: data.size = {data.size} has {data.size**2} cells"
         )
+    return data, fields.build("objective", ObjectiveConfig, config["objective"]), model
+
+
+def check_drawn(data: DataConfig) -> None:
+    """Refuse lengths of paths that hardly any maze has: to draw such mazes would take for ever."""
     for name in () if data.path else ("shortest", "first_shortest"):
         least = getattr(data, name)
         if least > 2 and law.acceptance(data.size, data.generator, least) < RARE:
@@ -101,7 +107,6 @@ def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.P
                 f"data.{name} = {least} cells: fewer than one of {1 / RARE:,.0f} mazes of "
                 f"{data.generator} and data.size = {data.size} has such a path; smaller"
             )
-    return data, fields.build("objective", ObjectiveConfig, config["objective"]), model
 
 
 class Lattice(Task):
@@ -111,6 +116,7 @@ class Lattice(Task):
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):
         self.data, self.objective, self.model = parts(config)
+        check_drawn(self.data)
         self._board = lattice.everywhere(np, self.data.size)
         self._count, self._mesh = sharding.count_groups(config, mesh), mesh
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
@@ -122,9 +128,7 @@ class Lattice(Task):
         self.batch = lambda step: batch(key, step, fixed)
         evaluate = jax.jit(self._evaluate, out_shardings=everywhere)
         size = min(CHUNK, -(-len(test) // mesh.size) * mesh.size)
-        index = np.arange(-(-len(test) // size) * size).reshape(-1, size)
-        held_out = place((test[index % len(test)], index < len(test)), everywhere)
-        self.evaluate = functools.partial(evaluate, *held_out)
+        self.evaluate = functools.partial(evaluate, *place(puzzle_data.chunked(test, size), everywhere))
 
     @classmethod
     def for_dry_run(cls, config: Mapping[str, Any], mesh: Mesh) -> "Lattice":
@@ -149,7 +153,6 @@ class Lattice(Task):
         out = self._forward(params, batch.tokens, c.passes, temperature=batch.temperature[0], key=key)
         entropy, right = self.grade(out.logits, self.questions(batch.tokens))
         metrics = {"right": jnp.mean(right[-1].astype(jnp.float32))}
-        weight = 1.0
         if c.halting == "probabilistic":
             weight = stopping(out.halt)  # [G, B]: credit by maze
             metrics["ponder"] = jnp.mean(jnp.arange(1, len(weight) + 1) @ weight)
@@ -183,7 +186,7 @@ class Lattice(Task):
             weight = by_position(asked & on_path(optimal, start), distances, start)
         else:
             weight = asked / jnp.maximum(jnp.sum(asked, axis=-1, keepdims=True), 1)
-        return Questions(optimal, lattice.edges(jnp, self._allowed(open)), weight)
+        return Questions(distances, optimal, lattice.edges(jnp, self._allowed(open)), weight)
 
     def _allowed(self, open: jax.Array) -> jax.Array:
         """The masks of the moves that may be chosen."""
@@ -192,8 +195,8 @@ class Lattice(Task):
     def grade(self, logits: jax.Array, questions: Questions) -> tuple[jax.Array, jax.Array]:
         """Of each pass and maze [G, B]: the cross entropy in nats, and whether every cell asked is right.
 
-        Any optimal move is right, and their probabilities add up. `smoothing` is the
-        share of the loss that asks for all open moves alike.
+        Any optimal move is right, and their probabilities add up. `smoothing` is the share of the loss that
+        asks for all open moves alike.
         """
         scores = jax.nn.log_softmax(logits, axis=-1)
         best = jax.nn.logsumexp(jnp.where(questions.optimal, scores, poh.CLOSED), axis=-1)
@@ -238,8 +241,7 @@ class Lattice(Task):
             tokens = self._tokens(jax.random.fold_in(key, step), self._count, shortest)
         else:
             position = step * self._count + jnp.arange(self._count)
-            epochs = jax.vmap(lambda epoch: jax.random.fold_in(key, epoch))(position // len(fixed))
-            tokens = fixed[jax.vmap(lambda k, p: shuffled(k, p, len(fixed)))(epochs, position % len(fixed))]
+            tokens = fixed[jax.vmap(lambda p: in_epochs(key, p, len(fixed)))(position)]
         temperature = ramp(step, o.first_temperature, 1, o.annealing)
         return Mazes(tokens, jnp.full(self._count, temperature, jnp.float32))
 
@@ -256,8 +258,9 @@ class Lattice(Task):
         def chunk(part):
             tokens, real = jax.lax.with_sharding_constraint(part, sharding.over_batch(self._mesh))
             logits = self._forward(params, tokens, longest, graded=longest).logits
-            entropy, right = self.grade(logits, self.questions(tokens))
-            judged = jnp.stack([entropy, right, arrives_optimally(logits, tokens)])  # [3, R, B]
+            questions = self.questions(tokens)
+            optimal = arrives_optimally(logits, tokens, questions.distances)
+            judged = jnp.stack([*self.grade(logits, questions), optimal])  # [3, R, B]
             return jnp.sum(judged * real, axis=-1)
 
         judged = jnp.sum(jax.lax.map(chunk, (held_out, real)), axis=0) / jnp.sum(real)
@@ -327,11 +330,10 @@ def by_position(cells: jax.Array, distances: jax.Array, start: jax.Array) -> jax
     return jnp.where(cells, count / number[ahead] / jnp.sum(number[:n] > 0), 0)
 
 
-def arrives_optimally(logits: jax.Array, tokens: jax.Array) -> jax.Array:
+def arrives_optimally(logits: jax.Array, tokens: jax.Array, distances: jax.Array) -> jax.Array:
     """bool [R, B]: whether the policy of each pass leads from the start to the goal by a shortest way."""
     open = lattice.masks_of(tokens)
     start, goal = (lattice.marked(tokens, mark) for mark in (lattice.STARTS, lattice.GOALS))
-    shortest = lattice.distances(jnp, open, goal, jax.lax.while_loop)
-    shortest = jnp.take_along_axis(shortest, start[:, None], axis=1)[:, 0]
+    shortest = jnp.take_along_axis(distances, start[:, None], axis=1)[:, 0]
     moves = jnp.argmax(logits, axis=-1)
     return jax.vmap(lambda moves: lattice.roll_out(jnp, open, moves, start, goal) == shortest)(moves)

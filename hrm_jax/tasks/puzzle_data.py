@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,9 @@ from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import dataset, kinds
 from hrm_jax.training import sharding
-from hrm_jax.training.shuffling import shuffled
+from hrm_jax.training.shuffling import in_epochs
+
+Held = TypeVar("Held")  # an array of examples, or a tuple of such
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,11 +101,11 @@ def index_of(split: dataset.PuzzleSet) -> Index:
     return Index(split.puzzle_indices[:-1], counts, first, variants, group, number.astype(np.int32))
 
 
-def chunked(examples: Examples, size: int) -> tuple[Examples, np.ndarray]:
+def chunked(examples: Held, size: int) -> tuple[Held, np.ndarray]:
     """Examples [N, ...] as [C, size, ...], the last chunk filled up; which of them are real, [C, size]."""
-    count = len(examples.puzzle)
+    count = len(jax.tree.leaves(examples)[0])
     index = np.arange(-(-count // size) * size).reshape(-1, size)
-    return Examples(*(a[index % count] for a in examples)), index < count
+    return jax.tree.map(lambda a: a[index % count], examples), index < count
 
 
 def choose(key: jax.Array, index: Index, batch_size: int, step: jax.Array) -> jax.Array:
@@ -116,8 +118,7 @@ def choose(key: jax.Array, index: Index, batch_size: int, step: jax.Array) -> ja
     count = len(index.group)
 
     def one(position):
-        order = jax.random.fold_in(order_key, position // count)
-        unit = shuffled(order, position % count, count)
+        unit = in_epochs(order_key, position, count)
         group = index.group[unit]
         choice = jax.random.fold_in(choice_key, position)
         puzzle = index.first[group] + jax.random.randint(choice, (), 0, index.variants[group])

@@ -29,3 +29,8 @@ def shuffled(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
 
     first = permute(position.astype(jnp.uint32))
     return jax.lax.while_loop(lambda x: jnp.any(x >= n), walk, first).astype(jnp.int32)
+
+
+def in_epochs(key: jax.Array, position: jax.Array, n: int) -> jax.Array:
+    """Element `position` of endless epochs of 0..n-1, each in an order of its own; a scalar."""
+    return shuffled(jax.random.fold_in(key, position // n), position % n, n)
