@@ -255,13 +255,11 @@ def matmul(x: jax.Array, kernel: jax.Array, result: Any = None) -> jax.Array:
 def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
     """Cells of the grid [B, P + S, D] hear those above, below, left and right of them, and the prefix.
 
-    A weight a neighbour and component; beyond the edge is 0. The prefix's mean reaches all cells, theirs it.
+    A matrix a neighbour; beyond the edge is 0. The prefix's mean reaches all cells, theirs it.
     """
     prefix, cells = jnp.split(h, [config.prefix], axis=1)
-    grid = cells.reshape(len(h), -1, config.columns, config.width)
-    padded = jnp.pad(grid, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    around = padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]
-    near = matmul(jnp.concatenate(around, axis=-1).reshape(*cells.shape[:2], -1), w["near_kernel"])
+    around = [layers.seen(cells, config.columns, *move) for move in layers.NEIGHBOURS]
+    near = matmul(jnp.concatenate(around, axis=-1), w["near_kernel"])
     told = matmul(prefix.mean(axis=1, keepdims=True), w["tell_kernel"])
     heard = matmul(cells.mean(axis=1, keepdims=True), w["hear_kernel"])
     return jnp.concatenate([jnp.broadcast_to(heard, prefix.shape), near + told], axis=1)

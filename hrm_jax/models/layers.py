@@ -17,6 +17,7 @@ from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.networks.predictors import Norm
 
 Weights = dict[str, jax.Array]
+NEIGHBOURS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows, columns: north, south, west, east
 Kinds = Mapping[str, type[Any]]  # by the name of the network, whose config is their field
 
 
@@ -74,6 +75,13 @@ def self_attention(w: Weights, x: jax.Array, heads: int, dtype: Any = jnp.float3
     """x [..., S, D] attends to itself over the S axis, between the maps "qkv_" and "out_" of w."""
     mixed = attention(*split_heads(linear(w, x, "qkv_", dtype), 3, heads))
     return linear(w, mixed.reshape(x.shape), "out_", dtype)
+
+
+def seen(x: jax.Array, columns: int, row: int, column: int) -> jax.Array:
+    """Of cells [B, S, D] of a grid: what each sees so many rows and columns away, one at most; 0 beyond."""
+    grid = jnp.pad(x.reshape(len(x), -1, columns, x.shape[-1]), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    rows = grid.shape[1] - 2
+    return grid[:, 1 + row : 1 + row + rows, 1 + column : 1 + column + columns].reshape(x.shape)
 
 
 def split_heads(x: jax.Array, parts: int, heads: int) -> list[jax.Array]:

@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from hrm_jax.artefacts.networks.poh import PoHConfig
-from hrm_jax.models import poh_controller
+from hrm_jax.models import layers, poh_controller
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # rows, columns: north, south, west, east
 THETA = 100.0  # of rope: rows and columns are tens, not thousands
 
 
@@ -139,17 +138,11 @@ def rotate(config: PoHConfig, x: jax.Array) -> jax.Array:
 def mix(config: PoHConfig, w: Weights, h: jax.Array) -> jax.Array:
     """What cells [B, N, D] of the grid hear of those around them; beyond the edge is 0."""
     n, kernel = config.columns, w["mix_kernel"]
-
-    def seen(x: jax.Array, row: int, column: int) -> jax.Array:
-        """What each cell sees so many rows and columns from it."""
-        grid = jnp.pad(x.reshape(len(h), n, n, -1), ((0, 0), (1, 1), (1, 1), (0, 0)))
-        return grid[:, 1 + row : 1 + row + n, 1 + column : 1 + column + n].reshape(h.shape)
-
     if config.mixing == "depthwise":
-        return sum(kernel[3 * i + j] * seen(h, i - 1, j - 1) for i in range(3) for j in range(3))
+        return sum(kernel[3 * i + j] * layers.seen(h, n, i - 1, j - 1) for i in range(3) for j in range(3))
     # What cells tell, then who sees it: the shift after the product needs nothing for its gradient.
     told = jnp.split(linear(w, h, "mix_"), 4, axis=-1)
-    return sum(seen(x, *move) for x, move in zip(told, MOVES, strict=True))
+    return sum(layers.seen(x, n, *move) for x, move in zip(told, layers.NEIGHBOURS, strict=True))
 
 
 def dropout(rate: float, x: jax.Array, key: jax.Array | None) -> jax.Array:
