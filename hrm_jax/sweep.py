@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
-from hrm_jax.judging import solving
+from hrm_jax.judging import solvers, solving
 from hrm_jax.judging.entrants import PREDICTORS
 from hrm_jax.judging.evaluation import evaluate
 from hrm_jax.judging.keeping import MOST_RECORDED
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 EPISODES = 1000
-PUZZLES = ("lattice", "puzzle")  # tasks whose models solve puzzles
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,7 +118,7 @@ def _check(world: str, models: Sequence[str], options: argparse.Namespace) -> No
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
     words = [f"--config.{assignment}" for assignment in options.set]
     found = [configs.read(f"{options.config}:{world},{model}", words) for model in models]
-    if all(config.task in PUZZLES for config in found):
+    if all(config.model.name in solvers.FAMILIES for config in found):
         _check_data(world, found, options)
     elif options.data:
         raise RequestError(f"--data {options.data}: no puzzles are judged by --config {options.config}")
