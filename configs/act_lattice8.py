@@ -15,18 +15,8 @@ from configs import base
 def get_config():
     """See the module docstring."""
     c = base.get_config()
-    base.small_puzzle(c, "data/lattice8", vocabulary=49, sequence=64)
-    c.batch_size = 32
+    base.hearing_puzzle(c, "data/lattice8", vocabulary=49, columns=8)
     c.steps = 2_000
-    c.eval_every = 500
-    c.checkpoint.every = 500
-    c.data.eval_examples = 512
     c.act.segments = c.act.least = 2
-    c.act.loss = "softmax"
-    c.optimizer.learning_rate = 2e-3
-    c.model.expansion = 2.0
-    c.model.mixer = False
-    c.model.columns = 8
-    c.model.l_cycles = 7
     c.model.puzzle_width = 0
     return c

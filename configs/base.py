@@ -15,10 +15,21 @@ from configs.base_paths import (
     published_convnet,
     published_diffusion,
 )
-from configs.base_puzzles import arc, city, hrm_act, puzzle, small_puzzle, trm
+from configs.base_puzzles import arc, city, hearing_puzzle, hrm_act, puzzle, small_puzzle, trm
 from hrm_jax.worlds.world import WORLDS, to_config
 
-__all__ = ["arc", "city", "diffusion", "hrm_act", "lattice", "path_convnet", "path_unet", "plan", "poh"]
+__all__ = [
+    "arc",
+    "city",
+    "diffusion",
+    "hearing_puzzle",
+    "hrm_act",
+    "lattice",
+    "path_convnet",
+    "path_unet",
+    "plan",
+    "poh",
+]
 __all__ += [
     "published_convnet",
     "published_diffusion",

@@ -122,3 +122,21 @@ def small_puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> No
     c.model.mixer = True
     c.model.positions = "none"
     c.model.dtype = "float32"
+
+
+def hearing_puzzle(c: ConfigDict, data: str, vocabulary: int, columns: int) -> None:
+    """A small puzzle on a square grid whose cells hear their four neighbours: ways are found along the grid.
+
+    A segment is eight modules of two blocks, 16 steps of a way, all of which the gradient reaches.
+    """
+    small_puzzle(c, data, vocabulary, columns**2)
+    c.batch_size = 32
+    c.eval_every = 500
+    c.checkpoint.every = 500
+    c.data.eval_examples = 512
+    c.act.loss = "softmax"
+    c.optimizer.learning_rate = 2e-3
+    c.model.expansion = 2.0
+    c.model.mixer = False
+    c.model.columns = columns
+    c.model.l_cycles = 7
