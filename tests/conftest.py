@@ -105,3 +105,17 @@ def walks():
         return path.astype(np.float32)
 
     return draw
+
+
+@pytest.fixture
+def command(capsys):
+    """Run hrm_jax.interop in this process: (exit code, stdout, stderr)."""
+    from hrm_jax.console.parser import run_command
+    from hrm_jax.interop import __main__ as interop_command  # which needs jax
+
+    def run(*arguments):
+        code = run_command(interop_command.main, [*map(str, arguments)])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run

@@ -13,8 +13,6 @@ import pytest
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.console.parser import run_command
-from hrm_jax.interop import __main__ as interop_command
 from hrm_jax.interop import checkpoints, golden, puzzles, states
 from hrm_jax.puzzles import dataset
 from hrm_jax.referee.inference import denoiser, networks
@@ -34,18 +32,6 @@ def _arrays(path):
 
 def _state(arrays):
     return {k.removeprefix("state/"): a for k, a in arrays.items() if k.startswith("state/")}
-
-
-@pytest.fixture
-def command(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        code = run_command(interop_command.main, [*map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 # ---------------------------------------------------------------- golden files

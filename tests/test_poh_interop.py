@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts import model_file
-from hrm_jax.console.parser import run_command
-from hrm_jax.interop import __main__ as interop_command
 from hrm_jax.interop import states
 
 FILES = {p.stem: p for p in sorted((Path(__file__).parent / "golden").glob("poh_*.npz"))}
@@ -18,18 +16,6 @@ WEIGHTS = {
     "poh_baseline_head_d16": "tr.layers.1.linear1.weight",
     "poh_baseline_orig_d16": "tr.layers.0.self_attn.out_proj.weight",
 }
-
-
-@pytest.fixture
-def command(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        code = run_command(interop_command.main, [*map(str, arguments)])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def _golden(command, path, arrays=None):
