@@ -44,6 +44,8 @@ def calls(monkeypatch):
             first = sum(c == ("train", words) for c in made) == 1
             step = 4 if words["config.seed"] == "1" and folder.parent.name == "lstm" and first else 9
             (folder / "metrics.jsonl").write_text(f'{{"step": {step}, "loss": 0.5, "eval/success": 0.8}}\n')
+            if rate := words.get("config.optimizer.learning_rate"):
+                _tell_loss(folder, words["config"].rpartition(",")[2], float(rate))
         if words.get("config.seed") == "1" and "hrm" in words["workdir"] and first:
             log.write("killed\n")
             return False
@@ -51,6 +53,13 @@ def calls(monkeypatch):
 
     monkeypatch.setattr(runs, "call", call)
     return made
+
+
+def _tell_loss(folder, model, rate):
+    """The loss of a trial: the HRM's is least at 1e-3, the LSTM's at 1e-2; at 1 all diverge."""
+    best = {"hrm": 1e-3, "lstm": 1e-2}[model]
+    records = [{"step": 5, "loss": None}] if rate == 1 else [{"step": 9, "eval/loss": abs(rate - best)}]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
 def _sweep(folder, *extra):
@@ -80,9 +89,51 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     assert "hrm" in page and report["traces"] == "standard.report.traces.npz"
 
 
+def test_every_model_gets_its_own_best_settings(calls, tmp_path, capsys):
+    tune = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--trials", "1", "--seeds", "1")
+    assert _sweep(tmp_path, *tune) == 0
+    trained = [words for command, words in calls if command == "train"]
+    assert [words["config.seed"] for words in trained] == ["100"] * 6 + ["0"] * 2
+    assert [words["config.optimizer.learning_rate"] for words in trained[6:]] == ["1e-3", "1e-2"]
+    report = reports.load(tmp_path / "standard.report.json")
+    told = {(row["model"], *row["fields"]): (row["losses"], row["chosen"]) for row in report["tuning"]}
+    assert told["hrm", "optimizer.learning_rate=1e-3"] == ([0.0], True)
+    assert told["lstm", "optimizer.learning_rate=1e-3"] == ([pytest.approx(0.009)], False)
+    assert told["lstm", "optimizer.learning_rate=1"] == ([None], False)
+    assert "| optimizer.learning_rate=1    | inf" in capsys.readouterr().out
+    assert "settings that were tried before" in (tmp_path / "report" / "index.html").read_text()
+    before = len(calls)
+    assert _sweep(tmp_path, *tune) == 0 and len(calls) == before  # nothing is tried again
+    with pytest.raises(RequestError, match="was trained with"):
+        _sweep(tmp_path, "--tune", "optimizer.learning_rate=2e-2", "--seeds", "1")
+
+
+def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
+    with pytest.raises(RequestError, match="hrm in standard diverged at each of 1 settings"):
+        _sweep(tmp_path, "--tune", "optimizer.learning_rate=1")
+    assert not (tmp_path / "standard").exists()
+
+
+def test_a_report_whose_choice_is_not_the_best_is_refused(calls, tmp_path):
+    _sweep(tmp_path, "--tune", "optimizer.learning_rate=1e-3,1e-2", "--trials", "1", "--seeds", "1")
+    path = tmp_path / "standard.report.json"
+    report = json.loads(path.read_text())
+    for row in report["tuning"]:
+        row["chosen"] = not row["chosen"]
+    path.write_text(json.dumps(report))
+    with pytest.raises(RequestError, match="tuning: of hrm the one of the least loss"):
+        reports.load(path)
+
+
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
+        (["--tune", "optimizer.learning_rate"], "FIELD=VALUE,VALUE"),
+        (["--tune", "optimizer.learning_rate=1e-3,,1"], "FIELD=VALUE,VALUE"),
+        (["--tune", "optimizer.lerning_rate=1e-3"], "did you mean"),
+        (["--tune", "optimizer.learning_rate=fast"], "learning_rate"),
+        (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
+        (["--trials", "0"], "--trials 0"),
         (["--worlds", "swarn"], 'did you mean "swarm"'),
         (["--models", "hrm,k9"], "k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),

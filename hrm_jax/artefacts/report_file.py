@@ -161,6 +161,16 @@ class GroupPair(TypedDict):
     p_seeds: Share | None
 
 
+class Tried(TypedDict):
+    """Settings that were tried for a model before it was trained, and their held-out losses."""
+
+    model: Name
+    choice: Name  # in the config
+    fields: list[Name]  # FIELD=VALUE
+    losses: Annotated[list[float | None], Meta(min_length=1)]  # by tuning seed; null where it diverged
+    chosen: bool  # those that it was trained with
+
+
 class Header(TypedDict):
     """What any report.json says first."""
 
@@ -173,6 +183,7 @@ class Header(TypedDict):
     groups: NotRequired[dict[str, Group] | None]
     group_pairs: NotRequired[list[GroupPair] | None]
     traces: NotRequired[FileName | None]  # in the report's folder
+    tuning: NotRequired[list[Tried] | None]
 
 
 class Report(Header):
@@ -224,6 +235,12 @@ class Record(TypedDict):
 
 Metrics = dict[str, float | None]  # of a record; null or NaN where there is no number
 METRIC_SHARES = re.compile(r"eval/(.+/)?(success|exact|exact_[0-9]+|tokens|copy)")
+
+
+def mean_loss(tried: Tried) -> float:
+    """Over the tuning seeds; infinite where one diverged."""
+    losses = [math.inf if loss is None else loss for loss in tried["losses"]]
+    return math.fsum(losses) / len(losses)
 
 
 def load_records(path: str | Path) -> list[Record]:

@@ -89,6 +89,7 @@ def _check_episodes(report: Any, over_seeds: bool) -> None:
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
     _check_groups(report, statistics.groups(models, over_seeds))
+    _check_tuning(report)
 
 
 def _check_groups(report: Any, groups: dict[str, Any]) -> None:
@@ -97,6 +98,17 @@ def _check_groups(report: Any, groups: dict[str, Any]) -> None:
         agree("groups", sorted(told), sorted(groups.get("groups", ())))
     agree("", report, {"group_pairs": []} | groups)
     report |= groups
+
+
+def _check_tuning(report: Any) -> None:
+    """Refuse trials of models that are not judged, and a choice that is not the best of them."""
+    judged: dict[str, list] = {result.get("group") or name: [] for name, result in report["models"].items()}
+    for tried in report.get("tuning") or []:
+        judged[known("model in tuning", tried["model"], judged)].append(tried)
+    for name, trials in judged.items():
+        chosen = [report_file.mean_loss(tried) for tried in trials if tried["chosen"]]
+        if trials and chosen != [min(map(report_file.mean_loss, trials))]:
+            raise RequestError(f"tuning: of {name} the one of the least loss is chosen, and no other")
 
 
 def _check_world(protocol: str, name: str) -> None:
@@ -187,6 +199,7 @@ def _check_puzzles(report: Any, over_seeds: bool) -> None:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
     _check_groups(report, statistics.puzzle_groups(models, over_seeds))
+    _check_tuning(report)
 
 
 def _check_walks(report: Any, kind: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, mean_loss
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
@@ -26,7 +26,8 @@ def evaluation(report: Report, limit: int) -> str:
     if _published_paths(report):
         success = "no point of the path touches anything at its time, as published"
     legend = f"Success: {success}. Interval: Wilson. Paired tests are in the report."
-    return "\n\n".join(filter(None, (title, markdown(rows), legend, groups(report), fault_note(report))))
+    parts = (title, markdown(rows), legend, groups(report), tuning(report), fault_note(report))
+    return "\n\n".join(filter(None, parts))
 
 
 def groups(report: Report | PuzzleReport) -> str:
@@ -42,6 +43,32 @@ def groups(report: Report | PuzzleReport) -> str:
         p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
         tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
     return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+
+
+def tuning(report: Report | PuzzleReport) -> str:
+    """The settings that each model was tried with before it was trained; or empty."""
+    rows = [["model", "tried", "held-out loss, mean", "by tuning seed", "chosen"]]
+    rows += [
+        [tried["model"], tried["settings"], f"{tried['loss']:.4g}", tried["by_seed"], tried["chosen"]]
+        for tried in trials(report)
+    ]
+    return markdown(rows) if len(rows) > 1 else ""
+
+
+def trials(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, Any]]:
+    """Of each of those settings: model, settings in words, mean loss, losses by seed, whether chosen."""
+    return [
+        {
+            "model": tried["model"],
+            "settings": " ".join(
+                [*[tried["choice"]] * (tried["choice"] != tried["model"]), *tried["fields"]]
+            ),
+            "loss": mean_loss(tried),
+            "by_seed": ", ".join("diverged" if one is None else f"{one:.4g}" for one in tried["losses"]),
+            "chosen": "yes" if tried["chosen"] else "",
+        }
+        for tried in report.get("tuning") or ()
+    ]
 
 
 def rate_of_groups(report: Mapping[str, Any] | Report | PuzzleReport) -> str:
@@ -131,7 +158,7 @@ def puzzles(report: PuzzleReport) -> str:
     voted = {name: result for name, result in models.items() if result.get("voting")}
     if voted:
         parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]
-    return "\n\n".join(filter(None, [*parts, groups(report), _legend(report)]))
+    return "\n\n".join(filter(None, [*parts, groups(report), tuning(report), _legend(report)]))
 
 
 def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:

@@ -33,6 +33,11 @@ SPREAD = (
     "again, differs from itself on the same episodes; the half width is how much the rate of one trained "
     "model could differ on other episodes."
 )
+TUNING = (
+    "Before the runs that are judged, every model was trained with each of these settings and with training "
+    "seeds that are used for nothing else. The least mean held-out loss chose; nothing here has seen the "
+    "scenarios or puzzles of this report."
+)
 GROUPS = (
     "Over episodes: an exact sign-flip test on how many models of either group solve each episode; it holds "
     "for these trained models. Over training seeds: Welch's t-test on their rates; it holds for models "

@@ -103,6 +103,7 @@ def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
         (tables.measures(report, index), notes.measures(report)),
         (tables.training_seeds(report, index), notes.SPREAD),
         (tables.group_tests(report, index), notes.GROUPS),
+        (tables.tuning(report, index), notes.TUNING),
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.votes(report, index), notes.VOTES),
     ]

@@ -10,6 +10,7 @@ from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import by_part, measured, measuring_of, rate_of_groups
+from hrm_jax.judging.tables import trials as judged_trials
 from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
 from hrm_jax.reporting import charts
@@ -253,6 +254,23 @@ def group_tests(report: Report, index: int) -> Markup | None:
         Column("p_seeds", "p over training seeds", p_value),
     ]
     return table(columns, {None: tested}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
+
+
+def tuning(report: Report, index: int) -> Markup | None:
+    """The settings that each model was tried with before it was trained; None where nothing was tried."""
+    records = [{**row, "css": "significant" if row["chosen"] else None} for row in judged_trials(report.data)]
+    if not records:
+        return None
+    columns = [
+        MODEL,
+        Column("settings", "Tried"),
+        Column("loss", "Held-out loss, mean", "{:.4g}".format),
+        Column("by_seed", "By tuning seed"),
+        Column("chosen", "Chosen"),
+    ]
+    caption = "What each model was tuned to"
+    shown = table(columns, {None: records}, caption, ["model", "settings"], id=f"tuning-{index}")
+    return folded(f"{len(records)} settings that were tried before", shown)
 
 
 # ---------------------------------------------------------------- paired tests

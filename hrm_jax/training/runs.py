@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import json
+import math
 import os
 import subprocess
 import sys
@@ -30,11 +31,23 @@ class Run(NamedTuple):
     seed: int
     fields: tuple[str, ...]  # FIELD=VALUE, set in its config
     folder: Path
+    rival: str = ""  # what reports call the model, where that is not its choice in the config
+    trial: bool = False  # its held-out loss is all that is wanted: nothing is exported
 
     @property
     def parameters(self) -> Path:
         """The exported parameters; where they are, the run is done."""
         return self.folder / "model.npz"
+
+    @property
+    def name(self) -> str:
+        """What reports call the model."""
+        return self.rival or self.model
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to do."""
+        return held_out(self) is not None if self.trial else self.parameters.exists()
 
     @property
     def settings(self) -> Path:
@@ -52,7 +65,7 @@ class Run(NamedTuple):
 
 def train_all(runs: Sequence[Run], jobs: int) -> bool:
     """Train and export what is missing, `jobs` at a time; whether all of it is there in the end."""
-    missing = [run for run in runs if not run.parameters.exists()]
+    missing = [run for run in runs if not run.done]
     print(f"{len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
     free, began = shares_of_cores(jobs), time.monotonic()
 
@@ -70,7 +83,8 @@ def train_all(runs: Sequence[Run], jobs: int) -> bool:
                 run, minutes = started[future], (time.monotonic() - began) / 60
                 left = minutes / done * (len(missing) - done)
                 state = "done" if future.result() else f"not finished, see {run.folder / 'log.txt'}"
-                print(f"[{done}/{len(missing)}] {run.world} {run.model} seed {run.seed}: {state}; "
+                tried = f" ({' '.join(run.fields)})" if run.trial else ""
+                print(f"[{done}/{len(missing)}] {run.world} {run.model}{tried} seed {run.seed}: {state}; "
                       f"{minutes:.0f} min so far, {left:.0f} left", flush=True)  # fmt: skip
         except KeyboardInterrupt:  # the run at work saves itself; the others are not begun
             pool.shutdown(wait=False, cancel_futures=True)
@@ -94,17 +108,37 @@ def _train(run: Run, cores: set[int]) -> bool:
                 *(f"--config.{field}" for field in run.fields))  # fmt: skip
     export = ("export", "--workdir", str(run.folder), "--out", str(run.parameters))
     with open(run.folder / "log.txt", "a") as log:
-        return call(training, log, cores) and _complete(run) and call(export, log, cores)
+        trained = call(training, log, cores)
+        if run.trial:  # one whose rate was too high for it has told what it should
+            return run.done
+        return trained and _complete(run, _records(run)) and call(export, log, cores)
 
 
-def _complete(run: Run) -> bool:
+def held_out(run: Run) -> float | None:
+    """The held-out loss at the end of a training, infinite of one that diverged; None: not ended yet."""
+    records = _records(run)
+    if records and "loss" in records[-1] and records[-1]["loss"] is None:
+        return math.inf
+    if not _complete(run, records):
+        return None
+    losses = [record["eval/loss"] for record in records if "eval/loss" in record]
+    return math.inf if not losses or losses[-1] is None else losses[-1]
+
+
+def _records(run: Run) -> list[Any]:
+    metrics = run.folder / "metrics.jsonl"
+    return list(report_file.load_records(metrics)) if metrics.exists() else []
+
+
+def _complete(run: Run, records: Sequence[Any]) -> bool:
     """Whether a training that ended well came to its end: one that is interrupted ends well too."""
     from hrm_jax.training.metrics import Patience  # which needs jax
 
+    if not records:
+        return False
     config = json_file.load(run.folder / "config.json", Length, "config.json")
-    records: list[Any] = report_file.load_records(run.folder / "metrics.jsonl")
-    done = max((record["step"] for record in records), default=-1)
-    return done >= config["steps"] or Patience(config["early_stopping"], records).exhausted
+    done = max(record["step"] for record in records)
+    return done >= config["steps"] or Patience(config["early_stopping"], list(records)).exhausted
 
 
 def call(command: Sequence[str], log: IO[str], cores: set[int]) -> bool:

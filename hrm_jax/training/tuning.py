@@ -1,0 +1,69 @@
+"""Each rival's own settings: a grid of them is tried with seeds of its own, and held-out loss chooses."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.report_file import Tried, mean_loss
+from hrm_jax.training import runs as training
+from hrm_jax.training.runs import Run
+
+FIRST_SEED = 100  # of trials: those of the runs that are judged begin at 0
+MOST_POINTS = 1000  # of a grid
+
+
+class Trial(NamedTuple):
+    """Settings that are tried for a rival of a world, once with each tuning seed."""
+
+    model: str  # as in the config's choice
+    fields: tuple[str, ...]  # FIELD=VALUE, those of the grid
+    runs: tuple[Run, ...]
+
+
+def grid(options: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every combination of "FIELD=VALUE,VALUE,…", as FIELD=VALUE each."""
+    axes = []
+    for option in options:
+        field, _, values = option.partition("=")
+        if not (field and all(values.split(","))):
+            raise RequestError(f"--tune {option}: FIELD=VALUE,VALUE,… with a field of the config")
+        axes.append([f"{field}={value}" for value in dict.fromkeys(values.split(","))])
+    if (points := math.prod(map(len, axes))) > MOST_POINTS:
+        raise RequestError(f"--tune: {points:,} combinations; at most {MOST_POINTS:,}")
+    return list(itertools.product(*axes))
+
+
+def folder(fields: Sequence[str]) -> str:
+    """Where the runs of a point of the grid lie: "learning_rate=1e-2"."""
+    settings = (field.partition("=") for field in fields)
+    return ",".join(f"{name.rpartition('.')[2]}={value}" for name, _, value in settings).replace("/", "_")
+
+
+def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
+    """What a report says of the trials of a rival; the first of the least mean held-out loss is chosen."""
+    rows: list[Tried] = [
+        {
+            "model": rival,
+            "choice": trial.model,
+            "fields": list(trial.fields),
+            "losses": [loss if math.isfinite(loss) else None for loss in map(training.held_out, trial.runs)],
+            "chosen": False,
+        }
+        for trial in trials
+    ]
+    best = min(rows, key=mean_loss)
+    if not math.isfinite(mean_loss(best)):
+        world = trials[0].runs[0].world
+        raise RequestError(
+            f"{rival} in {world} diverged at each of {len(rows)} settings; other --tune values"
+        )
+    best["chosen"] = True
+    return rows
+
+
+def chosen(rows: Sequence[Mapping]) -> tuple[str, tuple[str, ...]]:
+    """The choice in the config and the settings that a rival is trained with."""
+    (best,) = (row for row in rows if row["chosen"])
+    return best["choice"], tuple(best["fields"])
