@@ -54,11 +54,13 @@ def _tables(options: argparse.Namespace) -> str:
             raise RequestError(f"{flag} needs --out FOLDER, where the page goes")
     if not options.reports:
         raise RequestError(f"--report FILE is needed (see {program('report')} --help)")
-    loaded = [reports.load(path, over_seeds=False) for path in options.reports]
+    loaded = [reports.load(path) for path in options.reports]
     planned = [report for report in loaded if report["protocol"] != PUZZLES]
     parts = [markdown(tables.comparison(planned))] if planned else []
     parts += filter(None, map(tables.fault_note, planned))
     parts += [tables.puzzles(report) for report in loaded if report["protocol"] == PUZZLES]
+    if planned or len(loaded) > 1:  # the tables of a report of puzzles have its own
+        parts += filter(None, [tables.group_tests(loaded)])
     return "\n\n".join(parts)
 
 

@@ -22,6 +22,7 @@ PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Difference = Annotated[float, Meta(ge=-1, le=1)]  # of shares
 Segments = Annotated[int, Meta(ge=1, le=10_000)]
 Name = Annotated[str, Meta(pattern=json_file.NAME)]
 Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, last + 1]
@@ -152,13 +153,20 @@ class Group(TypedDict):
 
 
 class GroupPair(TypedDict):
-    """Tests between two groups: a sign-flip test over episodes, Welch's over training seeds."""
+    """Two groups: how far apart, a sign-flip test over episodes, a permutation test over training seeds.
+
+    Null: of groups of one seed; over episodes, of groups of different sizes. Holm's are over all pairs of the
+    report.
+    """
 
     a: Name
     b: Name
-    difference: Annotated[float, Meta(ge=-1, le=1)]
+    difference: Difference
+    interval: NotRequired[tuple[Difference, Difference] | None]  # 95 %, over seeds and episodes
     p_episodes: Share | None
+    p_episodes_holm: NotRequired[Share | None]
     p_seeds: Share | None
+    p_seeds_holm: NotRequired[Share | None]
 
 
 class Tried(TypedDict):

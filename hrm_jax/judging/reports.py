@@ -25,14 +25,12 @@ from hrm_jax.worlds.world import WORLDS
 ANSWERS = ("0", "1")  # outcomes of puzzles: wrong, exact
 WALKS = ("0", "1", "2")  # outcomes of walks: no arrival, arrival, by a shortest path
 CLOSE = 1e-4  # of intervals: others take 1.96 for the normal's 97.5 % point
+OLDEST = ("a", "b", "difference", "p_episodes")  # of pairs of groups, in every report that has them
 CHANGED = ", changed"  # after the name of a world of ours, of scenarios that are not those drawn in it
 
 
-def load(path: str | Path, over_seeds: bool = True) -> Any:
-    """A `report_file.Report` or `PuzzleReport`, with its groups; any other file is a `RequestError`.
-
-    `over_seeds` False: without the tests between groups over training seeds, for who does not show them.
-    """
+def load(path: str | Path) -> Any:
+    """A `report_file.Report` or `PuzzleReport`, with its groups; any other file is a `RequestError`."""
     report = json_file.read(path, "report.json", nan=True)
     of_puzzles = isinstance(report, dict) and report.get("protocol") == PUZZLES
     kind, maker, check = (
@@ -42,7 +40,7 @@ def load(path: str | Path, over_seeds: bool = True) -> Any:
     )
     json_file.check(path, report, kind, f"report.json of hrm_jax.{maker}")
     with naming(path):
-        check(report, over_seeds)
+        check(report)
     return report
 
 
@@ -76,7 +74,7 @@ def _same(found: Any, computed: Any, within: float) -> bool:
 # ---------------------------------------------------------------- episodes
 
 
-def _check_episodes(report: Any, over_seeds: bool) -> None:
+def _check_episodes(report: Any) -> None:
     models = report["models"]
     _check_world(report["protocol"], report["world"])
     _check_outcomes(report, OUTCOMES)
@@ -88,15 +86,22 @@ def _check_episodes(report: Any, over_seeds: bool) -> None:
         _check_curves(f"models.{name}.prediction", result.get("prediction") or {})
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
-    _check_groups(report, statistics.groups(models, over_seeds))
+    _check_groups(report, statistics.groups(models))
     _check_tuning(report)
 
 
 def _check_groups(report: Any, groups: dict[str, Any]) -> None:
-    """Refuse others than these, which follow from the outcomes; the first reports lack them, and get them."""
+    """Refuse others than these, which follow from the outcomes; the first reports lack them, and get them.
+
+    Reports without intervals are older: of pairs of equally many seeds alone, with Welch's p over seeds.
+    """
     if told := report.get("groups"):
         agree("groups", sorted(told), sorted(groups.get("groups", ())))
-    agree("", report, {"group_pairs": []} | groups)
+    told, pairs = report.get("group_pairs") or [], groups.get("group_pairs", [])
+    if not any("interval" in pair for pair in told):
+        named = [(pair["a"], pair["b"]) for pair in told]
+        pairs = [{key: pair[key] for key in OLDEST} for pair in pairs if (pair["a"], pair["b"]) in named]
+    agree("", report, groups | {"group_pairs": pairs})
     report |= groups
 
 
@@ -176,7 +181,7 @@ def _check_curves(where: str, prediction: Any) -> None:
 # ---------------------------------------------------------------- answers to puzzles
 
 
-def _check_puzzles(report: Any, over_seeds: bool) -> None:
+def _check_puzzles(report: Any) -> None:
     from hrm_jax.puzzles.kinds import KINDS  # an evaluation of plans does without the puzzles
 
     models = report["models"]
@@ -198,7 +203,7 @@ def _check_puzzles(report: Any, over_seeds: bool) -> None:
     if trained:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
-    _check_groups(report, statistics.puzzle_groups(models, over_seeds))
+    _check_groups(report, statistics.puzzle_groups(models))
     _check_tuning(report)
 
 

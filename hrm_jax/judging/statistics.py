@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
+RESAMPLES = 10_000  # of the bootstrap between groups
 NORMAL_975 = 1.959963984540054  # the 97.5 % point of the standard normal
 
 
@@ -108,13 +109,53 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(min(1.0, chance[extreme].sum()))
 
 
-def welch(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Two-sided p-value of Welch's t-test between two groups of training seeds; None: nothing to say."""
-    if min(len(a), len(b)) < 2 or min(np.ptp(a), np.ptp(b)) == 0:
-        return None
-    from scipy.stats import ttest_ind  # slow to import: only when a report is written
+def permutation(a: Sequence[int], b: Sequence[int]) -> float | None:
+    """Exact two-sided p-value of two groups' mean rates, were every training seed as likely in either.
 
-    return float(ttest_ind(a, b, equal_var=False).pvalue)
+    Of all ways to deal the seeds into groups of these sizes, the share whose means differ at least as much.
+    `a` and `b` are successes of equally many trials: whole numbers, so that what is level compares as equal.
+    None: a group of one seed.
+    """
+    if min(len(a), len(b)) < 2:
+        return None
+    counts = np.array([*a, *b], np.int64)
+    counts -= counts.min()
+    total = int(counts.sum())
+    # Chance [seeds dealt to a, their sum], were every seed dealt by a fair coin: no deal is likelier.
+    chance = np.zeros((len(a) + 1, total + 1))
+    chance[0, 0] = 1
+    for count in counts.tolist():
+        chance[1:, count:] += chance[:-1, : total + 1 - count]
+        chance /= 2
+    distance = np.abs(len(counts) * np.arange(total + 1) - len(a) * total)
+    dealt = chance[-1]
+    return float(dealt[distance >= distance[counts[: len(a)].sum()]].sum() / dealt.sum())
+
+
+def resampled(solved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Mean rates [RESAMPLES] of groups, whose seeds and episodes are drawn again, with replacement.
+
+    `solved` has [seeds, N] of every group. Each resample has one draw of episodes, the same for all groups,
+    and of every group one of its seeds: Owen's bootstrap of rows and columns (2007). Always the same draws.
+    """
+    rows = np.concatenate([trained.astype(np.float32) for trained in solved.values()])
+    n, draw = rows.shape[1], np.random.PCG64(0).random_raw  # a stream that NumPy promises to keep
+    chunk = max(1, 2**18 // n)
+    sizes = [min(chunk, RESAMPLES - first) for first in range(0, RESAMPLES, chunk)]
+    # Counts of successes, which float32 holds exactly, whatever order they are added in.
+    successes = np.concatenate([_drawn(draw, size, n) @ rows.T for size in sizes])
+    means, column = {}, 0
+    for group, trained in solved.items():
+        own = successes[:, column : (column := column + len(trained))].astype(float)
+        means[group] = (own * _drawn(draw, RESAMPLES, len(trained))).sum(axis=1) / trained.size
+    return means
+
+
+def _drawn(draw: Callable[[int], np.ndarray], resamples: int, n: int) -> np.ndarray:
+    """How often each of `n` is drawn in `n` draws with replacement: float32 [resamples, n]."""
+    bits = draw((resamples * n + 1) // 2).view(np.uint32)[: resamples * n]
+    index = (bits % np.uint32(n)).reshape(resamples, n) + n * np.arange(resamples)[:, None]
+    return np.bincount(index.ravel(), minlength=index.size).reshape(index.shape).astype(np.float32)
 
 
 def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -136,11 +177,10 @@ def solved(outcomes: str) -> np.ndarray:
     return np.array([outcome == SUCCESS for outcome in outcomes])
 
 
-def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> dict[str, Any]:
+def groups(models: Mapping[str, Mapping[str, Any]], independent: bool = True) -> dict[str, Any]:
     """`groups` and `group_pairs` of report.json, or nothing, of its `models`.
 
-    They are the spread over training seeds, and tests between groups of as many models; the test over seeds,
-    for which scipy is imported, only where it is asked for.
+    They are the spread over training seeds, and tests between groups, where trials are `independent`.
     """
     members: dict[str, list[np.ndarray]] = {}
     for model in models.values():
@@ -150,32 +190,54 @@ def groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> 
         return {}
     rows = {group: np.array(trained, int) for group, trained in members.items()}  # [seeds, N]
     summaries = {group: _spread(trained.mean(axis=1).tolist()) for group, trained in rows.items()}
-    pairs = [
-        {
-            "a": a,
-            "b": b,
-            "difference": int(rows[a].sum() - rows[b].sum()) / rows[a].size,
-            "p_episodes": sign_flip(rows[a].sum(axis=0) - rows[b].sum(axis=0)),
-            **({"p_seeds": welch(summaries[a]["rates"], summaries[b]["rates"])} if over_seeds else {}),
-        }
-        for a, b in itertools.combinations(rows, 2)
-        if len(rows[a]) == len(rows[b])
-    ]
-    return {"groups": summaries, "group_pairs": pairs}
+    return {"groups": summaries, "group_pairs": _group_pairs(rows) if independent else []}
 
 
-def puzzle_groups(models: Mapping[str, Mapping[str, Any]], over_seeds: bool = True) -> dict[str, Any]:
+def _group_pairs(rows: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """The difference of every two groups [seeds, N], its interval, and the tests of it."""
+    several = {group: trained for group, trained in rows.items() if len(trained) > 1}
+    means = resampled(several) if len(several) > 1 else {}
+    tested = []
+    for a, b in itertools.combinations(rows, 2):
+        level = len(rows[a]) == len(rows[b])  # else a sign is no fair coin's, were the groups alike
+        both = a in means and b in means
+        rates = [Fraction(int(rows[group].sum()), rows[group].size) for group in (a, b)]
+        tested.append(
+            {
+                "a": a,
+                "b": b,
+                "difference": float(rates[0] - rates[1]),
+                "interval": np.quantile(means[a] - means[b], [0.025, 0.975]).tolist() if both else None,
+                "p_episodes": sign_flip(rows[a].sum(axis=0) - rows[b].sum(axis=0)) if level else None,
+                "p_seeds": permutation(rows[a].sum(axis=1).tolist(), rows[b].sum(axis=1).tolist()),
+            }
+        )
+    return held_together(tested)
+
+
+def held_together(tested: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Pairs of groups, of one report or of several, with the p-values of either test that hold over all."""
+    found = [dict(pair) for pair in tested]
+    for key in ("p_episodes", "p_seeds"):
+        family = [pair for pair in found if pair[key] is not None]
+        adjusted = iter(holm([pair[key] for pair in family]))
+        for pair in found:
+            pair[f"{key}_holm"] = None if pair[key] is None else next(adjusted)
+    return found
+
+
+def puzzle_groups(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The same of answers to puzzles, of which those are right that are `counted`.
 
     The tests take examples for independent: there are none where a puzzle has several, or they are voted on.
     """
-    found = groups(
-        {name: {**counted(model), "group": model.get("group")} for name, model in models.items()}, over_seeds
+    return groups(
+        {name: {**counted(model), "group": model.get("group")} for name, model in models.items()},
+        all(
+            model.get("puzzles", model["n"]) == model["n"] and not model.get("voting")
+            for model in models.values()
+        ),
     )
-    for model in models.values():
-        if found and (model.get("puzzles", model["n"]) != model["n"] or model.get("voting")):
-            found["group_pairs"] = []
-    return found
 
 
 def counted(result: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,5 +1,6 @@
 """Reports as tables of text: a row per model, and what the reader must know about the protocol."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
+P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 GROUPED = "The {n:,} examples are questions and augmentations of {puzzles:,} puzzles, which intervals count."
 
@@ -38,11 +40,42 @@ def groups(report: Report | PuzzleReport) -> str:
         mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
         std = "-" if group["std"] is None else percent(group["std"])
         rows.append([name, str(group["seeds"]), mean, f"{low} to {high}", std])
-    tests = [["groups", "difference, points", "p over episodes", "p over training seeds"]]
-    for pair in report.get("group_pairs") or ():
-        p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in ("p_episodes", "p_seeds")]
-        tests.append([f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", *p])
-    return "\n\n".join(markdown(table) for table in (rows, tests) if len(table) > 1)
+    return "\n\n".join(filter(None, (markdown(rows) if len(rows) > 1 else "", group_tests([report]))))
+
+
+def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
+    """The tests between groups of all reports, held together, and how to read them; or empty."""
+    several = len(reports) > 1
+    heading = ["groups", "difference, points", "95 % interval", "p over episodes", "Holm",
+               "p over training seeds", "Holm"]  # fmt: skip
+    rows = [["world"] * several + heading]
+    together = held_together(reports)
+    for report, tested in zip(reports, together, strict=True):
+        for pair in tested:
+            p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in P_VALUES]
+            apart = [f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", difference(pair)]
+            rows.append([report["world"]] * several + apart + p)
+    return f"{markdown(rows)}\n\n{family(together)}" if len(rows) > 1 else ""
+
+
+def held_together(reports: Sequence[Report | PuzzleReport]) -> list[list[dict[str, Any]]]:
+    """The pairs of groups of each report, with Holm's p-values over the pairs of all of them."""
+    told = [report.get("group_pairs") or [] for report in reports]
+    found = iter(statistics.held_together(list(itertools.chain.from_iterable(told))))
+    return [list(itertools.islice(found, len(pairs))) for pairs in told]
+
+
+def family(together: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """Over how many pairs of groups, of how many reports, Holm's adjustment is."""
+    tested = [len(pairs) for pairs in together if pairs]
+    pairs = "the one pair" if sum(tested) == 1 else f"all {sum(tested)} pairs"
+    of = "this report" if len(tested) == 1 else f"these {len(tested)} reports together"
+    return f"Holm's adjustment, of either test, is over {pairs} of groups of {of}."
+
+
+def difference(pair: Mapping[str, Any]) -> str:
+    """`[-0.5, +1.2]`: the interval of a difference, in points."""
+    return f"[{', '.join(f'{100 * end:+.1f}' for end in pair['interval'])}]" if pair["interval"] else "-"
 
 
 def tuning(report: Report | PuzzleReport) -> str:

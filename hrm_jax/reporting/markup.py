@@ -62,6 +62,11 @@ def ends(interval: Sequence[float]) -> str:
     return " – ".join(map(percent, interval))
 
 
+def signed_ends(interval: Sequence[float]) -> str:
+    """An interval of differences in points."""
+    return " to ".join(map(points, interval))
+
+
 # ---------------------------------------------------------------- tables
 
 Record = Mapping[str, Any]

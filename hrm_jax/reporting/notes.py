@@ -39,9 +39,11 @@ TUNING = (
     "scenarios or puzzles of this report."
 )
 GROUPS = (
-    "Over episodes: an exact sign-flip test on how many models of either group solve each episode; it holds "
-    "for these trained models. Over training seeds: Welch's t-test on their rates; it holds for models "
-    "trained again, and with few seeds it sees large differences only."
+    "The interval is of the difference of the means, were models trained and episodes drawn again (bootstrap "
+    "of both). Over episodes: an exact sign-flip test on how many models of either group solve each episode; "
+    "it holds for these trained models. Over training seeds: an exact permutation test, over all ways to "
+    "deal the seeds into two such groups; it holds for models trained again, and so speaks of architectures. "
+    "Its least p is 0.1 for three seeds a group, 0.0079 for five, 0.0022 for six."
 )
 VOTES = (
     "A task is right when all its test inputs are, each within so many tries; test inputs: their share that "

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from hrm_jax.judging.tables import family, held_together
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.reporting import chart_tables, charts, curves, notes, packing, summary, tables
 from hrm_jax.reporting.curves import Panel
@@ -26,8 +27,9 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -
     players, viewers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
     errors = _charts(reports, looks, curves.prediction, notes.prediction, chart_tables.prediction)
     answers = _charts(reports, looks, curves.answers, notes.segments, tables.segments)
+    together = held_together([report.data for report in reports])
     sections = (
-        ("results", "Results", [_results(r, i, looks) for i, r in enumerate(reports)]),
+        ("results", "Results", [_results(r, i, looks, together) for i, r in enumerate(reports)]),
         ("segments", "Answers by segment", answers),
         ("prediction", "Prediction", errors),
         ("density", "Success against density", _density(density, looks)),
@@ -96,13 +98,13 @@ def _facts(report: Report) -> dict[str, str]:
 # ---------------------------------------------------------------- sections
 
 
-def _results(report: Report, index: int, looks: dict[str, Style]) -> Markup:
+def _results(report: Report, index: int, looks: dict[str, Style], together: list[list[dict]]) -> Markup:
     made = [
         (tables.results(report, index, looks), notes.results(report)),
         (tables.walks(report, index), notes.WALKS),
         (tables.measures(report, index), notes.measures(report)),
         (tables.training_seeds(report, index), notes.SPREAD),
-        (tables.group_tests(report, index), notes.GROUPS),
+        (tables.group_tests(together[index], index), f"{notes.GROUPS} {family(together)}"),
         (tables.tuning(report, index), notes.TUNING),
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.votes(report, index), notes.VOTES),

@@ -22,6 +22,7 @@ from hrm_jax.reporting.markup import (
     p_value,
     points,
     rate_columns,
+    signed_ends,
     table,
     trial_columns,
     whole,
@@ -241,17 +242,19 @@ def _group(group: str, spread: dict, models: dict[str, dict]) -> Record:
     }
 
 
-def group_tests(report: Report, index: int) -> Markup | None:
+def group_tests(tested: list[dict], index: int) -> Markup | None:
     """Tests between models that were each trained several times: over episodes, and over training seeds."""
-    tested = report.data.get("group_pairs")
     if not tested:
         return None
     columns = [
         Column("a", "Group a"),
         Column("b", "Group b"),
         Column("difference", "a − b, points", points),
-        Column("p_episodes", "p over episodes", p_value),
-        Column("p_seeds", "p over training seeds", p_value),
+        Column("interval", "95 % interval", signed_ends, optional=True),
+        Column("p_episodes", "p over episodes", p_value, optional=True),
+        Column("p_episodes_holm", "the same, Holm", p_value, optional=True),
+        Column("p_seeds", "p over training seeds", p_value, optional=True),
+        Column("p_seeds_holm", "the same, Holm", p_value, optional=True),
     ]
     return table(columns, {None: tested}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, nearest
+from hrm_jax.judging import tables
 from hrm_jax.judging.reports import load_density
 from hrm_jax.reporting import animations, figures, inputs, page
 from hrm_jax.reporting.inputs import Report
@@ -42,6 +43,8 @@ def write(asked: Request) -> None:
     for name in ("index.html", *drawn, *animations):
         files.check_writable(asked.out / name, [*asked.reports, asked.density])
     _save(asked.out / "index.html", page.build(reports, runs, density))
+    if len(reports) > 1 and (tested := tables.group_tests([report.data for report in reports])):
+        print(tested)
     if not figures.available():
         print(f"Not drawn, for want of {EXTRA}: {', '.join(drawn)}.")
         return
