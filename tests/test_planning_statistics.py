@@ -1,6 +1,8 @@
 """Intervals, tests and quantiles against published values, hand computation and brute force."""
 
 import itertools
+from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -47,9 +49,120 @@ def test_sign_flip_is_mcnemar_for_two_models_and_brute_force_for_more():
     assert statistics.sign_flip(np.zeros(5, int)) == 1.0
 
 
-def test_welch_says_nothing_without_spread():
-    assert statistics.welch([0.9, 0.9], [0.8, 0.8]) is None and statistics.welch([0.9], [0.8, 0.7]) is None
-    assert statistics.welch([0.90, 0.91, 0.92], [0.80, 0.81, 0.79]) < 0.01
+@pytest.mark.parametrize(
+    ("a", "b"), [((7, 7, 3, 9), (1, 7, 3, 2)), ((5, 8), (1, 2, 8, 4, 5)), ((9, 9, 9), (9,) * 4)]
+)
+def test_permutation_is_brute_force(a, b):
+    """Every deal of the seeds, with rates as fractions, so that ties are ties."""
+    seeds, far = (*a, *b), []
+    for chosen in itertools.combinations(range(len(seeds)), len(a)):
+        rest = [seeds[i] for i in range(len(seeds)) if i not in chosen]
+        far.append(abs(Fraction(sum(seeds[i] for i in chosen), len(a)) - Fraction(sum(rest), len(b))))
+    found = abs(Fraction(sum(a), len(a)) - Fraction(sum(b), len(b)))
+    expected = sum(distance >= found for distance in far) / len(far)
+    assert statistics.permutation(a, b) == statistics.permutation(b, a) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("size", "least"), [(2, 2 / 6), (3, 2 / 20), (5, 2 / 252), (6, 2 / 924)])
+def test_permutation_reaches_its_least_whatever_the_spread(size, least):
+    apart = [900 + seed for seed in range(size)], [850 - 40 * seed for seed in range(size)]
+    for a, b in (apart, ([1000] * size, [300] * size), (apart[0], [0] * size)):
+        assert statistics.permutation(a, b) == pytest.approx(least, rel=1e-12)
+
+
+def test_permutation_of_one_seed_and_of_many():
+    assert statistics.permutation([3], [1, 2]) is None and statistics.permutation([3, 2], [1]) is None
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 50, 60), rng.integers(5, 55, 60)  # 1e35 ways: as the normal distribution has it
+    both = np.concatenate([a, b])
+    z = abs(a.mean() - b.mean()) / np.sqrt(both.var(ddof=1) * (2 / 60))
+    assert statistics.permutation(a, b) == pytest.approx(2 * NormalDist().cdf(-z), rel=0.05)
+
+
+def _models(**groups):
+    """A report's models out of bool [seeds, N] a group."""
+    return {
+        f"{group}/{seed}": {"group": group, "outcomes": "".join(np.where(row, "1", "0"))}
+        for group, rows in groups.items()
+        for seed, row in enumerate(rows)
+    }
+
+
+def _pair(**groups):
+    (pair,) = statistics.groups(_models(**groups))["group_pairs"]
+    return pair
+
+
+def test_interval_of_groups_that_chance_has_no_part_in():
+    full, none = np.ones((3, 40), bool), np.zeros((3, 40), bool)
+    apart, level = _pair(a=full, b=none), _pair(a=full, b=full)
+    assert apart["difference"] == 1 and apart["interval"] == [1, 1]
+    assert apart["p_seeds"] == apart["p_seeds_holm"] == pytest.approx(0.1)
+    assert level["interval"] == [0, 0] and level["p_seeds"] == level["p_episodes"] == 1
+    half = np.tile(
+        np.arange(40) % 2 == 0, (3, 1)
+    )  # all seeds and both groups solve the same: episodes cancel
+    assert _pair(a=half, b=half)["interval"] == [0, 0]
+
+
+@pytest.mark.parametrize("spread", ["episodes", "seeds"])
+def test_interval_is_wide_by_episodes_and_by_seeds(spread):
+    """1.96 standard errors on either side of the difference, where one of the two varies."""
+    rng = np.random.default_rng(0)
+    if spread == "episodes":  # every seed alike, the groups apart
+        a, b = (np.tile(rng.random(400) < p, (4, 1)) for p in (0.6, 0.4))
+        error = (a[0].astype(int) - b[0]).std() / np.sqrt(400)
+    else:  # so many episodes that they tell a seed's rate
+        a, b = (
+            np.array([rng.random(1000) < p for p in rates]) for rates in ((0.2, 0.8, 0.3, 0.9), (0.5,) * 4)
+        )
+        error = a.mean(axis=1).std(ddof=1) / np.sqrt(4)
+    pair = _pair(a=a, b=b)
+    low, high = pair["interval"]
+    assert low < pair["difference"] < high
+    assert high - low == pytest.approx(2 * 1.96 * error, rel=0.07)
+    assert _pair(a=b, b=a)["interval"] == pytest.approx([-high, -low], abs=0.02)
+    assert _pair(a=a, b=b) == pair  # the same draws
+
+
+def test_interval_covers_the_difference():
+    """Six seeds against six whose chances differ, on episodes whose difficulty they share."""
+    rng, covered = np.random.default_rng(1), []
+    for _ in range(40):
+        ease = rng.uniform(-0.3, 0.3, 80)  # the same for all; the mean difference is 0.1
+        groups = {
+            name: rng.random((6, 80)) < 0.5 + shift + ease + rng.uniform(-0.08, 0.08, (6, 1))
+            for name, shift in (("a", 0.1), ("b", 0.0))
+        }
+        low, high = _pair(**groups)["interval"]
+        covered.append(low <= 0.1 <= high)
+    assert np.mean(covered) >= 0.85
+
+
+def test_groups_of_other_sizes_and_of_one_seed():
+    rng = np.random.default_rng(0)
+    found = statistics.groups(
+        _models(a=rng.random((2, 30)) < 0.9, b=rng.random((3, 30)) < 0.2, c=rng.random((1, 30)) < 0.5)
+    )
+    of = {pair["a"] + pair["b"]: pair for pair in found["group_pairs"]}
+    assert (
+        of["ab"]["p_episodes"] is None and of["ab"]["p_seeds"] == pytest.approx(0.1) and of["ab"]["interval"]
+    )
+    assert of["ab"]["p_seeds_holm"] == of["ab"]["p_seeds"]  # the only pair that it could be told of
+    for name in ("ac", "bc"):
+        keys = ("interval", "p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
+        assert [of[name][key] for key in keys] == [None] * 5
+    assert of["ac"]["difference"] == pytest.approx(
+        found["groups"]["a"]["mean"] - found["groups"]["c"]["mean"]
+    )
+
+
+def test_pairs_of_groups_are_held_together_over_all_of_them():
+    one = [{"p_episodes": 0.01, "p_seeds": 0.2}, {"p_episodes": None, "p_seeds": 0.01}]
+    found = statistics.held_together([*one, {"p_episodes": 0.04, "p_seeds": None}])
+    assert [pair["p_episodes_holm"] for pair in found] == [0.02, None, 0.04]
+    assert [pair["p_seeds_holm"] for pair in found] == [0.2, 0.02, None]
+    assert "p_seeds_holm" not in one[0]
 
 
 def test_error_counts_know_the_quantiles():

@@ -314,8 +314,104 @@ def test_groups_are_compared_over_episodes_and_over_seeds(tmp_path):
     shown = Reader(page.build([inputs.load_report(tmp_path / "r.json")], [], None))
     cells = shown.row("group-pairs-0", a="hrm", b="lstm")
     assert float(cells["difference"]) == -0.06 and 0 < float(cells["p_episodes"]) < 0.5
-    assert 0.02 < float(cells["p_seeds"]) < 0.1
-    assert "p_seeds" not in shown.row("group-pairs-0", a="hrm", b="gru")  # seeds of one rate: a dash
+    assert float(cells["p_seeds"]) == pytest.approx(2 / 6) and float(cells["p_seeds_holm"]) == 1
+    alike = shown.row("group-pairs-0", a="hrm", b="gru")  # seeds of one rate are tested, too
+    assert float(alike["p_seeds"]) == pytest.approx(2 / 6)
+    low, high = map(float, alike["interval"].split())
+    assert low < float(alike["difference"]) < high and "over all 3 pairs of groups of this report" in str(
+        shown.texts
+    )
+
+
+def grouped(models, first=0):
+    """A report of models x and y, of three seeds each."""
+    rows = {f"{group}/{seed}": result(success, 50, 50 - success, group=group, seed=seed)
+            for group, counts in models.items() for seed, success in enumerate(counts)}  # fmt: skip
+    told = {"protocol": "standard", "world": "standard", "seeds": [first, first + 50], "models": rows}
+    return told | statistics.groups(rows)
+
+
+def test_several_reports_are_held_together_on_a_page_and_in_the_console(tmp_path, capsys):
+    for index, counts in enumerate([(40, 41, 42), (20, 21, 22)]):
+        told = grouped({"x": (30, 31, 32), "y": counts}, 50 * index)
+        (tmp_path / f"{index}.json").write_text(json.dumps(told))
+    words = [f"--report={tmp_path / name}" for name in ("0.json", "1.json")]
+    main(words)
+    shown = capsys.readouterr().out
+    assert "over all 2 pairs of groups of these 2 reports together" in shown
+    assert re.search(r"\| standard \| x - y +\| -20.0 +\| \[-\d+\.\d, -\d+\.\d\] .*\| 0.1 +\| 0.2 +\|", shown)
+    main([*words, "--out", str(tmp_path / "page")])
+    assert "of these 2 reports together" in capsys.readouterr().out
+    seen = Reader((tmp_path / "page" / "index.html").read_text())
+    for index in (0, 1):
+        cells = seen.row(f"group-pairs-{index}", a="x", b="y")
+        assert float(cells["p_seeds"]) == pytest.approx(0.1) and float(
+            cells["p_seeds_holm"]
+        ) == pytest.approx(0.2)
+    assert "of these 2 reports together" in str(seen.texts)
+
+
+def test_the_console_shows_groups_of_answers_to_puzzles(tmp_path, capsys):
+    def model(group, right):
+        rate = statistics.rate(right, 20)
+        return {"n": 20, **rate, "outcomes": "1" * right + "0" * (20 - right), "group": group}
+
+    models = {
+        f"{group}/{seed}": model(group, 3 * seed + more)
+        for group, more in (("x", 1), ("y", 9))
+        for seed in (0, 1, 2)
+    }
+    told = {
+        "protocol": report_file.PUZZLES,
+        "world": "w",
+        "seeds": [0, 20],
+        "kind": "",
+        "segments": 1,
+        "models": models,
+    }
+    (tmp_path / "r.json").write_text(json.dumps(told | statistics.puzzle_groups(models)))
+    main(["--report", str(tmp_path / "r.json")])
+    shown = capsys.readouterr().out
+    assert "| x - y " in shown and "over the one pair of groups of this report" in shown
+
+
+def test_reports_of_before_have_their_tests_computed_anew(tmp_path):
+    """Pairs of groups without an interval, whose test over seeds was Welch's, or no such tests at all."""
+    told = grouped({"x": (30, 31, 32), "y": (40, 41, 42), "z": (40, 40)})
+    now = json.loads(json.dumps(told["group_pairs"]))
+    old = [{key: pair[key] for key in ("a", "b", "difference", "p_episodes")} for pair in now]
+    for pairs in ([old[0] | {"p_seeds": 0.0077}], [], None):  # those of z, of other sizes, were left out
+        (tmp_path / "r.json").write_text(json.dumps(told | {"group_pairs": pairs}))
+        assert reports.load(tmp_path / "r.json")["group_pairs"] == now
+    (tmp_path / "r.json").write_text(
+        json.dumps(told | {"group_pairs": [old[0] | {"p_seeds": 0.1, "difference": 0.3}]})
+    )
+    with pytest.raises(
+        RequestError, match=re.escape("group_pairs[0].difference is 0.3; the rest of the file")
+    ):
+        reports.load(tmp_path / "r.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("difference", 0.5, "group_pairs[0].difference is 0.5; the rest of the file makes it -0.2"),
+        ("interval", [-0.5, -0.1], "group_pairs[0].interval[0] is -0.5; the rest"),
+        ("interval", [-0.2], "group_pairs[0].interval is [-0.2]"),
+        ("interval", [-2, 0.1], "group_pairs[0].interval[0] is -2"),
+        ("p_episodes", 0.5, "group_pairs[0].p_episodes is 0.5; the rest"),
+        ("p_episodes_holm", 0.5, "group_pairs[0].p_episodes_holm is 0.5; the rest"),
+        ("p_seeds", 0.0077, "group_pairs[0].p_seeds is 0.0077; the rest of the file makes it 0.1"),
+        ("p_seeds_holm", 0.01, "group_pairs[0].p_seeds_holm is 0.01; the rest of the file makes it 0.1"),
+        ("p_seeds_holm", 1.5, "group_pairs[0].p_seeds_holm is 1.5"),
+    ],
+)
+def test_tests_between_groups_that_the_outcomes_contradict_are_refused(tmp_path, key, value, complaint):
+    told = grouped({"x": (30, 31, 32), "y": (40, 41, 42)})
+    told["group_pairs"][0][key] = value
+    (tmp_path / "r.json").write_text(json.dumps(told))
+    with pytest.raises(RequestError, match=re.escape(complaint)):
+        reports.load(tmp_path / "r.json")
 
 
 def test_numbers_behind_the_charts(text):
@@ -691,7 +787,7 @@ def test_names_of_folders_and_of_metrics_are_shown_whatever_they_are(tmp_path):
 @hypothesis.given(st.data())
 def test_groups_of_one_mean_are_level(data):
     """Whatever their rates add up to when they are rounded one by one."""
-    n = data.draw(st.integers(3, 1000))
+    n = data.draw(st.integers(3, 100))
     first = data.draw(st.lists(st.integers(0, n), min_size=2, max_size=5))
     moved = data.draw(st.integers(0, min(n - first[0], first[1])))
     second = [first[0] + moved, first[1] - moved, *first[2:]]
@@ -727,6 +823,7 @@ def test_groups_of_puzzles_have_the_intervals_and_the_name_of_the_rate_that_they
     told = inputs.Report(
         {"protocol": report_file.PUZZLES, "models": models, **statistics.puzzle_groups(models)}
     )
+    assert told.data["group_pairs"] == []  # of one group
     shown = str(training_seeds(told, 0))
     assert "Mean lenient %" in shown and "30.0" in shown and "75.0" in shown
     assert "mean lenient %" in tables.groups(told.data)

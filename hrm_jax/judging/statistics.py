@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from hrm_jax.referee.inference.blocks import one_blas_thread
 from hrm_jax.worlds.rules import COLLISION, SUCCESS, TIMEOUT
 
 RESAMPLES = 10_000  # of the bootstrap between groups
@@ -135,27 +136,29 @@ def permutation(a: Sequence[int], b: Sequence[int]) -> float | None:
 def resampled(solved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Mean rates [RESAMPLES] of groups, whose seeds and episodes are drawn again, with replacement.
 
-    `solved` has [seeds, N] of every group. Each resample has one draw of episodes, the same for all groups,
-    and of every group one of its seeds: Owen's bootstrap of rows and columns (2007). Always the same draws.
+    `solved` has [seeds, N] of every group, two seeds at least. Each resample draws the episodes anew, the
+    same for all groups, and the seeds of each group, one seed fewer than it has: with as many, the spread of
+    few seeds comes out too small (McCarthy and Snowden 1985). The draws are always the same.
     """
     rows = np.concatenate([trained.astype(np.float32) for trained in solved.values()])
     n, draw = rows.shape[1], np.random.PCG64(0).random_raw  # a stream that NumPy promises to keep
     chunk = max(1, 2**18 // n)
     sizes = [min(chunk, RESAMPLES - first) for first in range(0, RESAMPLES, chunk)]
-    # Counts of successes, which float32 holds exactly, whatever order they are added in.
-    successes = np.concatenate([_drawn(draw, size, n) @ rows.T for size in sizes])
+    with one_blas_thread():  # counts of successes, which float32 holds exactly, whatever the order of adding
+        successes = np.concatenate([_drawn(draw, size, n, n) @ rows.T for size in sizes])
     means, column = {}, 0
     for group, trained in solved.items():
-        own = successes[:, column : (column := column + len(trained))].astype(float)
-        means[group] = (own * _drawn(draw, RESAMPLES, len(trained))).sum(axis=1) / trained.size
+        seeds = len(trained)
+        own = successes[:, column : (column := column + seeds)].astype(float)
+        means[group] = (own * _drawn(draw, RESAMPLES, seeds - 1, seeds)).sum(axis=1) / (n * (seeds - 1))
     return means
 
 
-def _drawn(draw: Callable[[int], np.ndarray], resamples: int, n: int) -> np.ndarray:
-    """How often each of `n` is drawn in `n` draws with replacement: float32 [resamples, n]."""
-    bits = draw((resamples * n + 1) // 2).view(np.uint32)[: resamples * n]
-    index = (bits % np.uint32(n)).reshape(resamples, n) + n * np.arange(resamples)[:, None]
-    return np.bincount(index.ravel(), minlength=index.size).reshape(index.shape).astype(np.float32)
+def _drawn(draw: Callable[[int], np.ndarray], resamples: int, draws: int, n: int) -> np.ndarray:
+    """How often each of `n` is drawn in so many draws with replacement: float32 [resamples, n]."""
+    bits = draw((resamples * draws + 1) // 2).view(np.uint32)[: resamples * draws]
+    index = (bits % np.uint32(n)).reshape(resamples, draws) + n * np.arange(resamples)[:, None]
+    return np.bincount(index.ravel(), minlength=resamples * n).reshape(-1, n).astype(np.float32)
 
 
 def pairs(solved: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-_one_blas_thread = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
+one_blas_thread = functools.partial(ThreadpoolController().limit, limits=1, user_api="blas")
 
 
 def in_blocks(function: Callable[..., np.ndarray], count: int, *arrays: np.ndarray) -> np.ndarray:
@@ -17,5 +17,5 @@ def in_blocks(function: Callable[..., np.ndarray], count: int, *arrays: np.ndarr
     count = min(max(count, os.cpu_count() or 1), rows)
     blocks = zip(*(np.array_split(a, count) for a in arrays), strict=True)
     # Each core has a block of its own: additional BLAS threads would compete for the same cores.
-    with _one_blas_thread(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with one_blas_thread(), concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         return np.concatenate(list(pool.map(lambda block: function(*block), blocks)))
