@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# Pointer over Heads on lattice mazes. bash launch/poh.sh [OUT] [ablation|accuracy], about an hour each on 2 CPU
-# cores; the same command resumes.
+# Pointer over Heads on lattice mazes. bash launch/poh.sh [OUT] [ablation|accuracy|rates], about an hour each on 2
+# CPU cores; the same command resumes.
 # ablation: soft, hard and top-k routing x slow periods 1, 2, 4, 8 x gradients through the last or the last four
 # passes on 8x8, and full gradients on 6x6, against baselines of as many parameters: equal updates, five seeds.
 # accuracy: how far it gets: 6x6 and 8x8, gradients through all passes and through the last; 12x12 from the 8x8
 # model and from the beginning.
+# rates: which learning rate each family of models learns with (RATES in configs/poh.py).
 out="${1:-runs/poh}"
 what="${2:-accuracy}"
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt
 set -euo pipefail
 trap 'exit 130' INT TERM # a sweep or a training saves and ends well: without this the script would go on
-case "$what" in ablation | accuracy) ;; *) echo "error: \"$what\": ablation or accuracy" >&2; exit 2 ;; esac
+case "$what" in ablation | accuracy | rates) ;; *) echo "error: \"$what\": ablation, accuracy or rates" >&2; exit 2 ;; esac
 
 run() { "$python" -m "hrm_jax.$1" "${@:2}"; }
 
@@ -24,6 +25,14 @@ sweep() { # FOLDER WORLD SEEDS UPDATES MODEL ...
     --models "${@:5}" --set steps="$4" eval_every="$4" checkpoint.every="$4"
 }
 
+if [ "$what" = rates ]; then
+  tune=(optimizer.learning_rate=1e-3,2e-3,4e-3,8e-3 --trials 1)
+  sweep rates 8 1 600 {soft,hard,top_k},t4,{last,last_k} looped,{last,last_k} transformer deep blind,last \
+    --tune "${tune[@]}"
+  sweep rates 6 1 400 {soft,hard,top_k},t4 looped --tune "${tune[@]}"
+  exit
+fi
+
 if [ "$what" = ablation ]; then
   routed=()
   for gradient in last last_k; do
@@ -32,27 +41,30 @@ if [ "$what" = ablation ]; then
     done
     routed+=("looped,$gradient")
   done
-  sweep ablation 8 5 600 "${routed[@]}" transformer deep blind,last
-  sweep equal_cpu 8 5 960 looped,last soft,t4,last # as long as the last four passes take for 600
-  sweep ablation 6 5 400 soft,t1 soft,t4 looped
+  sweep ablation 8 5 400 "${routed[@]}" transformer deep blind,last
+  sweep equal_cpu 8 5 640 looped,last soft,t4,last # as long as the last four passes take for 400
+  sweep ablation 6 5 400 soft,t1 soft,t4 hard,t4 top_k,t4 looped
   exit
 fi
 
-sweep accuracy 6 5 1500 soft looped
-sweep accuracy 8 3 2000 soft looped
-sweep long 8 3 8000 soft,last looped,last
+sweep accuracy 6 5 1500 soft
+sweep accuracy 8 5 2000 soft
+sweep long 8 5 4000 soft,last
 models=()
 train() { # NAME FIELD=VALUE ...
   run train --config configs/poh.py:12,soft --workdir "$out/12/$1" "${@:2}"
   run export --workdir "$out/12/$1" --out "$out/12/$1.npz"
-  models+=(--model "$1=$out/12/$1.npz")
 }
-for seed in 0 1 2; do
+for seed in 0 1 2 3 4; do
   eight="$out/accuracy/8/soft/$seed/model.npz"
   cp "$eight" "$out/data/eight-$seed.npz"
-  models+=(--model "untouched/$seed=$out/data/eight-$seed.npz")
   train "tuned/$seed" --config.seed="$seed" --config.init_from="$eight" --config.steps=300 \
     --config.optimizer.learning_rate=1e-3
+  models+=(--model "untouched/$seed=$out/data/eight-$seed.npz" --model "tuned/$seed=$out/12/tuned/$seed.npz")
 done
-train curriculum --config.steps=1800 --config.data.shortest=30 --config.data.curriculum=1000
+for seed in 0 1 2; do
+  train "curriculum/$seed" --config.seed="$seed" --config.steps=1800 --config.data.shortest=30 \
+    --config.data.curriculum=1000
+  models+=(--model "curriculum/$seed=$out/12/curriculum/$seed.npz")
+done
 run solve --data "$out/data/12" --segments 48 "${models[@]}" --out "$out/12/report.json"
