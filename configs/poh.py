@@ -40,8 +40,8 @@ CHANGES = {
     "q": {"halting": "q"},
 }
 
-# Learning rates, of 1e-3, 2e-3, 4e-3, 8e-3: the least held-out loss of one training each (seed 100, T = 4, 600
-# updates of 8x8, full gradients 400 of 6x6; RESULTS.md).
+# Learning rates, of 1e-3, 2e-3, 4e-3, 8e-3 that of the least held-out loss: bash launch/poh.sh OUT rates (one
+# training each, seed 100, T = 4; 600 updates of 8x8, of 6x6 with full gradients 400).
 RATES = {"full": 4e-3, "last": 4e-3, "last_k": 8e-3, "top_k,last_k": 4e-3, "transformer": 8e-3, "deep": 2e-3}
 
 

@@ -18,7 +18,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import lattice as drawing
 from hrm_jax.puzzles import __main__ as builders
 from hrm_jax.puzzles import dataset, kinds
-from hrm_jax.puzzles.lattice import answers, files, law, walks
+from hrm_jax.puzzles.lattice import answers, files, law, published, walks
 from hrm_jax.puzzles.lattice.generators import GENERATORS
 from hrm_jax.worlds import lattice
 
@@ -348,9 +348,32 @@ def test_a_walk_prefers_what_it_has_not_visited():
     """Into a dead end and back out again: the way on is then the only one left."""
     right = np.array([[[1, 1, 1, 0]] + [[0] * 4] * 3], bool)
     mazes = law.Mazes(lattice.masks(np, np.zeros((1, 4, 4), bool), right), np.array([1]), np.array([3]))
-    wall_of_goal = lambda cells, goals, size: cells  # noqa: E731  # to the west, while there is a choice
+    wall_of_goal = lambda at: at.cells  # noqa: E731  # to the west, while there is a choice
     assert walks.walk(mazes, wall_of_goal, 16).tolist() == [4]
     assert walks.walk(mazes, wall_of_goal, 3).tolist() == [lattice.UNREACHABLE]
+
+
+def test_models_walk_as_published_with_the_start_moved_along_and_no_wall_shown():
+    """A fixed table of scores, like an untrained network: 43.9 +- 10.5 and 33.3 +- 6.8 of the 81 mazes."""
+    inputs, labels, _ = law.examples(published.load("test"))
+    puzzles = types.SimpleNamespace(inputs=inputs, labels=labels, height=12, width=12)
+    goals, seen = lattice.marked(inputs, lattice.GOALS), []
+
+    def scores(inputs):
+        assert (lattice.masks_of(inputs) == lattice.everywhere(np, 12)).all()
+        assert np.isin(lattice.marked(inputs, lattice.GOALS), goals).all()
+        seen.append(lattice.marked(inputs, lattice.STARTS))
+        return np.broadcast_to(table, (len(inputs), 144, 4))
+
+    rates = []
+    for seed in range(12):
+        table = np.random.default_rng(seed).random((144, 4))
+        *walkers, (name, budget, found) = walks.judged(puzzles, 81, {"mine": scores})
+        rates.append([100 * found.arrived.mean(), 100 * found.optimal.mean()])
+    assert (name, budget, len(walkers)) == ("mine, pot/2025-10", 144, 4)
+    assert np.mean(rates, axis=0) == pytest.approx([43.9, 33.3], abs=9)  # three standard errors of 12
+    at_first = lattice.marked(inputs, lattice.STARTS)
+    assert (seen[0] == at_first).all() and (np.abs(seen[1] - at_first[: len(seen[1])]) % 11 == 1).all()
 
 
 def test_walkers_are_always_in_the_report_and_on_the_page(folder, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
+from hrm_jax import solve
 from hrm_jax.artefacts import model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.poh import PoHConfig
@@ -376,3 +378,26 @@ def test_a_model_of_another_size_answers_unless_it_counts_cells(mazes, tmp_path)
     assert answers.shape == (2, 4, 16)
     with pytest.raises(RequestError, match="sequence 9, but seq_len 16"):
         solvers.load(tmp_path / "each.npz", mazes)
+
+
+def test_a_model_that_sees_the_start_is_rolled_out_as_published(mazes, tmp_path, capsys):
+    """Against the rule of pot.md §2.4, maze by maze: start := where it stands, unvisited cells first."""
+    model, params = _model(tokens="centred", head="cells", routing="none", positions="each", start=True)
+    file, out = tmp_path / "mine.npz", tmp_path / "r.json"
+    model_file.write(file, params, {"task": "lattice", "model": poh.describe(model), "kind": "lattice"})
+    solve.main(["--data", str(mazes.folder), "--model", str(file), "--out", str(out)])
+    told = json.loads(out.read_text())["walks"]["mine, pot/2025-10"]
+    assert told["budget"] == 16 and "mine, pot/2025-10" in capsys.readouterr().out
+    scores = _jit(lambda tokens: poh.forward(model, params, tokens).logits[-1, 0])
+    marks = [lattice.marked(mazes.inputs, mark) for mark in (lattice.STARTS, lattice.GOALS)]
+    open = np.asarray(lattice.everywhere(np, 4))
+    for start, goal, letter in zip(*marks, told["outcomes"], strict=True):
+        here, seen, steps = int(start), set(), 0
+        while here != goal and steps < 16:
+            seen.add(here)
+            shown = lattice.tokens(np, open[None], np.array([here]), np.array([goal]))
+            around = [here + lattice.shifts(4)[move] for move in range(4) if open[here] >> move & 1]
+            free = [cell for cell in around if cell not in seen] or around
+            value = np.asarray(scores(jnp.asarray(shown)))[here]
+            here, steps = int(max(free, key=lambda cell: value[cell])), steps + 1  # noqa: B023
+        assert (letter != "0") == (here == goal)

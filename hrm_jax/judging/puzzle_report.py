@@ -71,7 +71,9 @@ def build(
         **statistics.puzzle_groups(parts),
     }
     if walkers := kinds.of(puzzles).walkers:
-        report["walks"] = {name: _walks(budget, found) for name, budget, found in walkers(puzzles, count)}
+        walking = {name: model.walking() for name, model in models.items() if model.walking}
+        judged = walkers(puzzles, count, walking)
+        report["walks"] = {name: _walks(budget, found) for name, budget, found in judged}
     return report
 
 

@@ -43,6 +43,7 @@ class Model:
     solver: Callable[[int, int | None], Solver]  # of so many segments and examples a batch; None: the default
     trained_segments: int = 1
     about: Mapping[str, Any] = field(default_factory=dict)  # what the report says of it besides its answers
+    walking: Callable[[], kinds.Scores] | None = None  # what it thinks of moves, where it sees where it is
 
 
 def solvers(
@@ -179,7 +180,10 @@ def _poh(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet
         "step": config.get("step"),
         "trained_segments": known.passes,
     }
-    return Model(functools.partial(_poh_solver, path, fields, params), known.passes, about)
+    walking = (
+        functools.partial(_poh_scores, fields, params) if known.start or known.tokens != "walls" else None
+    )
+    return Model(functools.partial(_poh_solver, path, fields, params), known.passes, about, walking)
 
 
 def _poh_solver(
@@ -200,6 +204,29 @@ def _poh_solver(
         return jax.tree.map(lambda a: jax.numpy.repeat(a, passes, axis=0), once)
 
     return _jitted(path, params, run, c.sequence, (c.halting != "none", c.halting == "q"), batch)
+
+
+def _poh_scores(fields: dict[str, Any], params: Weights) -> kinds.Scores:
+    """How good it thinks the moves are that stay on the board."""
+    import jax
+
+    from hrm_jax.models import poh
+    from hrm_jax.worlds import lattice
+
+    network, tree = poh.build(fields), jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
+
+    @jax.jit
+    def run(inputs: Any) -> Any:
+        board = 1 + lattice.everywhere(jax.numpy, network.config.columns)
+        logits = poh.forward(network, tree, inputs, graded=1).logits[-1]
+        return poh.move_logits(network, logits, jax.numpy.broadcast_to(board, inputs.shape))
+
+    def scores(inputs: np.ndarray) -> np.ndarray:
+        # In powers of two, as walks arrive: a program of every number would be compiled for long.
+        padded = np.resize(inputs, (1 << (len(inputs) - 1).bit_length(), inputs.shape[1]))
+        return np.asarray(run(padded))[: len(inputs)]
+
+    return scores
 
 
 FAMILIES: dict[str, Callable[[Path, dict[str, Any], Weights, PuzzleSet], Model]] = {

@@ -4,7 +4,7 @@ A new kind is a module with its functions, its record in `KINDS`, and a file tha
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from hrm_jax.puzzles.lattice import answers as lattice_answers
 from hrm_jax.puzzles.lattice import build as lattice
 from hrm_jax.puzzles.lattice import walks as lattice_walks
 from hrm_jax.puzzles.lattice.answers import Walked
+from hrm_jax.puzzles.lattice.walks import Scores
 from hrm_jax.puzzles.maze import build as maze
 from hrm_jax.puzzles.maze import grids as maze_grids
 from hrm_jax.puzzles.sudoku import build as sudoku
@@ -109,9 +110,10 @@ class Kind:
     lenient: Lenient | None = None
     measuring: Measuring | None = None
     baselines: dict[str, Callable[[PuzzleSet], Answer]] = field(default_factory=dict)  # besides a copy
-    # What walks instead of answering, of the first so many examples: (name, most moves, what became of it).
-    # Of such a kind the measures "success" and "efficiency" are those of the answers' own walks.
-    walkers: Callable[[PuzzleSet, int], Iterable[tuple[str, int, Walked]]] | None = None
+    # What walks instead of answering, of the first so many examples, and models that are to walk, too: (name,
+    # most moves, what became of it). Of such a kind the measures "success" and "efficiency" are those of the
+    # answers' own walks.
+    walkers: Callable[[PuzzleSet, int, Mapping[str, Scores]], Iterable[tuple[str, int, Walked]]] | None = None
     votes: Callable[[PuzzleSet], Voting | None] | None = None  # None of a data set that has nothing for it
     one_size: bool = True  # whether the frame's height and width say how large a puzzle is
     drawing: str | None = None  # the file of reporting/assets that draws it; None: as numbers

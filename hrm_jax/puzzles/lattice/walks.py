@@ -1,10 +1,12 @@
 """Walkers that nothing was trained for: what the roll-outs of a model have to beat.
 
 A walker goes on to a cell that it has not visited, where there is one, else to any; which of them is decided
-by chance, or by the Manhattan distance to the goal (ties: north, south, west, east), as in the original.
+by chance, or by the Manhattan distance to the goal (ties: north, south, west, east), as in the original. So
+walk models by the original's protocol, too: asked anew after every move, with the start moved along.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,19 +19,40 @@ from hrm_jax.worlds import lattice
 LEGACY = "pot/2025-10"  # the original's protocol: walls ignored, N moves
 BUDGET = 4  # moves over cells of the board, with walls
 
-Prefer = Callable[[np.ndarray, np.ndarray, int], np.ndarray]  # cells [K, 4], goals [K], size -> [K, 4]
+Scores = Callable[[np.ndarray], np.ndarray]  # of inputs [K, N]: how good moves are, [K, N, 4], walls or not
+
+
+class Standing(NamedTuple):
+    """Where K walks stand."""
+
+    mazes: Mazes  # theirs, the start where they are now
+    cells: np.ndarray  # [K, 4] where moves lead
+    size: int  # cells a side
+
+
+Prefer = Callable[[Standing], np.ndarray]  # [K, 4], the least is taken
 
 
 def uniform(seed: int) -> Prefer:
     """Any cell, by chance."""
     rng = np.random.default_rng([seed, 0x3A])
-    return lambda cells, goals, size: rng.random(cells.shape, np.float32)
+    return lambda at: rng.random(at.cells.shape, np.float32)
 
 
-def manhattan(cells: np.ndarray, goals: np.ndarray, size: int) -> np.ndarray:
+def manhattan(at: Standing) -> np.ndarray:
     """The cell that is nearest to the goal, walls or not."""
-    (row, column), (goal_row, goal_column) = np.divmod(cells, size), np.divmod(goals[:, None], size)
-    return np.abs(row - goal_row) + np.abs(column - goal_column)
+    (row, column), (goal_row, goal_column) = np.divmod(at.cells, at.size), np.divmod(at.mazes.goal, at.size)
+    return np.abs(row - goal_row[:, None]) + np.abs(column - goal_column[:, None])
+
+
+def of_model(scores: Scores) -> Prefer:
+    """The cell that a model's scores put first."""
+
+    def prefer(at: Standing) -> np.ndarray:
+        found = scores(lattice.tokens(np, *at.mazes))
+        return -found[np.arange(len(found)), at.mazes.start]
+
+    return prefer
 
 
 def walk(mazes: Mazes, prefer: Prefer, budget: int) -> np.ndarray:
@@ -44,7 +67,8 @@ def walk(mazes: Mazes, prefer: Prefer, budget: int) -> np.ndarray:
         cells = np.where(allowed, here[:, None] + lattice.shifts(size), here[:, None])
         fresh = allowed & ~visited[going[:, None], cells]
         candidates = np.where(fresh.any(axis=1, keepdims=True), fresh, allowed)
-        chosen = np.where(candidates, prefer(cells, mazes.goal[going], size), np.inf).argmin(axis=1)
+        standing = Standing(Mazes(mazes.open[going], here, mazes.goal[going]), cells, size)
+        chosen = np.where(candidates, prefer(standing), np.inf).argmin(axis=1)
         here = cells[np.arange(len(cells)), chosen]
         steps[going[here == mazes.goal[going]]] = step
         left = here != mazes.goal[going]
@@ -54,12 +78,31 @@ def walk(mazes: Mazes, prefer: Prefer, budget: int) -> np.ndarray:
     return steps
 
 
-def judged(puzzles: PuzzleSet, count: int, seed: int = 0) -> Iterator[tuple[str, int, Walked]]:
-    """Every walker's name, its budget of moves, and its walks through the first `count` mazes, one each."""
-    mazes = law.read(np.asarray(puzzles.inputs[:count]))
-    least = answers.shortest(mazes, np.asarray(puzzles.labels[:count]))
+def judged(
+    puzzles: PuzzleSet, count: int, models: Mapping[str, Scores], seed: int = 0
+) -> Iterator[tuple[str, int, Walked]]:
+    """Every walker's name, its budget of moves, and its walks through the first `count` mazes, one each.
+
+    Models walk by the original's protocol alone.
+    """
+    mazes, least = _first(puzzles, count)
+    budget = BUDGET * mazes.open.shape[1]
+    for walker, prefer in (("random walk", uniform(seed)), ("Manhattan walk", manhattan)):
+        yield walker, budget, answers.walked(walk(mazes, prefer, budget), least)
+        yield as_published(walker, puzzles, count, prefer)
+    for name, scores in models.items():
+        yield as_published(name, puzzles, count, of_model(scores))
+
+
+def as_published(name: str, puzzles: PuzzleSet, count: int, prefer: Prefer) -> tuple[str, int, Walked]:
+    """A walk through each maze by the original's protocol: N moves, walls ignored."""
+    mazes, least = _first(puzzles, count)
     cells = mazes.open.shape[1]
     board = mazes._replace(open=np.tile(lattice.everywhere(np, puzzles.height), (count, 1)))
-    for walker, prefer in (("random walk", uniform(seed)), ("Manhattan walk", manhattan)):
-        yield walker, BUDGET * cells, answers.walked(walk(mazes, prefer, BUDGET * cells), least)
-        yield f"{walker}, {LEGACY}", cells, answers.walked(walk(board, prefer, cells), least, SLACK)
+    return f"{name}, {LEGACY}", cells, answers.walked(walk(board, prefer, cells), least, SLACK)
+
+
+def _first(puzzles: PuzzleSet, count: int) -> tuple[Mazes, np.ndarray]:
+    """The first mazes, and the moves of their shortest paths [count]."""
+    mazes = law.read(np.asarray(puzzles.inputs[:count]))
+    return mazes, answers.shortest(mazes, np.asarray(puzzles.labels[:count]))
