@@ -318,9 +318,9 @@ def test_groups_are_compared_over_episodes_and_over_seeds(tmp_path):
     alike = shown.row("group-pairs-0", a="hrm", b="gru")  # seeds of one rate are tested, too
     assert float(alike["p_seeds"]) == pytest.approx(2 / 6)
     low, high = map(float, alike["interval"].split())
-    assert low < float(alike["difference"]) < high and "over all 3 pairs of groups of this report" in str(
-        shown.texts
-    )
+    assert low < float(
+        alike["difference"]
+    ) < high and "over the 3 pairs of groups shown, of this report" in str(shown.texts)
 
 
 def grouped(models, first=0):
@@ -338,17 +338,17 @@ def test_several_reports_are_held_together_on_a_page_and_in_the_console(tmp_path
     words = [f"--report={tmp_path / name}" for name in ("0.json", "1.json")]
     main(words)
     shown = capsys.readouterr().out
-    assert "over all 2 pairs of groups of these 2 reports together" in shown
+    assert "over the 2 pairs of groups shown, of 2 reports together" in shown
     assert re.search(r"\| standard \| x - y +\| -20.0 +\| \[-\d+\.\d, -\d+\.\d\] .*\| 0.1 +\| 0.2 +\|", shown)
     main([*words, "--out", str(tmp_path / "page")])
-    assert "of these 2 reports together" in capsys.readouterr().out
+    assert "shown, of 2 reports together" in capsys.readouterr().out
     seen = Reader((tmp_path / "page" / "index.html").read_text())
     for index in (0, 1):
         cells = seen.row(f"group-pairs-{index}", a="x", b="y")
         assert float(cells["p_seeds"]) == pytest.approx(0.1) and float(
             cells["p_seeds_holm"]
         ) == pytest.approx(0.2)
-    assert "of these 2 reports together" in str(seen.texts)
+    assert "shown, of 2 reports together" in str(seen.texts)
 
 
 def test_the_console_shows_groups_of_answers_to_puzzles(tmp_path, capsys):
@@ -372,7 +372,7 @@ def test_the_console_shows_groups_of_answers_to_puzzles(tmp_path, capsys):
     (tmp_path / "r.json").write_text(json.dumps(told | statistics.puzzle_groups(models)))
     main(["--report", str(tmp_path / "r.json")])
     shown = capsys.readouterr().out
-    assert "| x - y " in shown and "over the one pair of groups of this report" in shown
+    assert "| x - y " in shown and "over the one pair of groups shown, of this report" in shown
 
 
 def test_reports_of_before_have_their_tests_computed_anew(tmp_path):

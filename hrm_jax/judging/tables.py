@@ -52,7 +52,7 @@ def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
     together = held_together(reports)
     for report, tested in zip(reports, together, strict=True):
         for pair in tested:
-            p = ["-" if pair[key] is None else f"{pair[key]:.2g}" for key in P_VALUES]
+            p = [p_value(pair[key]) for key in P_VALUES]
             apart = [f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", difference(pair)]
             rows.append([report["world"]] * several + apart + p)
     return f"{markdown(rows)}\n\n{family(together)}" if len(rows) > 1 else ""
@@ -68,9 +68,14 @@ def held_together(reports: Sequence[Report | PuzzleReport]) -> list[list[dict[st
 def family(together: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     """Over how many pairs of groups, of how many reports, Holm's adjustment is."""
     tested = [len(pairs) for pairs in together if pairs]
-    pairs = "the one pair" if sum(tested) == 1 else f"all {sum(tested)} pairs"
-    of = "this report" if len(tested) == 1 else f"these {len(tested)} reports together"
-    return f"Holm's adjustment, of either test, is over {pairs} of groups of {of}."
+    pairs = "one pair" if sum(tested) == 1 else f"{sum(tested)} pairs"
+    of = "this report" if len(tested) == 1 else f"{len(tested)} reports together"
+    return f"Holm's adjustment, of either test, is over the {pairs} of groups shown, of {of}."
+
+
+def p_value(p: float | None) -> str:
+    """As many digits as mean something; a sum of chances below what a float holds is not 0."""
+    return "-" if p is None else f"{p:.2g}" if p else "< 1e-300"
 
 
 def difference(pair: Mapping[str, Any]) -> str:

@@ -1,0 +1,184 @@
+"""The tables of RESULTS.md that are made of reports: reports are kept small, and tables filled out of them.
+
+python benchmarks/results.py keep runs/poh/ablation/8.report.json results/poh/8.json.gz
+python benchmarks/results.py fill
+
+A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
+or shown by no table. `fill` writes, between a line that says what of and `<!-- end -->`, the table of all
+groups of training seeds, or of the pairs named (of all, where none is):
+
+<!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
+<!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
+
+Files are named from the document's folder. `fill --check` writes nothing, and ends with 1 where it would.
+"""
+
+import functools
+import gzip
+import json
+import re
+import sys
+import tempfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.console.parser import Parser, run_command
+from hrm_jax.console.tables import markdown, percent
+from hrm_jax.judging import reports, tables
+
+DOCUMENT = Path(__file__).resolve().parent.parent / "RESULTS.md"
+RECOMPUTED = {"pairs", "groups", "group_pairs"}
+UNSHOWN = {"traces", "walks", "data"}
+UNSHOWN_OF_MODELS = {"segments", "parts", "prediction"}
+MARKED = re.compile(r"(<!-- (\w+) of ([^:>]+?)(?::\s([^>]+?))?\s-->\n)(.*?)(<!-- end -->)", re.S)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """See the module's docstring."""
+    parser = Parser("python benchmarks/results.py", __doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    keeping = commands.add_parser("keep", help="a report, without what can be computed again")
+    keeping.add_argument("report", type=Path)
+    keeping.add_argument("out", type=Path, help="FILE.json.gz")
+    filling = commands.add_parser("fill", help="the tables of a document")
+    filling.add_argument("document", type=Path, nargs="?", default=DOCUMENT)
+    filling.add_argument("--check", action="store_true", help="write nothing; 1: it would change")
+    options = parser.parse_args(arguments)
+    if options.command == "keep":
+        keep(options.report, options.out)
+        return 0
+    text = options.document.read_text(encoding="utf-8")
+    if (new := filled(text, options.document.parent)) != text and not options.check:
+        with files.atomic_write(options.document) as file:
+            file.write(new)
+    return int(options.check and new != text)
+
+
+# ---------------------------------------------------------------- reports
+
+
+def keep(path: Path, out: Path) -> None:
+    """Write a report, which is checked first, without what `load` computes again."""
+    if not out.name.endswith(".json.gz"):
+        raise RequestError(f"{out}: FILE.json.gz is needed")
+    report = {k: v for k, v in reports.load(path).items() if k not in RECOMPUTED | UNSHOWN}
+    report["models"] = {name: _small(result) for name, result in report["models"].items()}
+    files.check_writable(out, [path])
+    with files.atomic_write(out, "wb") as file:
+        file.write(gzip.compress(json.dumps(report).encode(), mtime=0))
+    load(out)
+
+
+def _small(result: Mapping[str, Any]) -> dict[str, Any]:
+    median = (result.get("prediction") or {}).get("median")
+    kept = {key: value for key, value in result.items() if key not in UNSHOWN_OF_MODELS}
+    return kept | ({"prediction": {"median": [round(error, 4) for error in median]}} if median else {})
+
+
+def load(path: Path) -> Any:
+    """A kept report, checked as every report is, with its groups and the tests between them."""
+    with tempfile.TemporaryDirectory() as folder:
+        unpacked = Path(folder) / path.stem
+        try:
+            unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+        except (OSError, EOFError, zlib.error) as error:
+            raise RequestError(f"{path}: not a kept report ({error})") from None
+        return reports.load(unpacked)
+
+
+# ---------------------------------------------------------------- tables
+
+
+def filled(text: str, folder: Path) -> str:
+    """A document's text with every marked table made anew."""
+    read = functools.cache(load)
+
+    def table(found: re.Match) -> str:
+        mark, kind, names, pairs, _, end = found.groups()
+        if kind not in KINDS:
+            raise RequestError(f"{mark.strip()}: no such table; allowed: {', '.join(KINDS)}")
+        loaded = [read(folder / name) for name in names.split()]
+        chosen = [" ".join(pair.split()) for pair in (pairs or "").split(";") if pair.strip()]
+        return f"{mark}{KINDS[kind](loaded, chosen)}\n{end}"
+
+    return MARKED.sub(table, text)
+
+
+def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
+    """A row per group: its size, and its mean, lowest and highest rate."""
+    if chosen:
+        raise RequestError(f"{chosen[0]}: of groups all are shown")
+    rows = [
+        [
+            "world",
+            "judged by",
+            "model",
+            "parameters",
+            "updates",
+            "training seeds",
+            "mean %",
+            "lowest to highest",
+        ]
+    ]
+    for report in loaded:
+        for name, group in report["groups"].items():
+            members = [result for result in report["models"].values() if result.get("group") == name]
+            size, updates = (_alike(members, key) for key in ("parameters", "step"))
+            mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
+            judged = f"{members[0]['n']:,}"
+            rows.append(
+                [_world(report), judged, name, size, updates, str(group["seeds"]), mean, f"{low} to {high}"]
+            )
+    return markdown([[cell for cell, used in zip(row, _used(rows), strict=True) if used] for row in rows])
+
+
+def _used(rows: Sequence[Sequence[str]]) -> list[bool]:
+    """Which columns say something."""
+    return [any(cells) for cells in zip(*rows[1:], strict=True)]
+
+
+def _alike(members: Sequence[Mapping[str, Any]], key: str) -> str:
+    found = sorted({member[key] for member in members if member.get(key) is not None})
+    return " to ".join(f"{value:,}" for value in dict.fromkeys(found[:1] + found[-1:]))
+
+
+def _world(report: Any) -> str:
+    """Without the folder of the data."""
+    return report["world"].partition(" (")[0]
+
+
+def _pairs(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
+    """The tests between groups, those `chosen` or all, held together."""
+    found = {name for report in loaded for pair in report["group_pairs"] for name in _names(pair)}
+    if missing := [name for name in chosen if name not in found]:
+        raise RequestError(f"{missing[0]}: no such pair of groups; allowed: {'; '.join(sorted(found))}")
+    shown = []
+    for report in loaded:
+        both = [turned for pair in report["group_pairs"] for turned in (pair, _turned(pair))]
+        pairs = [pair for name in chosen for pair in both if _names(pair)[0] == name]
+        steps = _alike(list(report["models"].values()), "step")
+        world = _world(report) + (f", {steps} updates" if steps else "")
+        shown.append({**report, "world": world, "group_pairs": pairs if chosen else report["group_pairs"]})
+    return tables.group_tests(shown)
+
+
+def _names(pair: Mapping[str, Any]) -> tuple[str, str]:
+    return f"{pair['a']} - {pair['b']}", f"{pair['b']} - {pair['a']}"
+
+
+def _turned(pair: Mapping[str, Any]) -> dict[str, Any]:
+    """The same from the other side."""
+    interval = pair["interval"] and [-end for end in reversed(pair["interval"])]
+    turned = {"a": pair["b"], "b": pair["a"], "difference": -pair["difference"], "interval": interval}
+    return {**pair, **turned}
+
+
+KINDS: dict[str, Callable[[Sequence[Any], Sequence[str]], str]] = {"groups": _groups, "pairs": _pairs}
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

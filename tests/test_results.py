@@ -1,0 +1,107 @@
+"""The tables of RESULTS.md that are made of kept reports say what the reports say."""
+
+import json
+import re
+import runpy
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.judging import reports, statistics
+
+ROOT = Path(__file__).resolve().parent.parent
+results = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "results.py")))
+KEPT = sorted((ROOT / "results").rglob("*.json.gz"))
+
+
+def test_the_tables_are_those_of_the_kept_reports():
+    """`python benchmarks/results.py fill` makes them so."""
+    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
+    marked = [found[2] for found in results.MARKED.findall(text)]
+    assert marked and len(marked) == len(re.findall("<!-- end -->", text))
+    assert {ROOT / name for names in marked for name in names.split()} == set(KEPT)  # none is kept in vain
+    assert results.filled(text, ROOT) == text
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Two reports of groups x and y, with what keeping leaves out; their texts as they are written."""
+    for index, counts in enumerate([(40, 41, 42), (20, 21, 22)]):
+        models = {}
+        for group, successes in (("x", (30, 31, 32)), ("y", counts)):
+            for seed, success in enumerate(successes):
+                outcomes = "1" * success + "0" * (50 - success)
+                curve = [0.123456, 0.5]
+                known = {"prediction": {"median": curve, "p90": [1.0, 2.0]}} if group == "x" else {}
+                models[f"{group}/{seed}"] = {
+                    **statistics.tally(outcomes), "outcomes": outcomes, "group": group, "seed": seed,
+                    "parameters": 100 + seed, **known,
+                }  # fmt: skip
+        world = {"protocol": "standard", "world": "standard", "seeds": [50 * index, 50 * index + 50]}
+        pairs = statistics.pairs({name: statistics.solved(one["outcomes"]) for name, one in models.items()})
+        report = {**world, "commit": "c0ffee", "models": models, "pairs": pairs, **statistics.groups(models)}
+        (tmp_path / f"{index}.report.json").write_text(json.dumps(report))
+    return tmp_path
+
+
+def test_a_kept_report_says_the_same(told):
+    results.main(["keep", str(told / "0.report.json"), str(told / "kept" / "0.json.gz")])
+    whole, kept = reports.load(told / "0.report.json"), results.load(told / "kept" / "0.json.gz")
+    assert kept["groups"] == whole["groups"] and kept["group_pairs"] == whole["group_pairs"]
+    assert kept["commit"] == "c0ffee" and kept["models"]["y/0"] == whole["models"]["y/0"]
+    assert kept["models"]["x/0"]["prediction"] == {"median": [0.1235, 0.5]}
+    assert (told / "kept" / "0.json.gz").stat().st_size < (told / "0.report.json").stat().st_size / 4
+
+
+def test_a_document_is_filled_and_checked(told):
+    for index in (0, 1):
+        results.main(["keep", str(told / f"{index}.report.json"), str(told / f"{index}.json.gz")])
+    document = told / "D.md"
+    document.write_text(
+        "before\n<!-- groups of 0.json.gz -->\n<!-- end -->\nbetween\n"
+        "<!-- pairs of 0.json.gz 1.json.gz: y - x -->\nold\n<!-- end -->\nafter\n"
+    )
+    assert results.main(["fill", str(document), "--check"]) == 1 and "old" in document.read_text()
+    assert results.main(["fill", str(document)]) == 0
+    text = document.read_text()
+    assert text.startswith("before\n<!-- groups of 0.json.gz -->\n| world ") and text.endswith(
+        "<!-- end -->\nafter\n"
+    )
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*", text, re.M)]
+    assert cells[0] == [
+        "world",
+        "judged by",
+        "model",
+        "parameters",
+        "training seeds",
+        "mean %",
+        "lowest to highest",
+    ]
+    assert cells[2] == ["standard", "50", "x", "100 to 102", "3", "62.0", "60.0 to 64.0"]
+    first, second = cells[-2:]
+    assert first[:3] == ["standard", "y - x", "+20.0"] and second[2] == "-20.0"  # as asked, not as reported
+    assert first[-2:] == second[-2:] == ["0.1", "0.2"]
+    assert "over the 2 pairs of groups shown, of 2 reports together" in text
+    assert results.main(["fill", str(document), "--check"]) == 0
+    document.write_text(text.replace("62.0", "63.0"))
+    assert results.main(["fill", str(document), "--check"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("mark", "complaint"),
+    [
+        ("bars of 0.json.gz", "bars of 0.json.gz -->: no such table; allowed: groups, pairs"),
+        ("groups of 2.json.gz", "2.json.gz: not a kept report"),
+        ("groups of 0.report.json", "0.report.json: not a kept report"),
+        ("pairs of 0.json.gz: x - z", "x - z: no such pair of groups; allowed: x - y; y - x"),
+        ("groups of 0.json.gz: x", "x: of groups all are shown"),
+    ],
+)
+def test_a_mark_that_says_nothing_is_refused(told, mark, complaint):
+    results.main(["keep", str(told / "0.report.json"), str(told / "0.json.gz")])
+    with pytest.raises(RequestError, match=re.escape(complaint)):
+        results.filled(f"<!-- {mark} -->\n<!-- end -->\n", told)
+    with pytest.raises(RequestError, match="FILE.json.gz is needed"):
+        results.main(["keep", str(told / "0.report.json"), str(told / "0.json")])
