@@ -78,6 +78,23 @@ def test_patrols_go_round_their_waypoints_at_their_speed():
     assert (moved < 1 + 1e-9).all() and np.isclose(moved, 1).mean() > 0.7
 
 
+def test_switching_obstacles_go_straight_and_round_in_turns_by_clocks_of_their_own():
+    scenarios = _scenarios("clocked", 20)
+    seed = scenarios.seed.ravel()
+    rounds = np.stack([motion.goes_round(seed, time) for time in range(240)], axis=1)
+    switches = [np.flatnonzero(np.diff(row)) for row in rounds.astype(int)]
+    lengths = [set(np.diff(at).tolist()) for at in switches]
+    assert all(len(one) == 1 for one in lengths)  # each keeps its period
+    found = sorted(one.pop() for one in lengths)
+    assert (found[0], found[-1]) == motion.CLOCK and len(set(found)) == 26
+    assert abs(rounds[:, 0].mean() - 0.5) < 0.08  # and begins anywhere in it
+    velocity = np.diff(np.moveaxis(dynamics.roll(scenarios, 60)[1], 1, 2).reshape(400, 61, 2), axis=1)
+    turned = np.abs(np.abs(velocity[:, 1:]) - np.abs(velocity[:, :-1])).max(-1) > 1e-9
+    moved = np.linalg.norm(velocity, axis=-1)
+    free = (np.abs(moved - 1) < 1e-9) & (np.abs(np.roll(moved, -1, axis=1) - 1) < 1e-9)  # no wall in between
+    assert (turned == rounds[:, :59])[free[:, :59]].mean() > 0.99
+
+
 def test_turns_come_by_chance_and_do_not_depend_on_the_agent():
     scenarios = _scenarios("mixed", 30, kinds=("turning",))
     state, turned, steps = scenarios.obstacles, 0, 40
@@ -142,7 +159,7 @@ def test_observations_are_noisy_and_gaps_go_straight_on():
 
 
 def test_a_scenario_of_any_world_does_not_depend_on_the_others(tmp_path):
-    for name in ("mixed", "interacting", "noisy"):
+    for name in ("mixed", "interacting", "noisy", "clocked"):
         many, few = _scenarios(name, 12), drawing.draw(_scenarios(name, 1).world, range(7, 9))
         for array in scenario_file.SCHEMA:
             np.testing.assert_array_equal(getattr(many, array)[7:9], getattr(few, array), err_msg=array)
@@ -153,7 +170,7 @@ def test_a_scenario_of_any_world_does_not_depend_on_the_others(tmp_path):
 
 def test_the_oracle_survives_every_world():
     """World by world: of 60 fresh scenarios the true future solves 57 or more."""
-    for name in ("dense", "swarm", "mixed", "interacting", "noisy"):
+    for name in ("dense", "swarm", "mixed", "interacting", "noisy", "clocked", "rounds"):
         scenarios = drawing.draw(WORLDS[name], range(2000, 2060))
         assert episode.run(scenarios, STANDARD, "oracle").outcomes.count("1") >= 57, name
 
@@ -175,7 +192,7 @@ def _watched(scenarios, agent):
         )
 
 
-@pytest.mark.parametrize("name", ["mixed", "interacting", "noisy"])
+@pytest.mark.parametrize("name", ["mixed", "interacting", "noisy", "clocked"])
 def test_motion_and_observation_equal_numpy(optimised, name):
     scenarios, steps = _scenarios(name, 60), 100
     agent = np.minimum(np.arange(steps)[:, None] // 2, 19) * np.ones((60, 1, 2), np.int64)
@@ -211,14 +228,17 @@ def _simulated(name):
     return dataclasses.replace(WORLDS[name], generator="jax")
 
 
-def test_worlds_drawn_by_jax_are_those_of_numpy():
+@pytest.mark.parametrize("name", ["mixed", "clocked"])
+def test_worlds_drawn_by_jax_are_those_of_numpy(name):
     """Kinds as likely, places inside, starts safe: the same distribution, drawn by other generators."""
-    world = _simulated("mixed")
+    world = _simulated(name)
     reset = jax.jit(jax.vmap(functools.partial(jax_drawing.reset, world)))
     static, obstacles = reset(jax.random.split(jax.random.key(0), 300))
-    theirs = drawing.draw(WORLDS["mixed"], range(300))
-    mine = np.bincount(np.asarray(obstacles.motion.kind).ravel(), minlength=6)
-    assert np.abs(mine - np.bincount(theirs.kind.ravel(), minlength=6)).max() < 200  # of 600 or 1,800
+    theirs = drawing.draw(WORLDS[name], range(300))
+    mine = np.bincount(np.asarray(obstacles.motion.kind).ravel(), minlength=7)
+    assert np.abs(mine - np.bincount(theirs.kind.ravel(), minlength=7)).max() < 200  # of 600 or 1,800
+    turns = [np.abs(np.asarray(o.motion.turn)[..., 1]).mean() for o in (obstacles, theirs.obstacles)]
+    assert abs(turns[0] - turns[1]) < 0.01
 
     @jax.jit
     @jax.vmap
@@ -228,7 +248,8 @@ def test_worlds_drawn_by_jax_are_those_of_numpy():
     path, numpy_path = np.asarray(walk(static, obstacles)), dynamics.roll(theirs, 60)[1][:, 1:]
     assert path.min() >= 0 and path.max() < 20
     np.testing.assert_allclose(path.mean((0, 1, 2)), numpy_path.mean((0, 1, 2)), atol=0.3)
-    assert np.linalg.norm(path[:, 18:22], axis=-1).min() >= 2 - 1e-4
+    left = slice(world.history - 2, world.history + 2)  # the agent begins to move
+    assert np.linalg.norm(path[:, left], axis=-1).min(initial=2) >= 2 - 1e-4
 
 
 def test_interacting_worlds_drawn_by_jax_leave_the_start_alone():

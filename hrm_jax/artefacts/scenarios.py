@@ -16,7 +16,7 @@ from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.motion import Motion, Obstacles
-from hrm_jax.worlds.world import CIRCULAR, KINDS, LARGEST, OSCILLATING, WAYPOINTS, World, from_json
+from hrm_jax.worlds.world import CIRCULAR, KINDS, LARGEST, OSCILLATING, SWITCHING, WAYPOINTS, World, from_json
 
 OF_OBSTACLES = ("positions", "velocities", "kind", "anchors", "turn", "seed")
 LAST_ID = 2**32 - 1  # ids are seeds, of which NumPy's legacy generator takes no larger one
@@ -151,6 +151,6 @@ def _check_together(world: World, arrays: Arrays) -> None:
     others = set(kind.ravel().tolist()) - {KINDS.index(name) for name in world.kinds}
     if others:
         raise RequestError(f"kind holds {min(others)} ({KINDS[min(others)]}), no motion of its world")
-    rotating = arrays["turn"][(kind == CIRCULAR) | (kind == OSCILLATING)]
+    rotating = arrays["turn"][(kind == CIRCULAR) | (kind == OSCILLATING) | (kind == SWITCHING)]
     if (np.abs(np.square(rotating).sum(axis=-1) - 1) > 1e-3).any():
         raise RequestError("turn must hold cosine and sine of an angle where an obstacle circles or swings")

@@ -13,14 +13,25 @@ import numpy as np
 
 from hrm_jax.worlds.arrays import Array, Scan, rounded, scan
 from hrm_jax.worlds.geometry import dot, swept_distance
-from hrm_jax.worlds.world import CIRCULAR, OSCILLATING, PATROL, PURSUIT, SAFE_STEPS, TURNING, WALL_GAP, World
+from hrm_jax.worlds.world import (
+    CIRCULAR,
+    OSCILLATING,
+    PATROL,
+    PURSUIT,
+    SAFE_STEPS,
+    SWITCHING,
+    TURNING,
+    WALL_GAP,
+    World,
+)
 
 TURN_CHANCE = 0.1  # a step, of a turning obstacle's new direction
 PURSUIT_RADIUS = 6.0  # cells; from here on a pursuer heads for the agent
 PURSUIT_SPEED = 0.5  # of the world's speed, so that the agent can escape
 CONTACT = 1.0  # cells; interacting obstacles nearer than this turn away from each other
 SAFE_START = 2.0  # cells kept clear around the start while the agent begins to move, for SAFE_STEPS
-TURN, HEADING, DROP, NOISE, NOISE_ANGLE = range(5)  # what a hashed number decides
+CLOCK = (15, 40)  # steps, both included: how long a switching obstacle goes straight on, and then round
+TURN, HEADING, DROP, NOISE, NOISE_ANGLE, PERIOD, PHASE = range(7)  # what a hashed number decides
 
 
 class Motion(NamedTuple):
@@ -66,9 +77,12 @@ def step(
         velocity = _turned_by_neighbour(position, velocity)
         blocked = _into_static(static, position, velocity)
     position, velocity = bounce(position, velocity, world.size, blocked)
-    if "circular" in world.kinds:
+    if "circular" in world.kinds or "switching" in world.kinds:
+        round = motion.kind == CIRCULAR
+        if "switching" in world.kinds:
+            round = round | ((motion.kind == SWITCHING) & goes_round(motion.seed, time))
         velocity = velocity.__array_namespace__().where(
-            (motion.kind == CIRCULAR)[..., None], _rotate(velocity, motion.turn), velocity
+            round[..., None], _rotate(velocity, motion.turn), velocity
         )
     return Obstacles(position, velocity, motion)
 
@@ -159,6 +173,19 @@ def uniform(seed: Array, time: Array | int, channel: int, dtype) -> Array:
     """Numbers in [0, 1) that (seed, time, channel) decide, shaped as `seed`: 24 bits, exact in float32."""
     counter = seed.__array_namespace__().full_like(seed, 8 * time + channel)
     return (mix(seed ^ mix(counter)) >> 8).astype(dtype) * 2.0**-24
+
+
+def goes_round(seed: Array, time: Array | int) -> Array:
+    """Which switching obstacles [...] turn at `time`: the seed of each decides its clock, and the phase."""
+    period = CLOCK[0] + _below(seed, PERIOD, CLOCK[1] - CLOCK[0] + 1)
+    return (time + _below(seed, PHASE, 2 * period)) // period % 2 == 1
+
+
+def _below(seed: Array, channel: int, limit: Array | int) -> Array:
+    """Whole numbers from 0 to `limit` - 1 that (seed, channel) decide, int32 [...]; `limit` is under 128."""
+    xp = seed.__array_namespace__()
+    bits = mix(seed ^ mix(xp.full_like(seed, channel))) >> 8  # 24: times the limit they are 31
+    return (bits * xp.asarray(limit).astype(np.uint32) >> 24).astype(np.int32)
 
 
 def mix(x: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hrm_jax.worlds.arrays import Array
 from hrm_jax.worlds.motion import Motion, Obstacles, direction
-from hrm_jax.worlds.world import CIRCULAR, KINDS, OSCILLATING, PATROL, WALL_GAP, WAYPOINTS, World
+from hrm_jax.worlds.world import CIRCULAR, KINDS, OSCILLATING, PATROL, SWITCHING, WALL_GAP, WAYPOINTS, World
 
 MARGIN = 0.05  # cells that circles, swings and patrols keep from the walls
 CIRCLE_RADIUS = (1.5, 4.0)  # cells
@@ -31,6 +31,10 @@ def draw(world: World, u: Array, cell: Array, seed: Array) -> Obstacles:
         position, velocity = xp.where(chosen, at, position), xp.where(chosen, moving, velocity)
         anchors = xp.where(_wide(chosen), centre[..., None, :] if kind.ndim else centre, anchors)
         turn = xp.where(chosen, xp.stack([xp.cos(rate), xp.sin(rate)], axis=-1), turn)
+    if "switching" in world.kinds:
+        rate = _turn(world, u)
+        chosen = _wide(kind == SWITCHING)
+        turn = xp.where(chosen, xp.stack([xp.cos(rate), xp.sin(rate)], axis=-1), turn)
     position = xp.where(_wide(kind == PATROL), anchors[..., 0, :], position)
     waypoint = xp.ones(kind.shape, np.int32)
     return Obstacles(position, velocity, Motion(kind, anchors, turn, seed, waypoint))
@@ -49,11 +53,21 @@ def _inside(world: World, u: Array, reach: Array | float) -> Array:
 
 def _circle(world: World, u: Array, angle: Array, phase: Array) -> tuple[Array, Array, Array, Array]:
     """Position, velocity, centre [..., 2] and angle a step [...] of obstacles that circle."""
-    radius = CIRCLE_RADIUS[0] + (CIRCLE_RADIUS[1] - CIRCLE_RADIUS[0]) * u[..., 4]
+    radius = _radius(u)
     centre = _inside(world, u[..., 5:7], _wide(radius))
-    turn = u.__array_namespace__().where(u[..., 7] < 0.5, 1, -1) * world.speed / radius
+    turn = _turn(world, u)
     now, then = (_wide(radius) * direction(phase + at) for at in (0, turn))
     return centre + now, then - now, centre, turn
+
+
+def _radius(u: Array) -> Array:
+    """Cells [...], of a circle."""
+    return CIRCLE_RADIUS[0] + (CIRCLE_RADIUS[1] - CIRCLE_RADIUS[0]) * u[..., 4]
+
+
+def _turn(world: World, u: Array) -> Array:
+    """Angle a step [...] of what goes round, either way."""
+    return u.__array_namespace__().where(u[..., 7] < 0.5, 1, -1) * world.speed / _radius(u)
 
 
 def _swing(world: World, u: Array, angle: Array, phase: Array) -> tuple[Array, Array, Array, Array]:

@@ -12,8 +12,8 @@ from hrm_jax.artefacts.errors import RequestError, known, nearest
 from hrm_jax.artefacts.fields import AboveZero, Fraction, Positive, Rule, check, one_of
 
 # How obstacles move. A code is a position in this tuple; the published motion comes first.
-KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit")
-BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT = range(len(KINDS))
+KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit", "switching")
+BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT, SWITCHING = range(len(KINDS))
 LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
 GENERATORS = ("philox", "mt19937", "discs", "discs/mt19937", "jax")
 LARGEST = 64  # rows and columns that the planner handles
@@ -152,6 +152,10 @@ WORLDS = {
         World("noisy", n_obstacles=12, speed=1.0, noise=0.15, drop=0.2),
         # 100.0, 62.0.
         World("large", size=64, n_static=120, n_obstacles=100, speed=1.2),
+        # Only a long memory knows: straight on and round in turns, by a clock of each one's own. 100.0, 54.0.
+        World("clocked", n_obstacles=20, speed=1.0, history=60, kinds=("switching",)),
+        # Rounds of four way-points, of which the history holds one and a half. 100.0, 63.3.
+        World("rounds", n_obstacles=20, speed=1.0, history=60, kinds=("patrol",)),
         # The published environment: 20 tries at placing a static cell.
         World("hrm-cloud", n_static=20, generator="mt19937", **_UNCHECKED),
         World("hrm-cloud/small", n_static=20, history=10, generator="mt19937", **_UNCHECKED),
