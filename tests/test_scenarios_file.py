@@ -57,7 +57,7 @@ WRONG = {
     "start between cells": ("start", _filled("start", 0.5), "start is of float64; int64 is needed"),
     "start in a wall": ("static", _filled("static", True), "every start must be a free cell"),
     "goal in words": ("goal", np.full((3, 2), "10"), "goal is of <U2"),
-    "unknown motion": ("kind", np.full((3, 3), 6, np.int8), "kind holds 6; allowed is 0 to 5"),
+    "unknown motion": ("kind", np.full((3, 3), 7, np.int8), "kind holds 7; allowed is 0 to 6"),
     "motion of another world": ("kind", np.full((3, 3), 3, np.int8), "kind holds 3 .patrol., no motion of"),
     "negative motion": ("kind", _filled("kind", -1, 0), "kind holds -1"),
     "seeds of floats": ("seed", np.zeros((3, 3)), "seed is of float64; uint32 is needed"),
