@@ -50,21 +50,27 @@ fi
 sweep accuracy 6 5 1500 soft
 sweep accuracy 8 5 2000 soft
 sweep long 8 5 4000 soft,last
-models=()
-train() { # NAME FIELD=VALUE ...
-  run train --config configs/poh.py:12,soft --workdir "$out/12/$1" "${@:2}"
-  run export --workdir "$out/12/$1" --out "$out/12/$1.npz"
+train() { # KIND SEED
+  eight="$out/accuracy/8/soft/$2/model.npz"
+  case "$1" in
+    tuned) fields=(init_from="$eight" steps=300 optimizer.learning_rate=1e-3) ;;
+    curriculum) fields=(steps=1800 data.shortest=30 data.curriculum=1000) ;;
+  esac
+  folder="$out/12/$1/$2"
+  mkdir -p "$folder"
+  run train --config configs/poh.py:12,soft --workdir "$folder" --config.seed="$2" "${fields[@]/#/--config.}" \
+    >>"$folder/log.txt" 2>&1
+  run export --workdir "$folder" --out "$folder.npz" >>"$folder/log.txt" 2>&1
 }
-for seed in 0 1 2 3 4; do
-  eight="$out/accuracy/8/soft/$seed/model.npz"
-  cp "$eight" "$out/data/eight-$seed.npz"
-  train "tuned/$seed" --config.seed="$seed" --config.init_from="$eight" --config.steps=300 \
-    --config.optimizer.learning_rate=1e-3
-  models+=(--model "untouched/$seed=$out/data/eight-$seed.npz" --model "tuned/$seed=$out/12/tuned/$seed.npz")
+export -f run train
+export out python
+echo "12x12: five models of 8x8 tuned, three from the beginning; logs in $out/12/*/*/log.txt"
+printf '%s\n' "curriculum "{0..2} "tuned "{0..4} | xargs -P 2 -L 1 bash -ec 'train "$@"' train
+models=()
+for seed in {0..4}; do
+  cp "$out/accuracy/8/soft/$seed/model.npz" "$out/data/eight-$seed.npz"
+  models+=(--model "untouched/$seed=$out/data/eight-$seed.npz")
 done
-for seed in 0 1 2; do
-  train "curriculum/$seed" --config.seed="$seed" --config.steps=1800 --config.data.shortest=30 \
-    --config.data.curriculum=1000
-  models+=(--model "curriculum/$seed=$out/12/curriculum/$seed.npz")
-done
+for seed in {0..4}; do models+=(--model "tuned/$seed=$out/12/tuned/$seed.npz"); done
+for seed in {0..2}; do models+=(--model "curriculum/$seed=$out/12/curriculum/$seed.npz"); done
 run solve --data "$out/data/12" --segments 48 "${models[@]}" --out "$out/12/report.json"
