@@ -167,16 +167,21 @@ def test_pairs_of_groups_are_held_together_over_all_of_them():
 
 def test_error_counts_know_the_quantiles():
     generator = np.random.default_rng(0)
-    future = generator.normal(size=(50, 3, 7, 2))
     error = generator.gamma(2.0, 0.5, (50, 3, 7))
-    angle = generator.uniform(0, 2 * np.pi, error.shape)
-    predicted = future + error[..., None] * np.stack([np.sin(angle), np.cos(angle)], -1)
     counts = ErrorCounts(3)
     assert counts.summary() is None
-    counts.add(predicted[:20], future[:20])
-    counts.add(predicted[20:], future[20:])
+    counts.add(error[:20])
+    counts.add(error[20:])
     summary, by_step = counts.summary(), error.swapaxes(0, 1).reshape(3, -1)
     np.testing.assert_allclose(summary["mean"], by_step.mean(axis=1), atol=1e-4)
     np.testing.assert_allclose(summary["median"], np.median(by_step, axis=1), atol=0.03)
     np.testing.assert_allclose(summary["p90"], np.quantile(by_step, 0.9, axis=1), atol=0.03)
     np.testing.assert_allclose(summary["within"]["0.5"], (by_step < 0.5).mean(axis=1), atol=1e-4)
+    chosen = (error > 1) & (np.arange(3) != 1)[:, None]  # of the second step nothing
+    some = ErrorCounts(3)
+    some.add(error, chosen)
+    found = some.summary()
+    assert found["mean"][1] is None and found["within"]["0.5"] == [0, None, 0]
+    far = error[:, 0][chosen[:, 0]]
+    assert found["mean"][0] == pytest.approx(far.mean(), abs=1e-4)
+    assert found["median"][0] == pytest.approx(np.median(far), abs=0.03)

@@ -45,13 +45,19 @@ class Trials(Rate):
     n: Positive
 
 
-class Prediction(TypedDict):
+class Errors(TypedDict):
     """Errors of predicted positions by steps ahead, in cells."""
 
     mean: NotRequired[Curve]
     median: NotRequired[Curve]
     p90: NotRequired[Curve]
     within: NotRequired[dict[str, Curve]]  # shares nearer than so many cells
+
+
+class Prediction(Errors):
+    """Of all obstacles, and of those that come near where the agent means to be."""
+
+    near_plan: NotRequired[Errors]
 
 
 class Judged(Trials):

@@ -84,6 +84,8 @@ def build_report(
 def summary(result: Result) -> dict[str, Any]:
     """One entrant's part of the report, except for what it says about itself."""
     outcomes, errors = result.outcomes, result.errors.summary()
+    if errors and result.near_plan and (near := result.near_plan.summary()):
+        errors["near_plan"] = near
     return {
         **statistics.tally(outcomes),
         **({"failures": result.failures} if result.failures else {}),

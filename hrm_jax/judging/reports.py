@@ -83,7 +83,9 @@ def _check_episodes(report: Any) -> None:
         if name in BOUNDS and result.get("prediction"):
             raise RequestError(f"models.{name} holds a prediction; it predicts nothing")
         _check_causes(f"models.{name}.failures", result)
-        _check_curves(f"models.{name}.prediction", result.get("prediction") or {})
+        prediction = result.get("prediction") or {}
+        _check_curves(f"models.{name}.prediction", prediction)
+        _check_curves(f"models.{name}.prediction.near_plan", prediction.get("near_plan") or {})
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
     _check_groups(report, statistics.groups(models))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hrm_jax.reporting.inputs import Report, Run, finite
 from hrm_jax.reporting.names import Style, styles
 
+SOON = 5  # steps ahead: a plan lives for one
 MOST_POINTS = 300  # of a training curve; longer ones show means of equal numbers of records
 
 
@@ -68,7 +69,19 @@ def prediction(report: dict, looks: dict[str, Style]) -> list[Panel]:
     for distance in distances(models):
         near = {name: curves.get("within", {}).get(distance) for name, curves in known.items()}
         panels.append(_ahead(f"Within {distance} cells of the truth", "predictions, %", near, looks, True))
+    panels += [missed(known, distance, looks) for distance in distances(models)[:1]]
     return [panel for panel in panels if panel.curves]
+
+
+def missed(known: dict[str, dict], distance: str, looks: dict[str, Style]) -> Panel:
+    """How often a prediction is further off where and when it matters: near the planned way, and soon."""
+    curves: dict[str, list | None] = {
+        name: [None if share is None else 1 - share for share in share_of.get(distance, [])[:SOON]]
+        for name, prediction in known.items()
+        if (share_of := prediction.get("near_plan", {}).get("within", {}))
+    }
+    title = f"Off by more than {distance} cells, near the plan and soon"
+    return dataclasses.replace(_ahead(title, "predictions, %", curves, looks, True), y_range=None)
 
 
 def distances(models: dict[str, dict]) -> list[str]:

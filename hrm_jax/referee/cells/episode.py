@@ -25,6 +25,8 @@ from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, FURTHEST, SUCCESS,
 DIVERGED = f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away"
 BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
 
+NEAR = 2.0  # cells between an obstacle and the planned way, within which its prediction matters
+
 Predictor = Predict | str  # a function, or one of BOUNDS
 
 
@@ -51,27 +53,36 @@ class ErrorCounts:
         self.counts = np.zeros((horizon, self.BINS + 1), np.int64)
         self.sums = np.zeros(horizon)
 
-    def add(self, predicted: np.ndarray, future: np.ndarray) -> None:
-        """Count the distances between positions [A, T, N, 2], in cells."""
-        error = np.sqrt(np.sum((predicted - future) ** 2, axis=-1)).swapaxes(0, 1)
-        self.sums += error.sum(axis=(1, 2))
-        bins = np.minimum(error / self.WIDTH, self.BINS).astype(np.int64).reshape(len(error), -1)
-        bins += np.arange(len(error))[:, None] * (self.BINS + 1)
-        self.counts += np.bincount(bins.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
+    def add(self, error: np.ndarray, chosen: np.ndarray | None = None) -> None:
+        """Count errors [A, T, N] in cells, all or those `chosen`, bool of the same shape."""
+        bins = np.minimum(error / self.WIDTH, self.BINS).astype(np.int64)
+        bins += np.arange(bins.shape[1])[:, None] * (self.BINS + 1)
+        counted = bins.ravel() if chosen is None else bins[chosen]
+        self.counts += np.bincount(counted, minlength=self.counts.size).reshape(self.counts.shape)
+        self.sums += error.sum(axis=(0, 2), where=True if chosen is None else chosen)
 
     def summary(self, within: Sequence[float] = (0.2, 0.5, 1.0)) -> dict | None:
-        """Mean, median and 90 % quantile by steps ahead, and the share nearer than `within`, in cells."""
+        """Mean, median and 90 % quantile by steps ahead, and the share nearer than `within`, in cells.
+
+        None where nothing was counted; steps of which nothing was are None.
+        """
         total = self.counts.sum(axis=1, keepdims=True)
-        if not total.size or not total.all():
+        if not total.any():
             return None
-        share = np.cumsum(self.counts, axis=1) / total
+        share = np.cumsum(self.counts, axis=1) / np.maximum(total, 1)
+        known = total[:, 0] > 0
+
+        def told(values: np.ndarray, digits: int) -> list[float | None]:
+            rounded = values.round(digits).tolist()
+            return [value if told else None for value, told in zip(rounded, known, strict=True)]
+
         return {
-            "mean": (self.sums / total[:, 0]).round(4).tolist(),
+            "mean": told(self.sums / np.maximum(total[:, 0], 1), 4),
             **{
-                name: ((share >= q).argmax(axis=1) * self.WIDTH + self.WIDTH / 2).round(3).tolist()
+                name: told((share >= q).argmax(axis=1) * self.WIDTH + self.WIDTH / 2, 3)
                 for name, q in (("median", 0.5), ("p90", 0.9))
             },
-            "within": {str(d): share[:, round(d / self.WIDTH) - 1].round(5).tolist() for d in within},
+            "within": {str(d): told(share[:, round(d / self.WIDTH) - 1], 5) for d in within},
         }
 
 
@@ -81,6 +92,7 @@ class Result(NamedTuple):
     outcomes: str  # one of SUCCESS, COLLISION, TIMEOUT per scenario, in order
     failures: dict[str, int]  # episodes by FAILURES
     errors: ErrorCounts  # of the predicted positions; empty for BOUNDS
+    near_plan: ErrorCounts | None = None  # the same of those within NEAR of where the agent means to be then
 
 
 def run(
@@ -95,7 +107,7 @@ def run(
     """
     total = len(scenarios)
     outcomes, boxed_in = np.full(total, TIMEOUT), np.zeros(total, bool)
-    errors = ErrorCounts(protocol.horizon)
+    errors, near_plan = ErrorCounts(protocol.horizon), ErrorCounts(protocol.horizon)
     for first in range(0, total, BLOCK):
         block = scenarios.select(slice(first, first + BLOCK))
         for step in play(block, protocol, predictor):
@@ -103,12 +115,28 @@ def run(
             outcomes[first + step.episodes[ended]] = step.outcomes[ended]
             boxed_in[first + step.episodes[step.boxed_in]] = True
             if predictor not in BOUNDS:
-                errors.add(step.tracks[:, 1:], step.future)
+                error = _distance(step.tracks[:, 1:] - step.future)
+                errors.add(error)
+                near_plan.add(error, _near_plan(step))
             if progress:
                 progress(first + len(block) - int((~ended).sum()), total)
     if progress:
         progress(total, total)
-    return Result("".join(outcomes), count_failures(scenarios, outcomes, boxed_in), errors)
+    return Result("".join(outcomes), count_failures(scenarios, outcomes, boxed_in), errors, near_plan)
+
+
+def _near_plan(step: Step) -> np.ndarray:
+    """bool [A, T, N]: which obstacles will be near where the agent means to be."""
+    # A published plan is shorter than the horizon.
+    cells = step.plan.cells[:, 1:, None]
+    near = np.zeros(step.future.shape[:-1], bool)
+    near[:, : cells.shape[1]] = _distance(cells - step.future[:, : cells.shape[1]]) < NEAR
+    return near
+
+
+def _distance(between: np.ndarray) -> np.ndarray:
+    """Lengths [...] of vectors [..., 2]."""
+    return np.sqrt(np.sum(between**2, axis=-1))
 
 
 def count_failures(scenarios: Scenarios, outcomes: np.ndarray, boxed_in: np.ndarray) -> dict[str, int]:
