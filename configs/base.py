@@ -131,6 +131,7 @@ def hrm() -> ConfigDict:
     m.detach = True  # stop the gradient from H into L
     m.norm = "published"  # published (fault F6) | rms
     m.norm_eps = 1e-6
+    m.context_norm = "none"  # none (published) | messages (between L and H) | candidate (of a block)
     m.initial_state = "zeros"  # zeros | noise
     m.init_std = 0.01  # of Linear weights; 0: torch's default
     m.h_stream = True  # False: the L stream alone

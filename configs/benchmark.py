@@ -4,8 +4,9 @@
     python -m hrm_jax.train --config configs/benchmark.py:swarm,lstm --config.seed=1 --workdir …/swarm/lstm/1
 
 Worlds: standard, dense, swarm, mixed, interacting, noisy, large; clocked and rounds, where only a long memory
-knows what comes; and discs, where the diffusion planners move. Models: hrm, lstm, gru, transformer. A third
-word changes one thing of the HRM (see ABLATIONS), or makes a model `wide`: 1.8 million parameters, for a GPU.
+knows what comes; and discs, where the diffusion planners move. Models: hrm (as published), hrm-stable (each
+block's candidate is normed, so that states stay bounded: docs/models.md#hrm), lstm, gru, transformer. A third
+word changes one thing of an HRM (see ABLATIONS), or makes a model `wide`: 1.8 million parameters, for a GPU.
 All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
 
 About a minute a run on 2 CPU cores. RESULTS.md has the tables. Tuning: the learning rate (of 3e-3, 5e-3 and
@@ -41,7 +42,7 @@ ABLATIONS = {
 }
 
 # As many parameters as an HRM of width 256: widths of a run that wants a GPU.
-WIDE = dict(hrm=256, lstm=386, gru=444, transformer=272)
+WIDE = {"hrm": 256, "hrm-stable": 256, "lstm": 386, "gru": 444, "transformer": 272}
 
 STEPS = {"mixed": 1_200}  # where 800 are not enough; the same for every model
 
@@ -49,7 +50,7 @@ SAMPLES = 480  # an update, about: whole scenes of all their obstacles, in a num
 
 
 def get_config(choice: str = "swarm,hrm"):
-    """`choice`: world,model or world,model,wide or world,hrm,ablation."""
+    """`choice`: world,model or world,model,wide or world,hrm,ablation, of hrm-stable too."""
     words = choice.split(",")
     if len(words) not in (2, 3):
         raise ValueError(f'"{choice}": one of world,model; world,model,wide; world,hrm,ablation')
@@ -84,7 +85,7 @@ def get_config(choice: str = "swarm,hrm"):
         c.optimizer.learning_rate = 2e-3
         c.data.closed_loop_episodes *= 10
     elif ablation:
-        _check("model to change", model, ("hrm",))
+        _check("model to change", model, ("hrm", "hrm-stable"))
         _check("ablation", ablation[0], ABLATIONS)
         c.model.update(ABLATIONS[ablation[0]])
     return c
@@ -99,6 +100,12 @@ def _hrm():
     m = base.hrm()
     m.width, m.heads, m.blocks, m.norm, m.init_std = 32, 4, 1, "rms", 0.0
     m.rollout = "carry"
+    return m
+
+
+def _hrm_stable():
+    m = _hrm()
+    m.context_norm = "candidate"
     return m
 
 
@@ -123,4 +130,4 @@ def _transformer():
     return m
 
 
-MODELS = {"hrm": _hrm, "lstm": _lstm, "gru": _gru, "transformer": _transformer}
+MODELS = {"hrm": _hrm, "hrm-stable": _hrm_stable, "lstm": _lstm, "gru": _gru, "transformer": _transformer}

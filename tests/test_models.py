@@ -46,6 +46,10 @@ def _softmax_attention(n, wqkv, bqkv, heads):
     return out
 
 
+def _context(c, place, x):
+    return x / np.sqrt(np.mean(x**2, axis=-1, keepdims=True) + 0.01) if c.context_norm == place else x
+
+
 def _block(w, x, s, c):
     """One block, recurrent or gated: message and state [N, D] to the output."""
     f = int(2.6 * c.width)
@@ -60,6 +64,7 @@ def _block(w, x, s, c):
     n = _norm(h, w["norm2"], c.norm, c.norm_eps)
     up = n @ w["up_kernel"]
     out = h + (_silu(up[..., :f]) * up[..., f:]) @ w["down_kernel"]
+    out = _context(c, "candidate", out)
     if c.block == "recurrent":
         return out
     z = _sigmoid(np.concatenate([out, s], axis=-1) @ w["gate_kernel"] + w["gate_bias"])
@@ -90,10 +95,10 @@ def _reference_hrm(params, c, history):
     for t in range(x.shape[1]):
         e = x[:, t] @ p["embed"]["kernel"] + p["embed"]["bias"]
         if t % c.k_step == 0:
-            m = h_low[-1]
+            m = _context(c, "messages", h_low[-1])
             for i, w in enumerate(high):
                 h_high[i] = m = _block(w, m, h_high[i], c)
-        m = e + h_high[-1]
+        m = e + _context(c, "messages", h_high[-1])
         for i, w in enumerate(low):
             h_low[i] = m = _block(w, m, h_low[i], c)
     return _displacement(h_low[-1] @ p["head"]["kernel"] + p["head"]["bias"], history, c)
@@ -183,6 +188,8 @@ def _hrm(**fields):
         (5, dict(k_step=2, block="recurrent", blocks=1, norm="rms", features="motion", size=9)),
         (3, dict(k_step=5, norm="rms", features="motion", blocks=3)),  # H runs once
         (4, dict(k_step=1, unroll=4)),
+        (7, dict(k_step=2, norm="rms", context_norm="messages")),
+        (7, dict(k_step=2, context_norm="candidate")),
     ],
 )
 def test_hrm_computes_the_specification(time, fields, random_params, walks):
@@ -534,6 +541,7 @@ def test_the_live_parameters_of_the_headline_network():
         (dict(name="lstm", k_step=3), ("k_step", "lstm")),
         (dict(name="hrm", block="gate"), ("gate", "gated", "recurrent")),
         (dict(name="hrm", norm="layer"), ("layer", "published", "rms")),
+        (dict(name="hrm", context_norm="rms"), ("rms", "none", "messages", "candidate")),
         (dict(name="hrm", attention="all"), ("all", "single", "obstacles")),
         (dict(name="hrm", features="speed"), ("speed", "positions", "motion")),
         (dict(name="lstm", features="speed"), ("speed", "positions", "motion")),

@@ -54,7 +54,7 @@ APART = ("puzzles", "initial/high", "initial/low")
 # Fields that a model file may lack: files of before they were added, or of what only training reads.
 OPTIONAL = {
     "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
-    "dtype", "detach", "initial_state", "init_std", "remat", "unroll", "dropout", "grad",
+    "context_norm", "dtype", "detach", "initial_state", "init_std", "remat", "unroll", "dropout", "grad",
     "grad_mode", "last_k",
 }  # fmt: skip
 

@@ -81,6 +81,8 @@ class HRMConfig(InputsConfig):
     detach: bool = True  # stop the gradient from H into L
     norm: Norm = "published"  # docs/faults.md#f6
     norm_eps: AboveZero = 1e-6
+    # An RMS norm of what the streams send each other, or of what each block proposes: states stay bounded.
+    context_norm: Literal["none", "messages", "candidate"] = "none"
     initial_state: Literal["zeros", "noise"] = "zeros"  # N(0, 0.01²) in training, in evaluation 0
     init_std: Std = 0.01  # of Linear weights, biases zero; 0: torch's default
     attention: Literal["single", "obstacles"] = "single"  # one token, as published | a world's

@@ -33,6 +33,10 @@ class Core(Protocol):
     def advance(self, state: Any, x: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
         """One more step with x [rows, D]: (state, top)."""
 
+    def watch(self, before: Any, after: Any, x: jax.Array) -> dict[str, jax.Array]:
+        """Of the step with x from one state to the next, scalars where they make sense: the "rms" of the new
+        state; the share of gates "saturated", so that they hardly learn any more."""
+
 
 class Network(NamedTuple):
     """A predictor with its parameters in place: what the functions below run."""
@@ -67,6 +71,16 @@ class Predictor(nn.Module):
         """Free-running positions [horizon, ..., N, 2] over size, the way `config.rollout` says."""
         run = {"sliding": run_sliding, "carry": run_carry, "direct": run_direct}[self.config.rollout]
         return run(self._network(), history, horizon, key, context)
+
+    def watch(
+        self, history: jax.Array, tracks: jax.Array, context: Context | None = None
+    ) -> dict[str, jax.Array]:
+        """What `Core.watch` says of every step but the first, [steps - 1].
+
+        They are the T of the history, and where the state is carried on, those that read the predictions
+        `tracks` [horizon, ..., N, 2], which the last one does not.
+        """
+        return watch(self._network(), history, tracks, context)
 
     def _declare_embed(self, *initial: Initializer) -> Weights:
         c = self.config
@@ -137,6 +151,30 @@ def run_direct(net: Network, history, horizon: int, key, context) -> jax.Array:
     output = jnp.moveaxis(output, -2, 0)
     moved = output if c.features == "positions" else _last_move(positions) + output / c.size
     return (positions[-1] + jnp.cumsum(moved, axis=0)).reshape(horizon, *history.shape[:-2], 2)
+
+
+def watch(net: Network, history, tracks, context: Context | None) -> dict[str, jax.Array]:
+    """See `Predictor.watch`."""
+    positions, seen = scene.arrange(net.config, history, context)
+    x = _rows(net.config, _embed(net, positions, features.moves(positions), seen))
+    if net.config.rollout == "carry":
+        later = features.afterwards(seen)
+        path = jnp.concatenate([positions[-1:], tracks.reshape(-1, *positions.shape[1:])])
+        ahead = jax.vmap(lambda now, moved: _rows(net.config, _embed(net, now, moved, later)))
+        x = jnp.concatenate([x, ahead(path[1:-1], path[1:-1] - path[:-2])])
+
+    def step(state, x):
+        after, _ = net.core.advance(state, x, None)
+        return after, net.core.watch(state, after, x)
+
+    state, _ = net.core.read(x[:1], None, len(x) - 1)
+    return jax.lax.scan(step, state, x[1:])[1]
+
+
+def root_mean_square(arrays: Any) -> jax.Array:
+    """Over all numbers of a tree of arrays."""
+    leaves = jax.tree.leaves(arrays)
+    return jnp.sqrt(sum(jnp.sum(a * a) for a in leaves) / sum(a.size for a in leaves))
 
 
 def _slide(predict: Callable, history, horizon: int, key, context: Context | None) -> jax.Array:

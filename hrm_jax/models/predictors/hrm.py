@@ -14,10 +14,12 @@ from flax import linen as nn
 
 from hrm_jax.artefacts.networks.predictors import HRMConfig
 from hrm_jax.models import layers
-from hrm_jax.models.predictors.base import Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Network, Predictor, Weights, root_mean_square
 
 State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
 MIX = 0.7071  # the gated block's scale of message + state, as published
+CONTEXT_FLOOR = 0.01  # mean square that context_norm adds, so that its gradient at zero is at most 10
+SHUT = 0.05  # a gate this close to 0 or 1 counts as saturated: its slope is a fifth of the steepest or less
 NOISE = 0.01  # standard deviation of the noisy initial state
 
 
@@ -99,14 +101,42 @@ class Streams(NamedTuple):
         low = self._step_low(low, high, x)
         return ((low, high), step + 1), low[-1]
 
+    def watch(self, before: State, after: State, x: jax.Array) -> dict[str, jax.Array]:
+        """Of the step between two states with input x; see `base.Core`."""
+        c, ((low, high), step), ((new_low, new_high), _) = self.config, before, after
+        seen = {"rms": root_mean_square((new_low, new_high))}
+        if c.block == "recurrent":
+            return seen
+        shut = saturated(gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
+        if c.slow:
+            of_high = saturated(gates(c, self.weights["high"], send(c, low), high, new_high))
+            shut = jnp.where(step % c.k_step == 0, (shut + of_high) / 2, shut)
+        return seen | {"saturated": shut}
+
     def _step_high(self, low: jax.Array, high: jax.Array) -> jax.Array:
         """The H stream's next state [blocks, ..., D]."""
-        message = jax.lax.stop_gradient(low[-1]) if self.config.detach else low[-1]
+        message = send(self.config, low)
+        message = jax.lax.stop_gradient(message) if self.config.detach else message
         return run_stream(self.config, self.weights["high"], message, high)
 
     def _step_low(self, low: jax.Array, high: jax.Array | None, x: jax.Array) -> jax.Array:
         """The L stream's next state [blocks, ..., D]."""
-        return run_stream(self.config, self.weights["low"], x if high is None else x + high[-1], low)
+        return run_stream(self.config, self.weights["low"], self._to_low(high, x), low)
+
+    def _to_low(self, high: jax.Array | None, x: jax.Array) -> jax.Array:
+        return x if high is None else x + send(self.config, high)
+
+
+def send(config: HRMConfig, state: jax.Array) -> jax.Array:
+    """What a stream in state [blocks, ..., D] tells the other one [..., D]."""
+    return normed(config, "messages", state[-1])
+
+
+def normed(config: HRMConfig, place: str, x: jax.Array) -> jax.Array:
+    """x [..., D], of an RMS below 1 where `context_norm` is of this place."""
+    if config.context_norm != place:
+        return x
+    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + CONTEXT_FLOOR)
 
 
 def initial_state(
@@ -138,6 +168,14 @@ def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: ja
 
 def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
     """One block: message and state [..., N, D] float32 to its output."""
+    candidate = propose(config, w, message, state)
+    if config.block == "recurrent":
+        return candidate
+    return state + gate(config, w, candidate, state) * (candidate - state)
+
+
+def propose(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
+    """The candidate of a block for its next state [..., N, D]."""
     dtype = jnp.dtype(config.dtype)
     h = message + state if config.block == "recurrent" else MIX * (message + state)
     n = layers.direction(h, config.norm, config.norm_eps)
@@ -147,13 +185,33 @@ def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Ar
         h = h + attend(config, w, n)
     n = layers.direction(h, config.norm, config.norm_eps)
     gated, linear = jnp.split(layers.linear(w, n, "up_", dtype).astype(dtype), 2, axis=-1)
-    candidate = h + layers.linear(w, jax.nn.silu(gated) * linear, "down_", dtype)
-    if config.block == "recurrent":
-        return candidate
+    h = h + layers.linear(w, jax.nn.silu(gated) * linear, "down_", dtype)
+    return normed(config, "candidate", h)
+
+
+def gate(config: HRMConfig, w: Weights, candidate: jax.Array, state: jax.Array) -> jax.Array:
+    """How much of its candidate a block takes, [..., N, D] from 0 to 1."""
+    dtype = jnp.dtype(config.dtype)
     # One matmul on [candidate, state], as published: two would write and add two results.
     both = jnp.concatenate([candidate.astype(dtype), state.astype(dtype)], axis=-1)
-    logit = layers.linear(w, both, "gate_", dtype)
-    return state + jax.nn.sigmoid(logit) * (candidate - state)
+    return jax.nn.sigmoid(layers.linear(w, both, "gate_", dtype))
+
+
+def gates(
+    config: HRMConfig, stream: Weights, message: jax.Array, before: jax.Array, after: jax.Array
+) -> jax.Array:
+    """A stream's gates [blocks, ..., D] when `message` [..., D] took it from one state to the next."""
+    messages = jnp.concatenate([message[None], after[:-1]])
+
+    def of_block(w, message, state):
+        return gate(config, w, propose(config, w, message, state), state)
+
+    return jax.vmap(of_block)(stream, messages, before)
+
+
+def saturated(gates: jax.Array) -> jax.Array:
+    """The share of gates that are within `SHUT` of 0 or 1."""
+    return jnp.mean(jnp.abs(gates - 0.5) > 0.5 - SHUT)
 
 
 def attend(config: HRMConfig, w: Weights, n: jax.Array) -> jax.Array:

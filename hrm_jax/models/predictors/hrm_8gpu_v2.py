@@ -39,6 +39,12 @@ class HRM8GPUV2(nn.Module):
         weights = self._weights()
         return roll_out(lambda window: next_displacement(self.config, weights, window), history, horizon)
 
+    def watch(
+        self, history: jax.Array, tracks: jax.Array, context: Context | None = None
+    ) -> dict[str, jax.Array]:
+        """Nothing: it is no recurrence, and no state grows (see `base.Predictor.watch`)."""
+        return {}
+
     @nn.compact
     def _weights(self) -> Weights:
         d = self.config.width

@@ -9,7 +9,7 @@ from flax import linen as nn
 
 from hrm_jax.artefacts.networks.predictors import RecurrentConfig
 from hrm_jax.models import layers
-from hrm_jax.models.predictors.base import Network, Predictor, Weights
+from hrm_jax.models.predictors.base import Network, Predictor, Weights, root_mean_square
 
 State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
 Cell = Callable[[Weights, jnp.dtype, State, jax.Array], State]
@@ -119,6 +119,10 @@ class Stack(NamedTuple):
             following.append(self._apply(w, before, self._between(i, x, key)))
             x = following[-1][-1]
         return following, x
+
+    def watch(self, before: list[State], after: list[State], x: jax.Array) -> dict[str, jax.Array]:
+        """Of the step between two states; see `base.Core`."""
+        return {"rms": root_mean_square(after)}
 
     def _apply(self, w: Weights, state: State, x: jax.Array) -> State:
         # The matmuls' results are kept for the backward pass; the gates are computed from them again.

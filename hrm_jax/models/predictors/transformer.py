@@ -81,6 +81,10 @@ class Cached(NamedTuple):
             following.append(cache)
         return (tuple(following), step + 1), _normal(x[0], w["final"]["norm"])
 
+    def watch(self, before: State, after: State, x: jax.Array) -> dict[str, jax.Array]:
+        """Nothing: its caches hold what it read, and no state grows (see `base.Core`)."""
+        return {}
+
 
 def apply_layer(
     config: TransformerConfig,

@@ -17,6 +17,7 @@ Params = dict[str, Weights]  # by group
 Step = Callable[[np.ndarray], np.ndarray]  # input [rows, D] to top [rows, D]; the state moves on
 Core = Callable[[int, int], Step]  # rows, and how many successive rows are one group -> a fresh start
 MIX = np.float32(0.7071)
+CONTEXT_FLOOR = np.float32(0.01)  # mean square that HRM's context_norm adds
 EPS = 1e-6  # of the transformer's norms
 
 
@@ -49,14 +50,23 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
         def step(x: np.ndarray) -> np.ndarray:
             nonlocal t
             if k and t % k == 0:
-                _run_stream(high, low_states[-1], high_states, members)
+                _run_stream(high, _normed(config, "messages", low_states[-1]), high_states, members)
             t += 1
-            _run_stream(low, x + high_states[-1] if k else x, low_states, members)
+            message = x + _normed(config, "messages", high_states[-1]) if k else x
+            _run_stream(low, message, low_states, members)
             return low_states[-1]
 
         return step
 
     return start
+
+
+def _normed(config: dict[str, Any], place: str, x: np.ndarray) -> np.ndarray:
+    """x [rows, D], of an RMS below 1 where `context_norm` is of this place."""
+    if config["context_norm"] != place:
+        return x
+    square = np.einsum("ij,ij->i", x, x)[:, None] / np.float32(x.shape[1])
+    return x / np.sqrt(square + CONTEXT_FLOOR)
 
 
 def _run_stream(blocks: list[Callable], message: np.ndarray, states: list[np.ndarray], members: int) -> None:
@@ -86,6 +96,7 @@ def _hrm_block(config: dict[str, Any], w: Weights) -> Callable:
         wide *= norm_scale(h, eps)
         gate = wide[:, :hidden]
         h += (gate * sigmoid(gate.copy()) * wide[:, hidden:]) @ w["down_kernel"]
+        h = _normed(config, "candidate", h)
         if not gated:
             return h
         logit = h @ w["gate_kernel"][:d]
