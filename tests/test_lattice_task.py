@@ -123,6 +123,16 @@ def test_cells_of_the_path_weigh_by_position_as_in_the_original(task):
     np.testing.assert_allclose(weight, expected, rtol=1e-5)
 
 
+def test_micro_batches_weigh_cells_of_the_path_as_their_whole_batch_does(meshes):
+    losses = []
+    for parts in (1, 4):
+        config = _config(**{"objective.cells": "path", "optimizer.accumulate": parts, "model.passes": 1})
+        built = build(config, meshes[1])
+        init, layout = step.initializer(built)
+        losses.append(float(step.make_update(built, layout)(init(), built.task.batch(0))[1]["loss"]))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
 def test_stopping_is_a_distribution_over_passes_of_each_maze():
     halt = jax.random.normal(jax.random.key(0), (4, 3))
     chance = tasks.stopping(halt)

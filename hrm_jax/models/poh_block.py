@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from hrm_jax.artefacts.networks.poh import PoHConfig
-from hrm_jax.models import layers, poh_controller
+from hrm_jax.models import dropout, layers, poh_controller
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 
 THETA = 100.0  # of rope: rows and columns are tens, not thousands
@@ -32,7 +32,7 @@ def block(
     """Mixing, routed attention and the feed-forward of h [B, N, D], each with its residual."""
     c = config
     keys = [None] * 4 if key is None else jax.random.split(key, 4)
-    drop = functools.partial(dropout, c.dropout)
+    drop = functools.partial(dropout.dropout, c.dropout)
     if c.mixing != "none":
         h = h + mix(c, w, h)
     pre = c.norm == "pre"
@@ -82,11 +82,8 @@ def attend(
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
     q = q * q.shape[-1] ** -0.5
-    if key is None or not config.dropout:
-        out = softmax_attention(q, k, v)
-    else:
-        shares = dropout(config.dropout, jax.nn.softmax(jnp.einsum("nqe,nke->nqk", q, k)), key)
-        out = jnp.einsum("nqk,nke->nqe", shares, v)
+    rate = 0.0 if key is None else config.dropout
+    out = softmax_attention(rate, q, k, v, dropout.words(key) if rate else None)
     out = out.reshape(count, heads, length, -1).swapaxes(1, 2)
     if config.routed == "slices":
         out = linear(w, out.reshape(y.shape), "out_").reshape(out.shape)
@@ -96,29 +93,42 @@ def attend(
     return out if config.routed == "slices" else linear(w, out, "out_")
 
 
-@jax.custom_vjp
-def softmax_attention(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """softmax(q kᵀ) v of [n, N, E]; keeps no N x N matrix for its gradient, which computes it anew."""
-    return _attention_forward(q, k, v)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def softmax_attention(
+    rate: float, q: jax.Array, k: jax.Array, v: jax.Array, words: jax.Array | None = None
+) -> jax.Array:
+    """softmax(q kᵀ) v of [n, N, E], its shares after dropout of `rate` by `words`.
+
+    Keeps no N x N matrix for its gradient, which computes shares and masks anew.
+    """
+    return _attention_forward(rate, q, k, v, words)[0]
 
 
-def _attention_forward(q: jax.Array, k: jax.Array, v: jax.Array) -> tuple[jax.Array, tuple]:
+def _attention_forward(
+    rate: float, q: jax.Array, k: jax.Array, v: jax.Array, words: jax.Array | None
+) -> tuple[jax.Array, tuple]:
     scores = jnp.einsum("nqe,nke->nqk", q, k)
     most = jnp.max(scores, axis=-1, keepdims=True)
     shares = jnp.exp(scores - most)
     total = jnp.sum(shares, axis=-1, keepdims=True)
+    if rate:
+        shares = jnp.where(dropout.kept(rate, words, shares.shape), shares, 0)
     out = jnp.einsum("nqk,nke->nqe", shares, v) / total
-    return out, (q, k, v, out, (most + jnp.log(total))[..., 0])
+    out = out * dropout.scale(rate) if rate else out
+    return out, (q, k, v, words, out, (most + jnp.log(total))[..., 0])
 
 
-def _attention_backward(kept: tuple, d_out: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    q, k, v, out, total = kept
+def _attention_backward(rate: float, kept: tuple, d_out: jax.Array) -> tuple[jax.Array | None, ...]:
+    q, k, v, words, out, total = kept
     # Keys first: two of the three products below then are of matrices as they lie in memory.
     shares = jnp.exp(jnp.einsum("nke,nqe->nkq", k, q) - total[:, None])
-    d_shares = jnp.einsum("nke,nqe->nkq", v, d_out) - jnp.sum(out * d_out, axis=-1)[:, None]
-    d_scores = shares * d_shares
+    d_shares, used, own = jnp.einsum("nke,nqe->nkq", v, d_out), shares, jnp.sum(out * d_out, axis=-1)
+    if rate:
+        mask = dropout.kept(rate, words, shares.shape, order=(0, 2, 1)) * jnp.float32(dropout.scale(rate))
+        d_shares, used = mask * d_shares, mask * shares
+    d_scores = shares * (d_shares - own[:, None])
     d_q, d_k = jnp.einsum("nkq,nke->nqe", d_scores, k), jnp.einsum("nkq,nqe->nke", d_scores, q)
-    return d_q, d_k, jnp.einsum("nkq,nqe->nke", shares, d_out)
+    return d_q, d_k, jnp.einsum("nkq,nqe->nke", used, d_out), None
 
 
 softmax_attention.defvjp(_attention_forward, _attention_backward)
@@ -143,13 +153,3 @@ def mix(config: PoHConfig, w: Weights, h: jax.Array) -> jax.Array:
     # What cells tell, then who sees it: the shift after the product needs nothing for its gradient.
     told = jnp.split(linear(w, h, "mix_"), 4, axis=-1)
     return sum(layers.seen(x, n, *move) for x, move in zip(told, layers.NEIGHBOURS, strict=True))
-
-
-def dropout(rate: float, x: jax.Array, key: jax.Array | None) -> jax.Array:
-    """x, or with a key some of it 0 and the rest as much larger."""
-    if key is None or not rate:
-        return x
-    # 16 random bits an element: the bits cost more than anything else here.
-    least = round(rate * 2**16)
-    kept = jax.random.bits(key, x.shape, jnp.uint16) >= least
-    return jnp.where(kept, x / (1 - least / 2**16), 0)

@@ -72,13 +72,6 @@ class ObjectiveConfig:
         fields.check("objective", self)
 
 
-class Mazes(NamedTuple):
-    """A batch: all that depends on the step is in it."""
-
-    tokens: jax.Array  # [B, N] uint8 (worlds/lattice.py)
-    temperature: jax.Array  # [B] float32: times the model's own, of the routing; the same for all
-
-
 class Questions(NamedTuple):
     """What mazes ask."""
 
@@ -86,6 +79,14 @@ class Questions(NamedTuple):
     optimal: jax.Array  # [B, N, 4] bool: the moves that begin a shortest way
     open: jax.Array  # [B, N, 4] bool: the moves that may be chosen
     weight: jax.Array  # [B, N] float32: of each cell in the loss; the sum over all is B
+
+
+class Mazes(NamedTuple):
+    """A batch: in it is all that depends on the step, and what a micro-batch could not tell of the whole."""
+
+    tokens: jax.Array  # [B, N] uint8 (worlds/lattice.py)
+    questions: Questions
+    temperature: jax.Array  # [B] float32: times the model's own, of the routing; the same for all
 
 
 def parts(config: Mapping[str, Any]) -> tuple[DataConfig, ObjectiveConfig, poh.PoH]:
@@ -151,7 +152,7 @@ class Lattice(Task):
         """Cross entropy of the moves after the passes that are graded, and what the objective adds."""
         c = self.model.config
         out = self._forward(params, batch.tokens, c.passes, temperature=batch.temperature[0], key=key)
-        entropy, right = self.grade(out.logits, self.questions(batch.tokens))
+        entropy, right = self.grade(out.logits, batch.questions)
         metrics = {"right": jnp.mean(right[-1].astype(jnp.float32))}
         if c.halting == "probabilistic":
             weight = stopping(out.halt)  # [G, B]: credit by maze
@@ -243,7 +244,7 @@ class Lattice(Task):
             position = step * self._count + jnp.arange(self._count)
             tokens = fixed[jax.vmap(lambda p: in_epochs(key, p, len(fixed)))(position)]
         temperature = ramp(step, o.first_temperature, 1, o.annealing)
-        return Mazes(tokens, jnp.full(self._count, temperature, jnp.float32))
+        return Mazes(tokens, self.questions(tokens), jnp.full(self._count, temperature, jnp.float32))
 
     # ------------------------------------------------------------ evaluation
 
