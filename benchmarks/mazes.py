@@ -1,7 +1,7 @@
 """Lattice mazes: how many are drawn a second; an epoch against the loop that the document describes.
 
     python benchmarks/mazes.py [--mazes 389] [--rolled 8] [--width 64] [--depth 4]
-                              [--dropout 0.1] [--accumulate 8] [--draws 8192]
+                              [--dropout 0.1] [--accumulate 16] [--draws 8192]
 
 The loop, in PyTorch: batches of 32 of the published 12x12 mazes; a transformer; of every maze
 and position on its path the cross entropy of the next cell among its neighbours on the board, in two nested
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--depth", type=int, default=4, help="blocks; the originals have 4 of width 384")
     parser.add_argument("--dropout", type=float, default=0.1)
-    parser.add_argument("--accumulate", type=int, default=8, help="micro-batches of our update")
+    parser.add_argument("--accumulate", type=int, default=16, help="micro-batches of our update")
     parser.add_argument("--draws", type=int, default=8192, help="mazes drawn by the generator at a time")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
