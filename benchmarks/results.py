@@ -1,13 +1,15 @@
-"""The tables of RESULTS.md that are made of reports: reports are kept small, and tables filled out of them.
+"""The tables of README.md and RESULTS.md that are made of reports: which are kept small, and fill them.
 
 python benchmarks/results.py keep runs/poh/ablation/8.report.json results/poh/8.json.gz
 python benchmarks/results.py fill
 
 A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
-or shown by no table. `fill` writes, between a line that says what of and `<!-- end -->`, the table of all
-groups of training seeds, or of the pairs named (of all, where none is):
+or shown by no table. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
+groups of training seeds; a row a report, with the models and groups named; or the tests between groups, those
+named or all:
 
 <!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
+<!-- rates of results/swarm.json.gz results/mixed.json.gz: oracle; reflection; hrm; lstm -->
 <!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
 
 Files are named from the document's folder. `fill --check` writes nothing, and ends with 1 where it would.
@@ -26,12 +28,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hrm_jax.artefacts import files
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import Parser, run_command
 from hrm_jax.console.tables import markdown, percent
 from hrm_jax.judging import reports, tables
 
-DOCUMENT = Path(__file__).resolve().parent.parent / "RESULTS.md"
+DOCUMENTS = [Path(__file__).resolve().parent.parent / name for name in ("README.md", "RESULTS.md")]
 RECOMPUTED = {"pairs", "groups", "group_pairs"}
 UNSHOWN = {"traces", "walks", "data"}
 UNSHOWN_OF_MODELS = {"segments", "parts", "prediction"}
@@ -45,18 +47,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keeping = commands.add_parser("keep", help="a report, without what can be computed again")
     keeping.add_argument("report", type=Path)
     keeping.add_argument("out", type=Path, help="FILE.json.gz")
-    filling = commands.add_parser("fill", help="the tables of a document")
-    filling.add_argument("document", type=Path, nargs="?", default=DOCUMENT)
+    filling = commands.add_parser("fill", help="the tables of documents")
+    filling.add_argument("documents", type=Path, nargs="*", default=DOCUMENTS)
     filling.add_argument("--check", action="store_true", help="write nothing; 1: it would change")
     options = parser.parse_args(arguments)
     if options.command == "keep":
         keep(options.report, options.out)
         return 0
-    text = options.document.read_text(encoding="utf-8")
-    if (new := filled(text, options.document.parent)) != text and not options.check:
-        with files.atomic_write(options.document) as file:
-            file.write(new)
-    return int(options.check and new != text)
+    old = {path: path.read_text(encoding="utf-8") for path in options.documents}
+    new = {path: filled(text, path.parent) for path, text in old.items()}
+    for path, text in new.items():
+        if text != old[path] and not options.check:
+            with files.atomic_write(path) as file:
+                file.write(text)
+    return int(options.check and new != old)
 
 
 # ---------------------------------------------------------------- reports
@@ -88,7 +92,8 @@ def load(path: Path) -> Any:
             unpacked.write_bytes(gzip.decompress(path.read_bytes()))
         except (OSError, EOFError, zlib.error) as error:
             raise RequestError(f"{path}: not a kept report ({error})") from None
-        return reports.load(unpacked)
+        report = reports.load(unpacked)
+    return {"groups": {}, "group_pairs": []} | report
 
 
 # ---------------------------------------------------------------- tables
@@ -106,6 +111,10 @@ def filled(text: str, folder: Path) -> str:
         chosen = [" ".join(pair.split()) for pair in (pairs or "").split(";") if pair.strip()]
         return f"{mark}{KINDS[kind](loaded, chosen)}\n{end}"
 
+    if len(MARKED.findall(text)) != len(re.findall(r"<!-- \w+ of ", text)):
+        raise RequestError(
+            "a mark of a table is not closed: <!-- KIND of FILE ... --> and <!-- end --> are needed"
+        )
     return MARKED.sub(table, text)
 
 
@@ -135,6 +144,22 @@ def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
                 [_world(report), judged, name, size, updates, str(group["seeds"]), mean, f"{low} to {high}"]
             )
     return markdown([[cell for cell, used in zip(row, _used(rows), strict=True) if used] for row in rows])
+
+
+def _rates(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
+    """A row per report: the rates in per cent of models, and of groups the mean, lowest and highest."""
+    rows = [["world", "judged by", *chosen]]
+    for report in loaded:
+        named = {**report["models"], **report["groups"]}
+        cells = [_rate(named[known("model or group", name, named)]) for name in chosen]
+        rows.append([_world(report), f"{report['seeds'][1] - report['seeds'][0]:,}", *cells])
+    return markdown(rows)
+
+
+def _rate(found: Mapping[str, Any]) -> str:
+    if "mean" not in found:
+        return percent(found["rate"])
+    return f"{percent(found['mean'])} ({percent(found['min'])} to {percent(found['max'])})"
 
 
 def _used(rows: Sequence[Sequence[str]]) -> list[bool]:
@@ -178,7 +203,11 @@ def _turned(pair: Mapping[str, Any]) -> dict[str, Any]:
     return {**pair, **turned}
 
 
-KINDS: dict[str, Callable[[Sequence[Any], Sequence[str]], str]] = {"groups": _groups, "pairs": _pairs}
+KINDS: dict[str, Callable[[Sequence[Any], Sequence[str]], str]] = {
+    "groups": _groups,
+    "rates": _rates,
+    "pairs": _pairs,
+}
 
 if __name__ == "__main__":
     sys.exit(run_command(main))

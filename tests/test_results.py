@@ -18,11 +18,9 @@ KEPT = sorted((ROOT / "results").rglob("*.json.gz"))
 
 def test_the_tables_are_those_of_the_kept_reports():
     """`python benchmarks/results.py fill` makes them so."""
-    text = (ROOT / "RESULTS.md").read_text(encoding="utf-8")
-    marked = [found[2] for found in results.MARKED.findall(text)]
-    assert marked and len(marked) == len(re.findall("<!-- end -->", text))
+    marked = [found[2] for path in results.DOCUMENTS for found in results.MARKED.findall(path.read_text())]
     assert {ROOT / name for names in marked for name in names.split()} == set(KEPT)  # none is kept in vain
-    assert results.filled(text, ROOT) == text
+    assert KEPT and results.main(["fill", "--check"]) == 0
 
 
 @pytest.fixture
@@ -62,12 +60,13 @@ def test_a_document_is_filled_and_checked(told):
     document.write_text(
         "before\n<!-- groups of 0.json.gz -->\n<!-- end -->\nbetween\n"
         "<!-- pairs of 0.json.gz 1.json.gz: y - x -->\nold\n<!-- end -->\nafter\n"
+        "<!-- rates of 0.json.gz 1.json.gz:\n x; y;\ny/2 -->\n<!-- end -->\n"
     )
     assert results.main(["fill", str(document), "--check"]) == 1 and "old" in document.read_text()
     assert results.main(["fill", str(document)]) == 0
     text = document.read_text()
-    assert text.startswith("before\n<!-- groups of 0.json.gz -->\n| world ") and text.endswith(
-        "<!-- end -->\nafter\n"
+    assert (
+        text.startswith("before\n<!-- groups of 0.json.gz -->\n| world ") and "<!-- end -->\nafter\n" in text
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in re.findall(r"^\|.*", text, re.M)]
     assert cells[0] == [
@@ -80,7 +79,9 @@ def test_a_document_is_filled_and_checked(told):
         "lowest to highest",
     ]
     assert cells[2] == ["standard", "50", "x", "100 to 102", "3", "62.0", "60.0 to 64.0"]
-    first, second = cells[-2:]
+    assert cells[-4] == ["world", "judged by", "x", "y", "y/2"]
+    assert cells[-1] == ["standard", "50", "62.0 (60.0 to 64.0)", "42.0 (40.0 to 44.0)", "44.0"]
+    first, second = cells[-6:-4]
     assert first[:3] == ["standard", "y - x", "+20.0"] and second[2] == "-20.0"  # as asked, not as reported
     assert first[-2:] == second[-2:] == ["0.1", "0.2"]
     assert "over the 2 pairs of groups shown, of 2 reports together" in text
@@ -92,7 +93,8 @@ def test_a_document_is_filled_and_checked(told):
 @pytest.mark.parametrize(
     ("mark", "complaint"),
     [
-        ("bars of 0.json.gz", "bars of 0.json.gz -->: no such table; allowed: groups, pairs"),
+        ("bars of 0.json.gz", "bars of 0.json.gz -->: no such table; allowed: groups, rates, pairs"),
+        ("rates of 0.json.gz: z", 'unknown model or group "z"; allowed: x/0, '),
         ("groups of 2.json.gz", "2.json.gz: not a kept report"),
         ("groups of 0.report.json", "0.report.json: not a kept report"),
         ("pairs of 0.json.gz: x - z", "x - z: no such pair of groups; allowed: x - y; y - x"),
@@ -103,5 +105,7 @@ def test_a_mark_that_says_nothing_is_refused(told, mark, complaint):
     results.main(["keep", str(told / "0.report.json"), str(told / "0.json.gz")])
     with pytest.raises(RequestError, match=re.escape(complaint)):
         results.filled(f"<!-- {mark} -->\n<!-- end -->\n", told)
+    with pytest.raises(RequestError, match="is not closed"):
+        results.filled("<!-- groups of 0.json.gz -->\n<!-- groups of 0.json.gz -->\n<!-- end -->\n", told)
     with pytest.raises(RequestError, match="FILE.json.gz is needed"):
         results.main(["keep", str(told / "0.report.json"), str(told / "0.json")])
