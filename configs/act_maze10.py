@@ -1,8 +1,6 @@
-"""10x10 mazes on 2 CPU cores, the canonical route; any shortest route is it in 36 % of them.
+"""10x10 mazes of loose walls on 2 CPU cores, the canonical one of their shortest routes (act_maze8: 8x8).
 
-Not trained to its end yet: a segment of 101 positions costs six times one of 4x4 sudoku (RESULTS.md).
-
-python -m hrm_jax.puzzles maze --size 10 --shortest 12 --train 10000 --test 1000 --out data/maze10
+python -m hrm_jax.puzzles maze --size 10 --shortest 12 --train 40000 --test 1000 --out data/maze10
 python -m hrm_jax.train --config configs/act_maze10.py --workdir runs/maze10
 """
 
@@ -12,8 +10,9 @@ from configs import base
 def get_config():
     """See the module docstring."""
     c = base.get_config()
-    base.small_puzzle(c, "data/maze10", vocabulary=6, sequence=100)
-    c.steps = 3_000
-    c.eval_every = 1_000
-    c.checkpoint.every = 1_000
+    base.hearing_puzzle(c, "data/maze10", vocabulary=6, columns=10)
+    c.steps = 6_000
+    c.act.segments = c.act.least = 4
+    c.act.stagger = True
+    c.model.puzzle_width = 0
     return c

@@ -25,6 +25,7 @@ def puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
     c.act = ConfigDict()
     c.act.segments = 16  # at most, in training; exactly, in evaluation
     c.act.least = 1  # at least, in training, whatever the Q head says
+    c.act.stagger = False  # the first puzzles of the slots end one after another; the originals' end together
     c.act.exploration = 0.1  # chance that a slot must run for a random number of segments
     c.act.supervision = "every"  # every segment | last: of a batch's segments, as the documents' port
     c.act.loss = "stablemax"  # stablemax | softmax

@@ -248,6 +248,21 @@ def test_exploration_blocks_an_early_end_as_often_as_it_should(folder, mesh):
         assert blocked == pytest.approx(0.4 * (16 - step) / 15, abs=0.012), step
 
 
+@pytest.mark.parametrize(("stagger", "ends"), [(False, [0, 0, 0, 8]), (True, [2, 2, 2, 2])])
+def test_staggered_slots_end_one_after_another(folder, mesh, stagger, ends):
+    task = task_of(tiny(folder, act__stagger=stagger), mesh)
+    batch = task.batch(0)
+    params = rows_for(params_of(task), batch)
+    slots = task.staggered(task.waiting(params, batch))
+    out = hrm_act.Output(slots.state, None, jnp.full(8, -9.0), jnp.full(8, 9.0))  # none is ever solved
+    found = []
+    for _ in range(12):
+        slots = task.halt(out, task.refilled(params, slots, batch), jax.random.key(0))
+        found.append(int(slots.halted.sum()))
+        assert (slots.steps >= 1).all() and (slots.steps <= 4).all()
+    assert found == 3 * ends
+
+
 def test_no_puzzle_ends_before_the_least_number_of_segments(folder, mesh):
     task = task_of(tiny(folder, act__exploration=0.0, act__least=3), mesh)
     halted = halting(task, np.ones(4), np.zeros(4), np.arange(1, 5))

@@ -39,6 +39,7 @@ class ActConfig:
 
     segments: fields.Few
     least: fields.Few
+    stagger: bool
     exploration: Annotated[float, fields.Rule(lambda chance: 0 <= chance <= 1, "0 to 1")]
     supervision: Literal["every", "last"]
     loss: Annotated[str, fields.one_of(LOSSES)]
@@ -54,7 +55,9 @@ class Slots(NamedTuple):
 
     examples: Examples
     state: hrm_act.State  # [B, prefix + S, D]
-    steps: jax.Array  # [B] int32: segments so far
+    steps: (
+        jax.Array
+    )  # [B] int32: segments so far; of slots before their first puzzle, minus those it is spared
     halted: jax.Array  # [B] bool: done, to be filled anew
 
 
@@ -129,7 +132,7 @@ class Puzzle(Task):
     def init(self, key: jax.Array, batch: Examples) -> tuple[Any, Slots | tuple]:
         """Parameters, and slots that all wait for a puzzle."""
         params = hrm_act.initial_params(self.model, key, self.identifiers)
-        return params, () if self.act.supervision == "last" else self.waiting(params, batch)
+        return params, () if self.act.supervision == "last" else self.staggered(self.waiting(params, batch))
 
     def loss(
         self, params: Any, carry: Slots | tuple, batch: Examples, key: jax.Array
@@ -148,9 +151,19 @@ class Puzzle(Task):
         state = hrm_act.initialize(self.model, params, count)
         return Slots(batch, state, jnp.zeros(count, jnp.int32), jnp.ones(count, bool))
 
+    def staggered(self, slots: Slots) -> Slots:
+        """Waiting slots whose first puzzles will end one after another, if `act.stagger` is on.
+
+        Else all begin together and, as long as hardly any is solved, end together: then so many updates in
+        a row are of the same puzzles.
+        """
+        count = len(slots.steps)
+        spared = jnp.arange(count, dtype=jnp.int32) * self.act.segments // count
+        return slots._replace(steps=-spared) if self.act.stagger else slots
+
     def refilled(self, params: Any, slots: Slots, fresh: Examples) -> Slots:
         """Slots that are done begin the puzzle of `fresh` at their place; the others do not need theirs."""
-        new = self.waiting(params, fresh)
+        new = self.waiting(params, fresh)._replace(steps=jnp.maximum(-slots.steps, 0))
 
         def choose(begun, waiting):
             return jnp.where(slots.halted.reshape(-1, *[1] * (begun.ndim - 1)), waiting, begun)
