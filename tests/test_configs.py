@@ -278,7 +278,15 @@ ACT = {
 
 
 def test_every_puzzle_run_of_the_issue_has_a_config():
-    assert {*ACT, "act_sudoku4", "act_sudoku6", "act_maze10", "act_city8", "act_lattice8"} == set(PUZZLES)
+    assert {
+        *ACT,
+        "act_sudoku4",
+        "act_sudoku6",
+        "act_maze8",
+        "act_maze10",
+        "act_city8",
+        "act_lattice8",
+    } == set(PUZZLES)
 
 
 @pytest.mark.parametrize("name", PUZZLES)
