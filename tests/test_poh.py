@@ -368,6 +368,20 @@ def test_a_model_file_answers_pass_by_pass(halting, mazes, tmp_path):
     np.testing.assert_array_equal(result.answers, found[-1])
 
 
+def test_models_of_one_network_share_aprogram(mazes, tmp_path):
+    """Five training seeds are compiled once, and answer with their own parameters."""
+    model, params = _model(routing="none", passes=2)
+    other, answers = jax.tree.map(lambda a: a[..., ::-1], params), []
+    for name, tree in (("a", params), ("b", other)):
+        file = tmp_path / f"{name}.npz"
+        model_file.write(file, tree, {"task": "lattice", "model": poh.describe(model), "kind": "lattice"})
+        solver = solvers.load(file, mazes).solver(2, 20)
+        compiled = solvers.program.cache_info().misses
+        answers.append(solver.answer(mazes.inputs, mazes.puzzle_of_example)[0])
+    assert (answers[0] != answers[1]).any() and solvers.program.cache_info().misses == compiled
+    assert solvers.program.cache_info().hits > 0
+
+
 def test_a_model_of_another_size_answers_unless_it_counts_cells(mazes, tmp_path):
     for positions in ("rope", "each"):
         model, params = _model(sequence=9, routing="none", positions=positions)

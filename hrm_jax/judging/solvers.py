@@ -133,7 +133,7 @@ def _hrm_act_solver(
     if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
         fields = fields | {"attention": "matmul"}
     network = hrm_act.build(fields)
-    run = functools.partial(hrm_act.run_segments, network, segments=segments)
+    run = program(hrm_act.run_segments, network, segments)
     return _jitted(path, params, run, network.config.sequence, (True, network.config.q_continue), batch)
 
 
@@ -152,10 +152,9 @@ def _jitted(
     import jax
 
     tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
-    jitted = jax.jit(run)
 
     def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        answers, q = map(np.asarray, jitted(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
+        answers, q = map(np.asarray, run(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
         if not np.isfinite(q).all():
             raise RequestError(
                 f"{path}: its weights overflow: logits or Q values are not finite, answers worth nothing"
@@ -164,6 +163,14 @@ def _jitted(
 
     tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
     return Solver(answer, batch or max(1, min(tokens // sequence, LARGEST_BATCH)))
+
+
+@functools.lru_cache(maxsize=4)
+def program(run: Callable[..., Any], network: Any, segments: int) -> Callable[..., Any]:
+    """`run` of a network and so many segments, jitted: compiled once, however often it was trained."""
+    import jax
+
+    return jax.jit(functools.partial(run, network, segments=segments))
 
 
 # ---------------------------------------------------------------- Pointer over Heads
@@ -190,20 +197,22 @@ def _poh_solver(
     path: Path, fields: dict[str, Any], params: Weights, passes: int, batch: int | None
 ) -> Solver:
     """A segment is a pass, of which there may be more than in training."""
+    from hrm_jax.models import poh
+
+    network = poh.build(fields)
+    run, c = program(_run_passes, network, passes), network.config
+    return _jitted(path, params, run, c.sequence, (c.halting != "none", c.halting == "q"), batch)
+
+
+def _run_passes(network: Any, tree: Any, inputs: Any, identifiers: Any, segments: int) -> Any:
     import jax
 
     from hrm_jax.models import poh
 
-    network = poh.build(fields)
-    c = network.config
-
-    def run(tree: Any, inputs: Any, identifiers: Any) -> Any:
-        if c.passes > 1:
-            return poh.run_passes(network, tree, inputs, passes)
-        once = poh.run_passes(network, tree, inputs, 1)  # the blocks have not learned to be run again
-        return jax.tree.map(lambda a: jax.numpy.repeat(a, passes, axis=0), once)
-
-    return _jitted(path, params, run, c.sequence, (c.halting != "none", c.halting == "q"), batch)
+    if network.config.passes > 1:
+        return poh.run_passes(network, tree, inputs, segments)
+    once = poh.run_passes(network, tree, inputs, 1)  # the blocks have not learned to be run again
+    return jax.tree.map(lambda a: jax.numpy.repeat(a, segments, axis=0), once)
 
 
 def _poh_scores(fields: dict[str, Any], params: Weights) -> kinds.Scores:
