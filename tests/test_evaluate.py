@@ -175,10 +175,10 @@ def test_an_unusable_target_is_found_before_the_run(run, tmp_path, capsys, out):
 class _Model:
     """A model file's stand-in: keeps every obstacle where it is."""
 
-    def __init__(self, size=20, history=20, offset=0.0):
+    def __init__(self, size=20, history=20, offset=0.0, **config):
         self.world, self.history, self.offset = {"size": size}, history, offset
 
-        self.parameters, self.config = 7, {}
+        self.parameters, self.config = 7, config
 
     def predict(self, seen, horizon):
         return np.repeat(seen.history[:, -1:], horizon, axis=1) + self.offset
@@ -262,6 +262,35 @@ def test_models_trained_several_times_are_one_group(monkeypatch, tmp_path):
     assert pair["difference"] == pytest.approx(np.mean(rates) - report["models"]["y/0"]["rate"])
     assert 0 <= pair["p_episodes"] <= 1
     assert [p["p_holm"] >= p["p_value"] for p in report["pairs"]] == [True] * 10
+
+
+def test_a_model_that_has_not_trained_is_marked_wherever_it_is_shown(monkeypatch, tmp_path, capsys):
+    figures = {"steps": 10, "error": 2.4, "constant_velocity": 2.4, "gates_saturated": 0.97}
+    well = dict(figures, error=0.1, gates_saturated=0.1)
+    models = {name: _Model(health=found) for name, found in (("ill", figures), ("well", well), ("old", None))}
+    monkeypatch.setattr(networks, "load", lambda path, kind: models[Path(path).stem])
+    monkeypatch.chdir(tmp_path)
+    named = {"net/0": "ill", "net/1": "well", "old": "old"}
+    words = [f"--model={name}={stem}.npz" for name, stem in named.items()]
+    evaluate.main([*words, "--episodes", "3", "--out", "r.json"])
+    table = capsys.readouterr().out
+    note = (
+        "\N{DAGGER} net/0: has not learned more than constant velocity: held-out error at 10 steps 2.4 cells "
+        "against 2.4; has more than half of its gates saturated (97 %)."
+    )
+    assert "| net/0 \N{DAGGER} " in table and note in table and table.count("\N{DAGGER}") == 3
+    assert "| 2, 1 of them \N{DAGGER} " in table  # of the group
+    report.main(["--report", "r.json"])
+    table = capsys.readouterr().out
+    assert note in table and table.count("\N{DAGGER}") == 2
+    report.main(["--report", "r.json", "--out", "page"])
+    page = Path("page/index.html").read_text()
+    assert note in page and page.count('class="ill"') == 1
+    judged = json.loads(Path("r.json").read_text())
+    judged["models"]["net/0"]["health"]["error"] = "much"
+    Path("r.json").write_text(json.dumps(judged))
+    with pytest.raises(RequestError, match="models.net/0.health.error"):
+        report.main(["--report", "r.json"])
 
 
 def test_failures_are_counted_by_cause(run):

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from configs import base, benchmark
+from hrm_jax.artefacts import health
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.referee import drawing as referee_drawing
 from hrm_jax.tasks import build
@@ -65,6 +66,9 @@ def test_evaluation_closes_the_loop(meshes):
         straight = results[f"eval/constant_velocity/error_{h}"]
         assert results[f"eval/error_{h}"] == pytest.approx(straight, rel=1e-4)
     assert "eval/error_10" not in results  # beyond the horizon
+    (fault,) = health.faults(health.measured(results))
+    assert fault.startswith("has not learned more than constant velocity: held-out error at 5 steps")
+    assert 0 < results["eval/state_growth"] < 10 and "eval/gates_saturated" not in results
     task.data = dataclasses.replace(task.data, closed_loop_episodes=0)
     assert "eval/success" not in task.evaluate(params)
 
@@ -88,6 +92,7 @@ def test_it_learns_the_walls(meshes):
         params, moments = update(params, moments, task.batch(i))
     results = task.evaluate(params)
     assert results["eval/error_5"] < 0.5 * results["eval/constant_velocity/error_5"]
+    assert health.faults(health.measured(results)) == []
 
 
 def test_runs_of_other_seeds_are_the_same_program():

@@ -20,8 +20,10 @@ from jax.sharding import AxisType
 
 from configs import base, quickstart
 from hrm_jax import train
+from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.console.parser import run_command
-from hrm_jax.tasks import build
+from hrm_jax.tasks import build, exporting
 from hrm_jax.training import checkpoint, experiment, loop, sharding
 from hrm_jax.training.step import initializer, make_update, moved_average
 from hrm_jax.training.task import Task
@@ -304,13 +306,14 @@ def test_checkpoint_moves_to_another_number_of_devices(straight, tmp_path, cache
 @pytest.mark.slow
 def test_it_learns_what_is_known(tmp_path, cache):
     """Constant velocity is wrong only at walls: a motion predictor must soon beat it on held-out worlds."""
-    run(
+    said = run(
         tmp_path, cache, steps=300, eval_every=300, log_every=100, batch_size=768, model__width=16,
         optimizer__learning_rate=1e-2, data__eval_episodes=256, checkpoint__every=300,
     )  # fmt: skip
     (last,) = [r for r in records(tmp_path) if "eval/loss" in r]
     assert last["eval/loss"] < 0.6 * last["eval/constant_velocity/loss"]
     assert last["eval/error_20"] < 0.8 * last["eval/constant_velocity/error_20"]
+    assert "warning" not in said
 
 
 def test_early_stopping_and_best_checkpoint(tmp_path, meshes, capsys):
@@ -319,11 +322,18 @@ def test_early_stopping_and_best_checkpoint(tmp_path, meshes, capsys):
         tmp_path, meshes[1], steps=400, eval_every=5, checkpoint__every=5, early_stopping=3,
         optimizer__schedule="constant", optimizer__learning_rate=0.5,
     )  # fmt: skip
-    assert "stopped early at step" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "stopped early at step" in said
+    assert "warning: this run has not learned more than constant velocity: held-out error at 10 steps" in said
     evaluated = {r["step"]: r["eval/loss"] for r in records(tmp_path) if "eval/loss" in r}
     best = min(evaluated, key=evaluated.get)
     assert max(evaluated) == best + 15
     assert checkpoint.restore_params(tmp_path, "best")[0] == best
+    exporting.export_model(tmp_path, "best", tmp_path / "model.npz")
+    exported, _ = model_file.read(tmp_path / "model.npz", NETWORKS)
+    (record,) = [r for r in records(tmp_path) if r["step"] == best and "eval/loss" in r]
+    assert exported["health"]["error"] == record["eval/error_10"]
+    assert exported["health"]["gates_saturated"] == record["eval/gates_saturated"]
 
 
 def test_ema_is_kept_exported_and_evaluated(here, tmp_path, meshes):

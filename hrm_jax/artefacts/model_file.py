@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from hrm_jax.artefacts import archive, files, json_file, networks, provenance
 from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts.health import Health
 from hrm_jax.artefacts.networks import shapes
 
 FORMAT = "hrm_jax/1"
@@ -49,6 +50,7 @@ class Config(TypedDict):
     segments: NotRequired[Steps | None]  # of its training
     step: NotRequired[Annotated[int, Meta(ge=0)] | None]
     kind: NotRequired[str]  # of the puzzles of its training
+    health: NotRequired[Health | None]  # of a predictor, at its last evaluation
     identifiers: NotRequired[str]  # the digest of what puzzle identifiers stood for in training
     config: NotRequired[Run]
 

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.health import Health
 from hrm_jax.artefacts.scenarios import LAST_ID
 
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
@@ -76,6 +77,7 @@ class Result(Judged):
     timeouts: Count
     failures: NotRequired[dict[str, Count] | None]  # by cause: worlds.rules.FAILURES
     prediction: NotRequired[Prediction | None]
+    health: NotRequired[Health | None]  # of a predictor, as its training left it
     predictor: NotRequired[Name]  # whose forecasts a planner of paths used
 
 

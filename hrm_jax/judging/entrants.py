@@ -136,6 +136,8 @@ def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> Non
 
 def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]:
     about: dict[str, Any] = {"parameters": parameters}
+    if health := config.get("health"):
+        about["health"] = health
     group, _, _ = name.rpartition("/")
     if group:
         about |= {"group": group, "seed": config.get("config", {}).get("seed")}

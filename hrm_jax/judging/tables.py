@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hrm_jax.artefacts import health
 from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, mean_loss
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
+MARK = " \N{DAGGER}"  # of a model whose training came to nothing
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
@@ -21,7 +23,7 @@ def evaluation(report: Report, limit: int) -> str:
     for name, result in report["models"].items():
         counts = [str(result[key]) for key in ("collisions", "timeouts")]
         share = [percent(result["rate"]), interval(result)]
-        rows.append([name, str(result["n"]), str(result["success"]), *share, *counts])
+        rows.append([name + mark(result), str(result["n"]), str(result["success"]), *share, *counts])
     first, stop = report["seeds"]
     title = f"protocol {report['protocol']}, world {report['world']}, seeds {first}:{stop}"
     success = f"the goal within {limit} steps without a collision"
@@ -39,8 +41,15 @@ def groups(report: Report | PuzzleReport) -> str:
     for name, group in (report.get("groups") or {}).items():
         mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
         std = "-" if group["std"] is None else percent(group["std"])
-        rows.append([name, str(group["seeds"]), mean, f"{low} to {high}", std])
+        collapsed = sum(bool(ill(result)) for result in members(report, name))
+        seeds = f"{group['seeds']}, {collapsed} of them{MARK}" if collapsed else str(group["seeds"])
+        rows.append([name, seeds, mean, f"{low} to {high}", std])
     return "\n\n".join(filter(None, (markdown(rows) if len(rows) > 1 else "", group_tests([report]))))
+
+
+def members(report: Report | PuzzleReport, group: str) -> list[Any]:
+    """The results of the models of a group."""
+    return [result for result in report["models"].values() if result.get("group") == group]
 
 
 def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
@@ -124,8 +133,18 @@ def comparison(reports: Sequence[Report]) -> list[list[str]]:
     rows = [["model", *map(heading, reports)]]
     for name in names:
         results = [report["models"].get(name) for report in reports]
-        rows.append([name, *(rate(result) if result else "-" for result in results)])
+        rows.append([name, *(rate(result) + mark(result) if result else "-" for result in results)])
     return rows
+
+
+def ill(result: Any) -> list[str]:
+    """What was wrong with a predictor when its training ended; empty of one that is well, or not known."""
+    return health.faults(result.get("health"))
+
+
+def mark(result: Any) -> str:
+    """What stands beside a model that is `ill`, or nothing."""
+    return MARK * bool(ill(result))
 
 
 def heading(report: Report | PuzzleReport) -> str:
@@ -140,7 +159,13 @@ def heading(report: Report | PuzzleReport) -> str:
 
 
 def fault_note(report: Report | PuzzleReport) -> str:
-    """What the column of a protocol with a published fault shows; empty for the others."""
+    """What the column of a protocol with a published fault shows, and why models are marked; or empty."""
+    found = {name: ill(result) for name, result in report["models"].items()}
+    marks = [f"{MARK.strip()} {name}: {'; '.join(faults)}." for name, faults in found.items() if faults]
+    return " ".join(filter(None, [_published_fault(report), *marks]))
+
+
+def _published_fault(report: Report | PuzzleReport) -> str:
     if _published_paths(report):
         return _path_fault_note(report)
     protocol = PROTOCOLS.get(report["protocol"])

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
-from hrm_jax.judging.tables import by_part, measured, measuring_of, rate_of_groups
+from hrm_jax.judging.tables import by_part, ill, measured, measuring_of, rate_of_groups
 from hrm_jax.judging.tables import trials as judged_trials
 from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
@@ -75,7 +75,8 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
         bar = charts.interval_bar(result, span, styles[name], level)
         causes = dict.fromkeys(FAILURES, 0) | result["failures"] if result.get("failures") else {}
         lenient = {f"lenient-{key}": value for key, value in (result.get("lenient") or {}).items()}
-        return {**result, **causes, **lenient, "model": name, "bar": bar}
+        css = "ill" if ill(result) else None
+        return {**result, **causes, **lenient, "model": name, "bar": bar, "css": css}
 
     headings = PATH_HEADINGS if report.path_rules else HEADINGS
     bodies: dict[tuple[str, str] | None, Sequence[Record]] = {

@@ -1,5 +1,6 @@
 """Files of a run for the planning side, which never imports jax: `model.npz` and `scenarios.npz`."""
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from hrm_jax.artefacts import model_file, networks
+from hrm_jax.artefacts import health, model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays
 from hrm_jax.gridworld import drawing, rollout
@@ -36,9 +37,19 @@ def export_model(
     description = task.describe(config)
     if "plan" in description:
         check_plan(description)
+    description |= measured(workdir, step)
     model_file.write(out, params, {**description, "step": step, "config": config})
     name, count = description["model"]["name"], networks.count(model_file.flatten(params))
     return f"{out}: {name}, {count:,} parameters, step {step:,} of {workdir}"
+
+
+def measured(workdir: pathlib.Path, step: int) -> dict[str, Any]:
+    """The "health" of a predictor at its last evaluation up to `step`; nothing where no record tells."""
+    records: list[Any] = []
+    with contextlib.suppress(RequestError):  # a model is worth its file without them
+        records = report_file.load_records(workdir / "metrics.jsonl")
+    known = [found for record in records if record["step"] <= step and (found := health.measured(record))]
+    return {"health": known[-1]} if known else {}
 
 
 def recorded(workdir: pathlib.Path) -> tuple[dict[str, Any], type[Task]]:

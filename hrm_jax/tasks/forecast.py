@@ -132,7 +132,8 @@ class Forecast(Task):
         forecasts = {"eval/": self.forecast(params, scenes), "eval/constant_velocity/": straight}
         for prefix, tracks in forecasts.items():
             results |= predictors.errors(prefix, tracks, future, self.world.size)
-        return results
+        seen = scenes.history, forecasts["eval/"], scenes.context
+        return results | predictors.health(self.model, params, *seen)
 
     def _closed_loop(self, key: jax.Array, params: Any, name: str | None) -> jax.Array:
         """The success rate of the model, or of the predictor `name`, on held-out worlds."""

@@ -123,6 +123,8 @@ class Prediction(Task):
             tracks = models.roll_out(predict, history, max(HORIZONS))  # [horizon, E, N, 2]
             results[prefix + "loss"] = jnp.mean((tracks[0] - future[0]) ** 2)
             results |= predictors.errors(prefix, tracks, future, self.world.size)
+            if prefix == "eval/":
+                results |= predictors.health(self.model, params, history, tracks)
         return results
 
     def held_out(self) -> tuple[jax.Array, jax.Array]:

@@ -31,6 +31,20 @@ def describe(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def health(
+    model: nn.Module, params: Any, history: jax.Array, tracks: jax.Array, context: Any = None
+) -> dict[str, jax.Array]:
+    """What states and gates do as a model makes `tracks`, for `artefacts.health`; {} of one without them."""
+    seen = model.apply({"params": params}, history, tracks, context, method="watch")
+    found = {}
+    if "rms" in seen:
+        third = (len(seen["rms"]) + 1) // 3 - 2  # "rms" begins after the second step
+        found["eval/state_growth"] = seen["rms"][-1] / seen["rms"][max(third, 0)]
+    if "saturated" in seen:
+        found["eval/gates_saturated"] = jnp.mean(seen["saturated"])
+    return found
+
+
 def errors(prefix: str, tracks: jax.Array, future: jax.Array, size: int) -> dict[str, jax.Array]:
     """{`prefix`error_h: cells}: mean distance h steps ahead of tracks, future [steps, ..., 2] over size."""
     ahead = (h for h in HORIZONS if h <= len(tracks))

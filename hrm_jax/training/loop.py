@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from hrm_jax.artefacts import health
 from hrm_jax.training import checkpoint, cost, metrics, processes, step, warm_start, workdir
 from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.processes import StopSignal
@@ -50,6 +51,7 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
         trace = metrics.Trace(config.profile_steps, start, folder)
         # Written while the next step is computed: the device never waits for the host.
         logged: list[Logged] = []
+        evaluated = None
 
         def due(every: int) -> bool:
             return done % every == 0 or done == steps
@@ -79,6 +81,9 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
         if done > start:
             checkpoints.save(done, current, None)
         checkpoints.close()
+        if done == steps or patience.exhausted:
+            for fault in health.faults(health.measured(evaluated or {})):
+                writer.say(f"warning: this run {fault}")
         writer.say(closing(done, steps, stop, patience))
     return current
 

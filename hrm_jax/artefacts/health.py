@@ -1,0 +1,66 @@
+"""Whether a predictor has learned anything: what is measured as it trains, and what is wrong by that.
+
+The tasks measure it at every held-out evaluation; metrics.jsonl, model.npz and report.json keep the figures.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypedDict
+
+STEPS = 10  # ahead, at most: where the error is compared
+BETTER = 0.05  # share by which a model that has learned something is better than constant velocity
+MOST_SATURATED = 0.5  # share of gates that are within 0.05 of 0 or 1
+MOST_GROWTH = 10.0  # of the state's RMS, from a third of the steps to the last one
+
+OF_STATES = ("gates_saturated", "state_growth")
+Figure = float | None  # null: it was not finite
+
+
+class Health(TypedDict):
+    """Of a predictor, on held-out data. Errors are in cells."""
+
+    steps: int  # ahead, of the errors
+    error: Figure
+    constant_velocity: Figure  # its error on the same windows
+    gates_saturated: NotRequired[Figure]
+    state_growth: NotRequired[Figure]
+
+
+def measured(record: Mapping[str, Any]) -> Health | None:
+    """The figures in a record of metrics.jsonl; None where it did not evaluate a predictor."""
+    reference = "eval/constant_velocity/error_{}"
+    ahead = [h for h in range(1, STEPS + 1) if f"eval/error_{h}" in record and reference.format(h) in record]
+    if not ahead:
+        return None
+    found = {"error": f"eval/error_{ahead[-1]}", "constant_velocity": reference.format(ahead[-1])}
+    found |= {name: f"eval/{name}" for name in OF_STATES if f"eval/{name}" in record}
+    figures: Any = {name: _finite(record[key]) for name, key in found.items()}
+    figures["steps"] = ahead[-1]
+    return figures
+
+
+def faults(health: Health | None) -> list[str]:
+    """What is wrong with a predictor, to be read after its name; nothing where nothing is known."""
+    if health is None:
+        return []
+    error, reference = _number(health["error"]), _number(health["constant_velocity"])
+    saturated, growth = _number(health.get("gates_saturated", 0)), _number(health.get("state_growth", 0))
+    found = []
+    if not error < (1 - BETTER) * reference:
+        found.append(
+            f"has not learned more than constant velocity: held-out error at {health['steps']} steps "
+            f"{error:.3g} cells against {reference:.3g}"
+        )
+    if not saturated <= MOST_SATURATED:
+        found.append(f"has more than half of its gates saturated ({100 * saturated:.0f} %)")
+    if not growth <= MOST_GROWTH:
+        found.append(f"has states that grow {growth:.3g} times over the last two thirds of its steps")
+    return found
+
+
+def _finite(value: Any) -> Figure:
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def _number(figure: Figure) -> float:
+    return math.inf if figure is None else figure
