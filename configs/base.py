@@ -1,7 +1,7 @@
 """Every default of every experiment. Config files copy this and change what makes them what they are.
 
 The predictors of obstacles are here, the denoisers of paths in base_paths.py, the puzzles in base_puzzles.py.
-Faults F1 to F40 are known ones of the originals: docs/faults.md. The formulas are in docs/models.md.
+Faults F1 to F41 are known ones of the originals: docs/faults.md. The formulas are in docs/models.md.
 """
 
 from ml_collections import ConfigDict

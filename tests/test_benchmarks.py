@@ -53,6 +53,18 @@ def test_training(model):
 
 
 @pytest.mark.slow
+def test_plateau():
+    small = "--rates 1e-2 --updates 40 --batch 16 --width 4 --episodes 64 --only".split()
+    out = run(sys.executable, "benchmarks/plateau.py", *small, "published", "state weighs 0", "LSTM")
+    still, repeated = (
+        float(re.search(rf"^{name} +(\S+)", out, re.M)[1]) for name in ("stands still", "repeats.*step")
+    )
+    assert 4e-4 < still < 9e-4 and repeated < still / 8, out
+    losses = re.findall(r"^(?:published|state weighs 0|LSTM) +1e-02 +(\S+)", out, re.M)
+    assert len(set(losses)) == 3, out  # what is changed is changed
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["hrm", "trm", "mixer"])
 def test_act(model):
     pytest.importorskip("torch")
