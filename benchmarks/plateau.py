@@ -82,9 +82,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=2_000)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--width", type=int, default=32)
-    parser.add_argument(
-        "--episodes", type=int, default=4_096, help="to train on; a quarter more are held out"
-    )
+    parser.add_argument("--blocks", type=int, default=1)
+    parser.add_argument("--k_step", type=int, default=0, help="of H; 0: no H")
+    parser.add_argument("--episodes", type=int, default=4_096, help="and a quarter as many held out")
     options = parser.parse_args()
     train, held_out = (draw(stream, options.episodes // share) for stream, share in ((0, 1), (1, 4)))
     test = jax.jit(windows, static_argnums=2)(held_out, jax.random.key(5), HELD_OUT)
@@ -102,10 +102,8 @@ def main() -> None:
 
 def draw(stream: int, episodes: int) -> jax.Array:
     """Episodes [E, steps, obstacles, 2] over size."""
-    key = jax.random.fold_in(jax.random.key(0), stream)
-    return (
-        jax.jit(lambda: rollout.episodes(key, episodes, lambda k: rollout.episode(WORLD, k, STEPS)))() / SIZE
-    )
+    key, one = jax.random.fold_in(jax.random.key(0), stream), lambda k: rollout.episode(WORLD, k, STEPS)
+    return jax.jit(lambda: rollout.episodes(key, episodes, one))() / SIZE
 
 
 def windows(episodes: jax.Array, key: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
