@@ -49,7 +49,7 @@ fi
 
 sweep accuracy 6 5 1500 soft
 sweep accuracy 8 5 2000 soft
-sweep long 8 3 8000 soft,last
+sweep long 8 4 8000 soft,last
 train() { # KIND SEED
   eight="$out/accuracy/8/soft/$2/model.npz"
   case "$1" in
