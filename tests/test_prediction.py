@@ -172,6 +172,7 @@ def test_held_out_metrics_of_constant_velocity_are_the_measured_ones(meshes, ran
     task = Prediction(c.to_dict(), meshes[1])
     zeros = jax.tree.map(np.zeros_like, random_params(task.model))  # an LSTM of zeros predicts no motion
     found = {name: float(value) for name, value in task.evaluate(zeros).items()}
+    assert found.pop("eval/state_growth") >= 0
     assert set(found) == {
         prefix + name
         for prefix in ("eval/", "eval/constant_velocity/")

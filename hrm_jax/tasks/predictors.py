@@ -39,7 +39,8 @@ def health(
     found = {}
     if "rms" in seen:
         third = (len(seen["rms"]) + 1) // 3 - 2  # "rms" begins after the second step
-        found["eval/state_growth"] = seen["rms"][-1] / seen["rms"][max(third, 0)]
+        # States that stay zero do not grow.
+        found["eval/state_growth"] = seen["rms"][-1] / jnp.maximum(seen["rms"][max(third, 0)], 1e-30)
     if "saturated" in seen:
         found["eval/gates_saturated"] = jnp.mean(seen["saturated"])
     return found
