@@ -13,9 +13,5 @@ from configs import base
 def get_config():
     """See the module docstring."""
     c = base.get_config()
-    base.hearing_puzzle(c, "data/maze8", vocabulary=6, columns=8)
-    c.steps = 6_000
-    c.act.segments = c.act.least = 4
-    c.act.stagger = True
-    c.model.puzzle_width = 0
+    base.hearing_maze(c, 8)
     return c

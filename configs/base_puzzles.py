@@ -141,3 +141,12 @@ def hearing_puzzle(c: ConfigDict, data: str, vocabulary: int, columns: int) -> N
     c.model.mixer = False
     c.model.columns = columns
     c.model.l_cycles = 7
+
+
+def hearing_maze(c: ConfigDict, size: int) -> None:
+    """Open-grid mazes of so many cells a side for such a network; every puzzle gets all four segments."""
+    hearing_puzzle(c, f"data/maze{size}", vocabulary=6, columns=size)
+    c.steps = 6_000
+    c.act.segments = c.act.least = 4
+    c.act.stagger = True
+    c.model.puzzle_width = 0

@@ -14,6 +14,7 @@ Leaves OUT/world.report.json and OUT/report/index.html.
 """
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,23 +75,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    asked = _asked(options)
-    trials = {(world, rival): _trials(world, rival, options) for world, rivals in asked.items()
-              for rival in rivals} if options.tune else {}  # fmt: skip
+    worlds, rivals = _asked(options)
+    entries = itertools.product(worlds, rivals) if options.tune else ()
+    trials = {entry: _trials(*entry, options) for entry in entries}
     tried = [run for each in trials.values() for trial in each for run in trial.runs]
     if not _train(tried, options.jobs):
         return 1
     tuned = {entry: tuning.tried(entry[1], each) for entry, each in trials.items()}
     runs = [
         _run(world, rival, seed, options, tuned.get((world, rival)))
-        for world, rivals in asked.items()
+        for world in worlds
         for seed in range(options.seeds)
         for rival in rivals
     ]
     if not _train(runs, options.jobs):
         return 1
     reports = []
-    for world in asked:
+    for world in worlds:
         rows = [row for entry, each in tuned.items() for row in each if entry[0] == world]
         reports.append(_judge(world, [run for run in runs if run.world == world], rows, options))
     first = [run.folder for run in runs if run.seed == 0]
@@ -131,10 +132,10 @@ def _run(world: str, rival: str, seed: int, options: argparse.Namespace, rows: S
 # ---------------------------------------------------------------- reading the request
 
 
-def _asked(options: argparse.Namespace) -> dict[str, list[str]]:
-    """The models asked for, by world; everything that can be wrong with the request is found here."""
-    seeds = {"seeds": (1, 1000), "trials": (1, 1000)}
-    at_least(options, episodes=1, first=0, **seeds, jobs=(1, JOBS), record=(0, MOST_RECORDED))
+def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
+    """The worlds and the models asked for; everything that can be wrong with the request is found here."""
+    most = {"seeds": (1, 1000), "trials": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
+    at_least(options, episodes=1, first=0, **most)
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
     ablations = [f"hrm,{name}" for name in getattr(config, "ABLATIONS", ())]
@@ -148,7 +149,7 @@ def _asked(options: argparse.Namespace) -> dict[str, list[str]]:
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
     for world in worlds:
         _check(world, [model for rival in rivals for model in _variants(config, rival)], options)
-    return {world: rivals for world in worlds}
+    return worlds, rivals
 
 
 def _variants(config: ModuleType, rival: str) -> Sequence[str]:

@@ -151,7 +151,7 @@ def _jitted(
     """
     import jax
 
-    tree = jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
+    tree = tree_of(params)
 
     def answer(inputs: np.ndarray, identifiers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         answers, q = map(np.asarray, run(tree, inputs.astype(np.int32), identifiers.astype(np.int32)))
@@ -163,6 +163,13 @@ def _jitted(
 
     tokens = TOKENS.get(jax.default_backend(), TOKENS["gpu"])
     return Solver(answer, batch or max(1, min(tokens // sequence, LARGEST_BATCH)))
+
+
+def tree_of(params: Weights) -> Any:
+    """The parameters of a file as the tree that networks take."""
+    import jax
+
+    return jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
 
 
 @functools.lru_cache(maxsize=4)
@@ -222,7 +229,7 @@ def _poh_scores(fields: dict[str, Any], params: Weights) -> kinds.Scores:
     from hrm_jax.models import poh
     from hrm_jax.worlds import lattice
 
-    network, tree = poh.build(fields), jax.tree.map(jax.numpy.asarray, model_file.unflatten(params))
+    network, tree = poh.build(fields), tree_of(params)
 
     @jax.jit
     def run(inputs: Any) -> Any:

@@ -11,9 +11,9 @@ from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 MARK = " \N{DAGGER}"  # of a model whose training came to nothing
-# Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
+# Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
 GROUPED = "The {n:,} examples are questions and augmentations of {puzzles:,} puzzles, which intervals count."
 
 

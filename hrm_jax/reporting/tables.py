@@ -9,7 +9,7 @@ from markupsafe import Markup
 from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
-from hrm_jax.judging.tables import by_part, ill, measured, measuring_of, rate_of_groups
+from hrm_jax.judging.tables import by_part, ill, measured, measuring_of, members, rate_of_groups
 from hrm_jax.judging.tables import trials as judged_trials
 from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
@@ -223,16 +223,15 @@ def training_seeds(report: Report, index: int) -> Markup | None:
         Column("std", "Std between seeds", percent),
         Column("half_width", "95 % half width between episodes", percent),
     ]
-    records = [_group(name, group, report.data["models"]) for name, group in groups.items()]
+    records = [_group(name, group, members(report.data, name)) for name, group in groups.items()]
     caption = "Spread between training seeds, in percentage points"
     return table(columns, {None: records}, caption, ["group"], id=f"groups-{index}")
 
 
-def _group(group: str, spread: dict, models: dict[str, dict]) -> Record:
-    members = [result for result in models.values() if result.get("group") == group]
-    intervals = [counted(result)["interval"] for result in members]
+def _group(group: str, spread: dict, results: list[dict]) -> Record:
+    intervals = [counted(result)["interval"] for result in results]
     halves = [(high - low) / 2 for low, high in intervals]
-    seeds = ", ".join(str(result["seed"]) for result in members if result.get("seed") is not None)
+    seeds = ", ".join(str(result["seed"]) for result in results if result.get("seed") is not None)
     return {
         **spread,
         "group": group,

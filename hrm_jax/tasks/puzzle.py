@@ -55,9 +55,7 @@ class Slots(NamedTuple):
 
     examples: Examples
     state: hrm_act.State  # [B, prefix + S, D]
-    steps: (
-        jax.Array
-    )  # [B] int32: segments so far; of slots before their first puzzle, minus those it is spared
+    steps: jax.Array  # [B] int32: segments so far; before the first puzzle, minus those that it is spared
     halted: jax.Array  # [B] bool: done, to be filled anew
 
 

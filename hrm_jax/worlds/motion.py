@@ -78,11 +78,11 @@ def step(
         blocked = _into_static(static, position, velocity)
     position, velocity = bounce(position, velocity, world.size, blocked)
     if "circular" in world.kinds or "switching" in world.kinds:
-        round = motion.kind == CIRCULAR
+        turning = motion.kind == CIRCULAR
         if "switching" in world.kinds:
-            round = round | ((motion.kind == SWITCHING) & goes_round(motion.seed, time))
+            turning = turning | ((motion.kind == SWITCHING) & goes_round(motion.seed, time))
         velocity = velocity.__array_namespace__().where(
-            round[..., None], _rotate(velocity, motion.turn), velocity
+            turning[..., None], _rotate(velocity, motion.turn), velocity
         )
     return Obstacles(position, velocity, motion)
 
@@ -171,8 +171,7 @@ def threatens_start(
 
 def uniform(seed: Array, time: Array | int, channel: int, dtype) -> Array:
     """Numbers in [0, 1) that (seed, time, channel) decide, shaped as `seed`: 24 bits, exact in float32."""
-    counter = seed.__array_namespace__().full_like(seed, 8 * time + channel)
-    return (mix(seed ^ mix(counter)) >> 8).astype(dtype) * 2.0**-24
+    return _bits(seed, 8 * time + channel).astype(dtype) * 2.0**-24
 
 
 def goes_round(seed: Array, time: Array | int) -> Array:
@@ -183,9 +182,13 @@ def goes_round(seed: Array, time: Array | int) -> Array:
 
 def _below(seed: Array, channel: int, limit: Array | int) -> Array:
     """Whole numbers from 0 to `limit` - 1 that (seed, channel) decide, int32 [...]; `limit` is under 128."""
-    xp = seed.__array_namespace__()
-    bits = mix(seed ^ mix(xp.full_like(seed, channel))) >> 8  # 24: times the limit they are 31
-    return (bits * xp.asarray(limit).astype(np.uint32) >> 24).astype(np.int32)
+    limit = seed.__array_namespace__().asarray(limit).astype(np.uint32)
+    return (_bits(seed, channel) * limit >> 24).astype(np.int32)  # 24 bits times 7
+
+
+def _bits(seed: Array, counter: Array | int) -> Array:
+    """24 bits that (seed, counter) decide: uint32, shaped as `seed`."""
+    return mix(seed ^ mix(seed.__array_namespace__().full_like(seed, counter))) >> 8
 
 
 def mix(x: Array) -> Array:

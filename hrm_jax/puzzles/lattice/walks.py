@@ -85,24 +85,17 @@ def judged(
 
     Models walk by the original's protocol alone.
     """
-    mazes, least = _first(puzzles, count)
-    budget = BUDGET * mazes.open.shape[1]
-    for walker, prefer in (("random walk", uniform(seed)), ("Manhattan walk", manhattan)):
-        yield walker, budget, answers.walked(walk(mazes, prefer, budget), least)
-        yield as_published(walker, puzzles, count, prefer)
-    for name, scores in models.items():
-        yield as_published(name, puzzles, count, of_model(scores))
-
-
-def as_published(name: str, puzzles: PuzzleSet, count: int, prefer: Prefer) -> tuple[str, int, Walked]:
-    """A walk through each maze by the original's protocol: N moves, walls ignored."""
-    mazes, least = _first(puzzles, count)
+    mazes = law.read(np.asarray(puzzles.inputs[:count]))
+    least = answers.shortest(mazes, np.asarray(puzzles.labels[:count]))
     cells = mazes.open.shape[1]
     board = mazes._replace(open=np.tile(lattice.everywhere(np, puzzles.height), (count, 1)))
-    return f"{name}, {LEGACY}", cells, answers.walked(walk(board, prefer, cells), least, SLACK)
 
+    def published(name: str, prefer: Prefer) -> tuple[str, int, Walked]:
+        """By the original's protocol: N moves, walls ignored."""
+        return f"{name}, {LEGACY}", cells, answers.walked(walk(board, prefer, cells), least, SLACK)
 
-def _first(puzzles: PuzzleSet, count: int) -> tuple[Mazes, np.ndarray]:
-    """The first mazes, and the moves of their shortest paths [count]."""
-    mazes = law.read(np.asarray(puzzles.inputs[:count]))
-    return mazes, answers.shortest(mazes, np.asarray(puzzles.labels[:count]))
+    for walker, prefer in (("random walk", uniform(seed)), ("Manhattan walk", manhattan)):
+        yield walker, BUDGET * cells, answers.walked(walk(mazes, prefer, BUDGET * cells), least)
+        yield published(walker, prefer)
+    for name, scores in models.items():
+        yield published(name, of_model(scores))

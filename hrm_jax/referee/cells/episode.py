@@ -55,11 +55,12 @@ class ErrorCounts:
 
     def add(self, error: np.ndarray, chosen: np.ndarray | None = None) -> None:
         """Count errors [A, T, N] in cells, all or those `chosen`, bool of the same shape."""
-        bins = np.minimum(error / self.WIDTH, self.BINS).astype(np.int64)
-        bins += np.arange(bins.shape[1])[:, None] * (self.BINS + 1)
-        counted = bins.ravel() if chosen is None else bins[chosen]
-        self.counts += np.bincount(counted, minlength=self.counts.size).reshape(self.counts.shape)
         self.sums += error.sum(axis=(0, 2), where=True if chosen is None else chosen)
+        step = np.broadcast_to(np.arange(error.shape[1])[:, None], error.shape)
+        if chosen is not None:
+            error, step = error[chosen], step[chosen]
+        bins = np.minimum(error / self.WIDTH, self.BINS).astype(np.int64) + step * (self.BINS + 1)
+        self.counts += np.bincount(bins.ravel(), minlength=self.counts.size).reshape(self.counts.shape)
 
     def summary(self, within: Sequence[float] = (0.2, 0.5, 1.0)) -> dict | None:
         """Mean, median and 90 % quantile by steps ahead, and the share nearer than `within`, in cells.
