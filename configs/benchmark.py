@@ -25,6 +25,13 @@ INPUTS = {"mixed": dict(agent=True), "interacting": dict(patch=5, neighbours=2)}
 # Further inputs cost the models differently: widths that make them equal in size again.
 WIDTHS = {"mixed": dict(lstm=47), "interacting": dict(lstm=40, gru=44)}
 
+# One layer for two, and as many parameters: the width, and that of worlds with further inputs.
+SHALLOW = {"lstm": 80, "gru": 93, "transformer": 44}
+SHALLOW_WIDTHS = {"mixed": dict(lstm=79, gru=92), "interacting": dict(lstm=52, gru=56, transformer=42)}
+
+# What `sweep --tune` may choose from for a model; of an HRM, the published and the stable are models here.
+VARIANTS = {model: (model, f"{model},shallow") for model in SHALLOW}
+
 # Steps that a predictor sees; where it is many, whole scenes are so long that an update has fewer of them.
 HISTORIES = {"clocked": 60, "rounds": 60}
 
@@ -50,10 +57,13 @@ SAMPLES = 480  # an update, about: whole scenes of all their obstacles, in a num
 
 
 def get_config(choice: str = "swarm,hrm"):
-    """`choice`: world,model or world,model,wide or world,hrm,ablation, of hrm-stable too."""
+    """`choice`: world,model; world,model,wide; world,lstm,shallow, of gru and transformer too; or
+    world,hrm,ablation, of hrm-stable too."""
     words = choice.split(",")
     if len(words) not in (2, 3):
-        raise ValueError(f'"{choice}": one of world,model; world,model,wide; world,hrm,ablation')
+        raise ValueError(
+            f'"{choice}": one of world,model; world,model,wide; world,lstm,shallow; world,hrm,ablation'
+        )
     world, model, *ablation = words
     _check("world", world, WORLDS)
     _check("model", model, MODELS)
@@ -84,6 +94,12 @@ def get_config(choice: str = "swarm,hrm"):
         c.steps, c.eval_every, c.checkpoint.every = 20_000, 2_000, 2_000
         c.optimizer.learning_rate = 2e-3
         c.data.closed_loop_episodes *= 10
+    elif ablation == ["shallow"]:
+        _check("model of one layer", model, SHALLOW)
+        c.model.layers = 1
+        c.model.width = SHALLOW_WIDTHS.get(world, {}).get(model, SHALLOW[model])
+        if c.model.width % 4 and model == "transformer":
+            c.model.heads = 2
     elif ablation:
         _check("model to change", model, ("hrm", "hrm-stable"))
         _check("ablation", ablation[0], ABLATIONS)

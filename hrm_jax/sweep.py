@@ -7,14 +7,14 @@ python -m hrm_jax.sweep --config poh --data data --worlds 6 --models soft looped
 
 Every run is one that `hrm_jax.train` would make by itself, in OUT/world/model/seed; what is done is not done
 again, and a killed sweep goes on where it was. Models of puzzles are judged by the test half of DATA/world.
-With --tune every model of every world is first tried with each combination of the values, and each of its
-VARIANTS in the config, by trainings with the seeds 100, 101, …; the least mean held-out loss chooses. The
-choice and every trial are in the report.
+With --lengths the models of a world are first trained with each of these numbers of updates; all get the
+first that the next hardly improves. With --tune every model is then tried with each combination of values,
+and as each of its VARIANTS in the config; the least mean held-out loss chooses. These trainings have seeds of
+their own, 100, 101, …, and are in the report.
 Leaves OUT/world.report.json and OUT/report/index.html.
 """
 
 import argparse
-import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.artefacts.report_file import Tried
+from hrm_jax.artefacts.report_file import EVERY, Before
 from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging import solvers, solving
 from hrm_jax.judging.entrants import PREDICTORS
@@ -69,6 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--tune", nargs="*", action="extend", default=[], metavar="FIELD=VALUE,VALUE,…",
         help="config fields of which each model of each world gets its own best values")  # fmt: skip
     add("--trials", type=int, default=2, help="with --tune: trainings of each combination")
+    add(
+        "--lengths",
+        default="",
+        metavar="STEPS,STEPS,…",
+        help="updates, of which each world's models get enough",
+    )
+    add("--until", type=float, default=5.0, metavar="PER_CENT",
+        help="with --lengths: enough is what the next of them improves by less than so many per cent of the "
+        f"best model's held-out loss per {EVERY} updates")  # fmt: skip
     add("--out", type=Path, required=True, help="a folder")
     with interruptible("the same command goes on"):
         return _sweep(parser.parse_args(arguments))
@@ -76,40 +85,65 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     worlds, rivals = _asked(options)
-    entries = itertools.product(worlds, rivals) if options.tune else ()
-    trials = {entry: _trials(*entry, options) for entry in entries}
-    tried = [run for each in trials.values() for trial in each for run in trial.runs]
-    if not _train(tried, options.jobs):
-        return 1
-    tuned = {entry: tuning.tried(entry[1], each) for entry, each in trials.items()}
-    runs = [
-        _run(world, rival, seed, options, tuned.get((world, rival)))
-        for world in worlds
-        for seed in range(options.seeds)
-        for rival in rivals
-    ]
-    if not _train(runs, options.jobs):
-        return 1
     reports = []
-    for world in worlds:
-        rows = [row for entry, each in tuned.items() for row in each if entry[0] == world]
-        reports.append(_judge(world, [run for run in runs if run.world == world], rows, options))
-    first = [run.folder for run in runs if run.seed == 0]
-    writing.write(writing.Request(out=options.out / "report", reports=reports, workdirs=first))
+    for number, world in enumerate(worlds, 1):
+        print(f"{world} ({number} of {len(worlds)})", flush=True)
+        reports.append(_in_world(world, rivals, options))
+    done = [report for report in reports if report]
+    if len(done) < len(reports):
+        return 1
+    first = [_folder(world, rival, 0, options) for world in worlds for rival in rivals]
+    writing.write(writing.Request(out=options.out / "report", reports=done, workdirs=first))
     return 0
 
 
-def _train(runs: Sequence[Run], jobs: int) -> bool:
+def _in_world(world: str, rivals: Sequence[str], options: argparse.Namespace) -> Path | None:
+    """Train and judge models in a world; its report.json, None where a training came to no end."""
+    before: Before = {}
+    fields, chosen = tuple(options.set), {rival: (rival, ()) for rival in rivals}
+    if pilots := _pilots(world, rivals, options):
+        if not _train("lengths", [run for runs in pilots.values() for run in runs], options.jobs):
+            return None
+        before["lengths"] = found = tuning.length(world, pilots, options.until)
+        fields += (f"steps={found['chosen']}",)
+    if options.tune:
+        trials = {rival: _trials(world, rival, fields, options) for rival in rivals}
+        if not _train(
+            "tuning", [run for each in trials.values() for one in each for run in one.runs], options.jobs
+        ):
+            return None
+        tried = {rival: tuning.tried(rival, each) for rival, each in trials.items()}
+        chosen = {rival: tuning.chosen(rows) for rival, rows in tried.items()}
+        before["tuning"] = [row for rows in tried.values() for row in rows]
+    runs = [
+        Run(options.config, world, model, seed, (*fields, *own), _folder(world, rival, seed, options), rival)
+        for seed in range(options.seeds)
+        for rival, (model, own) in chosen.items()
+    ]
+    return _judge(world, runs, before, options) if _train("training", runs, options.jobs) else None
+
+
+def _train(kind: str, runs: Sequence[Run], jobs: int) -> bool:
     """Train what is missing of these, if they are what was trained before; whether all is there."""
     for run in runs:
         run.check_settings()
-    return not runs or training.train_all(runs, jobs)
+    return training.train_all(kind, runs, jobs)
 
 
-def _trials(world: str, rival: str, options: argparse.Namespace) -> list[Trial]:
-    """What is tried for a rival."""
-    config = _config(options.config)
-    fields = (*options.set, *getattr(config, "TRIAL", ()))
+def _pilots(world: str, rivals: Sequence[str], options: argparse.Namespace) -> dict[int, list[Run]]:
+    """A training of each model for each of --lengths."""
+    return {
+        steps: [
+            Run(options.config, world, rival, tuning.FIRST_SEED, (*options.set, f"steps={steps}"),
+                options.out / "lengths" / world / rival / str(steps), trial=True)
+            for rival in rivals
+        ]
+        for steps in tuning.lengths(options.lengths)
+    }  # fmt: skip
+
+
+def _trials(world: str, rival: str, fields: Sequence[str], options: argparse.Namespace) -> list[Trial]:
+    """What is tried for a model."""
     seeds = range(tuning.FIRST_SEED, tuning.FIRST_SEED + options.trials)
     return [
         Trial(model, point, tuple(
@@ -117,16 +151,15 @@ def _trials(world: str, rival: str, options: argparse.Namespace) -> list[Trial]:
                 options.out / "trials" / world / model / tuning.folder(point) / str(seed), trial=True)
             for seed in seeds
         ))
-        for model in _variants(config, rival)
+        for model in _variants(_config(options.config), rival)
         for point in tuning.grid(options.tune)
     ]  # fmt: skip
 
 
-def _run(world: str, rival: str, seed: int, options: argparse.Namespace, rows: Sequence[Tried] | None) -> Run:
-    """One of those that are judged, as the `rows` of its trials say."""
-    model, fields = tuning.chosen(rows) if rows else (rival, ())
-    folder = options.out / world / rival / str(seed)
-    return Run(options.config, world, model, seed, (*options.set, *fields), folder, rival)
+def _folder(world: str, rival: str, seed: int, options: argparse.Namespace) -> Path:
+    """Of a run that is judged."""
+    folder: Path = options.out / world / rival / str(seed)
+    return folder
 
 
 # ---------------------------------------------------------------- reading the request
@@ -134,7 +167,8 @@ def _run(world: str, rival: str, seed: int, options: argparse.Namespace, rows: S
 
 def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The worlds and the models asked for; everything that can be wrong with the request is found here."""
-    most = {"seeds": (1, 1000), "trials": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
+    own = tuning.FIRST_SEED if options.tune or options.lengths else 1000  # seeds of trials begin there
+    most = {"seeds": (1, own), "trials": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
     at_least(options, episodes=1, first=0, **most)
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
@@ -144,6 +178,9 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     rivals = list(dict.fromkeys(options.models + ablations * options.ablations))
     for rival in rivals:
         known("model", rival.partition(",")[0], config.MODELS)
+    of_steps = [field for field in (*options.set, *options.tune) if field.partition("=")[0] == "steps"]
+    if tuning.lengths(options.lengths) and of_steps:
+        raise RequestError(f"{of_steps[0]}: --lengths says how many")
     for assignment in options.set:
         if "=" not in assignment:
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
@@ -202,18 +239,18 @@ def _check_data(world: str, found: Sequence["ConfigDict"], options: argparse.Nam
 # ---------------------------------------------------------------- judging
 
 
-def _judge(world: str, runs: Sequence[Run], tried: Sequence[Tried], options: argparse.Namespace) -> Path:
+def _judge(world: str, runs: Sequence[Run], before: Before, options: argparse.Namespace) -> Path:
     """Judge the runs of a world, with the baselines; the report.json."""
     suffix = f".{options.first}" if options.first else ""
     out = options.out / f"{world}{suffix}.report.json"
     trained = [f"{run.name}/{run.seed}={run.parameters}" for run in runs]
     if options.data:
         data = options.data / world
-        solving.solve(solving.Request(data, trained, out, record=options.record, tuning=tried))
+        solving.solve(solving.Request(data, trained, out, record=options.record, before=before))
         return out
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
-    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record, tuning=tried))
+    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record, before=before))
     return out
 
 

@@ -1,6 +1,9 @@
 """The sweep and the density grid: one command each, killed and resumed, refused in one line."""
 
+import itertools
 import json
+import math
+import re
 from pathlib import Path
 
 import jax
@@ -8,7 +11,7 @@ import pytest
 
 from configs import benchmark
 from hrm_jax import density, sweep
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports
 from hrm_jax.models import predictors as models
@@ -44,8 +47,10 @@ def calls(monkeypatch):
             first = sum(c == ("train", words) for c in made) == 1
             step = 4 if words["config.seed"] == "1" and folder.parent.name == "lstm" and first else 9
             (folder / "metrics.jsonl").write_text(f'{{"step": {step}, "loss": 0.5, "eval/success": 0.8}}\n')
+            if "lengths" in folder.parts:
+                _reach_loss(folder, int(words["config.steps"]))
             if rate := words.get("config.optimizer.learning_rate"):
-                _tell_loss(folder, words["config"].rpartition(",")[2], float(rate))
+                _tell_loss(folder, words["config"].partition(",")[2], float(rate))
         if words.get("config.seed") == "1" and "hrm" in words["workdir"] and first:
             log.write("killed\n")
             return False
@@ -56,10 +61,16 @@ def calls(monkeypatch):
 
 
 def _tell_loss(folder, model, rate):
-    """The loss of a trial: the HRM's is least at 1e-3, the LSTM's at 1e-2; at 1 all diverge."""
-    best = {"hrm": 1e-3, "lstm": 1e-2}[model]
+    """The loss of a trial: the HRM's is least at 1e-3, the two LSTMs' at 1e-2 and 5e-3; at 1 all diverge."""
+    best = {"hrm": 1e-3, "lstm": 1e-2, "lstm,shallow": 5e-3}[model]
     records = [{"step": 5, "loss": None}] if rate == 1 else [{"step": 9, "eval/loss": abs(rate - best)}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def _reach_loss(folder, steps):
+    """The loss: 40 more updates halve it, the next 40 hardly change it; the HRM's is twice the LSTM's."""
+    loss = {40: 0.5, 80: 0.25, 120: 0.24}[steps] * (2 if "hrm" in folder.parts else 1)
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": steps, "eval/loss": loss}) + "\n")
 
 
 def _sweep(folder, *extra):
@@ -93,14 +104,15 @@ def test_every_model_gets_its_own_best_settings(calls, tmp_path, capsys):
     tune = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--trials", "1", "--seeds", "1")
     assert _sweep(tmp_path, *tune) == 0
     trained = [words for command, words in calls if command == "train"]
-    assert [words["config.seed"] for words in trained] == ["100"] * 6 + ["0"] * 2
-    assert [words["config.optimizer.learning_rate"] for words in trained[6:]] == ["1e-3", "1e-2"]
+    assert [words["config.seed"] for words in trained] == ["100"] * 9 + ["0"] * 2
+    assert [words["config.optimizer.learning_rate"] for words in trained[9:]] == ["1e-3", "1e-2"]
     report = reports.load(tmp_path / "standard.report.json")
-    told = {(row["model"], *row["fields"]): (row["losses"], row["chosen"]) for row in report["tuning"]}
+    told = {(row["choice"], *row["fields"]): (row["losses"], row["chosen"]) for row in report["tuning"]}
     assert told["hrm", "optimizer.learning_rate=1e-3"] == ([0.0], True)
     assert told["lstm", "optimizer.learning_rate=1e-3"] == ([pytest.approx(0.009)], False)
     assert told["lstm", "optimizer.learning_rate=1"] == ([None], False)
-    assert "| optimizer.learning_rate=1    | inf" in capsys.readouterr().out
+    assert [row["choice"] for row in report["tuning"]] == ["hrm"] * 3 + ["lstm"] * 3 + ["lstm,shallow"] * 3
+    assert "| lstm,shallow optimizer.learning_rate=1    | inf" in capsys.readouterr().out
     assert "settings that were tried before" in (tmp_path / "report" / "index.html").read_text()
     before = len(calls)
     assert _sweep(tmp_path, *tune) == 0 and len(calls) == before  # nothing is tried again
@@ -113,6 +125,41 @@ def test_every_model_gets_its_own_best_settings(calls, tmp_path, capsys):
     path.write_text(json.dumps(told))
     with pytest.raises(RequestError, match="tuning: of hrm the one of the least loss"):
         reports.load(path)
+
+
+def test_all_models_get_as_many_updates_as_the_best_of_them_profits_from(calls, tmp_path, capsys):
+    words = ("--lengths", "40,80,120", "--until", "20", "--seeds", "1")
+    assert _sweep(tmp_path, *words) == 0
+    trained = [words for command, words in calls if command == "train"]
+    assert [words["config.seed"] for words in trained] == ["100"] * 6 + ["0"] * 2
+    assert [words["config.steps"] for words in trained[6:]] == ["80", "80"]
+    path = tmp_path / "standard.report.json"
+    told = reports.load(path)["lengths"]
+    assert told["tried"][0] == {"steps": 40, "losses": {"hrm": 1.0, "lstm": 0.5}} and told["chosen"] == 80
+    gains = [report_file.gain(*pair) for pair in itertools.pairwise(told["tried"])]
+    assert gains == pytest.approx([100 * (1 - 0.5**5), 100 * (1 - 0.96**5)])
+    assert re.search(r"\| 80 +\| 0.25 \(lstm\) +\| 18.5 % +\| yes", capsys.readouterr().out)
+    assert "How many updates" in (tmp_path / "report" / "index.html").read_text()
+    before = len(calls)
+    assert _sweep(tmp_path, *words) == 0 and len(calls) == before
+    with pytest.raises(RequestError, match="was trained with"):  # where 18.5 % are enough to go on
+        _sweep(tmp_path, *words[:2], "--until", "10", "--seeds", "1")
+    told = json.loads(path.read_text())
+    told["lengths"]["chosen"] = 40
+    path.write_text(json.dumps(told))
+    with pytest.raises(RequestError, match=r"lengths\.chosen"):
+        reports.load(path)
+
+
+@pytest.mark.parametrize("model", benchmark.SHALLOW)
+@pytest.mark.parametrize("world", benchmark.WORLDS)
+def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
+    sizes = []
+    for choice in ("hrm", *benchmark.VARIANTS[model]):
+        described = Forecast.describe(benchmark.get_config(f"{world},{choice}").to_dict())["model"]
+        shapes = networks.NETWORKS[described["name"]].shapes(networks.config(described))
+        sizes.append(sum(map(math.prod, shapes.values())))
+    assert all(abs(size / sizes[0] - 1) < 0.05 for size in sizes)
 
 
 def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
@@ -130,6 +177,10 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--tune", "optimizer.learning_rate=fast"], "learning_rate"),
         (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
         (["--trials", "0"], "--trials 0"),
+        (["--lengths", "400,200"], "rising numbers"),
+        (["--lengths", "400,2e3"], "rising numbers"),
+        (["--lengths", "400,800", "--set", "steps=5"], "steps=5: --lengths says how many"),
+        (["--lengths", "400", "--seeds", "101"], "--seeds 101: at most 100"),
         (["--worlds", "swarn"], 'did you mean "swarm"'),
         (["--models", "hrm,k9"], "k1"),
         (["--seeds", "0"], "--seeds 0: at least 1"),

@@ -5,9 +5,11 @@ Keys beyond those named here are free. Shares, rates and p-values lie in [0, 1].
 reports: what follows from their outcomes is computed there again.
 """
 
+import itertools
 import json
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -29,6 +31,7 @@ Name = Annotated[str, Meta(pattern=json_file.NAME)]
 Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, last + 1]
 Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead, from 0; null or NaN where unknown
 FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00]+\Z")]
+EVERY = 200  # updates that `gain` is of
 ROUNDING = 1e-6  # of shares that were computed elsewhere, or written with few digits
 
 
@@ -187,6 +190,28 @@ class Tried(TypedDict):
     chosen: bool  # those that it was trained with
 
 
+class Reached(TypedDict):
+    """What the models of a world reach in so many updates."""
+
+    steps: Positive
+    losses: Annotated[dict[Name, float | None], Meta(min_length=1)]  # by model; null where it diverged
+
+
+class Lengths(TypedDict):
+    """How many updates the models of a world were given: the first length that more hardly improves."""
+
+    until: float  # what is hardly: less than so many per cent of the least loss, `EVERY` updates
+    tried: Annotated[list[Reached], Meta(min_length=1)]  # ever more updates
+    chosen: Positive
+
+
+class Before(TypedDict, total=False):
+    """What was found out before the models of a report were trained."""
+
+    lengths: Lengths | None
+    tuning: list[Tried] | None
+
+
 class Header(TypedDict):
     """What any report.json says first."""
 
@@ -199,6 +224,7 @@ class Header(TypedDict):
     groups: NotRequired[dict[str, Group] | None]
     group_pairs: NotRequired[list[GroupPair] | None]
     traces: NotRequired[FileName | None]  # in the report's folder
+    lengths: NotRequired[Lengths | None]
     tuning: NotRequired[list[Tried] | None]
 
 
@@ -255,8 +281,37 @@ METRIC_SHARES = re.compile(r"eval/(.+/)?(success|exact|exact_[0-9]+|tokens|copy)
 
 def mean_loss(tried: Tried) -> float:
     """Over the tuning seeds; infinite where one diverged."""
-    losses = [math.inf if loss is None else loss for loss in tried["losses"]]
-    return math.fsum(losses) / len(losses)
+    return math.fsum(map(_finite, tried["losses"])) / len(tried["losses"])
+
+
+def best(reached: Reached) -> str:
+    """The model of the least loss."""
+    return min(reached["losses"], key=lambda name: _finite(reached["losses"][name]))
+
+
+def least_loss(reached: Reached) -> float:
+    """Of the best model; infinite where all diverged."""
+    return _finite(reached["losses"][best(reached)])
+
+
+def gain(fewer: Reached, more: Reached) -> float:
+    """How many per cent of the least loss `EVERY` further updates took off, on the way to `more`."""
+    before, after = least_loss(fewer), least_loss(more)
+    if not 0 < before < math.inf:
+        return 100.0 if after < before else 0.0
+    return 100 * (1 - (after / before) ** (EVERY / (more["steps"] - fewer["steps"])))
+
+
+def enough(tried: Sequence[Reached], until: float) -> int:
+    """The first of these lengths that the next one improves by less than `until`; without one, the last."""
+    for fewer, more in itertools.pairwise(tried):
+        if gain(fewer, more) < until:
+            return fewer["steps"]
+    return tried[-1]["steps"]
+
+
+def _finite(loss: float | None) -> float:
+    return math.inf if loss is None else loss
 
 
 def load_records(path: str | Path) -> list[Record]:

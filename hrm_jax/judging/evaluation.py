@@ -38,7 +38,7 @@ def evaluate(asked: Request) -> None:
     keeping.check(asked.out, asked.record, reads)
     results = play_all(compared, scenarios, protocol, asked.backend)
     report = build_report(scenarios, protocol, results, compared)
-    report |= {"tuning": list(asked.tuning)} if asked.tuning else {}
+    report |= asked.before
     keeping.keep(asked.out, report, tables.evaluation(report, protocol.limit(scenarios.world.size)))
     if asked.record:
         shown = one_a_group({name: compared[name] for name in paths})

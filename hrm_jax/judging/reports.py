@@ -89,7 +89,7 @@ def _check_episodes(report: Any) -> None:
     solved = {name: statistics.solved(result["outcomes"]) for name, result in models.items()}
     _check_pairs(report, solved)
     _check_groups(report, statistics.groups(models))
-    _check_tuning(report)
+    _check_before(report)
 
 
 def _check_groups(report: Any, groups: dict[str, Any]) -> None:
@@ -107,9 +107,14 @@ def _check_groups(report: Any, groups: dict[str, Any]) -> None:
     report |= groups
 
 
-def _check_tuning(report: Any) -> None:
-    """Refuse trials of models that are not judged, and a choice that is not the best of them."""
+def _check_before(report: Any) -> None:
+    """Refuse trials of models that are not judged, and choices that do not follow from their losses."""
     judged: dict[str, list] = {result.get("group") or name: [] for name, result in report["models"].items()}
+    if found := report.get("lengths"):
+        for reached in found["tried"]:
+            for name in reached["losses"]:
+                known("model in lengths", name, judged)
+        agree("lengths", found, {"chosen": report_file.enough(found["tried"], found["until"])})
     for tried in report.get("tuning") or []:
         judged[known("model in tuning", tried["model"], judged)].append(tried)
     for name, trials in judged.items():
@@ -206,7 +211,7 @@ def _check_puzzles(report: Any) -> None:
         agree("", report, {"trained_segments": max(trained)})
     _check_pairs(report, {name: _solved(result) for name, result in models.items()})
     _check_groups(report, statistics.puzzle_groups(models))
-    _check_tuning(report)
+    _check_before(report)
 
 
 def _check_walks(report: Any, kind: Any) -> None:

@@ -1,13 +1,13 @@
 """What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts import scenarios as scenarios_file
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.artefacts.report_file import Tried
+from hrm_jax.artefacts.report_file import Before
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS
 from hrm_jax.judging.reports import CHANGED
@@ -31,7 +31,7 @@ class Request:
     seeds: str | None = None  # "A:B"
     backend: str = "numpy"  # of entrants.BACKENDS
     record: int = 0  # episodes to record
-    tuning: Sequence[Tried] = ()  # what was tried before the models were trained
+    before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
 
 def scenarios(request: Request, protocol: Protocol) -> Scenarios:

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.report_file import Tried
+from hrm_jax.artefacts.report_file import Before
 from hrm_jax.console import progress
 from hrm_jax.judging import answers, keeping, puzzle_report, solvers, tables
 from hrm_jax.puzzles import kinds
@@ -27,7 +27,7 @@ class Request:
     examples: int | None = None  # the first so many; None: all
     batch: int | None = None  # examples at a time; None: by their length and the device
     record: int = 0  # examples to record
-    tuning: Sequence[Tried] = ()  # what was tried before the models were trained
+    before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
 
 def solve(asked: Request) -> None:
@@ -54,7 +54,7 @@ def solve(asked: Request) -> None:
         with progress.watch(name, "examples", count) as show:
             results[name] = answers.judge(solver, puzzles, count, voting is not None, show)
     report = puzzle_report.build(puzzles, count, segments, results, models, voting)
-    report |= {"tuning": list(asked.tuning)} if asked.tuning else {}
+    report |= asked.before
     if not asked.out:
         print(tables.puzzles(report))
         return

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrm_jax.artefacts import health
-from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, mean_loss
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, best, gain, least_loss, mean_loss
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
@@ -30,7 +30,15 @@ def evaluation(report: Report, limit: int) -> str:
     if _published_paths(report):
         success = "no point of the path touches anything at its time, as published"
     legend = f"Success: {success}. Interval: Wilson. Paired tests are in the report."
-    parts = (title, markdown(rows), legend, groups(report), tuning(report), fault_note(report))
+    parts = (
+        title,
+        markdown(rows),
+        legend,
+        groups(report),
+        lengths(report),
+        tuning(report),
+        fault_note(report),
+    )
     return "\n\n".join(filter(None, parts))
 
 
@@ -90,6 +98,30 @@ def p_value(p: float | None) -> str:
 def difference(pair: Mapping[str, Any]) -> str:
     """`[-0.5, +1.2]`: the interval of a difference, in points."""
     return f"[{', '.join(f'{100 * end:+.1f}' for end in pair['interval'])}]" if pair["interval"] else "-"
+
+
+def lengths(report: Report | PuzzleReport) -> str:
+    """How many updates the models were given, and what more of them brought; or empty."""
+    rows = [["updates", "best held-out loss", "less by, per 200 updates", "chosen"]]
+    rows += [[row["steps"], row["loss"], row["gain"], row["chosen"]] for row in reached(report)]
+    return markdown(rows) if len(rows) > 1 else ""
+
+
+def reached(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, str]]:
+    """Of each number of updates that was tried: the best model's loss, what more brought, whether chosen."""
+    found = report.get("lengths")
+    if not found:
+        return []
+    following = [*found["tried"][1:], None]
+    return [
+        {
+            "steps": f"{one['steps']:,}",
+            "loss": f"{least_loss(one):.4g} ({best(one)})",
+            "gain": f"{gain(one, more):.1f} %" if more else "-",
+            "chosen": "yes" if one["steps"] == found["chosen"] else "",
+        }
+        for one, more in zip(found["tried"], following, strict=True)
+    ]
 
 
 def tuning(report: Report | PuzzleReport) -> str:
@@ -221,7 +253,9 @@ def puzzles(report: PuzzleReport) -> str:
     voted = {name: result for name, result in models.items() if result.get("voting")}
     if voted:
         parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]
-    return "\n\n".join(filter(None, [*parts, groups(report), tuning(report), _legend(report)]))
+    return "\n\n".join(
+        filter(None, [*parts, groups(report), lengths(report), tuning(report), _legend(report)])
+    )
 
 
 def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:

@@ -105,6 +105,7 @@ def _results(report: Report, index: int, looks: dict[str, Style], together: list
         (tables.measures(report, index), notes.measures(report)),
         (tables.training_seeds(report, index), notes.SPREAD),
         (tables.group_tests(together[index], index), f"{notes.GROUPS} {family(together)}"),
+        (tables.lengths(report, index), notes.lengths(report)),
         (tables.tuning(report, index), notes.TUNING),
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.votes(report, index), notes.VOTES),

@@ -10,6 +10,7 @@ from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import by_part, ill, measured, measuring_of, members, rate_of_groups
+from hrm_jax.judging.tables import reached as judged_lengths
 from hrm_jax.judging.tables import trials as judged_trials
 from hrm_jax.judging.tables import walks as judged_walks
 from hrm_jax.referee.protocols import PathProtocol
@@ -257,6 +258,21 @@ def group_tests(tested: list[dict], index: int) -> Markup | None:
         Column("p_seeds_holm", "the same, Holm", p_value, optional=True),
     ]
     return table(columns, {None: tested}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
+
+
+def lengths(report: Report, index: int) -> Markup | None:
+    """How many updates the models were given, and what more of them brought; None where that is not told."""
+    records = [
+        {**row, "css": "significant" if row["chosen"] else None} for row in judged_lengths(report.data)
+    ]
+    columns = [
+        Column("steps", "Updates"),
+        Column("loss", "Best held-out loss"),
+        Column("gain", "Less by, per 200 updates"),
+        Column("chosen", "Chosen"),
+    ]
+    caption = "How many updates the models were given"
+    return table(columns, {None: records}, caption, ["steps"], id=f"lengths-{index}") if records else None
 
 
 def tuning(report: Report, index: int) -> Markup | None:

@@ -63,10 +63,10 @@ class Run(NamedTuple):
                 raise RequestError(f"{self.folder} was trained with --set {there}; give another --out")
 
 
-def train_all(runs: Sequence[Run], jobs: int) -> bool:
+def train_all(kind: str, runs: Sequence[Run], jobs: int) -> bool:
     """Train and export what is missing, `jobs` at a time; whether all of it is there in the end."""
     missing = [run for run in runs if not run.done]
-    print(f"{len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
+    print(f"{kind}: {len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
     free, began = shares_of_cores(jobs), time.monotonic()
 
     def train(run: Run) -> bool:

@@ -1,4 +1,4 @@
-"""Each rival's own settings: a grid of them is tried with seeds of its own, and held-out loss chooses."""
+"""How long a world's models train, and with what settings of their own: held-out losses of trials choose."""
 
 import itertools
 import math
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.report_file import Tried, mean_loss
+from hrm_jax.artefacts.report_file import Lengths, Reached, Tried, enough, least_loss, mean_loss
 from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
 
@@ -35,6 +35,26 @@ def grid(options: Sequence[str]) -> list[tuple[str, ...]]:
     return list(itertools.product(*axes))
 
 
+def lengths(option: str) -> list[int]:
+    """Numbers of updates, "STEPS,STEPS,…", which rise."""
+    words = option.split(",") if option else []
+    steps = [int(word) for word in words if word.isdecimal() and len(word) < 10]
+    if len(steps) < len(words) or sorted({*steps} - {0}) != steps:
+        raise RequestError(f"--lengths {option}: rising numbers of updates, STEPS,STEPS,…")
+    return steps
+
+
+def length(world: str, pilots: Mapping[int, Sequence[Run]], until: float) -> Lengths:
+    """What a report says of how many updates the models of a world get, given one training a model each."""
+    tried: list[Reached] = [
+        {"steps": steps, "losses": {run.name: _reported(training.held_out(run)) for run in runs}}
+        for steps, runs in pilots.items()
+    ]
+    if not math.isfinite(min(map(least_loss, tried))):
+        raise RequestError(f"all models of {world} diverged at every one of --lengths")
+    return {"until": until, "tried": tried, "chosen": enough(tried, until)}
+
+
 def folder(fields: Sequence[str]) -> str:
     """Where the runs of a point of the grid lie: "learning_rate=1e-2"."""
     settings = (field.partition("=") for field in fields)
@@ -48,7 +68,7 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
             "model": rival,
             "choice": trial.model,
             "fields": list(trial.fields),
-            "losses": [loss if math.isfinite(loss) else None for loss in map(training.held_out, trial.runs)],
+            "losses": [_reported(training.held_out(run)) for run in trial.runs],
             "chosen": False,
         }
         for trial in trials
@@ -61,6 +81,11 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
         )
     best["chosen"] = True
     return rows
+
+
+def _reported(loss: float | None) -> float | None:
+    """As reports have it: null where a training diverged."""
+    return loss if loss is not None and math.isfinite(loss) else None
 
 
 def chosen(rows: Sequence[Mapping]) -> tuple[str, tuple[str, ...]]:
