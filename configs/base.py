@@ -15,13 +15,24 @@ from configs.base_paths import (
     published_convnet,
     published_diffusion,
 )
-from configs.base_puzzles import arc, city, hearing_maze, hearing_puzzle, hrm_act, puzzle, small_puzzle, trm
+from configs.base_puzzles import (
+    arc,
+    city,
+    graded,
+    hearing_maze,
+    hearing_puzzle,
+    hrm_act,
+    puzzle,
+    small_puzzle,
+    trm,
+)
 from hrm_jax.worlds.world import WORLDS, to_config
 
 __all__ = [
     "arc",
     "city",
     "diffusion",
+    "graded",
     "hearing_maze",
     "hearing_puzzle",
     "hrm_act",

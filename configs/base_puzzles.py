@@ -150,3 +150,23 @@ def hearing_maze(c: ConfigDict, size: int) -> None:
     c.act.segments = c.act.least = 4
     c.act.stagger = True
     c.model.puzzle_width = 0
+
+
+GRADED = ("every", "last")
+
+
+def graded(c: ConfigDict, choice: str, costs: int) -> ConfigDict:
+    """Grade every segment, or only the last: `costs` times the matmul FLOPs an update, and so fewer of them.
+
+    Everything else keeps its place in the run.
+    """
+    if choice not in GRADED:
+        raise ValueError(f'"{choice}": one of {", ".join(GRADED)}')
+    c.act.supervision = choice
+    if choice == "last":
+        c.act.stagger = False  # no slots: a batch goes through all its segments
+        c.steps //= costs
+        for group, name in ((c, "eval_every"), (c, "log_every"), (c.checkpoint, "every")):
+            group[name] = max(1, group[name] // costs)
+        c.optimizer.warmup_steps = round(c.optimizer.warmup_steps / costs)
+    return c

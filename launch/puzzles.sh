@@ -1,23 +1,30 @@
 #!/usr/bin/env bash
 # A puzzle from nothing to the page: its data, training, every segment judged on held-out puzzles.
-# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze8|maze10|city8|supervision]: minutes on 2 CPU cores; see the configs.
+# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze8|maze10|city8] [seeds|supervision]: minutes on 2 CPU cores; see
+# the configs. seeds: three training seeds; supervision: and as many with the last segment alone graded.
 # The same command resumes: data and training go on where they were stopped.
 out="${1:-runs/sudoku6}"
 puzzle="${2:-sudoku6}"
+what="${3:-once}"
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt
 set -euo pipefail
 trap 'exit 130' INT TERM # train saves and ends well: without this the script would go on
 segments=64
 case "$puzzle" in
   sudoku4) build=(sudoku --size 4 --givens 4:8 --train 2000 --test 500 --augment 30) ;;
-  sudoku6 | supervision) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
+  sudoku6) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
   maze8) build=(maze --size 8 --shortest 8 --train 40000 --test 1000) segments=8 ;;
   maze10) build=(maze --size 10 --shortest 12 --train 40000 --test 1000) segments=8 ;;
   city8)
     build=(city --size 8 --hours 8 17 18 --apart 8: --train 40000 --test 1000)
     segments=4 # as in training: with more it forgets what it had
     ;;
-  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze8, maze10, city8 or supervision" >&2; exit 2 ;;
+  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze8, maze10 or city8" >&2; exit 2 ;;
+esac
+case "$what:$puzzle" in
+  once:* | seeds:* | supervision:sudoku[46] | supervision:maze8) ;;
+  supervision:*) echo "error: supervision is of sudoku4, sudoku6 or maze8" >&2; exit 2 ;;
+  *) echo "error: \"$what\": seeds or supervision" >&2; exit 2 ;;
 esac
 data="$out/data"
 models=() workdirs=()
@@ -32,10 +39,10 @@ learn() { # NAME CONFIG [FIELD=VALUE ...]
 }
 
 [ -e "$data/test/dataset.json" ] || run puzzles "${build[@]}" --out "$data"
-if [ "$puzzle" = supervision ]; then
+if [ "$what" != once ]; then
   for seed in 0 1 2; do
-    learn "every-$seed" configs/act_sudoku6.py --config.seed="$seed"
-    learn "last-$seed" configs/act_sudoku6.py:last --config.seed="$seed"
+    learn "every-$seed" "configs/act_$puzzle.py" --config.seed="$seed"
+    [ "$what" = seeds ] || learn "last-$seed" "configs/act_$puzzle.py:last" --config.seed="$seed"
   done
 else
   learn averaged "configs/act_$puzzle.py"
