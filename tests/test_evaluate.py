@@ -286,6 +286,7 @@ def test_a_model_that_has_not_trained_is_marked_wherever_it_is_shown(monkeypatch
     report.main(["--report", "r.json", "--out", "page"])
     page = Path("page/index.html").read_text()
     assert note in page and page.count('class="ill"') == 1
+    assert page.count("Of them \N{DAGGER}") == 1  # seeds of the group
     judged = json.loads(Path("r.json").read_text())
     judged["models"]["net/0"]["health"]["error"] = "much"
     Path("r.json").write_text(json.dumps(judged))
