@@ -5,11 +5,12 @@ python benchmarks/results.py fill
 
 A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
 or shown by no table. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
-groups of training seeds; a row a report, with the models and groups named; or the tests between groups, those
-named or all:
+groups of training seeds; a row a report, with the rates of the models and groups named, or what they were
+tuned to; or the tests between groups, those named or all:
 
 <!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
 <!-- rates of results/swarm.json.gz results/mixed.json.gz: oracle; reflection; hrm; lstm -->
+<!-- choices of results/swarm.json.gz results/mixed.json.gz: hrm; lstm -->
 <!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
 
 Files are named from the document's folder. `fill --check` writes nothing, and ends with 1 where it would.
@@ -151,15 +152,28 @@ def _rates(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
     rows = [["world", "judged by", *chosen]]
     for report in loaded:
         named = {**report["models"], **report["groups"]}
-        cells = [_rate(named[known("model or group", name, named)]) for name in chosen]
+        cells = [_rate(report, name, named[known("model or group", name, named)]) for name in chosen]
         rows.append([_world(report), f"{report['seeds'][1] - report['seeds'][0]:,}", *cells])
     return markdown(rows)
 
 
-def _rate(found: Mapping[str, Any]) -> str:
+def _rate(report: Any, name: str, found: Mapping[str, Any]) -> str:
     if "mean" not in found:
-        return percent(found["rate"])
-    return f"{percent(found['mean'])} ({percent(found['min'])} to {percent(found['max'])})"
+        return percent(found["rate"]) + tables.mark(found)
+    marked = sum(bool(tables.ill(member)) for member in tables.members(report, name))
+    range_of_seeds = f"{percent(found['min'])} to {percent(found['max'])}"
+    note = f"; {marked} of {found['seeds']}{tables.MARK}" if marked else ""
+    return f"{percent(found['mean'])} ({range_of_seeds}{note})"
+
+
+def _choices(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
+    """A row per report: how long the models were trained, and with what settings those named."""
+    rows = [["world", "updates", *chosen]]
+    for report in loaded:
+        best = {tried["model"]: tables.settings(tried) for tried in report["tuning"] if tried["chosen"]}
+        cells = [best[known("model", name, best)].replace("optimizer.learning_rate=", "") for name in chosen]
+        rows.append([_world(report), _alike(list(report["models"].values()), "step"), *cells])
+    return markdown(rows)
 
 
 def _used(rows: Sequence[Sequence[str]]) -> list[bool]:
@@ -206,6 +220,7 @@ def _turned(pair: Mapping[str, Any]) -> dict[str, Any]:
 KINDS: dict[str, Callable[[Sequence[Any], Sequence[str]], str]] = {
     "groups": _groups,
     "rates": _rates,
+    "choices": _choices,
     "pairs": _pairs,
 }
 

@@ -53,6 +53,31 @@ def test_a_kept_report_says_the_same(told):
     assert (told / "kept" / "0.json.gz").stat().st_size < (told / "0.report.json").stat().st_size / 4
 
 
+def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
+    path = told / "0.report.json"
+    report = json.loads(path.read_text())
+    report["tuning"] = [
+        {"model": "x", "choice": choice, "fields": [f"optimizer.learning_rate={rate}"], "losses": [loss],
+         "chosen": loss == 0.1}
+        for choice, rate, loss in (("x", "1e-2", 0.3), ("x", "2e-3", 0.2), ("x,shallow", "1e-2", 0.1))
+    ]  # fmt: skip
+    report["models"]["x/1"]["health"] = {"steps": 10, "error": 2.4, "constant_velocity": 2.4}
+    path.write_text(json.dumps(report))
+    results.main(["keep", str(path), str(told / "0.json.gz")])
+    document = told / "D.md"
+    document.write_text(
+        "<!-- choices of 0.json.gz: x -->\n<!-- end -->\n<!-- rates of 0.json.gz: x; x/1; y -->\n<!-- end -->"
+    )
+    results.main(["fill", str(document)])
+    text = document.read_text()
+    assert "| x,shallow 1e-2 |" in text
+    assert "| 62.0 (60.0 to 64.0; 1 of 3 \N{DAGGER}) | 62.0 \N{DAGGER} |" in text
+    assert "(80.0 to 84.0) |" in text
+    document.write_text("<!-- choices of 0.json.gz: y -->\n<!-- end -->")
+    with pytest.raises(RequestError, match='unknown model "y"; allowed: x'):
+        results.main(["fill", str(document)])
+
+
 def test_a_document_is_filled_and_checked(told):
     for index in (0, 1):
         results.main(["keep", str(told / f"{index}.report.json"), str(told / f"{index}.json.gz")])
@@ -93,7 +118,7 @@ def test_a_document_is_filled_and_checked(told):
 @pytest.mark.parametrize(
     ("mark", "complaint"),
     [
-        ("bars of 0.json.gz", "bars of 0.json.gz -->: no such table; allowed: groups, rates, pairs"),
+        ("bars of 0.json.gz", "bars of 0.json.gz -->: no such table; allowed: groups, rates, choices, pairs"),
         ("rates of 0.json.gz: z", 'unknown model or group "z"; allowed: x/0, '),
         ("groups of 2.json.gz", "2.json.gz: not a kept report"),
         ("groups of 0.report.json", "0.report.json: not a kept report"),

@@ -5,7 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrm_jax.artefacts import health
-from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, Report, best, gain, least_loss, mean_loss
+from hrm_jax.artefacts.report_file import (
+    PUZZLES,
+    PuzzleReport,
+    Report,
+    Tried,
+    best,
+    gain,
+    least_loss,
+    mean_loss,
+)
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
@@ -139,15 +148,18 @@ def trials(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, 
     return [
         {
             "model": tried["model"],
-            "settings": " ".join(
-                [*[tried["choice"]] * (tried["choice"] != tried["model"]), *tried["fields"]]
-            ),
+            "settings": settings(tried),
             "loss": mean_loss(tried),
             "by_seed": ", ".join("diverged" if one is None else f"{one:.4g}" for one in tried["losses"]),
             "chosen": "yes" if tried["chosen"] else "",
         }
         for tried in report.get("tuning") or ()
     ]
+
+
+def settings(tried: Mapping[str, Any] | Tried) -> str:
+    """Of a model, in words: the choice in the config where it is not its name, and FIELD=VALUE."""
+    return " ".join([*[tried["choice"]] * (tried["choice"] != tried["model"]), *tried["fields"]])
 
 
 def rate_of_groups(report: Mapping[str, Any] | Report | PuzzleReport) -> str:
