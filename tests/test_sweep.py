@@ -100,54 +100,46 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     assert "hrm" in page and report["traces"] == "standard.report.traces.npz"
 
 
-def test_every_model_gets_its_own_best_settings(calls, tmp_path, capsys):
-    tune = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--trials", "1", "--seeds", "1")
-    assert _sweep(tmp_path, *tune) == 0
+def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_path, capsys):
+    lengths = ("--lengths", "40,80,120", "--until", "20")
+    rates = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--trials", "1", "--seeds", "1")
+    assert _sweep(tmp_path, *lengths, *rates) == 0
     trained = [words for command, words in calls if command == "train"]
-    assert [words["config.seed"] for words in trained] == ["100"] * 9 + ["0"] * 2
-    assert [words["config.optimizer.learning_rate"] for words in trained[9:]] == ["1e-3", "1e-2"]
-    report = reports.load(tmp_path / "standard.report.json")
+    assert [words["config.seed"] for words in trained] == ["100"] * (6 + 9) + ["0"] * 2
+    assert {words["config.steps"] for words in trained[6:]} == {"80"}
+    assert [words["config.optimizer.learning_rate"] for words in trained[15:]] == ["1e-3", "1e-2"]
+    path = tmp_path / "standard.report.json"
+    report = reports.load(path)
+    found = report["lengths"]
+    assert found["tried"][0] == {"steps": 40, "losses": {"hrm": 1.0, "lstm": 0.5}} and found["chosen"] == 80
+    gains = [report_file.gain(*pair) for pair in itertools.pairwise(found["tried"])]
+    assert gains == pytest.approx([100 * (1 - 0.5**5), 100 * (1 - 0.96**5)])
     told = {(row["choice"], *row["fields"]): (row["losses"], row["chosen"]) for row in report["tuning"]}
     assert told["hrm", "optimizer.learning_rate=1e-3"] == ([0.0], True)
     assert told["lstm", "optimizer.learning_rate=1e-3"] == ([pytest.approx(0.009)], False)
     assert told["lstm", "optimizer.learning_rate=1"] == ([None], False)
     assert [row["choice"] for row in report["tuning"]] == ["hrm"] * 3 + ["lstm"] * 3 + ["lstm,shallow"] * 3
-    assert "| lstm,shallow optimizer.learning_rate=1    | inf" in capsys.readouterr().out
-    assert "settings that were tried before" in (tmp_path / "report" / "index.html").read_text()
+    shown = capsys.readouterr().out
+    assert "| lstm,shallow optimizer.learning_rate=1    | inf" in shown
+    assert re.search(r"\| 80 +\| 0.25 \(lstm\) +\| 18.5 % +\| yes", shown)
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert "settings that were tried before" in page and "How many updates" in page
     before = len(calls)
-    assert _sweep(tmp_path, *tune) == 0 and len(calls) == before  # nothing is tried again
+    with pytest.raises(RequestError, match="was trained with"):  # where 18.5 % are enough to go on
+        _sweep(tmp_path, *lengths[:2], "--until", "10", "--seeds", "1")
     with pytest.raises(RequestError, match="was trained with"):
-        _sweep(tmp_path, "--tune", "optimizer.learning_rate=2e-2", "--seeds", "1")
-    path = tmp_path / "standard.report.json"
+        _sweep(tmp_path, *lengths, "--tune", "optimizer.learning_rate=2e-2", "--seeds", "1", "--trials", "1")
+    assert [words["workdir"].split("/")[-5] for _, words in calls[before:]] == ["trials"] * 3
     told = json.loads(path.read_text())
     for row in told["tuning"]:
         row["chosen"] = not row["chosen"]
-    path.write_text(json.dumps(told))
-    with pytest.raises(RequestError, match="tuning: of hrm the one of the least loss"):
-        reports.load(path)
-
-
-def test_all_models_get_as_many_updates_as_the_best_of_them_profits_from(calls, tmp_path, capsys):
-    words = ("--lengths", "40,80,120", "--until", "20", "--seeds", "1")
-    assert _sweep(tmp_path, *words) == 0
-    trained = [words for command, words in calls if command == "train"]
-    assert [words["config.seed"] for words in trained] == ["100"] * 6 + ["0"] * 2
-    assert [words["config.steps"] for words in trained[6:]] == ["80", "80"]
-    path = tmp_path / "standard.report.json"
-    told = reports.load(path)["lengths"]
-    assert told["tried"][0] == {"steps": 40, "losses": {"hrm": 1.0, "lstm": 0.5}} and told["chosen"] == 80
-    gains = [report_file.gain(*pair) for pair in itertools.pairwise(told["tried"])]
-    assert gains == pytest.approx([100 * (1 - 0.5**5), 100 * (1 - 0.96**5)])
-    assert re.search(r"\| 80 +\| 0.25 \(lstm\) +\| 18.5 % +\| yes", capsys.readouterr().out)
-    assert "How many updates" in (tmp_path / "report" / "index.html").read_text()
-    before = len(calls)
-    assert _sweep(tmp_path, *words) == 0 and len(calls) == before
-    with pytest.raises(RequestError, match="was trained with"):  # where 18.5 % are enough to go on
-        _sweep(tmp_path, *words[:2], "--until", "10", "--seeds", "1")
-    told = json.loads(path.read_text())
     told["lengths"]["chosen"] = 40
     path.write_text(json.dumps(told))
     with pytest.raises(RequestError, match=r"lengths\.chosen"):
+        reports.load(path)
+    told["lengths"]["chosen"] = 80
+    path.write_text(json.dumps(told))
+    with pytest.raises(RequestError, match="tuning: of hrm the one of the least loss"):
         reports.load(path)
 
 

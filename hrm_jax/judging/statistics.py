@@ -99,11 +99,11 @@ def sign_flip(differences: np.ndarray) -> float:
     sizes, counts = np.unique(np.abs(differences), return_counts=True)
     chance = np.ones(1)  # of every value of the sum, from its smallest to its largest
     for size, count in zip(sizes.tolist(), counts.tolist(), strict=True):
-        coin = np.zeros(2 * size + 1)
-        coin[0] += 0.5
-        coin[-1] += 0.5
         for _ in range(count if size else 0):
-            chance = np.convolve(chance, coin)
+            halved = chance / 2
+            chance = np.zeros(len(chance) + 2 * size)
+            chance[: len(halved)] = halved
+            chance[2 * size :] += halved
     reach = len(chance) // 2
     found = abs(int(differences.sum()))
     extreme = np.abs(np.arange(-reach, reach + 1)) >= found
