@@ -108,9 +108,8 @@ def _in_world(world: str, rivals: Sequence[str], options: argparse.Namespace) ->
         fields += (f"steps={found['chosen']}",)
     if options.tune:
         trials = {rival: _trials(world, rival, fields, options) for rival in rivals}
-        if not _train(
-            "tuning", [run for each in trials.values() for one in each for run in one.runs], options.jobs
-        ):
+        runs = [run for each in trials.values() for trial in each for run in trial.runs]
+        if not _train("tuning", runs, options.jobs):
             return None
         tried = {rival: tuning.tried(rival, each) for rival, each in trials.items()}
         chosen = {rival: tuning.chosen(rows) for rival, rows in tried.items()}
@@ -178,6 +177,8 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     rivals = list(dict.fromkeys(options.models + ablations * options.ablations))
     for rival in rivals:
         known("model", rival.partition(",")[0], config.MODELS)
+    if not 0 <= options.until <= 100:
+        raise RequestError(f"--until {options.until}: 0 to 100 per cent")
     of_steps = [field for field in (*options.set, *options.tune) if field.partition("=")[0] == "steps"]
     if tuning.lengths(options.lengths) and of_steps:
         raise RequestError(f"{of_steps[0]}: --lengths says how many")

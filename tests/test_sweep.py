@@ -170,6 +170,7 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
         (["--trials", "0"], "--trials 0"),
         (["--lengths", "400,200"], "rising numbers"),
+        (["--lengths", "400,800", "--until", "nan"], "--until nan: 0 to 100 per cent"),
         (["--lengths", "400,2e3"], "rising numbers"),
         (["--lengths", "400,800", "--set", "steps=5"], "steps=5: --lengths says how many"),
         (["--lengths", "400", "--seeds", "101"], "--seeds 101: at most 100"),
