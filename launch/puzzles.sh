@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A puzzle from nothing to the page: its data, training, every segment judged on held-out puzzles.
-# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|maze8|maze10|city8] [seeds|supervision]: minutes on 2 CPU cores; see
+# bash launch/puzzles.sh [OUT] [sudoku4|sudoku6|sudoku9|maze8|maze10|city8] [seeds|supervision]: minutes on 2 CPU cores; see
 # the configs. seeds: three training seeds; supervision: and as many with the last segment alone graded.
 # The same command resumes: data and training go on where they were stopped.
 out="${1:-runs/sudoku6}"
@@ -13,13 +13,14 @@ segments=64
 case "$puzzle" in
   sudoku4) build=(sudoku --size 4 --givens 4:8 --train 2000 --test 500 --augment 30) ;;
   sudoku6) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
+  sudoku9) build=(sudoku --size 9 --train 5000 --test 1000 --augment 20) ;;
   maze8) build=(maze --size 8 --shortest 8 --train 40000 --test 1000) segments=8 ;;
   maze10) build=(maze --size 10 --shortest 12 --train 40000 --test 1000) segments=8 ;;
   city8)
     build=(city --size 8 --hours 8 17 18 --apart 8: --train 40000 --test 1000)
     segments=4 # as in training: with more it forgets what it had
     ;;
-  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, maze8, maze10 or city8" >&2; exit 2 ;;
+  *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, sudoku9, maze8, maze10 or city8" >&2; exit 2 ;;
 esac
 case "$what:$puzzle" in
   once:* | seeds:* | supervision:sudoku[46] | supervision:maze8) ;;
