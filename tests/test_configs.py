@@ -282,6 +282,7 @@ def test_every_puzzle_run_of_the_issue_has_a_config():
         *ACT,
         "act_sudoku4",
         "act_sudoku6",
+        "act_sudoku9",
         "act_maze8",
         "act_maze10",
         "act_city8",
