@@ -160,10 +160,9 @@ def _rates(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
 def _rate(report: Any, name: str, found: Mapping[str, Any]) -> str:
     if "mean" not in found:
         return percent(found["rate"]) + tables.mark(found)
-    marked = sum(bool(tables.ill(member)) for member in tables.members(report, name))
+    marks = tables.counted_marks(tables.members(report, name))
     range_of_seeds = f"{percent(found['min'])} to {percent(found['max'])}"
-    note = f"; {marked} of {found['seeds']}{tables.MARK}" if marked else ""
-    return f"{percent(found['mean'])} ({range_of_seeds}{note})"
+    return f"{percent(found['mean'])} ({'; '.join([range_of_seeds, *marks])})"
 
 
 def _choices(loaded: Sequence[Any], chosen: Sequence[str]) -> str:

@@ -266,11 +266,12 @@ def test_models_trained_several_times_are_one_group(monkeypatch, tmp_path):
 
 def test_a_model_that_has_not_trained_is_marked_wherever_it_is_shown(monkeypatch, tmp_path, capsys):
     figures = {"steps": 10, "error": 2.4, "constant_velocity": 2.4, "gates_saturated": 0.97}
-    well = dict(figures, error=0.1, gates_saturated=0.1)
-    models = {name: _Model(health=found) for name, found in (("ill", figures), ("well", well), ("old", None))}
+    well, shut = dict(figures, error=0.1, gates_saturated=0.1), dict(figures, error=0.1)
+    known = {"ill": figures, "well": well, "shut": shut, "old": None}
+    models = {name: _Model(health=found) for name, found in known.items()}
     monkeypatch.setattr(networks, "load", lambda path, kind: models[Path(path).stem])
     monkeypatch.chdir(tmp_path)
-    named = {"net/0": "ill", "net/1": "well", "old": "old"}
+    named = {"net/0": "ill", "net/1": "well", "net/2": "shut", "old": "old"}
     words = [f"--model={name}={stem}.npz" for name, stem in named.items()]
     evaluate.main([*words, "--episodes", "3", "--out", "r.json"])
     table = capsys.readouterr().out
@@ -279,14 +280,16 @@ def test_a_model_that_has_not_trained_is_marked_wherever_it_is_shown(monkeypatch
         "against 2.4; has more than half of its gates saturated (97 %)."
     )
     assert "| net/0 \N{DAGGER} " in table and note in table and table.count("\N{DAGGER}") == 3
-    assert "| 2, 1 of them \N{DAGGER} " in table  # of the group
+    assert "| 3, 1 of them \N{DAGGER}, 1 of them \N{DOUBLE DAGGER} " in table  # of the group
+    assert "| net/2 \N{DOUBLE DAGGER} " in table
+    assert "\N{DOUBLE DAGGER} net/2: has more than half of its gates saturated (97 %)." in table
     report.main(["--report", "r.json"])
     table = capsys.readouterr().out
     assert note in table and table.count("\N{DAGGER}") == 2
     report.main(["--report", "r.json", "--out", "page"])
     page = Path("page/index.html").read_text()
-    assert note in page and page.count('class="ill"') == 1
-    assert page.count("Of them \N{DAGGER}") == 1  # seeds of the group
+    assert note in page and page.count('class="ill"') == 2
+    assert page.count("1 of them \N{DAGGER}, 1 of them \N{DOUBLE DAGGER}") == 1  # seeds of the group
     judged = json.loads(Path("r.json").read_text())
     judged["models"]["net/0"]["health"]["error"] = "much"
     Path("r.json").write_text(json.dumps(judged))

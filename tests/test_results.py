@@ -71,7 +71,7 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
     results.main(["fill", str(document)])
     text = document.read_text()
     assert "| x,shallow 1e-2 |" in text
-    assert "| 62.0 (60.0 to 64.0; 1 of 3 \N{DAGGER}) | 62.0 \N{DAGGER} |" in text
+    assert "| 62.0 (60.0 to 64.0; 1 of them \N{DAGGER}) | 62.0 \N{DAGGER} |" in text
     assert "(80.0 to 84.0) |" in text
     document.write_text("<!-- choices of 0.json.gz: y -->\n<!-- end -->")
     with pytest.raises(RequestError, match='unknown model "y"; allowed: x'):

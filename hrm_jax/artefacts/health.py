@@ -39,14 +39,25 @@ def measured(record: Mapping[str, Any]) -> Health | None:
     return figures
 
 
+def untrained(health: Health | None) -> bool:
+    """Whether a predictor has learned no more than constant velocity; no, where nothing is known of it."""
+    if health is None:
+        return False
+    return not _number(health["error"]) < (1 - BETTER) * _number(health["constant_velocity"])
+
+
 def faults(health: Health | None) -> list[str]:
-    """What is wrong with a predictor, to be read after its name; nothing where nothing is known."""
+    """What is wrong with a predictor, to be read after its name; nothing where nothing is known.
+
+    The first, of an `untrained` one, says that its training came to nothing. The others warn: of a model
+    whose error is small they say where it may fail, at a higher rate or over more steps.
+    """
     if health is None:
         return []
     error, reference = _number(health["error"]), _number(health["constant_velocity"])
     saturated, growth = _number(health.get("gates_saturated", 0)), _number(health.get("state_growth", 0))
     found = []
-    if not error < (1 - BETTER) * reference:
+    if untrained(health):
         found.append(
             f"has not learned more than constant velocity: held-out error at {health['steps']} steps "
             f"{error:.3g} cells against {reference:.3g}"

@@ -19,7 +19,7 @@ from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import statistics
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
-MARK = " \N{DAGGER}"  # of a model whose training came to nothing
+UNTRAINED, WARNED = " \N{DAGGER}", " \N{DOUBLE DAGGER}"  # marks of models, for what `ill` says of them
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
@@ -58,8 +58,7 @@ def groups(report: Report | PuzzleReport) -> str:
     for name, group in (report.get("groups") or {}).items():
         mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
         std = "-" if group["std"] is None else percent(group["std"])
-        collapsed = sum(bool(ill(result)) for result in members(report, name))
-        seeds = f"{group['seeds']}, {collapsed} of them{MARK}" if collapsed else str(group["seeds"])
+        seeds = ", ".join([str(group["seeds"]), *counted_marks(members(report, name))])
         rows.append([name, seeds, mean, f"{low} to {high}", std])
     return "\n\n".join(filter(None, (markdown(rows) if len(rows) > 1 else "", group_tests([report]))))
 
@@ -188,7 +187,15 @@ def ill(result: Any) -> list[str]:
 
 def mark(result: Any) -> str:
     """What stands beside a model that is `ill`, or nothing."""
-    return MARK * bool(ill(result))
+    if not ill(result):
+        return ""
+    return UNTRAINED if health.untrained(result["health"]) else WARNED
+
+
+def counted_marks(results: Sequence[Any]) -> list[str]:
+    """How many of the models have each mark: "3 of them †"."""
+    marks = [mark(result) for result in results]
+    return [f"{marks.count(one)} of them{one}" for one in (UNTRAINED, WARNED) if one in marks]
 
 
 def heading(report: Report | PuzzleReport) -> str:
@@ -205,7 +212,11 @@ def heading(report: Report | PuzzleReport) -> str:
 def fault_note(report: Report | PuzzleReport) -> str:
     """What the column of a protocol with a published fault shows, and why models are marked; or empty."""
     found = {name: ill(result) for name, result in report["models"].items()}
-    marks = [f"{MARK.strip()} {name}: {'; '.join(faults)}." for name, faults in found.items() if faults]
+    marks = [
+        f"{mark(report['models'][name]).strip()} {name}: {'; '.join(faults)}."
+        for name, faults in found.items()
+        if faults
+    ]
     return " ".join(filter(None, [_published_fault(report), *marks]))
 
 

@@ -9,7 +9,15 @@ from markupsafe import Markup
 from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
-from hrm_jax.judging.tables import MARK, by_part, ill, measured, measuring_of, members, rate_of_groups
+from hrm_jax.judging.tables import (
+    by_part,
+    counted_marks,
+    ill,
+    measured,
+    measuring_of,
+    members,
+    rate_of_groups,
+)
 from hrm_jax.judging.tables import reached as judged_lengths
 from hrm_jax.judging.tables import trials as judged_trials
 from hrm_jax.judging.tables import walks as judged_walks
@@ -218,7 +226,7 @@ def training_seeds(report: Report, index: int) -> Markup | None:
         Column("group", "Group"),
         Column("seeds", "Training seeds", whole),
         Column("which", "Training seeds"),
-        Column("ill", f"Of them{MARK}", whole, optional=True),
+        Column("marked", "Marked", optional=True),
         Column("mean", f"Mean {rate_of_groups(report.data)} %", percent),
         Column("lowest", "Lowest %", percent),
         Column("highest", "Highest %", percent),
@@ -241,7 +249,7 @@ def _group(group: str, spread: dict, results: list[dict]) -> Record:
         "lowest": spread["min"],
         "highest": spread["max"],
         "half_width": statistics.mean(halves),
-        "ill": sum(bool(ill(result)) for result in results) or None,
+        "marked": ", ".join(counted_marks(results)) or None,
     }
 
 
