@@ -288,7 +288,7 @@ def test_a_model_that_has_not_trained_is_marked_wherever_it_is_shown(monkeypatch
     assert note in table and table.count("\N{DAGGER}") == 2
     report.main(["--report", "r.json", "--out", "page"])
     page = Path("page/index.html").read_text()
-    assert note in page and page.count('class="ill"') == 2
+    assert note in page and page.count('class="untrained"') == page.count('class="warned"') == 1
     assert page.count("1 of them \N{DAGGER}, 1 of them \N{DOUBLE DAGGER}") == 1  # seeds of the group
     judged = json.loads(Path("r.json").read_text())
     judged["models"]["net/0"]["health"]["error"] = "much"

@@ -10,9 +10,11 @@ from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import (
+    UNTRAINED,
+    WARNED,
     by_part,
     counted_marks,
-    ill,
+    mark,
     measured,
     measuring_of,
     members,
@@ -84,7 +86,7 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
         bar = charts.interval_bar(result, span, styles[name], level)
         causes = dict.fromkeys(FAILURES, 0) | result["failures"] if result.get("failures") else {}
         lenient = {f"lenient-{key}": value for key, value in (result.get("lenient") or {}).items()}
-        css = "ill" if ill(result) else None
+        css = {UNTRAINED: "untrained", WARNED: "warned"}.get(mark(result))
         return {**result, **causes, **lenient, "model": name, "bar": bar, "css": css}
 
     headings = PATH_HEADINGS if report.path_rules else HEADINGS
