@@ -171,7 +171,8 @@ def _choices(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
     for report in loaded:
         best = {tried["model"]: tables.settings(tried) for tried in report["tuning"] if tried["chosen"]}
         cells = [best[known("model", name, best)].replace("optimizer.learning_rate=", "") for name in chosen]
-        rows.append([_world(report), _alike(list(report["models"].values()), "step"), *cells])
+        found = report.get("lengths")
+        rows.append([_world(report), f"{found['chosen']:,}" if found else "", *cells])
     return markdown(rows)
 
 

@@ -61,6 +61,8 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
          "chosen": loss == 0.1}
         for choice, rate, loss in (("x", "1e-2", 0.3), ("x", "2e-3", 0.2), ("x,shallow", "1e-2", 0.1))
     ]  # fmt: skip
+    tried = [{"steps": steps, "losses": {"x": loss}} for steps, loss in ((40, 0.4), (1080, 0.1))]
+    report["lengths"] = {"until": 5.0, "tried": tried, "chosen": 1080}
     report["models"]["x/1"]["health"] = {"steps": 10, "error": 2.4, "constant_velocity": 2.4}
     path.write_text(json.dumps(report))
     results.main(["keep", str(path), str(told / "0.json.gz")])
@@ -70,7 +72,7 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
     )
     results.main(["fill", str(document)])
     text = document.read_text()
-    assert "| x,shallow 1e-2 |" in text
+    assert "| standard | 1,080   | x,shallow 1e-2 |" in text
     assert "| 62.0 (60.0 to 64.0; 1 of them \N{DAGGER}) | 62.0 \N{DAGGER} |" in text
     assert "(80.0 to 84.0) |" in text
     document.write_text("<!-- choices of 0.json.gz: y -->\n<!-- end -->")
