@@ -1003,6 +1003,20 @@ def test_round_ticks():
     assert charts.log_ticks(3e-3, 2e-2) == pytest.approx([5e-3, 1e-2, 2e-2])
 
 
+def test_seeds_share_a_name_where_there_is_no_room_for_all():
+    def names(seeds):
+        curves = [
+            Curve(f"{group}/{seed}", Style("learned", colour, 0), [1, 2], [0.1, colour + seed / 100])
+            for colour, group in enumerate(("hrm", "lstm"))
+            for seed in range(seeds)
+        ]
+        (drawn,) = charts.draw([Panel("t", "x", "y", curves)])
+        return re.findall(r">([a-z]+(?:/\d)?)</text>", drawn.svg)
+
+    assert sorted(names(3)) == ["hrm/0", "hrm/1", "hrm/2", "lstm/0", "lstm/1", "lstm/2", "x", "y"]
+    assert sorted(names(9)) == ["hrm", "lstm", "x", "y"]
+
+
 def test_labels_are_moved_apart_and_stay_inside():
     places = charts.spread([10.0, 11.0, 98.0, 99.0], 13, 0, 100)
     assert np.diff(places).min() == 13 and min(places) >= 0 and max(places) <= 100

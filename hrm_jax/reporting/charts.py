@@ -5,6 +5,7 @@ light page, the dark one, paper and the figures.
 """
 
 import math
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ class Box(NamedTuple):
 
 
 BOX = Box(left=50, right=275, top=12, bottom=198, height=240)
+ROOM = 1 + int((BOX.bottom - BOX.top + 10) // LABEL_STEP)  # direct labels beside a chart
 
 
 class Axis:
@@ -170,14 +172,19 @@ def _curve(curve: Curve, x: Axis, y: Axis, shares: bool, place: float) -> dict[s
 
 
 def _labels(curves: Sequence[Curve], y: Axis) -> list[tuple[str, float, float, str]]:
-    """Names of the curves, the heights where these end, and heights moved apart where they would overlap."""
-    order = sorted(curves, key=lambda curve: y(curve.points[-1][1]))
-    ends = [y(curve.points[-1][1]) for curve in order]
-    places = spread(ends, LABEL_STEP, BOX.top - 4, BOX.bottom + 6)
-    return [
-        (curve.style.css, end, place, _cut(curve.name))
-        for curve, end, place in zip(order, ends, places, strict=True)
-    ]
+    """Names of the curves, the heights where these end, and heights moved apart where they would overlap.
+
+    Where there is no room for all, the training seeds of a group, which look alike, share a name.
+    """
+    ends = [(y(curve.points[-1][1]), curve.style.css, curve.name) for curve in curves]
+    if len(ends) > ROOM:
+        alike: dict[tuple[str, str], list[float]] = {}
+        for end, css, name in ends:
+            alike.setdefault((css, name.rpartition("/")[0] or name), []).append(end)
+        ends = [(statistics.median(them), css, name) for (css, name), them in alike.items()]
+    ends.sort()
+    places = spread([end for end, *_ in ends], LABEL_STEP, BOX.top - 4, BOX.bottom + 6)
+    return [(css, end, place, _cut(name)) for (end, css, name), place in zip(ends, places, strict=True)]
 
 
 def _cut(name: str) -> str:
