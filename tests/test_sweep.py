@@ -18,6 +18,7 @@ from hrm_jax.models import predictors as models
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.training import runs
+from hrm_jax.training.runs import Run
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     calls_before = len(calls)
     assert _sweep(tmp_path, "--jobs", "2") == 0
     assert sum(command == "train" for command, _ in calls[calls_before:]) == 2  # what was missing
-    with pytest.raises(RequestError, match="was trained with --set nothing"):
+    with pytest.raises(RequestError, match="was trained with nothing, not with steps=5; give another"):
         _sweep(tmp_path, "--set", "steps=5")
     report = json.loads((tmp_path / "standard.report.json").read_text())
     assert list(report["models"])[:4] == ["hrm/0", "lstm/0", "hrm/1", "lstm/1"]
@@ -152,6 +153,17 @@ def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
         shapes = networks.NETWORKS[described["name"]].shapes(networks.config(described))
         sizes.append(sum(map(math.prod, shapes.values())))
     assert all(abs(size / sizes[0] - 1) < 0.05 for size in sizes)
+
+
+def test_a_run_of_another_variant_is_not_taken_for_done(tmp_path):
+    run = Run("benchmark", "standard", "lstm,shallow", 0, ("steps=5",), tmp_path, "lstm")
+    assert run.settings == ["as lstm,shallow", "steps=5"] and run._replace(model="lstm").settings == [
+        "steps=5"
+    ]
+    run.kept_settings.write_text(json.dumps(run.settings))
+    run.check_settings()
+    with pytest.raises(RequestError, match="was trained with as lstm,shallow steps=5, not with steps=5"):
+        run._replace(model="lstm").check_settings()
 
 
 def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):

@@ -50,17 +50,24 @@ class Run(NamedTuple):
         return held_out(self) is not None if self.trial else self.parameters.exists()
 
     @property
-    def settings(self) -> Path:
-        """What was set in its config, as JSON."""
+    def settings(self) -> list[str]:
+        """What was set in its config, and the choice in it where its name does not say so."""
+        return sorted([*self.fields, *[f"as {self.model}"] * (self.model != self.name)])
+
+    @property
+    def kept_settings(self) -> Path:
+        """These, as JSON."""
         return self.folder / "sweep.json"
 
     def check_settings(self) -> None:
-        """Refuse to take it for done, or to resume it, where it was trained with other `fields`."""
-        if self.settings.exists():
-            found = json_file.load(self.settings, list[str], "sweep.json")
-            if found != sorted(self.fields):
-                there = " ".join(found) or "nothing"
-                raise RequestError(f"{self.folder} was trained with --set {there}; give another --out")
+        """Refuse to take it for done, or to resume it, where it was trained with other settings."""
+        if self.kept_settings.exists():
+            found = json_file.load(self.kept_settings, list[str], "sweep.json")
+            if found != self.settings:
+                there, here = (" ".join(settings) or "nothing" for settings in (found, self.settings))
+                raise RequestError(
+                    f"{self.folder} was trained with {there}, not with {here}; give another --out"
+                )
 
 
 def train_all(kind: str, runs: Sequence[Run], jobs: int) -> bool:
@@ -101,8 +108,8 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 
 def _train(run: Run, cores: set[int]) -> bool:
-    with files.atomic_write(run.settings) as file:
-        file.write(json.dumps(sorted(run.fields)) + "\n")
+    with files.atomic_write(run.kept_settings) as file:
+        file.write(json.dumps(run.settings) + "\n")
     choice = f"configs/{run.config}.py:{run.world},{run.model}"
     training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
                 *(f"--config.{field}" for field in run.fields))  # fmt: skip
