@@ -62,8 +62,8 @@ def calls(monkeypatch):
 
 
 def _tell_loss(folder, model, rate):
-    """The loss of a trial: the HRM's is least at 1e-3, the two LSTMs' at 1e-2 and 5e-3; at 1 all diverge."""
-    best = {"hrm": 1e-3, "lstm": 1e-2, "lstm,shallow": 5e-3}[model]
+    """The loss of a trial, least at each model's own rate; at 1 all diverge."""
+    best = {"hrm": 1e-3, "hrm,k4": 5e-3, "lstm": 1e-2, "lstm,shallow": 5e-3}[model]
     records = [{"step": 5, "loss": None}] if rate == 1 else [{"step": 9, "eval/loss": abs(rate - best)}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
@@ -106,9 +106,9 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
     rates = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--trials", "1", "--seeds", "1")
     assert _sweep(tmp_path, *lengths, *rates) == 0
     trained = [words for command, words in calls if command == "train"]
-    assert [words["config.seed"] for words in trained] == ["100"] * (6 + 9) + ["0"] * 2
+    assert [words["config.seed"] for words in trained] == ["100"] * (6 + 12) + ["0"] * 2
     assert {words["config.steps"] for words in trained[6:]} == {"80"}
-    assert [words["config.optimizer.learning_rate"] for words in trained[15:]] == ["1e-3", "1e-2"]
+    assert [words["config.optimizer.learning_rate"] for words in trained[18:]] == ["1e-3", "1e-2"]
     path = tmp_path / "standard.report.json"
     report = reports.load(path)
     found = report["lengths"]
@@ -119,7 +119,8 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
     assert told["hrm", "optimizer.learning_rate=1e-3"] == ([0.0], True)
     assert told["lstm", "optimizer.learning_rate=1e-3"] == ([pytest.approx(0.009)], False)
     assert told["lstm", "optimizer.learning_rate=1"] == ([None], False)
-    assert [row["choice"] for row in report["tuning"]] == ["hrm"] * 3 + ["lstm"] * 3 + ["lstm,shallow"] * 3
+    choices = ("hrm", "hrm,k4", "lstm", "lstm,shallow")
+    assert [row["choice"] for row in report["tuning"]] == [choice for choice in choices for _ in range(3)]
     shown = capsys.readouterr().out
     assert "| lstm,shallow optimizer.learning_rate=1    | inf" in shown
     assert re.search(r"\| 80 +\| 0.25 \(lstm\) +\| 18.5 % +\| yes", shown)
@@ -130,7 +131,7 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
         _sweep(tmp_path, *lengths[:2], "--until", "10", "--seeds", "1")
     with pytest.raises(RequestError, match="was trained with"):
         _sweep(tmp_path, *lengths, "--tune", "optimizer.learning_rate=2e-2", "--seeds", "1", "--trials", "1")
-    assert [words["workdir"].split("/")[-5] for _, words in calls[before:]] == ["trials"] * 3
+    assert [words["workdir"].split("/")[-5] for _, words in calls[before:]] == ["trials"] * 4
     told = json.loads(path.read_text())
     for row in told["tuning"]:
         row["chosen"] = not row["chosen"]
@@ -144,7 +145,7 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
         reports.load(path)
 
 
-@pytest.mark.parametrize("model", benchmark.SHALLOW)
+@pytest.mark.parametrize("model", benchmark.VARIANTS)
 @pytest.mark.parametrize("world", benchmark.WORLDS)
 def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
     sizes = []
@@ -167,7 +168,7 @@ def test_a_run_of_another_variant_is_not_taken_for_done(tmp_path):
 
 
 def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
-    with pytest.raises(RequestError, match="hrm in standard diverged at each of 1 settings"):
+    with pytest.raises(RequestError, match="hrm in standard diverged at each of 2 settings"):
         _sweep(tmp_path, "--tune", "optimizer.learning_rate=1")
     assert not (tmp_path / "standard").exists()
 
