@@ -9,8 +9,8 @@ block's candidate is normed, so that states stay bounded: docs/models.md#hrm), l
 word changes one thing of an HRM (see ABLATIONS), or makes a model `wide`: 1.8 million parameters, for a GPU.
 All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
 
-About a minute a run on 2 CPU cores. RESULTS.md has the tables. The learning rate here, 1e-2, is no model's own: it
-was chosen once, in `swarm`, and HRM collapses with it in some worlds. `sweep --tune` finds each model's.
+About a minute a run on 2 CPU cores. RESULTS.md has the tables. The learning rate here, 1e-2, was chosen in
+`swarm`, and HRM collapses with it in some worlds: `sweep --tune` finds each model's own.
 """
 
 from configs import base
