@@ -9,18 +9,18 @@ what="${3:-once}"
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt
 set -euo pipefail
 trap 'exit 130' INT TERM # train saves and ends well: without this the script would go on
-segments=64
 case "$puzzle" in
   sudoku4) build=(sudoku --size 4 --givens 4:8 --train 2000 --test 500 --augment 30) ;;
   sudoku6) build=(sudoku --size 6 --train 5000 --test 1000 --augment 20) ;;
   sudoku9) build=(sudoku --size 9 --train 5000 --test 1000 --augment 20) ;;
-  maze8) build=(maze --size 8 --shortest 8 --train 40000 --test 1000) segments=8 ;;
-  maze10) build=(maze --size 10 --shortest 12 --train 40000 --test 1000) segments=8 ;;
-  city8)
-    build=(city --size 8 --hours 8 17 18 --apart 8: --train 40000 --test 1000)
-    segments=4 # as in training: with more it forgets what it had
-    ;;
+  maze8) build=(maze --size 8 --shortest 8 --train 40000 --test 1000) ;;
+  maze10) build=(maze --size 10 --shortest 12 --train 40000 --test 1000) ;;
+  city8) build=(city --size 8 --hours 8 17 18 --apart 8: --train 40000 --test 1000) ;;
   *) echo "error: puzzle \"$puzzle\": sudoku4, sudoku6, sudoku9, maze8, maze10 or city8" >&2; exit 2 ;;
+esac
+case "$puzzle" in
+  sudoku*) segments=64 ;;
+  *) segments=4 ;; # as in training: with more these forget what they had
 esac
 case "$what:$puzzle" in
   once:* | seeds:* | supervision:sudoku[46] | supervision:maze8) ;;
@@ -42,8 +42,8 @@ learn() { # NAME CONFIG [FIELD=VALUE ...]
 [ -e "$data/test/dataset.json" ] || run puzzles "${build[@]}" --out "$data"
 if [ "$what" != once ]; then
   for seed in 0 1 2; do
-    learn "every-$seed" "configs/act_$puzzle.py" --config.seed="$seed"
-    [ "$what" = seeds ] || learn "last-$seed" "configs/act_$puzzle.py:last" --config.seed="$seed"
+    learn "every/$seed" "configs/act_$puzzle.py" --config.seed="$seed"
+    [ "$what" = seeds ] || learn "last/$seed" "configs/act_$puzzle.py:last" --config.seed="$seed"
   done
 else
   learn averaged "configs/act_$puzzle.py"
