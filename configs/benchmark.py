@@ -127,7 +127,7 @@ def _hrm():
 
 def _hrm_stable():
     m = _hrm()
-    m.context_norm = "candidate"
+    m.update(ABLATIONS["candidate"])
     return m
 
 

@@ -127,6 +127,7 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
     page = (tmp_path / "report" / "index.html").read_text()
     assert "settings that were tried before" in page and "How many updates" in page
     before = len(calls)
+    assert _sweep(tmp_path, *lengths, *rates) == 0 and len(calls) == before  # nothing is tried again
     with pytest.raises(RequestError, match="was trained with"):  # where 18.5 % are enough to go on
         _sweep(tmp_path, *lengths[:2], "--until", "10", "--seeds", "1")
     with pytest.raises(RequestError, match="was trained with"):

@@ -3,9 +3,10 @@
 The tasks measure it at every held-out evaluation; metrics.jsonl, model.npz and report.json keep the figures.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
+
+from hrm_jax.artefacts.json_file import nullable, number
 
 STEPS = 10  # ahead, at most: where the error is compared
 BETTER = 0.05  # share by which a model that has learned something is better than constant velocity
@@ -34,7 +35,7 @@ def measured(record: Mapping[str, Any]) -> Health | None:
         return None
     found = {"error": f"eval/error_{ahead[-1]}", "constant_velocity": reference.format(ahead[-1])}
     found |= {name: f"eval/{name}" for name in OF_STATES if f"eval/{name}" in record}
-    figures: Any = {name: _finite(record[key]) for name, key in found.items()}
+    figures: Any = {name: nullable(record[key]) for name, key in found.items()}
     figures["steps"] = ahead[-1]
     return figures
 
@@ -43,7 +44,7 @@ def untrained(health: Health | None) -> bool:
     """Whether a predictor has learned no more than constant velocity; no, where nothing is known of it."""
     if health is None:
         return False
-    return not _number(health["error"]) < (1 - BETTER) * _number(health["constant_velocity"])
+    return not number(health["error"]) < (1 - BETTER) * number(health["constant_velocity"])
 
 
 def faults(health: Health | None) -> list[str]:
@@ -54,8 +55,8 @@ def faults(health: Health | None) -> list[str]:
     """
     if health is None:
         return []
-    error, reference = _number(health["error"]), _number(health["constant_velocity"])
-    saturated, growth = _number(health.get("gates_saturated", 0)), _number(health.get("state_growth", 0))
+    error, reference = number(health["error"]), number(health["constant_velocity"])
+    saturated, growth = number(health.get("gates_saturated", 0)), number(health.get("state_growth", 0))
     found = []
     if untrained(health):
         found.append(
@@ -67,11 +68,3 @@ def faults(health: Health | None) -> list[str]:
     if not growth <= MOST_GROWTH:
         found.append(f"has states that grow {growth:.3g} times over the last two thirds of its steps")
     return found
-
-
-def _finite(value: Any) -> Figure:
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
-def _number(figure: Figure) -> float:
-    return math.inf if figure is None else figure

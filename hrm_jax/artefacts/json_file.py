@@ -123,6 +123,16 @@ def _whole(row: str, kind: Any, nan: bool) -> Any:
     return data if _complaint(data, kind) is None else None
 
 
+def nullable(value: float | None) -> float | None:
+    """As JSON can hold it: null where it is not finite."""
+    return float(value) if value is not None and math.isfinite(value) else None
+
+
+def number(value: float | None) -> float:
+    """What is read for a `nullable` one: infinite where it is null."""
+    return math.inf if value is None else value
+
+
 def check(path: str | Path, data: object, kind: Any, what: str) -> None:
     """Refuse `data`, read from `path`, unless it is of the type `kind`; keys that it does not name are free.
 

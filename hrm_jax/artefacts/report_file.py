@@ -18,6 +18,7 @@ from msgspec import Meta
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.health import Health
+from hrm_jax.artefacts.json_file import number
 from hrm_jax.artefacts.scenarios import LAST_ID
 
 PUZZLES = "puzzles"  # the protocol of hrm_jax.solve
@@ -279,19 +280,24 @@ Metrics = dict[str, float | None]  # of a record; null or NaN where there is no 
 METRIC_SHARES = re.compile(r"eval/(.+/)?(success|exact|exact_[0-9]+|tokens|copy)")
 
 
+def group_of(name: str) -> str:
+    """GROUP of a model that is called GROUP/SEED; "" of any other."""
+    return name.rpartition("/")[0]
+
+
 def mean_loss(tried: Tried) -> float:
     """Over the tuning seeds; infinite where one diverged."""
-    return math.fsum(map(_finite, tried["losses"])) / len(tried["losses"])
+    return math.fsum(map(number, tried["losses"])) / len(tried["losses"])
 
 
 def best(reached: Reached) -> str:
     """The model of the least loss."""
-    return min(reached["losses"], key=lambda name: _finite(reached["losses"][name]))
+    return min(reached["losses"], key=lambda name: number(reached["losses"][name]))
 
 
 def least_loss(reached: Reached) -> float:
     """Of the best model; infinite where all diverged."""
-    return _finite(reached["losses"][best(reached)])
+    return number(reached["losses"][best(reached)])
 
 
 def gain(fewer: Reached, more: Reached) -> float:
@@ -308,10 +314,6 @@ def enough(tried: Sequence[Reached], until: float) -> int:
         if gain(fewer, more) < until:
             return fewer["steps"]
     return tried[-1]["steps"]
-
-
-def _finite(loss: float | None) -> float:
-    return math.inf if loss is None else loss
 
 
 def load_records(path: str | Path) -> list[Record]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
+from hrm_jax.artefacts.report_file import group_of
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
@@ -138,8 +139,7 @@ def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]
     about: dict[str, Any] = {"parameters": parameters}
     if health := config.get("health"):
         about["health"] = health
-    group, _, _ = name.rpartition("/")
-    if group:
+    if group := group_of(name):
         about |= {"group": group, "seed": config.get("config", {}).get("seed")}
     return about
 

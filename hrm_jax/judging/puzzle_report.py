@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hrm_jax.artefacts import files, provenance
-from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport
+from hrm_jax.artefacts.report_file import PUZZLES, PuzzleReport, group_of
 from hrm_jax.judging import statistics
 from hrm_jax.judging.answers import Result
 from hrm_jax.judging.solvers import Model
@@ -43,7 +43,7 @@ def build(
     parts: dict[str, dict[str, Any]] = {name: _summary(result, groups) for name, result in results.items()}
     for name, model in models.items():
         parts[name] |= model.about
-        if group := name.rpartition("/")[0]:
+        if group := group_of(name):
             parts[name]["group"] = group
     if measuring := kinds.of(puzzles).measuring:
         number = measuring.part(puzzles)[:count]

@@ -6,6 +6,7 @@ from typing import Any
 
 from hrm_jax.artefacts import health
 from hrm_jax.artefacts.report_file import (
+    EVERY,
     PUZZLES,
     PuzzleReport,
     Report,
@@ -21,6 +22,7 @@ from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 UNTRAINED, WARNED = " \N{DAGGER}", " \N{DOUBLE DAGGER}"  # marks of models, for what `ill` says of them
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
+GAIN = f"less by, per {EVERY} updates"
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
 GROUPED = "The {n:,} examples are questions and augmentations of {puzzles:,} puzzles, which intervals count."
@@ -39,15 +41,7 @@ def evaluation(report: Report, limit: int) -> str:
     if _published_paths(report):
         success = "no point of the path touches anything at its time, as published"
     legend = f"Success: {success}. Interval: Wilson. Paired tests are in the report."
-    parts = (
-        title,
-        markdown(rows),
-        legend,
-        groups(report),
-        lengths(report),
-        tuning(report),
-        fault_note(report),
-    )
+    parts = (title, markdown(rows), legend, groups(report), before(report), fault_note(report))
     return "\n\n".join(filter(None, parts))
 
 
@@ -108,11 +102,16 @@ def difference(pair: Mapping[str, Any]) -> str:
     return f"[{', '.join(f'{100 * end:+.1f}' for end in pair['interval'])}]" if pair["interval"] else "-"
 
 
-def lengths(report: Report | PuzzleReport) -> str:
-    """How many updates the models were given, and what more of them brought; or empty."""
-    rows = [["updates", "best held-out loss", "less by, per 200 updates", "chosen"]]
-    rows += [[row["steps"], row["loss"], row["gain"], row["chosen"]] for row in reached(report)]
-    return markdown(rows) if len(rows) > 1 else ""
+def before(report: Report | PuzzleReport) -> str:
+    """How many updates the models were given, and with what settings each was tried; or empty."""
+    lengths = [["updates", "best held-out loss", GAIN, "chosen"]]
+    lengths += [[row["steps"], row["loss"], row["gain"], row["chosen"]] for row in reached(report)]
+    tuning = [["model", "tried", "held-out loss, mean", "by tuning seed", "chosen"]]
+    tuning += [
+        [tried["model"], tried["settings"], f"{tried['loss']:.4g}", tried["by_seed"], tried["chosen"]]
+        for tried in trials(report)
+    ]
+    return "\n\n".join(markdown(rows) for rows in (lengths, tuning) if len(rows) > 1)
 
 
 def reached(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, str]]:
@@ -130,16 +129,6 @@ def reached(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str,
         }
         for one, more in zip(found["tried"], following, strict=True)
     ]
-
-
-def tuning(report: Report | PuzzleReport) -> str:
-    """The settings that each model was tried with before it was trained; or empty."""
-    rows = [["model", "tried", "held-out loss, mean", "by tuning seed", "chosen"]]
-    rows += [
-        [tried["model"], tried["settings"], f"{tried['loss']:.4g}", tried["by_seed"], tried["chosen"]]
-        for tried in trials(report)
-    ]
-    return markdown(rows) if len(rows) > 1 else ""
 
 
 def trials(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, Any]]:
@@ -276,9 +265,7 @@ def puzzles(report: PuzzleReport) -> str:
     voted = {name: result for name, result in models.items() if result.get("voting")}
     if voted:
         parts += ["Votes of all augmentations, by task:", markdown(_votes(voted))]
-    return "\n\n".join(
-        filter(None, [*parts, groups(report), lengths(report), tuning(report), _legend(report)])
-    )
+    return "\n\n".join(filter(None, [*parts, groups(report), before(report), _legend(report)]))
 
 
 def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
+from hrm_jax.artefacts.report_file import group_of
 from hrm_jax.console.tables import percent
 from hrm_jax.reporting.curves import Curve, Panel
 from hrm_jax.reporting.markup import number, part
@@ -180,7 +181,7 @@ def _labels(curves: Sequence[Curve], y: Axis) -> list[tuple[str, float, float, s
     if len(ends) > ROOM:
         alike: dict[tuple[str, str], list[float]] = {}
         for end, css, name in ends:
-            alike.setdefault((css, name.rpartition("/")[0] or name), []).append(end)
+            alike.setdefault((css, group_of(name) or name), []).append(end)
         ends = [(statistics.median(them), css, name) for (css, name), them in alike.items()]
     ends.sort()
     places = spread([end for end, *_ in ends], LABEL_STEP, BOX.top - 4, BOX.bottom + 6)

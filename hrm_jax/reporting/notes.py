@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from hrm_jax.artefacts.report_file import EVERY
 from hrm_jax.judging.tables import GROUPED, measuring_of, unchecked
 from hrm_jax.puzzles.kinds import KINDS
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
@@ -40,8 +41,8 @@ TUNING = (
 )
 LENGTHS = (
     "All models were given as many updates, the first of these numbers at which the next one takes less than "
-    "{until:g} % off the best model's held-out loss per 200 updates; without one, the last. One training a "
-    "model and number, with a seed that is used for nothing else."
+    "{until:g} % off the best model's held-out loss per {every} updates; without one, the last. One training "
+    "a model and number, with a seed that is used for nothing else."
 )
 GROUPS = (
     "The interval is of the difference of the means, were models trained and episodes drawn again (bootstrap "
@@ -75,7 +76,7 @@ PREDICTION = (
 def lengths(report: Report) -> str:
     """How the number of updates was found."""
     found = report.data.get("lengths")
-    return LENGTHS.format(until=found["until"]) if found else ""
+    return LENGTHS.format(until=found["until"], every=EVERY) if found else ""
 
 
 def results(report: Report) -> str:

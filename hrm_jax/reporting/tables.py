@@ -10,6 +10,7 @@ from hrm_jax.console.tables import percent
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import (
+    GAIN,
     UNTRAINED,
     WARNED,
     by_part,
@@ -274,13 +275,11 @@ def group_tests(tested: list[dict], index: int) -> Markup | None:
 
 def lengths(report: Report, index: int) -> Markup | None:
     """How many updates the models were given, and what more of them brought; None where that is not told."""
-    records = [
-        {**row, "css": "significant" if row["chosen"] else None} for row in judged_lengths(report.data)
-    ]
+    records = _chosen_stand_out(judged_lengths(report.data))
     columns = [
         Column("steps", "Updates"),
         Column("loss", "Best held-out loss"),
-        Column("gain", "Less by, per 200 updates"),
+        Column("gain", GAIN.capitalize()),
         Column("chosen", "Chosen"),
     ]
     caption = "How many updates the models were given"
@@ -289,7 +288,7 @@ def lengths(report: Report, index: int) -> Markup | None:
 
 def tuning(report: Report, index: int) -> Markup | None:
     """The settings that each model was tried with before it was trained; None where nothing was tried."""
-    records = [{**row, "css": "significant" if row["chosen"] else None} for row in judged_trials(report.data)]
+    records = _chosen_stand_out(judged_trials(report.data))
     if not records:
         return None
     columns = [
@@ -302,6 +301,10 @@ def tuning(report: Report, index: int) -> Markup | None:
     caption = "What each model was tuned to"
     shown = table(columns, {None: records}, caption, ["model", "settings"], id=f"tuning-{index}")
     return folded(f"{len(records)} settings that were tried before", shown)
+
+
+def _chosen_stand_out(rows: list[dict]) -> list[Record]:
+    return [{**row, "css": "significant" if row["chosen"] else None} for row in rows]
 
 
 # ---------------------------------------------------------------- paired tests

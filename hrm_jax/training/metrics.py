@@ -12,7 +12,7 @@ import jax
 import msgspec
 from tqdm import tqdm
 
-from hrm_jax.artefacts import files, report_file
+from hrm_jax.artefacts import files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
 
 WARM_UP = 10  # steps: compilation and the first steps stay out of the profiler's trace
@@ -49,7 +49,7 @@ class Patience:
         self.limit, self.best, self.since = limit, math.inf, 0.0
         for record in history:
             if "eval/loss" in record:
-                self.see(math.inf if record["eval/loss"] is None else record["eval/loss"])
+                self.see(json_file.number(record["eval/loss"]))
 
     def see(self, loss: float) -> None:
         """Take note of the held-out loss of an evaluation."""
@@ -78,8 +78,8 @@ class Writer:
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line: `step` and `values`; a non-finite number becomes null, which JSON can hold."""
         plain = {name: float(value) for name, value in values.items()}
-        finite = {name: value if math.isfinite(value) else None for name, value in plain.items()}
-        self._file.write(json.dumps({"step": step, **finite}) + "\n")
+        held = {name: json_file.nullable(value) for name, value in plain.items()}
+        self._file.write(json.dumps({"step": step, **held}) + "\n")
         if self._board:
             for name, value in plain.items():
                 if math.isfinite(value):  # tensorboardX warns of every other one

@@ -129,7 +129,7 @@ def held_out(run: Run) -> float | None:
     if not _complete(run, records):
         return None
     losses = [record["eval/loss"] for record in records if "eval/loss" in record]
-    return math.inf if not losses or losses[-1] is None else losses[-1]
+    return json_file.number(losses[-1]) if losses else math.inf
 
 
 def _records(run: Run) -> list[Any]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.json_file import nullable
 from hrm_jax.artefacts.report_file import Lengths, Reached, Tried, enough, least_loss, mean_loss
 from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
@@ -47,7 +48,7 @@ def lengths(option: str) -> list[int]:
 def length(world: str, pilots: Mapping[int, Sequence[Run]], until: float) -> Lengths:
     """What a report says of how many updates the models of a world get, given one training a model each."""
     tried: list[Reached] = [
-        {"steps": steps, "losses": {run.name: _reported(training.held_out(run)) for run in runs}}
+        {"steps": steps, "losses": {run.name: nullable(training.held_out(run)) for run in runs}}
         for steps, runs in pilots.items()
     ]
     if not math.isfinite(min(map(least_loss, tried))):
@@ -68,7 +69,7 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
             "model": rival,
             "choice": trial.model,
             "fields": list(trial.fields),
-            "losses": [_reported(training.held_out(run)) for run in trial.runs],
+            "losses": [nullable(training.held_out(run)) for run in trial.runs],
             "chosen": False,
         }
         for trial in trials
@@ -81,11 +82,6 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
         )
     best["chosen"] = True
     return rows
-
-
-def _reported(loss: float | None) -> float | None:
-    """As reports have it: null where a training diverged."""
-    return loss if loss is not None and math.isfinite(loss) else None
 
 
 def chosen(rows: Sequence[Mapping]) -> tuple[str, tuple[str, ...]]:
