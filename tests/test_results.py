@@ -80,6 +80,28 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
         results.main(["fill", str(document)])
 
 
+@pytest.mark.parametrize(
+    ("steps", "loss", "until", "complaint"),
+    [
+        ((40, 40), 0.1, 5.0, r"lengths.tried: \[40, 40\] updates; each must be more"),
+        ((80, 40), 0.1, 5.0, r"lengths.tried: \[80, 40\] updates; each must be more"),
+        ((40, 80), -0.1, 5.0, r"lengths.tried\[1\].losses.x is -0.1"),
+        ((40, 80), 0.1, 101.0, "lengths.until"),
+        ((40, 80), 0.1, 5.0, None),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused(told, steps, loss, until, complaint):
+    path = told / "0.report.json"
+    report = json.loads(path.read_text())
+    tried = [{"steps": step, "losses": {"x": value}} for step, value in zip(steps, (0.4, loss), strict=True)]
+    path.write_text(json.dumps(report | {"lengths": {"until": until, "tried": tried, "chosen": 80}}))
+    if complaint is None:
+        assert reports.load(path)["lengths"]["chosen"] == 80
+        return
+    with pytest.raises(RequestError, match=complaint):
+        reports.load(path)
+
+
 def test_a_document_is_filled_and_checked(told):
     for index in (0, 1):
         results.main(["keep", str(told / f"{index}.report.json"), str(told / f"{index}.json.gz")])

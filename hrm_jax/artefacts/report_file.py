@@ -27,6 +27,8 @@ Count = Annotated[int, Meta(ge=0, le=2**53)]
 Positive = Annotated[int, Meta(ge=1, le=2**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Difference = Annotated[float, Meta(ge=-1, le=1)]  # of shares
+Loss = Annotated[float, Meta(ge=0)]
+PerCent = Annotated[float, Meta(ge=0, le=100)]
 Segments = Annotated[int, Meta(ge=1, le=10_000)]
 Name = Annotated[str, Meta(pattern=json_file.NAME)]
 Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, last + 1]
@@ -195,13 +197,13 @@ class Reached(TypedDict):
     """What the models of a world reach in so many updates."""
 
     steps: Positive
-    losses: Annotated[dict[Name, float | None], Meta(min_length=1)]  # by model; null where it diverged
+    losses: Annotated[dict[Name, Loss | None], Meta(min_length=1)]  # by model; null where it diverged
 
 
 class Lengths(TypedDict):
     """How many updates the models of a world were given: the first length that more hardly improves."""
 
-    until: float  # what is hardly: less than so many per cent of the least loss, `EVERY` updates
+    until: PerCent  # what is hardly: less than this of the least loss, `EVERY` updates
     tried: Annotated[list[Reached], Meta(min_length=1)]  # ever more updates
     chosen: Positive
 

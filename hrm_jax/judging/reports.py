@@ -111,6 +111,9 @@ def _check_before(report: Any) -> None:
     """Refuse trials of models that are not judged, and choices that do not follow from their losses."""
     judged: dict[str, list] = {result.get("group") or name: [] for name, result in report["models"].items()}
     if found := report.get("lengths"):
+        steps = [reached["steps"] for reached in found["tried"]]
+        if steps != sorted(set(steps)):
+            raise RequestError(f"lengths.tried: {steps} updates; each must be more than the one before")
         for reached in found["tried"]:
             for name in reached["losses"]:
                 known("model in lengths", name, judged)
