@@ -255,11 +255,15 @@ def _spied(task, answer, **fields):
     return task, seen
 
 
+def _keys(batch, seed=0):
+    return jax.random.split(jax.random.key(seed), len(batch.path))
+
+
 @pytest.mark.parametrize("ends", [True, False])
 def test_given_ends_are_clean_and_weigh_nothing(task, batch, ends):
     off = jnp.full(batch.path.shape, 0.1).at[:, jnp.array([0, -1])].set(3.0)
     spied, seen = _spied(task, lambda *_: batch.path + off, ends=ends, map_dropout=0.0)
-    loss, seen = jax.jit(lambda key: (spied.loss({}, (), batch, key)[0], seen))(jax.random.key(0))
+    loss, seen = jax.jit(lambda keys: (spied.loss({}, (), batch, keys)[0], seen))(_keys(batch))
     expected = 0.01 if ends else (0.01 * (POINTS - 2) + 9.0 * 2) / POINTS
     assert float(loss) == pytest.approx(expected, rel=1e-4)
     noisy, path = np.asarray(seen["noisy"]), np.asarray(batch.path)
@@ -285,8 +289,8 @@ def test_a_model_that_says_the_truth_has_no_loss_and_the_experts_path(task, batc
 
 def test_the_map_is_hidden_as_often_as_asked(task, batch):
     spied, seen = _spied(task, lambda noisy, *_: noisy, map_dropout=0.5)
-    ask = jax.jit(lambda key: (spied.loss({}, (), batch, key)[0], seen))
-    codes = np.concatenate([ask(jax.random.key(i))[1]["code"] for i in range(32)])
+    ask = jax.jit(lambda keys: (spied.loss({}, (), batch, keys)[0], seen))
+    codes = np.concatenate([ask(_keys(batch, i))[1]["code"] for i in range(32)])
     assert (codes[:, 4:] == 1).all()
     hidden = 1 - codes[:, :4].mean(1)
     assert set(np.unique(hidden)) == {0.0, 1.0} and 0.4 < hidden.mean() < 0.6
@@ -309,17 +313,17 @@ def test_eight_paths_are_learnt_and_eight_devices_agree(expert, meshes, monkeypa
     tx = optax.sgd(optax.cosine_decay_schedule(0.2, 100), momentum=0.9)
 
     @jax.jit
-    def update(params, state, key):
-        loss, gradients = jax.value_and_grad(lambda p: one.loss(p, (), batch, key)[0])(params)
+    def update(params, state, keys):
+        loss, gradients = jax.value_and_grad(lambda p: one.loss(p, (), batch, keys)[0])(params)
         updates, state = tx.update(gradients, state)
         return optax.apply_updates(params, updates), state, loss
 
     everywhere, split = sharding.replicated(meshes[8]), sharding.over_batch(meshes[8])
-    spread = jax.device_put(params, everywhere), (), jax.device_put(batch, split), jax.random.key(0)
+    spread = jax.device_put(params, everywhere), (), *jax.device_put((batch, _keys(batch)), split)
     expected = float(jax.jit(eight.loss)(*spread)[0])
     state, losses = tx.init(params), []
     for i in range(100):
-        params, state, loss = update(params, state, jax.random.key(i))
+        params, state, loss = update(params, state, _keys(batch, i))
         losses.append(float(loss))
     assert losses[0] == pytest.approx(expected, rel=1e-5)
     assert np.mean(losses[-10:]) < 0.2 * np.mean(losses[:3])

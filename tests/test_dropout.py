@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax.models import dropout, poh_block
+from hrm_jax.models import draws, dropout, poh_block
 
 RATE, SIDE = 0.1, 512
 
@@ -17,13 +17,13 @@ RATE, SIDE = 0.1, 512
 def _masks(count=24):
     """Which of [count, SIDE, SIDE] elements are dropped; keys 2i and 2i + 1 differ in one bit."""
 
-    def one(data, number):
-        words = dropout.words(jax.random.fold_in(jax.random.wrap_key_data(data), number))
-        return ~dropout.kept(RATE, words, (SIDE, SIDE))
+    def masks(datas, numbers):
+        keys = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(datas), numbers)
+        return ~dropout.kept(RATE, draws.words(keys), (count, SIDE, SIDE))
 
     datas = np.array([[7, 1 << bit] for bit in range(count // 2)], np.uint32)
     datas = np.stack([datas, datas ^ np.uint32(1)], axis=1).reshape(-1, 2)
-    return np.asarray(jax.jit(jax.vmap(one))(datas, np.arange(count) // 2 % 3))
+    return np.asarray(jax.jit(masks)(datas, np.arange(count) // 2 % 3))
 
 
 def test_the_rate_is_honest_and_varies_as_chance_does():
@@ -57,19 +57,27 @@ def test_masks_of_different_keys_are_independent_and_never_the_same_in_another_o
         assert abs(np.fft.ifft(product)).max() < 7 * RATE * (1 - RATE) * SIDE
 
 
-def test_a_transposed_mask_is_that_of_the_transposed_array_and_devices_agree(meshes):
-    words = dropout.words(jax.random.key(0))
+def test_a_transposed_mask_is_that_of_the_transposed_array():
+    words = draws.words(jax.random.split(jax.random.key(0), 8))
     one = dropout.kept(0.3, words, (8, 5, 4))
-    assert (one == dropout.kept(0.3, words, (8, 4, 5), order=(0, 2, 1)).swapaxes(1, 2)).all()
-    spread = jax.sharding.NamedSharding(meshes[8], jax.sharding.PartitionSpec(meshes[8].axis_names))
-    there = jax.jit(lambda w: dropout.kept(0.3, w, (8, 5, 4)), out_shardings=spread)(words)
-    assert (one == there).all()
+    assert (one == dropout.kept(0.3, words, (8, 4, 5), order=(2, 1)).swapaxes(1, 2)).all()
+
+
+def test_what_is_drawn_for_an_example_does_not_depend_on_its_batch():
+    """Nor on which axis it lies; its rows, such as the obstacles of a world, differ from one another."""
+    keys, x = jax.random.split(jax.random.key(0), 6), jnp.ones((6, 3, 40))
+    whole = dropout.dropout(0.3, x, keys)
+    assert (dropout.dropout(0.3, x[2:4], keys[2:4]) == whole[2:4]).all()
+    assert (dropout.dropout(0.3, x.swapaxes(0, 1), keys, axis=1) == whole.swapaxes(0, 1)).all()
+    rows = draws.normal(draws.of_rows(keys, 12), (5,)).reshape(6, 2, 5)
+    assert (rows[3:] == draws.normal(draws.of_rows(keys[3:], 6), (5,)).reshape(3, 2, 5)).all()
+    assert (rows[:, 0] != rows[:, 1]).all() and len(np.unique(draws.words(keys, 4))) == 48
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 def test_attention_with_dropped_shares_and_its_gradient_are_those_of_the_formula(rate):
     q, k, v = jax.random.normal(jax.random.key(1), (3, 4, 9, 8))
-    words = dropout.words(jax.random.key(2)) if rate else None
+    words = draws.words(jax.random.split(jax.random.key(2), 4)) if rate else None
 
     def plain(q, k, v):
         shares = jax.nn.softmax(jnp.einsum("nqe,nke->nqk", q, k))

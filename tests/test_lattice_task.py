@@ -125,11 +125,11 @@ def test_cells_of_the_path_weigh_by_position_as_in_the_original(task):
 
 def test_micro_batches_weigh_cells_of_the_path_as_their_whole_batch_does(meshes):
     config = _config(**{"objective.cells": "path", "model.passes": 1})
-    task, key = build(config, meshes[1]).task, jax.random.key(0)
+    task = build(config, meshes[1]).task
     batch = task.batch(0)
-    params, _ = task.init(key, batch)
+    params, _ = task.init(jax.random.key(0), batch)
     loss = jax.jit(
-        lambda batch: task.loss(params, (), batch, key)[0],
+        lambda batch: task.loss(params, (), batch, None)[0],
         compiler_options={"xla_backend_optimization_level": 0},
     )
     cut = [jax.tree.map(lambda a, i=i: a[i::4], batch) for i in range(4)]
@@ -171,7 +171,9 @@ def test_every_objective_reaches_every_parameter(changes, meshes):
         c.model.period = 2
     task = tasks.Lattice(c.to_dict(), meshes[1])
     params, carry = task.init(jax.random.key(0), task.batch(0))
-    gradient = jax.jit(jax.grad(task.loss, has_aux=True))(params, carry, task.batch(0), jax.random.key(1))[0]
+    gradient = jax.jit(jax.grad(task.loss, has_aux=True))(
+        params, carry, task.batch(0), jax.random.split(jax.random.key(1), 8)
+    )[0]
     still = [jax.tree_util.keystr(path) for path, leaf in jax.tree_util.tree_leaves_with_path(gradient)
              if not np.asarray(leaf).any()]  # fmt: skip
     assert not [name for name in still if "slow" not in name or changes != "hard,t2,q"], still

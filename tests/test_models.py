@@ -155,9 +155,13 @@ def _close(ours, expected, tolerance=1e-5):
     assert np.abs(ours - expected).max() <= tolerance * np.abs(expected).max()
 
 
+def _keys(seed=0, count=5):
+    return jax.random.split(jax.random.key(seed), count)
+
+
 @functools.cache
 def _jitted(model):
-    return jax.jit(lambda params, history, key=None: model.apply({"params": params}, history, key))
+    return jax.jit(lambda params, history, keys=None: model.apply({"params": params}, history, keys))
 
 
 @functools.cache
@@ -389,12 +393,12 @@ def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_param
 def test_a_noisy_initial_state_needs_a_key(random_params, walks):
     noisy, plain = _hrm(initial_state="noise"), _hrm()
     params, history = random_params(plain), walks(5, 1, 4)
-    a, b = (np.asarray(_jitted(noisy)(params, history, jax.random.key(k))) for k in (0, 1))
+    a, b = (np.asarray(_jitted(noisy)(params, history, _keys(k))) for k in (0, 1))
     quiet = _jitted(noisy)(params, history)
     np.testing.assert_array_equal(quiet, _jitted(plain)(params, history))
-    np.testing.assert_array_equal(_jitted(plain)(params, history, jax.random.key(0)), quiet)
+    np.testing.assert_array_equal(_jitted(plain)(params, history, _keys()), quiet)
     assert (a != b).all() and (a != quiet).all()
-    low, high = map(np.asarray, hrm.initial_state(noisy.config, (200, 1, 12), jax.random.key(0)))
+    low, high = map(np.asarray, hrm.initial_state(noisy.config, (200, 1, 12), _keys(count=200)))
     assert low.shape == high.shape == (2, 200, 1, 12)
     for state in (low, high):
         assert abs(state.std() - 0.01) < 4 * 0.01 / (2 * state.size) ** 0.5
@@ -409,12 +413,12 @@ def test_dropout_acts_between_layers_and_only_with_a_key(random_params, walks):
     params, history = random_params(build(0.0)), walks(5, 1, 4)
     exact = np.asarray(_jitted(build(0.0))(params, history))
     np.testing.assert_array_equal(_jitted(build(0.5))(params, history), exact)
-    np.testing.assert_array_equal(_jitted(build(0.0))(params, history, jax.random.key(0)), exact)
-    a, b = (np.asarray(_jitted(build(0.5))(params, history, jax.random.key(k))) for k in (0, 1))
+    np.testing.assert_array_equal(_jitted(build(0.0))(params, history, _keys()), exact)
+    a, b = (np.asarray(_jitted(build(0.5))(params, history, _keys(k))) for k in (0, 1))
     assert (a != b).any() and (a != exact).any()
     one = random_params(build(0.5, depth=1))
     np.testing.assert_array_equal(
-        _jitted(build(0.5, depth=1))(one, history, jax.random.key(0)),
+        _jitted(build(0.5, depth=1))(one, history, _keys()),
         _jitted(build(0.5, depth=1))(one, history),
     )
 
@@ -425,7 +429,7 @@ def test_dropout_keeps_the_mean(random_params, walks):
     params, history = random_params(model), walks(1, 1, 4)
     params["layer1"] = jax.tree.map(lambda a: 1e-3 * a, params["layer1"])
     params["head"]["bias"] = 0 * params["head"]["bias"]
-    draws = jax.jit(jax.vmap(lambda k: model.apply({"params": params}, history, k)))
+    draws = jax.jit(jax.vmap(lambda k: model.apply({"params": params}, history, k[None])))
     draws = np.asarray(draws(jax.random.split(jax.random.key(0), 4000))).reshape(-1, 2)
     exact = np.asarray(_jitted(model)(params, history)).ravel()
     assert (np.abs(draws.mean(axis=0) - exact) < 4 * draws.std(axis=0) / 4000**0.5).all()

@@ -322,10 +322,10 @@ def test_memory_is_flat_for_the_last_pass_and_linear_for_all():
     assert last[1] < 1.05 * last[0] and full[1] > 2.5 * full[0] > 2 * last[0]
 
 
-def test_dropout_wants_a_key():
+def test_dropout_wants_keys():
     model, params = _model(routing="none", passes=2, dropout=0.3)
-    run = _jit(lambda key: poh.forward(model, params, _tokens(), key=key).logits)
-    one, other = run(jax.random.key(0)), run(jax.random.key(1))
+    run = _jit(lambda keys: poh.forward(model, params, _tokens(), keys=keys).logits)
+    one, other = (run(jax.random.split(jax.random.key(seed), len(_tokens()))) for seed in (0, 1))
     assert (one != other).any() and jnp.isfinite(one).all()
     assert (_forward(model, params, _tokens()).logits != one).any()
 

@@ -188,7 +188,7 @@ def test_one_segment_alone_ends_at_once_and_has_no_q_continue(folder, mesh):
     batch = jax.eval_shape(task.batch, 0)
     params, carry = jax.eval_shape(task.init, jax.random.key(0), batch)
     params["puzzles"] = jax.ShapeDtypeStruct((8, 16), np.float32)
-    metrics = jax.eval_shape(task.loss, params, carry, batch, jax.random.key(0))[1][1]
+    metrics = jax.eval_shape(task.loss, params, carry, batch, keys(8))[1][1]
     assert "q_halt_loss" in metrics and "q_continue_loss" not in metrics
 
 
@@ -223,12 +223,16 @@ def test_refilled_slots_begin_from_the_start_and_the_others_go_on(folder, mesh):
     np.testing.assert_array_equal(mixed.steps, np.where(halted, 0, 3))
 
 
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
 def halting(task, q_halt, q_continue, steps, seed=0):
     count = len(steps)
     state = hrm_act.State(jnp.zeros((count, 1, 1)), jnp.zeros((count, 1, 1)))
     out = hrm_act.Output(state, None, jnp.asarray(q_halt), jnp.asarray(q_continue))
     slots = puzzle.Slots(None, None, jnp.asarray(steps) - 1, jnp.zeros(count, bool))
-    return np.asarray(task.halt(out, slots, jax.random.key(seed)).halted)
+    return np.asarray(task.halt(out, slots, keys(count, seed)).halted)
 
 
 def test_who_halts(folder, mesh):
@@ -257,7 +261,7 @@ def test_staggered_slots_end_one_after_another(folder, mesh, stagger, ends):
     out = hrm_act.Output(slots.state, None, jnp.full(8, -9.0), jnp.full(8, 9.0))  # none is ever solved
     found = []
     for _ in range(12):
-        slots = task.halt(out, task.refilled(params, slots, batch), jax.random.key(0))
+        slots = task.halt(out, task.refilled(params, slots, batch), keys(8))
         found.append(int(slots.halted.sum()))
         assert (slots.steps >= 1).all() and (slots.steps <= 4).all()
     assert found == 3 * ends
@@ -276,11 +280,11 @@ def test_no_puzzle_ends_before_the_least_number_of_segments(folder, mesh):
 
 def test_the_loss_is_the_formula_and_its_q_target_passes_no_gradient(folder, mesh):
     task = task_of(tiny(folder), mesh)
-    batch, key = task.batch(3), jax.random.key(5)
+    batch = task.batch(3)
     params = rows_for(params_of(task), batch)
 
     def ours(params):
-        loss, (after, metrics) = task.loss(params, waiting(task, params, batch), batch, key)
+        loss, (after, metrics) = task.loss(params, waiting(task, params, batch), batch, keys(8, 5))
         return loss, (after, metrics)
 
     def by_hand(params, target):
@@ -351,7 +355,7 @@ def test_the_last_segment_alone_leaves_q_halt_without_a_gradient(folder, mesh):
     params = rows_for(params_of(task), batch)
     q = {"kernel": np.zeros((16, 2), np.float32), "bias": np.array([-1, 0], np.float32)}
     params["q"] = q  # then no slot halts early
-    loss = jax.jit(lambda params: task.loss(params, (), batch, jax.random.key(0)))
+    loss = jax.jit(lambda params: task.loss(params, (), batch, keys(8)))
     _, (carry, metrics) = loss(params)
     gradient = jax.jit(jax.grad(lambda params: loss(params)[0]))(params)
     assert carry == () and not np.any(gradient["q"]["kernel"][:, 0]) and gradient["q"]["bias"][0] == 0

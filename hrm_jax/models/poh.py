@@ -17,7 +17,8 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.networks.poh import ROUTED, PoHConfig
-from hrm_jax.models import layers
+from hrm_jax.models import draws, layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.poh_block import block
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 from hrm_jax.worlds import lattice
@@ -111,16 +112,16 @@ def forward(
     passes: int | None = None,
     graded: int | None = None,
     temperature: jax.Array | float = 1.0,
-    key: jax.Array | None = None,
+    keys: Keys | None = None,
 ) -> Output:
     """Tokens [B, N] of the lattice's alphabet through `passes` (default: the config's).
 
     Values are the same however many are `graded` (default: by the config's grad_mode); only the gradient
-    stops before them, and nothing is kept for it. `temperature` multiplies the config's; dropout wants a
-    `key`.
+    stops before them, and nothing is kept for it. `temperature` multiplies the config's; dropout wants
+    `keys` [B].
     """
     c = model.config
-    return refine(model, params, features(c, tokens), passes or c.passes, graded, temperature, key)
+    return refine(model, params, features(c, tokens), passes or c.passes, graded, temperature, keys)
 
 
 def refine(
@@ -130,12 +131,12 @@ def refine(
     passes: int,
     graded: int | None = None,
     temperature: jax.Array | float = 1.0,
-    key: jax.Array | None = None,
+    keys: Keys | None = None,
 ) -> Output:
     """`forward` of features [B, N, F]."""
     c = model.config
     graded = min(c.graded(passes) if graded is None else graded, passes)
-    keys = None if key is None or not c.dropout else jax.random.split(key, passes)
+    keys = None if keys is None or not c.dropout else draws.split(keys, passes)
     x = embed(c, params["embed"], shown)
     state = initial_state(c, x)
     if free := passes - graded:
@@ -145,7 +146,7 @@ def refine(
         state, _ = jax.lax.scan(lambda s, k: (once(s, k)[0], None), jax.lax.stop_gradient(state), early, free)
         state = jax.lax.stop_gradient(state)
 
-    def learning(state: State, k: jax.Array | None) -> tuple[State, Output]:
+    def learning(state: State, k: Keys | None) -> tuple[State, Output]:
         state, (entropy, update) = one_pass(c, params, x, temperature, state, k)
         halt, q_continue = halting(c, params, state.h)
         return state, Output(linear(params["head"], state.h, ""), halt, q_continue, entropy, update)
@@ -249,7 +250,7 @@ def one_pass(
     x: jax.Array,
     temperature: jax.Array | float,
     state: State,
-    key: jax.Array | None,
+    keys: Keys | None,
 ) -> tuple[State, tuple[jax.Array, jax.Array]]:
     """The state refined once by the blocks; entropy and update of the slow states, [B] both."""
     c, refinement = config, params.get("refine", {})
@@ -260,7 +261,7 @@ def one_pass(
 
     def apply(h: jax.Array, rest: tuple) -> tuple[jax.Array, tuple]:
         w, controller, memory, number = rest
-        k = None if key is None else jax.random.fold_in(key, number)
+        k = None if keys is None else draws.fold_in(keys, number)
         h, memory, facts = block(c, w, controller, h, memory, state.time, temperature, k)
         return h, (memory, facts)
 

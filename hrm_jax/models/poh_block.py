@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from hrm_jax.artefacts.networks.poh import PoHConfig
-from hrm_jax.models import dropout, layers, poh_controller
+from hrm_jax.models import draws, dropout, layers, poh_controller
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 
 THETA = 100.0  # of rope: rows and columns are tens, not thousands
@@ -27,11 +28,11 @@ def block(
     memory: Memory | None,
     time: jax.Array,
     temperature: jax.Array | float,
-    key: jax.Array | None,
+    keys: Keys | None,
 ) -> tuple[jax.Array, Memory | None, tuple[jax.Array, jax.Array]]:
     """Mixing, routed attention and the feed-forward of h [B, N, D], each with its residual."""
     c = config
-    keys = [None] * 4 if key is None else jax.random.split(key, 4)
+    of_parts = [None] * 4 if keys is None else draws.split(keys, 4)
     drop = functools.partial(dropout.dropout, c.dropout)
     if c.mixing != "none":
         h = h + mix(c, w, h)
@@ -40,11 +41,11 @@ def block(
     weights, facts, memory = route(c, controller, y, memory, time, temperature)
     if weights is not None:
         weights = w["head_gain"] * weights * (c.heads if c.scaled else 1)
-    h = h + drop(attend(c, w, y, weights, keys[0]), keys[1])
+    h = h + drop(attend(c, w, y, weights, of_parts[0]), of_parts[1])
     h = h if pre else norm(w, h, "attend_")
     y = norm(w, h, "ffn_") if pre else h
-    inner = drop(jax.nn.relu(linear(w, y, "up_")), keys[2])
-    h = h + drop(linear(w, inner, "down_"), keys[3])
+    inner = drop(jax.nn.relu(linear(w, y, "up_")), of_parts[2])
+    h = h + drop(linear(w, inner, "down_"), of_parts[3])
     return (h if pre else norm(w, h, "ffn_")), memory, facts
 
 
@@ -72,7 +73,7 @@ def route(
 
 
 def attend(
-    config: PoHConfig, w: Weights, y: jax.Array, weights: jax.Array | None, key: jax.Array | None
+    config: PoHConfig, w: Weights, y: jax.Array, weights: jax.Array | None, keys: Keys | None
 ) -> jax.Array:
     """Attention of y [B, N, D], its heads (or slices of what it puts out) times `weights` [B, 1 or N, H]."""
     count, length, heads = *y.shape[:2], config.heads
@@ -82,8 +83,8 @@ def attend(
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
     q = q * q.shape[-1] ** -0.5
-    rate = 0.0 if key is None else config.dropout
-    out = softmax_attention(rate, q, k, v, dropout.words(key) if rate else None)
+    rate = 0.0 if keys is None else config.dropout
+    out = softmax_attention(rate, q, k, v, draws.words(keys, heads) if rate else None)
     out = out.reshape(count, heads, length, -1).swapaxes(1, 2)
     if config.routed == "slices":
         out = linear(w, out.reshape(y.shape), "out_").reshape(out.shape)
@@ -97,7 +98,7 @@ def attend(
 def softmax_attention(
     rate: float, q: jax.Array, k: jax.Array, v: jax.Array, words: jax.Array | None = None
 ) -> jax.Array:
-    """softmax(q kᵀ) v of [n, N, E], its shares after dropout of `rate` by `words`.
+    """softmax(q kᵀ) v of [n, N, E], its shares after dropout of `rate` by `words` [n, 2].
 
     Keeps no N x N matrix for its gradient, which computes shares and masks anew.
     """
@@ -124,7 +125,7 @@ def _attention_backward(rate: float, kept: tuple, d_out: jax.Array) -> tuple[jax
     shares = jnp.exp(jnp.einsum("nke,nqe->nkq", k, q) - total[:, None])
     d_shares, used, own = jnp.einsum("nke,nqe->nkq", v, d_out), shares, jnp.sum(out * d_out, axis=-1)
     if rate:
-        mask = dropout.kept(rate, words, shares.shape, order=(0, 2, 1)) * jnp.float32(dropout.scale(rate))
+        mask = dropout.kept(rate, words, shares.shape, order=(2, 1)) * jnp.float32(dropout.scale(rate))
         d_shares, used = mask * d_shares, mask * shares
     d_scores = shares * (d_shares - own[:, None])
     d_q, d_k = jnp.einsum("nkq,nke->nqe", d_scores, k), jnp.einsum("nkq,nqe->nke", d_scores, q)

@@ -20,7 +20,9 @@ from hrm_jax.artefacts import expert, fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.expert import Paths
 from hrm_jax.artefacts.networks.denoisers import DenoiserConfig, Plan
+from hrm_jax.models import draws
 from hrm_jax.models.denoisers import networks as denoisers
+from hrm_jax.models.draws import Keys
 from hrm_jax.training import sharding
 from hrm_jax.training.shuffling import in_epochs
 from hrm_jax.training.task import Task, data_of
@@ -109,13 +111,11 @@ class Diffusion(Task):
         """Parameters; there is no carry."""
         return denoisers.initial_params(self.model, key), ()
 
-    def loss(self, params: Any, carry: tuple, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
+    def loss(self, params: Any, carry: tuple, batch: Examples, keys: Keys) -> tuple[jax.Array, tuple]:
         """Mean squared error of what the model predicts, at noise levels drawn uniformly, one a path."""
-        level_key, noise_key, drop_key = jax.random.split(key, 3)
-        count = len(batch.path)
-        level = jax.random.uniform(level_key, (count,))
-        noise = jax.random.normal(noise_key, batch.path.shape)
-        seen = jax.random.uniform(drop_key, (count, 1)) >= self.fields.map_dropout
+        of_level, of_noise, of_drop = draws.split(keys, 3)
+        level, noise = draws.uniform(of_level), draws.normal(of_noise, batch.path.shape[1:])
+        seen = draws.uniform(of_drop)[:, None] >= self.fields.map_dropout
         code = self._encode(params, batch)
         half = code.shape[-1] // 2  # the map's half comes first
         code = jnp.concatenate([jnp.where(seen, code[:, :half], 0), code[:, half:]], axis=1)

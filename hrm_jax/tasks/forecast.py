@@ -20,6 +20,7 @@ from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import closed_loop, drawing, rollout
 from hrm_jax.gridworld.rollout import Scenes
+from hrm_jax.models.draws import Keys
 from hrm_jax.referee import drawing as referee_drawing
 from hrm_jax.tasks import predictors
 from hrm_jax.training import sharding
@@ -81,13 +82,13 @@ class Forecast(Task):
         one = jax.tree.map(lambda a: a[:1], batch)
         return self.model.init(key, one.history, context=one.context)["params"], ()
 
-    def loss(self, params: Any, carry: tuple, batch: Scenes, key: jax.Array) -> tuple[jax.Array, tuple]:
+    def loss(self, params: Any, carry: tuple, batch: Scenes, keys: Keys | None) -> tuple[jax.Array, tuple]:
         """Mean over obstacles, and discounted over the steps ahead, of the pseudo-Huber error in cells.
 
         It is quadratic below `MARGIN` and linear above: a turn that cannot be foreseen costs its distance,
         not its square.
         """
-        tracks = self.forecast(params, batch, key)
+        tracks = self.forecast(params, batch, keys)
         square = jnp.sum((tracks - jnp.moveaxis(batch.future, 2, 0)) ** 2, axis=-1) * self.world.size**2
         error = jnp.mean(jnp.sqrt(square + MARGIN**2) - MARGIN, axis=(1, 2))  # [horizon]
         weight = DISCOUNT ** jnp.arange(self.data.horizon)
@@ -106,10 +107,10 @@ class Forecast(Task):
         names = ("reflection", "oracle")
         return {f"eval/baseline/{name}/success": self._closed((), name) for name in names}
 
-    def forecast(self, params: Any, scenes: Scenes, key: jax.Array | None = None) -> jax.Array:
+    def forecast(self, params: Any, scenes: Scenes, keys: Keys | None = None) -> jax.Array:
         """Positions over size, [horizon, G, N, 2]."""
         tracks = self.model.apply(
-            {"params": params}, scenes.history, self.data.horizon, key, scenes.context, method="forecast"
+            {"params": params}, scenes.history, self.data.horizon, keys, scenes.context, method="forecast"
         )
         chex.assert_shape(tracks, (self.data.horizon, *scenes.future.shape[:2], 2))
         return tracks

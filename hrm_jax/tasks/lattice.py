@@ -25,6 +25,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.poh import ROUTED
 from hrm_jax.gridworld import lattice as drawing
 from hrm_jax.models import poh
+from hrm_jax.models.draws import Keys
 from hrm_jax.puzzles.lattice import law
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.training import sharding
@@ -147,11 +148,11 @@ class Lattice(Task):
         return poh.initial_params(self.model, key), ()
 
     def loss(
-        self, params: Any, carry: tuple, batch: Mazes, key: jax.Array
+        self, params: Any, carry: tuple, batch: Mazes, keys: Keys
     ) -> tuple[jax.Array, tuple[tuple, Metrics]]:
         """Cross entropy of the moves after the passes that are graded, and what the objective adds."""
         c = self.model.config
-        out = self._forward(params, batch.tokens, c.passes, temperature=batch.temperature[0], key=key)
+        out = self._forward(params, batch.tokens, c.passes, temperature=batch.temperature[0], keys=keys)
         entropy, right = self.grade(out.logits, batch.questions)
         metrics = {"right": jnp.mean(right[-1].astype(jnp.float32))}
         if c.halting == "probabilistic":
@@ -173,7 +174,8 @@ class Lattice(Task):
         weights = {"ponder": o.ponder_weight, "q": o.q_weight, "entropy": o.entropy_weight}
         total = sum(weight * metrics[name] for name, weight in weights.items() if name in metrics)
         if "updates" in metrics and o.gate_weight:
-            total += o.gate_weight * (metrics["updates"] - 1 / self.model.config.period) ** 2
+            updates = sharding.over_shards(metrics["updates"])
+            total += o.gate_weight * (updates - 1 / self.model.config.period) ** 2
         return total
 
     def questions(self, tokens: jax.Array) -> Questions:

@@ -15,6 +15,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.gridworld import rollout
 from hrm_jax.gridworld.rollout import Windows
 from hrm_jax.models import predictors as models
+from hrm_jax.models.draws import Keys
 from hrm_jax.tasks import predictors
 from hrm_jax.tasks.predictors import HORIZONS
 from hrm_jax.training import sharding
@@ -82,9 +83,9 @@ class Prediction(Task):
         """Parameters; there is no carry."""
         return self.model.init(key, batch.history[:1])["params"], ()
 
-    def loss(self, params: Any, carry: tuple, batch: Windows, key: jax.Array) -> tuple[jax.Array, tuple]:
+    def loss(self, params: Any, carry: tuple, batch: Windows, keys: Keys) -> tuple[jax.Array, tuple]:
         """Mean squared displacement error in the published unit: (cells / size)², over batch and axes."""
-        predicted = self.model.apply({"params": params}, batch.history, key)
+        predicted = self.model.apply({"params": params}, batch.history, keys)
         chex.assert_equal_shape([predicted, batch.target])  # a broadcast would train on nonsense
         error = jnp.mean((predicted - batch.target) ** 2, axis=(1, 2))  # [G]
         return jnp.mean(error * batch.weight), (carry, {})

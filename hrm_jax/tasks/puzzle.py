@@ -22,12 +22,13 @@ from jax.sharding import Mesh
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.models import hrm_act
+from hrm_jax.models import draws, hrm_act
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.losses import softmax_cross_entropy, stablemax_cross_entropy
 from hrm_jax.tasks import puzzle_data
 from hrm_jax.tasks.puzzle_data import DataConfig, Examples
 from hrm_jax.training import sharding
-from hrm_jax.training.task import Groups, Metrics, Task, data_of
+from hrm_jax.training.task import Groups, Mean, Metrics, Task, data_of
 
 TRAIN_STREAM = 1
 LOSSES = {"stablemax": stablemax_cross_entropy, "softmax": softmax_cross_entropy}
@@ -133,12 +134,12 @@ class Puzzle(Task):
         return params, () if self.act.supervision == "last" else self.staggered(self.waiting(params, batch))
 
     def loss(
-        self, params: Any, carry: Slots | tuple, batch: Examples, key: jax.Array
+        self, params: Any, carry: Slots | tuple, batch: Examples, keys: Keys
     ) -> tuple[jax.Array, tuple[Slots | tuple, Metrics]]:
         """The graded segment of every slot."""
         if self.act.supervision == "last":
-            return self._last_segment_loss(params, batch, key)
-        loss, slots, metrics = self._graded(params, self.refilled(params, carry, batch), key)
+            return self._last_segment_loss(params, batch, keys)
+        loss, slots, metrics = self._graded(params, self.refilled(params, carry, batch), keys)
         return loss, (slots, metrics)
 
     # ------------------------------------------------------------ segments
@@ -173,7 +174,7 @@ class Puzzle(Task):
         embedded = params.get(hrm_act.PUZZLE_EMBEDDING)
         return self.model.apply({"params": params}, slots.examples.inputs, embedded, slots.state)
 
-    def halt(self, out: hrm_act.Output, slots: Slots, key: jax.Array) -> Slots:
+    def halt(self, out: hrm_act.Output, slots: Slots, keys: Keys) -> Slots:
         """Which slots are done: the Q head decides, but not before `least` or a random number of segments.
 
         A slot whose state is not finite is done, too, and its state cleared: all after it would be lost.
@@ -181,9 +182,9 @@ class Puzzle(Task):
         steps, limit = slots.steps + 1, self.act.segments
         halted = steps >= limit
         if limit > 1:
-            explore_key, least_key = jax.random.split(key)
-            explore = jax.random.bernoulli(explore_key, self.act.exploration, steps.shape)
-            least = jnp.where(explore, jax.random.randint(least_key, steps.shape, 2, limit + 1), 0)
+            of_explore, of_least = draws.split(keys, 2)
+            explore = draws.uniform(of_explore) < self.act.exploration
+            least = jnp.where(explore, draws.integers(of_least, 2, limit + 1), 0)
             least = jnp.clip(least, self.act.least, limit)
             halted = (halted | self._stops(out)) & (steps >= least)
         sound = [jnp.isfinite(a).all(axis=(1, 2)) for a in out.state]
@@ -195,10 +196,10 @@ class Puzzle(Task):
         """Where the Q head prefers to stop [B]."""
         return out.q_halt > (out.q_continue if self.model.config.q_continue else 0.0)
 
-    def _graded(self, params: Any, slots: Slots, key: jax.Array) -> tuple[jax.Array, Slots, dict]:
+    def _graded(self, params: Any, slots: Slots, keys: Keys) -> tuple[jax.Array, Slots, dict]:
         """One segment: its loss, the slots after it, metrics."""
         a, out = self.act, self.run_segment(params, slots)
-        after = self.halt(out, slots, key)
+        after = self.halt(out, slots, keys)
         entropy, correct, share, graded = self.grade(out.logits, slots.examples.labels)
         metrics = {
             "lm_loss": jnp.mean(entropy),
@@ -210,8 +211,7 @@ class Puzzle(Task):
             metrics["q_continue_loss"] = jnp.mean(optax.sigmoid_binary_cross_entropy(out.q_continue, target))
             loss += a.q_continue_weight * metrics["q_continue_loss"]
         # Of the puzzles that end in this update: taken where the Q head believes it is right, so biased
-        # upwards against held-out puzzles, which all get every segment. Infinite where none ends, in an
-        # update or in one of its micro-batches, over which they are averaged: a record then has null.
+        # upwards against held-out puzzles, which all get every segment.
         counted = after.halted & graded
         ended = {
             "accuracy": share,
@@ -219,10 +219,9 @@ class Puzzle(Task):
             "q_halt_accuracy": (out.q_halt >= 0) == correct,
             "segments": after.steps,
         }
-        total = jnp.sum(counted)
-        means = {name: jnp.sum(jnp.where(counted, x, 0)) / jnp.maximum(total, 1) for name, x in ended.items()}
-        metrics |= {name: jnp.where(total > 0, mean, jnp.inf) for name, mean in means.items()}
-        return loss, after, metrics | {"ended": total / len(counted)}
+        share = jnp.mean(counted.astype(jnp.float32))
+        metrics |= {name: Mean(jnp.mean(jnp.where(counted, x, 0.0)), share) for name, x in ended.items()}
+        return loss, after, metrics | {"ended": share}
 
     def q_continue_target(self, params: Any, slots: Slots) -> jax.Array:
         """Target of q_continue [B]: the best Q value of the next segment, under the same weights."""
@@ -242,7 +241,7 @@ class Puzzle(Task):
         correct = jnp.all(right == asked, axis=-1)
         return jnp.sum(jnp.where(asked, entropy, 0), axis=-1) / n, correct, share, jnp.any(asked, axis=-1)
 
-    def _last_segment_loss(self, params: Any, batch: Examples, key: jax.Array) -> tuple[jax.Array, tuple]:
+    def _last_segment_loss(self, params: Any, batch: Examples, keys: Keys) -> tuple[jax.Array, tuple]:
         """The documents' port (docs/faults.md#f36): all segments of a batch, a loss for the last one alone.
 
         A puzzle that halts early begins again. Nothing outlives the update. The earlier segments' losses and
@@ -250,11 +249,11 @@ class Puzzle(Task):
         """
         fixed = jax.lax.stop_gradient(params)
 
-        def ungraded(slots, key):
+        def ungraded(slots, keys):
             slots = self.refilled(fixed, slots, batch)
-            return self.halt(self.run_segment(fixed, slots), slots, key), None
+            return self.halt(self.run_segment(fixed, slots), slots, keys), None
 
-        keys = jax.random.split(key, self.act.segments)
+        keys = draws.split(keys, self.act.segments)
         slots, _ = jax.lax.scan(ungraded, self.waiting(fixed, batch), keys[:-1])
         loss, _, metrics = self._graded(params, self.refilled(params, slots, batch), keys[-1])
         return loss, ((), metrics)

@@ -4,7 +4,7 @@ Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and o
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -66,6 +66,49 @@ def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
         return PartitionSpec()
     largest = max(axes, key=lambda axis: shape[axis])
     return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
+
+
+def gather(mesh: Mesh, tree: Any) -> Any:
+    """What fsdp shares, whole on every device."""
+    if mesh.shape["fsdp"] == 1:
+        return tree
+    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, replicated(mesh)), tree)
+
+
+def shard_wise(mesh: Mesh, function: Callable[..., tuple[Any, Any, Any]], like: Any) -> Callable[..., Any]:
+    """`function(whole, shares)` run on every device with its shares, as if it had no other.
+
+    It gives back gradients like `like`, scalars, and shares. The first two are averaged over the devices,
+    once and in the precision that they have: nothing of it happens in a loop of the function. What fsdp
+    shares is gathered before, and of its gradients each device gets its part alone.
+    """
+    specs = jax.tree.map(lambda leaf: _spec(leaf.shape, mesh.shape["fsdp"]), like)
+
+    def averaged(gradient, spec):
+        if "fsdp" in spec:
+            axis = spec.index("fsdp")
+            gradient = jax.lax.psum_scatter(gradient, "fsdp", scatter_dimension=axis, tiled=True)
+            return jax.lax.psum(gradient, "data") / mesh.size
+        return jax.lax.pmean(gradient, BATCH)
+
+    def one(whole, shares):
+        gradients, scalars, outputs = function(whole, shares)
+        gradients = jax.tree.map(averaged, gradients, specs)
+        return gradients, jax.lax.pmean(scalars, BATCH), outputs
+
+    everywhere, split = PartitionSpec(), PartitionSpec(BATCH)
+    # Unchecked: checked, it would add up the gradients of every use of a parameter over the devices.
+    return jax.shard_map(
+        one, mesh=mesh, in_specs=(everywhere, split), out_specs=(specs, everywhere, split), check_vma=False
+    )
+
+
+def over_shards(mean: jax.Array) -> jax.Array:
+    """The mean over a whole batch, in a function that `shard_wise` runs, from that over a device's share."""
+    try:
+        return jax.lax.pmean(mean, BATCH)
+    except NameError:  # no such axes: it runs alone, and its share is the whole
+        return mean
 
 
 def count_groups(config: Mapping[str, Any], mesh: Mesh, obstacles: int = 1) -> int:

@@ -15,7 +15,7 @@ from flax import struct
 
 from hrm_jax.training import sharding
 from hrm_jax.training.experiment import Experiment
-from hrm_jax.training.task import Batch, Carry, Metrics, Params, SparseGradient, Task
+from hrm_jax.training.task import Batch, Carry, Mean, Metrics, Params, SparseGradient, Task
 
 INIT_STREAM, LOSS_STREAM = 100, 101  # fold_in numbers of the config's seed; a task's own are small
 
@@ -61,19 +61,21 @@ def initializer(experiment: Experiment) -> tuple[Callable[[], TrainState], Train
 Update = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 
-class Means(NamedTuple):
-    """What the micro-batches of a batch are averaged over."""
-
-    loss: jax.Array
-    metrics: Metrics
-    gradients: Params  # of the densely trained groups
-
-
-class Rows(NamedTuple):
-    """What has the batch as its leading axis: micro-batches of it are put together again."""
+class Share(NamedTuple):
+    """What has the examples of a batch as its leading axis: devices and micro-batches cut it."""
 
     carry: Carry
-    gradients: dict[str, SparseGradient]
+    batch: Batch
+    keys: jax.Array  # for what is random of an example
+    rows: Params  # of sparse embeddings, those that the examples read
+
+
+class Graded(NamedTuple):
+    """What the gradient of a share, or of a part of it, gives."""
+
+    gradients: Params  # of the densely trained groups; a mean over the examples, as is the next
+    scalars: tuple[jax.Array, Metrics]  # the loss, metrics
+    outputs: tuple[Carry, Params]  # by example: the next carry, gradients of `Share.rows`
 
 
 def make_update(experiment: Experiment, layout: TrainState) -> Update:
@@ -83,67 +85,76 @@ def make_update(experiment: Experiment, layout: TrainState) -> Update:
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(jax.random.key(config.seed), LOSS_STREAM)
         key = jax.random.fold_in(key, state.step)
-        gradient = functools.partial(loss_gradient, task, state.params)
-        means, rows = accumulate(gradient, state.carry, batch, key, config.optimizer.accumulate)
         dense, apart = task.groups.split(state.params)
-        updates, opt_state = optimizer.dense.update(means.gradients, state.opt_state, dense)
+        read = task.groups.rows(state.params, state.carry, batch)
+        values = {name: apart[name][rows] for name, rows in read.items()}
+        fixed = {name: group for name, group in apart.items() if name not in read}
+        share = Share(state.carry, batch, keys_of(key, batch), values)
+        gradient = functools.partial(accumulated, task, config.optimizer.accumulate)
+        graded = Graded(*sharding.shard_wise(mesh, gradient, dense)((dense, fixed), share))
+        (loss, metrics), (carry, slopes) = graded.scalars, graded.outputs
+        updates, opt_state = optimizer.dense.update(graded.gradients, state.opt_state, dense)
         dense = optax.apply_updates(dense, updates)
-        for name, sparse in rows.gradients.items():
-            accepted = optax.tree.get(opt_state, "last_finite")
+        for name, rows in read.items():
+            sparse, accepted = SparseGradient(rows, slopes[name]), optax.tree.get(opt_state, "last_finite")
             apart[name] = optimizer.sparse(apart[name], sparse, state.step, accepted)
         average = state.ema_params
         if config.ema_decay:
             done = state.step + 1 if config.ema_correction else None
             average = moved_average(average, dense, config.ema_decay, done)
-        scalars = means.metrics | {
-            "loss": means.loss,
-            "grad_norm": optax.tree.norm(means.gradients),
+        scalars = {name: scalar(metric) for name, metric in metrics.items()} | {
+            "loss": loss,
+            "grad_norm": optax.tree.norm(graded.gradients),
             "bad_steps": optax.tree.get(opt_state, "notfinite_count"),
         }
-        return TrainState(state.step + 1, {**dense, **apart}, opt_state, average, rows.carry), scalars
+        return TrainState(state.step + 1, {**dense, **apart}, opt_state, average, carry), scalars
 
     shardings = jax.tree.map(lambda leaf: leaf.sharding, layout)
     return jax.jit(step, donate_argnums=0, out_shardings=(shardings, sharding.replicated(mesh)))
 
 
-def loss_gradient(
-    task: Task, params: Params, carry: Carry, batch: Batch, key: jax.Array
-) -> tuple[Means, Rows]:
-    """The task's loss on a batch, and its gradients; of a sparse embedding, those of the rows it read."""
-    dense, apart = task.groups.split(params)
-    read = task.groups.rows(params, carry, batch)
-    trained = dense | {name: apart.pop(name)[rows] for name, rows in read.items()}
-
-    def loss(trained):
-        return task.loss({**trained, **apart}, carry, batch, key)
-
-    (value, (carry, metrics)), gradients = jax.value_and_grad(loss, has_aux=True)(trained)
-    sparse = {name: SparseGradient(rows, gradients.pop(name)) for name, rows in read.items()}
-    return Means(value, metrics, gradients), Rows(carry, sparse)
+def keys_of(key: jax.Array, batch: Batch) -> jax.Array:
+    """A key [B] for each example of a batch."""
+    count = len(jax.tree.leaves(batch)[0])
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(count))
 
 
-def accumulate(
-    gradient: Callable[[Carry, Batch, jax.Array], tuple[Means, Rows]],
-    carry: Carry,
-    batch: Batch,
-    key: jax.Array,
-    parts: int,
-) -> tuple[Means, Rows]:
-    """`gradient` over `batch` in `parts` micro-batches, one after another."""
+def scalar(metric: jax.Array | Mean) -> jax.Array:
+    """What is logged. Infinite where a mean is over nothing: a record then has null."""
+    if not isinstance(metric, Mean):
+        return metric
+    return jnp.where(metric.share > 0, metric.total / jnp.where(metric.share > 0, metric.share, 1), jnp.inf)
+
+
+def loss_gradient(task: Task, params: tuple[Params, Params], share: Share) -> Graded:
+    """The task's loss on its examples, and its gradients.
+
+    `params` are those that are trained densely, and those that are fixed.
+    """
+    dense, fixed = params
+
+    def loss(trained, rows):
+        return task.loss({**trained, **fixed, **rows}, share.carry, share.batch, share.keys)
+
+    (value, (carry, metrics)), slopes = jax.value_and_grad(loss, (0, 1), has_aux=True)(dense, share.rows)
+    return Graded(slopes[0], (value, metrics), (carry, slopes[1]))
+
+
+def accumulated(task: Task, parts: int, params: tuple[Params, Params], share: Share) -> Graded:
+    """`loss_gradient` of `share` in `parts` micro-batches, one after another."""
     if parts == 1:
-        return gradient(carry, batch, key)
-    # Micro-batch i takes every parts-th example: each device then keeps the examples it has.
-    cut = jax.tree.map(lambda a: jnp.moveaxis(a.reshape(-1, parts, *a.shape[1:]), 1, 0), (carry, batch))
+        return loss_gradient(task, params, share)
+    cut = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), share)
 
     def body(total, part):
-        index, examples = part
-        means, rows = gradient(*examples, jax.random.fold_in(key, index))
-        return jax.tree.map(lambda t, a: t + a / parts, total, means), rows
+        *means, outputs = loss_gradient(task, params, part)
+        return jax.tree.map(lambda t, a: t + a / parts, total, tuple(means)), outputs
 
-    like, _ = jax.eval_shape(gradient, *jax.tree.map(lambda a: a[0], cut), key)
-    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), like)
-    means, rows = jax.lax.scan(body, zeros, (jnp.arange(parts), cut))
-    return means, jax.tree.map(lambda a: jnp.moveaxis(a, 0, 1).reshape(-1, *a.shape[2:]), rows)
+    first = jax.tree.map(lambda a: a[0], cut)
+    *like, _ = jax.eval_shape(functools.partial(loss_gradient, task, params), first)
+    zeros = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), tuple(like))
+    means, outputs = jax.lax.scan(body, zeros, cut)
+    return Graded(*means, jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), outputs))
 
 
 def moved_average(average: Any, params: Any, decay: float, updates: jax.Array | None) -> Any:

@@ -12,7 +12,16 @@ from hrm_jax.artefacts.errors import RequestError
 Params = dict[str, Any]  # the name of a group -> its arrays
 Carry = Any
 Batch = Any
-Metrics = dict[str, jax.Array]
+
+
+class Mean(NamedTuple):
+    """A mean over some of a batch, of which a part may have none: both are means over all of it."""
+
+    total: jax.Array  # of what the others count as 0
+    share: jax.Array  # how many it is taken over
+
+
+Metrics = dict[str, jax.Array | Mean]  # means over a batch
 
 
 class SparseGradient(NamedTuple):
@@ -43,7 +52,8 @@ class Groups:
 class Task(Protocol):
     """Four methods, and a few defaults for a task to inherit or replace.
 
-    Arrays are global; the leading axis of a batch and of a carry is split over the devices.
+    The leading axis of a batch and of a carry is split over the devices. `loss` sees one device's share of
+    both, or a micro-batch of it; everywhere else arrays are global.
     """
 
     data_fields: type  # the dataclass of the config's group `data`
@@ -73,9 +83,12 @@ class Task(Protocol):
         """Parameters, and the state that outlives a step: () except for ACT's unfinished puzzles."""
 
     def loss(
-        self, params: Params, carry: Carry, batch: Batch, key: jax.Array
+        self, params: Params, carry: Carry, batch: Batch, keys: jax.Array
     ) -> tuple[jax.Array, tuple[Carry, Metrics]]:
         """Scalar loss, a mean over the batch; the next carry, gradients stopped; scalar metrics.
+
+        What is random of an example is drawn with its own of the `keys` [B]: the loss of a batch is the mean
+        of those of its parts. What must know of the whole batch asks `sharding.over_shards`.
 
         In place of a sparse embedding, `params` holds the rows [B, E] that `groups` names for the batch.
         """

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.models import layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import roll_out as roll_out
 from hrm_jax.models.predictors.hrm import HRM
 from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2
@@ -36,8 +37,8 @@ def forecast(
     params: Any,
     history: jax.Array,
     horizon: int,
-    key: jax.Array | None = None,
+    keys: Keys | None = None,
     context: Context | None = None,
 ) -> jax.Array:
     """Free-running positions [horizon, ..., N, 2] over size, the way the model's config says."""
-    return model.apply({"params": params}, history, horizon, key, context, method="forecast")
+    return model.apply({"params": params}, history, horizon, keys, context, method="forecast")

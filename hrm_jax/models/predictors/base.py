@@ -16,7 +16,8 @@ from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.predictors import InputsConfig
-from hrm_jax.models import layers
+from hrm_jax.models import draws, layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors import scene
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context
@@ -27,10 +28,10 @@ Weights = dict[str, Any]
 class Core(Protocol):
     """A network over time with its parameters in place. Obstacles are rows unless `config.across`."""
 
-    def read(self, x: jax.Array, key: jax.Array | None, further: int) -> tuple[Any, jax.Array]:
+    def read(self, x: jax.Array, keys: Keys | None, further: int) -> tuple[Any, jax.Array]:
         """x [T, rows, D] to (state, top [rows, D]): from the start through T steps; `further` may follow."""
 
-    def advance(self, state: Any, x: jax.Array, key: jax.Array | None) -> tuple[Any, jax.Array]:
+    def advance(self, state: Any, x: jax.Array, keys: Keys | None) -> tuple[Any, jax.Array]:
         """One more step with x [rows, D]: (state, top)."""
 
     def watch(self, before: Any, after: Any, x: jax.Array) -> dict[str, jax.Array]:
@@ -56,21 +57,21 @@ class Predictor(nn.Module):
     config: Any
 
     def __call__(
-        self, history: jax.Array, key: jax.Array | None = None, context: Context | None = None
+        self, history: jax.Array, keys: Keys | None = None, context: Context | None = None
     ) -> jax.Array:
-        """With `key` (training) the call may be random; `context` is needed for features = "scene"."""
-        return next_displacement(self._network(), history, key, context)
+        """With `keys` [G] (training) the call may be random; features = "scene" needs a `context`."""
+        return next_displacement(self._network(), history, keys, context)
 
     def forecast(
         self,
         history: jax.Array,
         horizon: int,
-        key: jax.Array | None = None,
+        keys: Keys | None = None,
         context: Context | None = None,
     ) -> jax.Array:
         """Free-running positions [horizon, ..., N, 2] over size, the way `config.rollout` says."""
         run = {"sliding": run_sliding, "carry": run_carry, "direct": run_direct}[self.config.rollout]
-        return run(self._network(), history, horizon, key, context)
+        return run(self._network(), history, horizon, keys, context)
 
     def watch(
         self, history: jax.Array, tracks: jax.Array, context: Context | None = None
@@ -104,34 +105,34 @@ def roll_out(predict: Callable[[jax.Array], jax.Array], history: jax.Array, hori
     The published sliding window: every prediction enters the history and the oldest position leaves.
     Positions stay float32 whatever the matmuls use (docs/faults.md#f12).
     """
-    return _slide(lambda window, key, context: predict(window), history, horizon, None, None)
+    return _slide(lambda window, keys, context: predict(window), history, horizon, None, None)
 
 
 def next_displacement(
-    net: Network, history: jax.Array, key: jax.Array | None, context: Context | None
+    net: Network, history: jax.Array, keys: Keys | None, context: Context | None
 ) -> jax.Array:
     """[..., N, T, 2] to the displacement [..., N, 2] that follows; the first of a direct head's."""
     positions, seen = scene.arrange(net.config, history, context)
-    _, top = _read(net, positions, seen, key)
+    _, top = _read(net, positions, seen, keys)
     return _move(net, top, _last_move(positions)).reshape(*history.shape[:-2], 2)
 
 
-def run_sliding(net: Network, history, horizon: int, key, context) -> jax.Array:
+def run_sliding(net: Network, history, horizon: int, keys, context) -> jax.Array:
     """The published free run: the window slides, and every step reads all of it anew."""
-    return _slide(functools.partial(next_displacement, net), history, horizon, key, context)
+    return _slide(functools.partial(next_displacement, net), history, horizon, keys, context)
 
 
-def run_carry(net: Network, history, horizon: int, key, context) -> jax.Array:
+def run_carry(net: Network, history, horizon: int, keys, context) -> jax.Array:
     """The core reads the history once, then goes on from its state, fed with its own predictions."""
-    keys = None if key is None else jax.random.split(key, horizon)
+    keys = None if keys is None else draws.split(keys, horizon)
     positions, seen = scene.arrange(net.config, history, context)
     state, top = _read(net, positions, seen, None if keys is None else keys[0], horizon - 1)
     moved = _move(net, top, _last_move(positions))
     now, seen = positions[-1] + moved, features.afterwards(seen)
 
-    def step(running, key):
+    def step(running, keys):
         state, now, moved = running
-        state, top = net.core.advance(state, _rows(net.config, _embed(net, now, moved, seen)), key)
+        state, top = net.core.advance(state, _rows(net.config, _embed(net, now, moved, seen)), keys)
         moved = _move(net, top, moved)
         return (state, now + moved, moved), now + moved
 
@@ -140,13 +141,13 @@ def run_carry(net: Network, history, horizon: int, key, context) -> jax.Array:
     return jnp.concatenate([now[None], later]).reshape(horizon, *history.shape[:-2], 2)
 
 
-def run_direct(net: Network, history, horizon: int, key, context) -> jax.Array:
+def run_direct(net: Network, history, horizon: int, keys, context) -> jax.Array:
     """All displacements at once from the last state, each a correction to the last one seen."""
     c = net.config
     if horizon > c.horizon:
         raise RequestError(f"a horizon of {horizon} steps: the direct head has model.horizon = {c.horizon}")
     positions, seen = scene.arrange(c, history, context)
-    _, top = _read(net, positions, seen, key)
+    _, top = _read(net, positions, seen, keys)
     output = layers.linear(net.head, top).reshape(*positions.shape[1:-1], c.horizon, 2)[..., :horizon, :]
     output = jnp.moveaxis(output, -2, 0)
     moved = output if c.features == "positions" else _last_move(positions) + output / c.size
@@ -177,17 +178,17 @@ def root_mean_square(arrays: Any) -> jax.Array:
     return jnp.sqrt(sum(jnp.sum(a * a) for a in leaves) / sum(a.size for a in leaves))
 
 
-def _slide(predict: Callable, history, horizon: int, key, context: Context | None) -> jax.Array:
-    """`predict(history, key, context)` over a window that slides along its own predictions."""
+def _slide(predict: Callable, history, horizon: int, keys, context: Context | None) -> jax.Array:
+    """`predict(history, keys, context)` over a window that slides along its own predictions."""
     chex.assert_axis_dimension(history, -1, 2)
 
-    def step(window, key):
+    def step(window, keys):
         history, context = window
-        following = history[..., -1, :] + predict(history, key, context)
+        following = history[..., -1, :] + predict(history, keys, context)
         history = jnp.concatenate([history[..., 1:, :], following[..., None, :]], axis=-2)
         return (history, _later(context)), following
 
-    keys = None if key is None else jax.random.split(key, horizon)
+    keys = None if keys is None else draws.split(keys, horizon)
     return jax.lax.scan(step, (history, context), keys, length=horizon)[1]
 
 
@@ -202,10 +203,10 @@ def _later(context: Context | None) -> Context | None:
     return context._replace(observed=observed, agent=agent)
 
 
-def _read(net: Network, positions, seen, key, further: int = 0) -> tuple[Any, jax.Array]:
+def _read(net: Network, positions, seen, keys, further: int = 0) -> tuple[Any, jax.Array]:
     """The core through positions [T, ..., 2] from its start: its state and its top."""
     x = _embed(net, positions, features.moves(positions), seen)
-    return net.core.read(_rows(net.config, x), key, further)
+    return net.core.read(_rows(net.config, x), keys, further)
 
 
 def _embed(net: Network, now: jax.Array, moved: jax.Array, seen: features.Seen | None) -> jax.Array:

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.artefacts.networks.predictors import HRMConfig
-from hrm_jax.models import layers
+from hrm_jax.models import draws, layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import Network, Predictor, Weights, root_mean_square
 
 State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
@@ -62,14 +63,14 @@ class Streams(NamedTuple):
     config: HRMConfig
     weights: Weights
 
-    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[State, jax.Array]:
+    def read(self, x: jax.Array, keys: Keys | None, further: int = 0) -> tuple[State, jax.Array]:
         """Both streams through inputs [T, ..., D]: their state, and the L stream's last output [..., D].
 
         Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
         turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
         """
         c = self.config
-        states = initial_state(c, x.shape[1:], key)
+        states = initial_state(c, x.shape[1:], keys)
 
         def cycle(states, inputs):  # inputs [≤ k, ..., D]
             low_state, high_state = states
@@ -92,7 +93,7 @@ class Streams(NamedTuple):
             states, _ = cycle(states, x[whole * k :])
         return (states, jnp.int32(len(x))), states[0][-1]
 
-    def advance(self, state: State, x: jax.Array, key: jax.Array | None) -> tuple[State, jax.Array]:
+    def advance(self, state: State, x: jax.Array, keys: Keys | None) -> tuple[State, jax.Array]:
         """The recurrence one step further with input [..., D]; the count of k goes on."""
         (low, high), step = state
         if self.config.slow:
@@ -140,14 +141,17 @@ def normed(config: HRMConfig, place: str, x: jax.Array) -> jax.Array:
 
 
 def initial_state(
-    config: HRMConfig, shape: tuple[int, ...], key: jax.Array | None
+    config: HRMConfig, shape: tuple[int, ...], keys: Keys | None
 ) -> tuple[jax.Array, jax.Array | None]:
-    """States of the L and H streams, [blocks, *shape] each, float32; None without an H stream."""
-    shape = (config.blocks, *shape)
-    if config.initial_state == "zeros" or key is None:
-        low, high = jnp.zeros(shape), jnp.zeros(shape)
+    """States of the L and H streams, [blocks, *shape] each, float32; None without an H stream.
+
+    The first axis of `shape` is that of the groups, or of their obstacles.
+    """
+    if config.initial_state == "zeros" or keys is None:
+        low = high = jnp.zeros((config.blocks, *shape))
     else:
-        low, high = (NOISE * jax.random.normal(k, shape) for k in jax.random.split(key))
+        keys, of_one = draws.of_rows(keys, shape[0]), (config.blocks, *shape[1:])
+        low, high = (NOISE * jnp.moveaxis(draws.normal(k, of_one), 0, 1) for k in draws.split(keys, 2))
     return low, high if config.h_stream else None
 
 

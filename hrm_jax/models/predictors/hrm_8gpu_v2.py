@@ -12,6 +12,7 @@ from flax.linen.initializers import Initializer
 
 from hrm_jax.artefacts.networks.predictors import HRM8GPUV2Config
 from hrm_jax.models import layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import Weights, roll_out
 from hrm_jax.models.predictors.hrm import MIX
 from hrm_jax.worlds.features import Context
@@ -23,7 +24,7 @@ class HRM8GPUV2(nn.Module):
     config: HRM8GPUV2Config
 
     def __call__(
-        self, history: jax.Array, key: jax.Array | None = None, context: Context | None = None
+        self, history: jax.Array, keys: Keys | None = None, context: Context | None = None
     ) -> jax.Array:
         """Deterministic, and blind to the context."""
         return next_displacement(self.config, self._weights(), history)
@@ -32,7 +33,7 @@ class HRM8GPUV2(nn.Module):
         self,
         history: jax.Array,
         horizon: int,
-        key: jax.Array | None = None,
+        keys: Keys | None = None,
         context: Context | None = None,
     ) -> jax.Array:
         """The published free run: positions [horizon, ..., N, 2] over size."""

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from hrm_jax.artefacts.networks.predictors import RecurrentConfig
-from hrm_jax.models import layers
+from hrm_jax.models import draws, dropout, layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import Network, Predictor, Weights, root_mean_square
 
 State = tuple[jax.Array, ...]  # of one layer, [rows, D] each; the last one is its output
@@ -96,7 +97,7 @@ class Stack(NamedTuple):
     states: int
     layers: list[Weights]
 
-    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[list[State], jax.Array]:
+    def read(self, x: jax.Array, keys: Keys | None, further: int = 0) -> tuple[list[State], jax.Array]:
         """Inputs [T, rows, D_in] through all layers: the layers' states, and the last output [rows, D]."""
         start, ends = (jnp.zeros((x.shape[1], self.config.width)),) * self.states, []
         for i, w in enumerate(self.layers):
@@ -106,17 +107,15 @@ class Stack(NamedTuple):
                 return state, state[-1]
 
             unroll = min(len(x), self.config.unroll)
-            end, x = jax.lax.scan(step, start, self._between(i, x, key), unroll=unroll)
+            end, x = jax.lax.scan(step, start, self._between(i, x, keys), unroll=unroll)
             ends.append(end)
         return ends, x[-1]
 
-    def advance(
-        self, state: list[State], x: jax.Array, key: jax.Array | None
-    ) -> tuple[list[State], jax.Array]:
+    def advance(self, state: list[State], x: jax.Array, keys: Keys | None) -> tuple[list[State], jax.Array]:
         """All layers one step further with input [rows, D_in]."""
         following = []
         for i, (w, before) in enumerate(zip(self.layers, state, strict=True)):
-            following.append(self._apply(w, before, self._between(i, x, key)))
+            following.append(self._apply(w, before, self._between(i, x, keys)))
             x = following[-1][-1]
         return following, x
 
@@ -130,10 +129,9 @@ class Stack(NamedTuple):
         cell = jax.checkpoint(self.cell, static_argnums=1, prevent_cse=False, policy=policy)
         return cell(w, jnp.dtype(self.config.dtype), state, x)
 
-    def _between(self, index: int, x: jax.Array, key: jax.Array | None) -> jax.Array:
-        """The input of a layer, in training with dropout but for the first."""
-        rate = self.config.dropout
-        if not index or key is None or not rate:
+    def _between(self, index: int, x: jax.Array, keys: Keys | None) -> jax.Array:
+        """The input [..., rows, D] of a layer, in training with dropout but for the first."""
+        if not index or keys is None or not self.config.dropout:
             return x
-        keep = jax.random.bernoulli(jax.random.fold_in(key, index), 1 - rate, x.shape)
-        return jnp.where(keep, x / (1 - rate), 0)
+        keys = draws.of_rows(draws.fold_in(keys, index), x.shape[-2])
+        return dropout.dropout(self.config.dropout, x, keys, axis=x.ndim - 2)

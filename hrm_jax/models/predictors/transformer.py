@@ -12,6 +12,7 @@ from flax import linen as nn
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.predictors import TransformerConfig
 from hrm_jax.models import layers
+from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import Network, Predictor, Weights
 
 EPS = 1e-6
@@ -54,7 +55,7 @@ class Cached(NamedTuple):
     config: TransformerConfig
     weights: Weights
 
-    def read(self, x: jax.Array, key: jax.Array | None, further: int = 0) -> tuple[State, jax.Array]:
+    def read(self, x: jax.Array, keys: Keys | None, further: int = 0) -> tuple[State, jax.Array]:
         """Inputs [T, rows, D]: caches with room for `further` steps, and the last step's top [rows, D]."""
         steps, w = len(x), self.weights
         if steps + further > self.config.positions:
@@ -70,7 +71,7 @@ class Cached(NamedTuple):
             caches.append(tuple(jnp.pad(a, ((0, 0), (0, 0), (0, further), (0, 0))) for a in cache))
         return (tuple(caches), jnp.int32(steps)), _normal(x[-1], w["final"]["norm"])
 
-    def advance(self, state: State, x: jax.Array, key: jax.Array | None) -> tuple[State, jax.Array]:
+    def advance(self, state: State, x: jax.Array, keys: Keys | None) -> tuple[State, jax.Array]:
         """One step more, with input [rows, D], on the caches [rows, heads, T + further, D / heads]."""
         (caches, step), w = state, self.weights
         x = x[None] + jax.lax.dynamic_slice_in_dim(w["time"]["kernel"], step, 1)[:, None]
