@@ -3,6 +3,7 @@
 python -m hrm_jax.train --config quickstart --workdir runs/quickstart
 python -m hrm_jax.train --config configs/hrm_full.py --workdir runs/hrm_full --config.batch_size=4096
 python -m hrm_jax.train --config configs/hrm_full.py --dry_run
+python -m hrm_jax.train --config configs/hrm_full.py --dry_run --topology v5e:2x4
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, WriteError
+from hrm_jax.compiled import topology
 from hrm_jax.console import memory
 from hrm_jax.console.parser import Parser, program, run_command
 from hrm_jax.training import configs, workdir
@@ -36,6 +38,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     add("--workdir", help="where the run lives; the same folder resumes it")
     add("--init_from", metavar="MODEL.NPZ|WORKDIR", help="begin with its parameters: --config.init_from")
     add("--dry_run", action="store_true", help="print what the run costs, and exit")
+    add("--topology", metavar="KIND:SHAPE", help=f"with --dry_run: compile for devices {topology.EXAMPLES}")
     add("--distributed", action="store_true", help="several processes, found by Slurm, MPI or the TPU pod")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, to name the processes by hand")
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
@@ -43,6 +46,9 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     options, fields = parser.parse_known_args(arguments)
     if options.init_from is not None:
         fields.append(f"--config.init_from={options.init_from}")
+    if options.topology and not options.dry_run:
+        raise RequestError("--topology is for --dry_run: a run is trained on the devices that are here")
+    options.topology = topology.parse(options.topology) if options.topology else None
     config = configs.read(options.config, fields) if options.config else None
     if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
@@ -67,6 +73,8 @@ def enable_compile_cache(folder: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     options, config = parse(arguments)
+    if options.topology:
+        topology.prepare(options.topology)
     import jax
     from absl import logging
 
@@ -79,9 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
-    built = build(config, sharding.make_mesh(config.mesh.fsdp), dry=options.dry_run)
+    devices = topology.devices(options.topology) if options.topology else None
+    built = build(config, sharding.make_mesh(config.mesh.fsdp, devices), dry=options.dry_run)
     if options.dry_run:
-        print(cost.describe(built))
+        print(cost.describe(built, options.topology.chip if options.topology else None))
         return 0
     try:
         loop.train(built, options.workdir)

@@ -9,7 +9,7 @@ shortest path from there, with the obstacles where they are by then (docs/models
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import chex
 import jax
@@ -76,7 +76,7 @@ class Diffusion(Task):
 
     data_fields = DataConfig
 
-    def __init__(self, config: Mapping[str, Any], mesh: Mesh):
+    def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):
         self.data = data_of(config, DataConfig, "diffusion", "plan")
         self.model = denoisers.build(config["model"])
         fields.build("plan", Plan, config["plan"])  # an error in it would show when all is trained
@@ -89,11 +89,17 @@ class Diffusion(Task):
         # Key and data are arguments, not constants of the programs: they stay small, and the same for
         # every seed. (jax 0.7.2 also folds constants of this size wrongly.)
         key, everywhere = jax.random.key(config["seed"]), sharding.replicated(mesh)
-        train, held_out = jax.device_put((train, held_out), everywhere)
+        if not dry:  # else the devices may not be here
+            train, held_out = jax.device_put((train, held_out), everywhere)
         draw = jax.jit(self._draw, out_shardings=sharding.over_batch(mesh))
         evaluate = jax.jit(self._evaluate, out_shardings=everywhere)
         self.batch = functools.partial(draw, key, train)
         self.evaluate = functools.partial(evaluate, key, held_out)
+
+    @classmethod
+    def for_dry_run(cls, config: Mapping[str, Any], mesh: Mesh) -> Self:
+        """A task of which shapes alone will be asked."""
+        return cls(config, mesh, dry=True)
 
     @staticmethod
     def describe(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ class Puzzle(Task):
         self.data, self.act, self.model = parts(config)
         batch_size, c = sharding.count_groups(config, mesh), self.model.config
         self._mesh = mesh
-        if c.attention == "cudnn" and jax.default_backend() != "gpu":
+        if c.attention == "cudnn" and sharding.platform(mesh) != "gpu":
             raise RequestError('model.attention = "cudnn" needs an NVIDIA GPU; matmul and xla run anywhere')
         if dry and not Path(self.data.path).exists():
             unknown = "samples, rows of the puzzle embedding, and steps given in epochs are unknown"

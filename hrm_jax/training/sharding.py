@@ -4,7 +4,7 @@ Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and o
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,14 +17,19 @@ BATCH = ("data", "fsdp")
 SMALLEST_SHARDED = 2**14  # elements; smaller arrays are replicated, sending them costs more than it saves
 
 
-def make_mesh(fsdp: int = 1) -> Mesh:
-    """All devices of all processes as (data, fsdp)."""
-    devices = jax.devices()
+def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
+    """All devices of all processes, or some that may not be here, as (data, fsdp)."""
+    devices = jax.devices() if devices is None else devices
     if fsdp < 1 or len(devices) % fsdp:
         raise RequestError(f"mesh.fsdp = {fsdp} does not divide the {len(devices)} devices")
     shape = (len(devices) // fsdp, fsdp)
     # Auto: an Explicit mesh, the default of newer jax, rejects gathers and gradients of scans.
     return jax.make_mesh(shape, BATCH, axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def platform(mesh: Mesh) -> str:
+    """What its programs are compiled for: "cpu", "gpu" or "tpu"."""
+    return mesh.devices.flat[0].platform
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -1,0 +1,263 @@
+"""The least time that a compiled step can take: kernel after kernel, as fast as arithmetic and memory allow.
+
+A kernel takes the longer of FLOPs / peak rate and bytes / bandwidth, where every operand is read once, of
+slices the slice alone, and every result is written once. Copies between a TPU's memories run beside its
+kernels: they count for the bandwidth alone. What a device adds to that (launches, waiting for other devices,
+tiles that are not full, data read again) is not in it: it is a floor, not a forecast.
+"""
+
+import collections
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from hrm_jax.compiled.chips import Chip
+from hrm_jax.compiled.program import Computation, Instruction, Program
+
+# No kernels: names of what exists already, and the ends of what has begun.
+SILENT = {"parameter", "tuple", "get-tuple-element", "constant", "bitcast", "after-all", "partition-id",
+          "replica-id", "opt-barrier", "iota", "broadcast", "reshape"}  # fmt: skip
+COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute",
+               "collective-broadcast", "ragged-all-to-all")  # fmt: skip
+VIEWS = {"bitcast", "reshape"}  # of one array as another
+SLICES = {"slice", "dynamic-slice", "gather"}
+# What cuDNN's attention multiplies: two products forwards; backwards the scores again, and four.
+ATTENTION = {"fwd": 2, "bwd": 5}
+
+
+class Kernel(NamedTuple):
+    """A kernel of a step."""
+
+    kind: str  # "matmul", "attention", "fusion", "copy", …
+    source: str  # the name that jax gave it
+    shape: str  # of its results
+    flops: int  # of its products
+    bytes: int  # that it moves from and to the device's memory
+    times: int
+
+    def seconds(self, chip: Chip) -> float:
+        """Of all its runs, at least."""
+        return self.times * max(self.flops / chip.flops, self.bytes / chip.bandwidth)
+
+    @property
+    def beside(self) -> bool:
+        """It runs while others compute."""
+        return self.kind.endswith("-start")
+
+
+class Collective(NamedTuple):
+    """A collective of a step."""
+
+    kind: str
+    source: str
+    bytes: int  # of what it reads or of what it gives, whichever is more, on one device
+    dtypes: tuple[str, ...]
+    times: int
+    looped: bool
+
+
+class Floor(NamedTuple):
+    """What a step must take on a chip."""
+
+    seconds: float
+    share: float  # of the time that its products would take alone, at the chip's rate
+    flops: int  # of products
+    bytes: int
+    kernels: int
+
+
+def floor(program: Program, chip: Chip) -> Floor:
+    """Of all kernels of a program; not of its collectives."""
+    found = list(kernels(program))
+    flops, moved = (sum(k.times * getattr(k, name) for k in found) for name in ("flops", "bytes"))
+    seconds = sum(kernel.seconds(chip) for kernel in found if not kernel.beside)
+    seconds = max(seconds, moved / chip.bandwidth)
+    share = flops / chip.flops / seconds if seconds else 0.0
+    return Floor(seconds, share, flops, moved, sum(kernel.times for kernel in found))
+
+
+def collectives(program: Program) -> list[Collective]:
+    """All collectives, those in fusions too."""
+    found = []
+    for run in program.runs():
+        one = run.instruction
+        for inner in (one, *program.inside(one)):
+            kind = inner.opcode.removesuffix("-start")
+            if kind not in COLLECTIVES:
+                continue
+            computation = run.computation if inner is one else _home(program, one, inner)
+            read = sum(computation[name].bytes for name in inner.operands if name in computation)
+            given = inner.bytes - read if inner.opcode in _PAIRED else inner.bytes
+            dtypes = tuple(sorted({array.dtype for array in inner.results if array.shape}))
+            found.append(Collective(kind, inner.source, max(read, given), dtypes, run.times, run.looped))
+    return found
+
+
+_PAIRED = {"all-gather-start", "collective-permute-start"}  # they give their operands, too
+
+
+def _home(program: Program, one: Instruction, inner: Instruction) -> Computation:
+    """The computation under `one` in which `inner` stands."""
+    for name in one.called:
+        computation = program.computations.get(name, {})
+        if computation.get(inner.name) is inner:
+            return computation
+        for other in computation.values():
+            if found := _home(program, other, inner):
+                return found
+    return {}
+
+
+def kernels(program: Program) -> Iterator[Kernel]:
+    """All kernels of a step but its collectives, in the order of the program."""
+    for run in program.runs():
+        one = run.instruction
+        collective = one.opcode.removesuffix("-start") in COLLECTIVES
+        if one.opcode in SILENT or one.opcode.endswith("-done") or collective:
+            continue
+        flops = products(program, one, run.computation)
+        moved = sum(a.bytes for a in one.results if not a.near)
+        moved += sum(_far(run.computation[name]) for name in one.operands if name in run.computation)
+        kind = "matmul" if flops else one.opcode
+        if one.opcode == "fusion":
+            moved = _fusion_bytes(program, one, run.computation)
+        elif one.opcode.endswith(
+            "-start"
+        ):  # a copy to another memory: the result tells what it is of, and what
+            arrays = [a for a in one.results if a.shape]
+            moved = 0 if all(a.near for a in arrays) else min(a.bytes for a in arrays)
+        elif one.opcode == "custom-call":
+            target = re.search(r'custom_call_target="([^"]+)"', one.text).group(1)
+            if target == "AllocateBuffer":
+                continue
+            kind = "attention" if "fmha" in target else "matmul" if flops else target
+            if flops and kind == "matmul":  # the workspace is not what it has to move
+                moved -= sum(a.bytes for a in one.results[1:] if not a.near)
+        shape = " ".join(f"{a.dtype}{list(a.shape)}" for a in one.results[:2])
+        yield Kernel(kind, one.source, shape, flops, moved, run.times)
+
+
+def _far(one: Instruction) -> int:
+    return sum(array.bytes for array in one.results if not array.near)
+
+
+# ---------------------------------------------------------------- FLOPs
+
+
+def products(program: Program, one: Instruction, computation: Computation) -> int:
+    """FLOPs of the matrix products that an instruction is or fuses."""
+    if one.opcode == "custom-call":
+        return _library_flops(one, computation)
+    total = _flops(one, computation)
+    for name in one.called:
+        inner = program.computations.get(name, {})
+        total += sum(products(program, part, inner) for part in inner.values())
+    return total
+
+
+def _flops(one: Instruction, computation: Computation) -> int:
+    if one.opcode == "dot":
+        axes = [int(n) for n in _attribute(one, "lhs_contracting_dims").split(",") if n]
+        left = computation[one.operands[0]].results[0].shape
+        return 2 * math.prod(one.results[0].shape) * math.prod(left[axis] for axis in axes)
+    if one.opcode == "convolution":
+        return _convolution_flops(one, computation)
+    return 0
+
+
+def _convolution_flops(one: Instruction, computation: Computation) -> int:
+    """A TPU's products are convolutions; a batch is a dilated window that meets each of its entries once."""
+    labels = re.search(r"dim_labels=\w+_(\w+)->\w+", one.text).group(1)
+    kernel = computation[one.operands[1]].results[0].shape
+    window = dict(re.findall(r"(\w+)=([\dx_\-]+)", _attribute(one, "window")))
+    dilated = [int(n) for n in window.get("lhs_dilate", "").split("x") if n]
+    taps = 1
+    for label, size in zip(labels, kernel, strict=True):
+        batch = label.isdigit() and dilated and dilated[int(label)] == size > 1
+        taps *= 1 if label == "o" or batch else size
+    return 2 * math.prod(one.results[0].shape) * taps
+
+
+def _library_flops(one: Instruction, computation: Computation) -> int:
+    target = re.search(r'custom_call_target="([^"]+)"', one.text).group(1)
+    if "cublas" in target:
+        axes = re.search(r'"lhs_contracting_dimensions":(\[[^\]]*\])', one.text).group(1)
+        left = computation[one.operands[0]].results[0].shape
+        inner = math.prod(left[int(axis)] for axis in json.loads(axes))
+        return 2 * math.prod(one.results[0].shape) * inner
+    if "fmha" in target:
+        backward = "Backward" in target
+        queries, keys = (computation[name].results[0].shape for name in one.operands[:2])
+        batch, length, heads, size = queries
+        pair = 2 * batch * heads * length * keys[1] * size
+        return pair * ATTENTION["bwd" if backward else "fwd"]
+    return 0
+
+
+def _attribute(one: Instruction, name: str) -> str:
+    found = re.search(rf"\b{name}=\{{([^}}]*)\}}", one.text)
+    return found.group(1) if found else ""
+
+
+# ---------------------------------------------------------------- bytes of a fusion
+
+
+def _fusion_bytes(program: Program, one: Instruction, computation: Computation) -> int:
+    """What a fusion reads of its operands, and writes.
+
+    Of an operand that it only slices, the slices; one that it updates in place costs the update alone.
+    """
+    inner = program.computations[one.called[0]]
+    uses = collections.defaultdict(list)
+    for part in inner.values():
+        for name in part.operands:
+            uses[name].append(part)
+    numbers = {int(re.match(r"\d+", p.text)[0]): p for p in inner.values() if p.opcode == "parameter"}
+    read, kept = 0, 0
+    for number, name in enumerate(one.operands):
+        whole = _far(computation[name]) if name in computation else 0
+        seen = _uses(uses, numbers[number].name) if number in numbers else []
+        if seen and all(user.opcode in SLICES for _, user in seen):
+            read += min(whole, sum(_reach(uses, user) for _, user in seen))
+        elif seen and all(
+            user.opcode == "dynamic-update-slice" and user.operands[0] == by for by, user in seen
+        ):
+            kept += whole
+        else:
+            read += whole
+    written = _far(one) - kept
+    for part in inner.values():
+        if part.opcode == "dynamic-update-slice" and part.operands[1] in inner:
+            written += inner[part.operands[1]].bytes if kept else 0
+    return read + max(written, 0)
+
+
+Uses = Mapping[str, list[Instruction]]
+
+
+def _uses(uses: Uses, name: str) -> list[tuple[str, Instruction]]:
+    """Who uses an array, or another view of it: (the name it is used by, the user)."""
+    found = []
+    for user in uses[name]:
+        found += _uses(uses, user.name) if user.opcode in VIEWS else [(name, user)]
+    return found
+
+
+def _reach(uses: Uses, one: Instruction) -> int:
+    """Bytes read through a slice, or through slices of it."""
+    seen = _uses(uses, one.name)
+    if seen and all(user.opcode in SLICES for _, user in seen):
+        return min(one.bytes, sum(_reach(uses, user) for _, user in seen))
+    return one.bytes
+
+
+def largest(program: Program, chip: Chip, count: int) -> list[Kernel]:
+    """The kernels that take longest, alike ones added up."""
+    alike: dict[tuple, Kernel] = {}
+    for kernel in kernels(program):
+        place = kernel._replace(times=0)
+        before = alike.get(place, place)
+        alike[place] = before._replace(times=before.times + kernel.times)
+    return sorted(alike.values(), key=lambda kernel: -kernel.seconds(chip))[:count]
