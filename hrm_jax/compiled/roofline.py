@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from hrm_jax.compiled.chips import Chip
 from hrm_jax.compiled.program import Computation, Instruction, Program
@@ -80,19 +80,23 @@ def floor(program: Program, chip: Chip) -> Floor:
 
 def collectives(program: Program) -> list[Collective]:
     """All collectives, those in fusions too."""
-    found = []
+    found: dict[Any, Collective] = {}
     for run in program.runs():
         one = run.instruction
         for inner in (one, *program.inside(one)):
             kind = inner.opcode.removesuffix("-start")
             if kind not in COLLECTIVES:
                 continue
-            computation = run.computation if inner is one else _home(program, one, inner)
+            computation, place = run.computation, len(found)
+            if inner is not one:
+                computation = _home(program, one, inner)
+                # The TPU compiler runs one collective in pieces, in several fusions: they keep its channel.
+                place = (kind, inner.results, re.search(r"channel_id=\d+", inner.text)[0])
             read = sum(computation[name].bytes for name in inner.operands if name in computation)
             given = inner.bytes - read if inner.opcode in _PAIRED else inner.bytes
             dtypes = tuple(sorted({array.dtype for array in inner.results if array.shape}))
-            found.append(Collective(kind, inner.source, max(read, given), dtypes, run.times, run.looped))
-    return found
+            found[place] = Collective(kind, inner.source, max(read, given), dtypes, run.times, run.looped)
+    return list(found.values())
 
 
 _PAIRED = {"all-gather-start", "collective-permute-start"}  # they give their operands, too

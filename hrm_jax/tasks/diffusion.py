@@ -8,12 +8,15 @@ shortest path from there, with the obstacles where they are by then (docs/models
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts import expert, fields
@@ -46,10 +49,6 @@ class DataConfig:
 
     def __post_init__(self):
         fields.check("data", self)
-        if not self.path:
-            raise RequestError(
-                "data.path is empty: an expert.npz of python -m hrm_jax.paths, --config.data.path=FILE"
-            )
 
 
 class Examples(NamedTuple):
@@ -63,12 +62,32 @@ class Examples(NamedTuple):
 
 def read(path: str, size: int, points: int) -> tuple[Paths, bool]:
     """An `expert.npz` for a model of this size and number of points; whether its paths are stretched."""
+    if not path:
+        raise RequestError(
+            "data.path is empty: an expert.npz of python -m hrm_jax.paths, --config.data.path=FILE"
+        )
     paths, stretched = expert.read(path)
     found = {"size": paths.static.shape[1], "points": paths.points.shape[1]}
     for name, asked in (("size", size), ("points", points)):
         if found[name] != asked:
             raise RequestError(f"data.path = {path}: its {name} is {found[name]}, model.{name} is {asked}")
     return paths, stretched
+
+
+def placeholder(data: DataConfig, model: DenoiserConfig) -> Paths:
+    """As few empty paths as may be, with one obstacle."""
+    count, two = (data.limit or 1) + data.held_out, np.zeros(2)
+    one = Paths(
+        ids=np.int64(0),
+        static=np.zeros((model.size, model.size), bool),
+        positions=np.zeros((1, 2), np.float32),
+        velocities=np.zeros((1, 2), np.float32),
+        start=two.astype(np.int64),
+        goal=two.astype(np.int64),
+        points=np.zeros((model.points, 2), np.float32),
+        length=np.int64(0),
+    )
+    return Paths(*(np.stack([array] * count) for array in one))
 
 
 class Diffusion(Task):
@@ -83,7 +102,11 @@ class Diffusion(Task):
         self.fields = self.model.config
         self._batch_size, self._mesh = sharding.count_groups(config, mesh), mesh
         self._later = self.fields.points - 1 if self.data.crop else 0
-        paths, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
+        if dry and not Path(self.data.path).is_file():
+            print(f"no data at {self.data.path or 'data.path'}: how many paths is unknown", file=sys.stderr)
+            paths, self._stretched = placeholder(self.data, self.fields), not self.data.crop
+        else:
+            paths, self._stretched = read(self.data.path, self.fields.size, self.fields.points)
         train, held_out = self._split(paths)
         self.samples_per_epoch = len(train.points)
         # Key and data are arguments, not constants of the programs: they stay small, and the same for
@@ -98,7 +121,7 @@ class Diffusion(Task):
 
     @classmethod
     def for_dry_run(cls, config: Mapping[str, Any], mesh: Mesh) -> Self:
-        """A task of which shapes alone will be asked."""
+        """A task of which shapes alone will be asked; where there are no data, some empty paths."""
         return cls(config, mesh, dry=True)
 
     @staticmethod

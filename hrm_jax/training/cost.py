@@ -20,8 +20,8 @@ GIB = 2**30
 def describe(experiment: Experiment, chip: Chip | None = None) -> str:
     """Of a run: devices, mesh, parameters, FLOPs and bytes of a step, samples, steps, memory; a line each.
 
-    With the `chip` that the mesh is of, also whether it fits, its collectives, its kernels, and the least time
-    that a step takes.
+    With the `chip` that the mesh is of, also whether it fits, its collectives, its kernels, and the least
+    time that a step takes.
     """
     task, mesh, batch_size = experiment.task, experiment.mesh, experiment.config.batch_size
     update, layout, batch = lowered(experiment)

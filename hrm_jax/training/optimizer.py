@@ -92,24 +92,27 @@ def accepted_if_finite(inner: optax.GradientTransformation) -> optax.GradientTra
     row.
     """
 
-    # optax lets an update through once its limit is passed; the loop stops long before this one.
-    checked = optax.apply_if_finite(inner, max_consecutive_errors=2**31 - 1)
+    def init(params):
+        zero = jnp.zeros((), jnp.int32)
+        return optax.ApplyIfFiniteState(zero, jnp.array(True), zero, inner.init(params))
 
     def update(gradients, state, params):
-        updates, following = checked.update(gradients, state, params)
+        updates, following = inner.update(gradients, state.inner_state, params)
         # Clipping divides by the norm of the gradients: it turns one that overflows into an update of zero.
         finite = jnp.isfinite(optax.tree.norm(gradients))
-        finite &= all_finite((optax.apply_updates(params, updates), following.inner_state))
+        finite &= all_finite((optax.apply_updates(params, updates), following))
+        # One number: else XLA computes it anew wherever it is used, which takes minutes to compile.
+        finite = jax.lax.optimization_barrier(finite)
         choose = functools.partial(jax.tree.map, functools.partial(jnp.where, finite))
-        skipped = following._replace(
-            notfinite_count=state.notfinite_count + 1,
+        skipped = jnp.where(finite, 0, 1)
+        return choose(updates, optax.tree.zeros_like(updates)), optax.ApplyIfFiniteState(
+            notfinite_count=skipped * (state.notfinite_count + 1),
             last_finite=finite,
-            total_notfinite=state.total_notfinite + 1,
-            inner_state=state.inner_state,
+            total_notfinite=state.total_notfinite + skipped,
+            inner_state=choose(following, state.inner_state),
         )
-        return choose(updates, optax.tree.zeros_like(updates)), choose(following, skipped)
 
-    return optax.GradientTransformation(checked.init, update)
+    return optax.GradientTransformation(init, update)
 
 
 def all_finite(tree: Any) -> jax.Array:
