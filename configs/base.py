@@ -148,6 +148,7 @@ def hrm() -> ConfigDict:
     m.init_std = 0.01  # of Linear weights; 0: torch's default
     m.h_stream = True  # False: the L stream alone
     m.attention = "single"  # single (published: one token) | obstacles
+    m.state_dtype = "float32"  # of the streams' states and of what passes between blocks: float32 | bfloat16
     inputs(m)
     m.remat = False  # recompute blocks in the backward pass: less memory, more time
     m.unroll = 4  # blocks unrolled in the scan over them

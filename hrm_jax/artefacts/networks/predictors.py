@@ -86,6 +86,9 @@ class HRMConfig(InputsConfig):
     initial_state: Literal["zeros", "noise"] = "zeros"  # N(0, 0.01²) in training, in evaluation 0
     init_std: Std = 0.01  # of Linear weights, biases zero; 0: torch's default
     attention: Literal["single", "obstacles"] = "single"  # one token, as published | a world's
+    state_dtype: Literal["float32", "bfloat16"] = (
+        "float32"  # of the streams' states and of what passes between blocks, in training
+    )
     remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
     unroll: Few = 4  # blocks (and L steps) unrolled in their scans
 

@@ -174,7 +174,7 @@ def watch(net: Network, history, tracks, context: Context | None) -> dict[str, j
 
 def root_mean_square(arrays: Any) -> jax.Array:
     """Over all numbers of a tree of arrays."""
-    leaves = jax.tree.leaves(arrays)
+    leaves = [leaf.astype(jnp.float32) for leaf in jax.tree.leaves(arrays)]
     return jnp.sqrt(sum(jnp.sum(a * a) for a in leaves) / sum(a.size for a in leaves))
 
 

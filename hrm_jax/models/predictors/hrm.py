@@ -71,6 +71,7 @@ class Streams(NamedTuple):
         """
         c = self.config
         states = initial_state(c, x.shape[1:], keys)
+        x = x.astype(c.state_dtype)
 
         def cycle(states, inputs):  # inputs [≤ k, ..., D]
             low_state, high_state = states
@@ -116,7 +117,7 @@ class Streams(NamedTuple):
 
     def _step_high(self, low: jax.Array, high: jax.Array) -> jax.Array:
         """The H stream's next state [blocks, ..., D]."""
-        message = send(self.config, low)
+        message = send(self.config, low).astype(low.dtype)
         message = jax.lax.stop_gradient(message) if self.config.detach else message
         return run_stream(self.config, self.weights["high"], message, high)
 
@@ -125,7 +126,7 @@ class Streams(NamedTuple):
         return run_stream(self.config, self.weights["low"], self._to_low(high, x), low)
 
     def _to_low(self, high: jax.Array | None, x: jax.Array) -> jax.Array:
-        return x if high is None else x + send(self.config, high)
+        return (x if high is None else x + send(self.config, high)).astype(self.config.state_dtype)
 
 
 def send(config: HRMConfig, state: jax.Array) -> jax.Array:
@@ -137,13 +138,14 @@ def normed(config: HRMConfig, place: str, x: jax.Array) -> jax.Array:
     """x [..., D], of an RMS below 1 where `context_norm` is of this place."""
     if config.context_norm != place:
         return x
+    x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + CONTEXT_FLOOR)
 
 
 def initial_state(
     config: HRMConfig, shape: tuple[int, ...], keys: Keys | None
 ) -> tuple[jax.Array, jax.Array | None]:
-    """States of the L and H streams, [blocks, *shape] each, float32; None without an H stream.
+    """States of the L and H streams, [blocks, *shape] each, in `state_dtype`; None without an H stream.
 
     The first axis of `shape` is that of the groups, or of their obstacles.
     """
@@ -152,6 +154,7 @@ def initial_state(
     else:
         keys, of_one = draws.of_rows(keys, shape[0]), (config.blocks, *shape[1:])
         low, high = (NOISE * jnp.moveaxis(draws.normal(k, of_one), 0, 1) for k in draws.split(keys, 2))
+    low, high = (state.astype(config.state_dtype) for state in (low, high))
     return low, high if config.h_stream else None
 
 
@@ -171,11 +174,12 @@ def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: ja
 
 
 def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
-    """One block: message and state [..., N, D] float32 to its output."""
+    """One block: message and state [..., N, D] to its output; between them all but matmuls is float32."""
+    dtype, message, state = state.dtype, message.astype(jnp.float32), state.astype(jnp.float32)
     candidate = propose(config, w, message, state)
     if config.block == "recurrent":
-        return candidate
-    return state + gate(config, w, candidate, state) * (candidate - state)
+        return candidate.astype(dtype)
+    return (state + gate(config, w, candidate, state) * (candidate - state)).astype(dtype)
 
 
 def propose(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
@@ -205,7 +209,8 @@ def gates(
     config: HRMConfig, stream: Weights, message: jax.Array, before: jax.Array, after: jax.Array
 ) -> jax.Array:
     """A stream's gates [blocks, ..., D] when `message` [..., D] took it from one state to the next."""
-    messages = jnp.concatenate([message[None], after[:-1]])
+    messages = jnp.concatenate([message[None], after[:-1]]).astype(jnp.float32)
+    before = before.astype(jnp.float32)
 
     def of_block(w, message, state):
         return gate(config, w, propose(config, w, message, state), state)
