@@ -6,8 +6,7 @@
 50,000 epochs of 240 groups, one vehicle each, in batches of 384: 31,250 updates of one segment, 12.0 million
 samples, of which the warm-up takes 2,000 and 768,000. (The document counts 48 million "steps" of one sample:
 960 to an epoch; docs/faults.md#city-routing.) What it does not say is HRM's default of ARC: weight decay 0.1,
-and 1e-2 for the vehicles' embeddings. No result was published. On NVIDIA GPUs add
-`--config.model.attention=cudnn`: with 1,601 positions the weights of attention would not fit in memory.
+and 1e-2 for the vehicles' embeddings. No result was published.
 """
 
 from configs import base

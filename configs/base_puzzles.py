@@ -79,7 +79,7 @@ def hrm_act(vocabulary: int, sequence: int) -> ConfigDict:
     m.grad = "one_step"  # one_step | full_last: through the whole last cycle (TRM)
     m.q_continue = True  # False: no second forward pass for a Q target (TRM)
     m.dtype = "bfloat16"
-    m.attention = "matmul"  # matmul | xla | cudnn: the last is the fastest on NVIDIA GPUs
+    m.attention = "auto"  # auto: cudnn on NVIDIA GPUs in bfloat16, else matmul | matmul | xla | cudnn
     m.remat = False
     m.unroll = 4  # blocks unrolled in the scan over them
     return m

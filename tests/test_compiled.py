@@ -12,7 +12,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.compiled import program, roofline, topology
 from hrm_jax.compiled.chips import CHIPS
 from hrm_jax.tasks import build
-from hrm_jax.training import configs, cost, sharding
+from hrm_jax.training import compiling, configs, sharding
 
 ROOT = Path(__file__).resolve().parent.parent
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -47,7 +47,7 @@ def even(name):
 
 @pytest.mark.parametrize("name", configs.names())
 def test_every_config_lowers_for_every_device_and_without_float64(name, meshes):
-    update, *arguments = cost.lowered(lowered(name, meshes[8], even(name)))
+    update, *arguments = compiling.lowered(lowered(name, meshes[8], even(name)))
     module = jax.export.export(update, platforms=PLATFORMS)(*arguments).mlir_module()
     assert "f64" not in module and "stablehlo.custom_call @Sharding" not in module
 
@@ -55,7 +55,7 @@ def test_every_config_lowers_for_every_device_and_without_float64(name, meshes):
 def compiled(name, fsdp, capfd):
     mesh = jax.make_mesh((8 // fsdp, fsdp), sharding.BATCH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
     experiment = lowered(name, mesh, SMALL[name])
-    update, layout, batch = cost.lowered(experiment)
+    update, layout, batch = compiling.lowered(experiment)
     capfd.readouterr()
     text = update.lower(layout, batch).compile().as_text()
     assert "nvoluntary" not in capfd.readouterr().err
@@ -98,7 +98,7 @@ def test_shared_weights_are_gathered_and_their_gradients_scattered(name, capfd):
 def test_what_fsdp_shares_is_what_the_rule_says(meshes):
     """Nothing of an activation's shape is sent: every collective but scalars is of a parameter's shape."""
     mesh = jax.make_mesh((2, 4), sharding.BATCH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    _, layout, _ = cost.lowered(lowered("hrm_full", mesh, SMALL["hrm_full"]))
+    _, layout, _ = compiling.lowered(lowered("hrm_full", mesh, SMALL["hrm_full"]))
     specs = {leaf.sharding.spec for leaf in jax.tree.leaves(layout.params) if leaf.size >= 2**14}
     assert all("fsdp" in spec for spec in specs) and PartitionSpec() not in specs
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -505,8 +506,8 @@ def test_remat_keeps_less_for_the_backward_pass():
     assert kept(_config(**fields, remat=True)) < 0.7 * kept(_config(**fields))
 
 
-@pytest.mark.parametrize(("sequence", "odd"), [(10, True), (9, False)])
-def test_cudnn_gets_even_lengths(sequence, odd, monkeypatch):
+@pytest.mark.parametrize(("sequence", "padded"), [(10, True), (15, False)])
+def test_cudnn_gets_lengths_of_eight(sequence, padded, monkeypatch):
     """cuDNN's path, forward and backward, with XLA's kernel, which takes the same lengths, in its place."""
     config = _config(dtype="bfloat16", sequence=sequence, h_cycles=1, l_cycles=1, attention="cudnn")
     params, (*task, state) = _weights(config), _task(config)
@@ -519,8 +520,8 @@ def test_cudnn_gets_even_lengths(sequence, odd, monkeypatch):
 
     monkeypatch.setattr(hrm_act.jax.nn, "dot_product_attention", replaced)
     run = jax.jit(lambda p: _loss(config, p, task))
-    lengths = ("key_value_seq_lengths", "query_seq_lengths") if odd else ()
-    if not odd:
+    lengths = ("key_value_seq_lengths", "query_seq_lengths") if padded else ()
+    if not padded:
         jax.eval_shape(run, params)
     else:
         # How bfloat16 rounds differs between releases of jax: what both are near to is float32.
@@ -529,7 +530,32 @@ def test_cudnn_gets_even_lengths(sequence, odd, monkeypatch):
         expected, exact = jax.jit(lambda p: _loss(precise, p, _task(config)))(params)
         np.testing.assert_allclose(out.logits, exact.logits, rtol=0, atol=0.15)
         assert float(loss) == pytest.approx(float(expected), abs=0.05)
-    assert ("cudnn", 12 if odd else 10, *lengths) in calls
+    assert calls == {("cudnn", 16, *lengths)}
+
+
+@pytest.mark.parametrize("grad", ["one_step", "full_last"])
+def test_padded_once_a_segment_nothing_changes(grad, monkeypatch):
+    config = _config(sequence=10, grad=grad)
+    params, task = _weights(config), _task(config)
+    plain = jax.jit(jax.value_and_grad(lambda p: _loss(config, p, task), has_aux=True))(params)
+    monkeypatch.setitem(hrm_act.MULTIPLES, "auto", 8)
+    shapes = {v.aval.shape for e in jax.make_jaxpr(lambda p: _loss(config, p, task))(params).eqns
+              for v in e.outvars}  # fmt: skip
+    assert any(16 in shape for shape in shapes)
+    padded = jax.jit(jax.value_and_grad(lambda p: _loss(config, p, task), has_aux=True))(params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), padded, plain)
+
+
+def test_a_device_gets_the_attention_that_it_can():
+    cpu, old, new = (types.SimpleNamespace(platform=p, compute_capability=c)
+                     for p, c in (("cpu", "0"), ("gpu", "7.5"), ("gpu", "9.0")))  # fmt: skip
+    fields = {"name": "hrm_act", **dataclasses.asdict(_config(dtype="bfloat16"))}
+    found = [hrm_act.for_device(fields, device)["attention"] for device in (cpu, old, new)]
+    assert found == ["matmul", "matmul", "cudnn"]
+    assert hrm_act.for_device({**fields, "dtype": "float32"}, new)["attention"] == "matmul"
+    assert hrm_act.for_device({**fields, "attention": "xla"}, new)["attention"] == "xla"
+    with pytest.raises(RequestError, match="needs an NVIDIA GPU"):
+        hrm_act.for_device({**fields, "attention": "cudnn"}, old)
 
 
 def test_padding_told_by_lengths_is_exact_in_float32():
@@ -560,7 +586,7 @@ def test_padding_told_by_lengths_is_exact_in_float32():
     [
         ({"positions": "2d"}, "rope, learned, none"),
         ({"grad": "all"}, "one_step, full_last"),
-        ({"attention": "flash"}, "matmul, xla, cudnn"),
+        ({"attention": "flash"}, "auto, matmul, xla, cudnn"),
         ({"attention": "cudnn"}, "bfloat16"),
         ({"heads": 3}, "divisible"),
         ({"heads": 16}, "even"),

@@ -130,9 +130,8 @@ def _hrm_act_solver(
 
     from hrm_jax.models import hrm_act
 
-    if jax.default_backend() != "gpu":  # without cuDNN, which may have trained it
-        fields = fields | {"attention": "matmul"}
-    network = hrm_act.build(fields)
+    # Whatever trained it: cuDNN may not be here.
+    network = hrm_act.build(hrm_act.for_device(fields | {"attention": "auto"}, jax.devices()[0]))
     run = program(hrm_act.run_segments, network, segments)
     return _jitted(path, params, run, network.config.sequence, (True, network.config.q_continue), batch)
 

@@ -10,6 +10,7 @@ when a puzzle is done, is the task's (tasks/puzzle.py).
 
 import functools
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import chex
@@ -18,12 +19,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from hrm_jax.artefacts import networks
+from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.puzzles import HRMACTConfig
 from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
 # Parameter groups that are not trained densely: a row a puzzle, and the state before the first segment.
 PUZZLE_EMBEDDING, INITIAL_STATE = "puzzles", "initial"
+MULTIPLES = {"cudnn": 8}  # positions are padded to a multiple of: cuDNN's backward pass refuses odd lengths
 Q_BIAS = -5.0  # both Q values at the start: the puzzle is said to be unsolved
 
 
@@ -115,6 +119,21 @@ build = functools.partial(layers.build_named, MODELS)
 describe = functools.partial(layers.describe_named, MODELS)
 
 
+def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """The fields of a network with the attention that is the fastest on a device, where they leave it open.
+
+    cuDNN's keeps no matrix of T x T weights; it takes bfloat16, and GPUs from Ampere (8.0) on.
+    """
+    config = networks.config(fields, MODELS)
+    able = device.platform == "gpu" and float(getattr(device, "compute_capability", "8.0")) >= 8
+    if config.attention == "auto":
+        cudnn = able and config.dtype == "bfloat16"
+        return {**fields, "attention": "cudnn" if cudnn else "matmul"}
+    if config.attention == "cudnn" and not able:
+        raise RequestError('model.attention = "cudnn" needs an NVIDIA GPU; auto, matmul and xla run anywhere')
+    return dict(fields)
+
+
 def initial_params(model: HRMACT, key: jax.Array, identifiers: int = 1) -> dict[str, Any]:
     """Parameters; with a puzzle embedding of `identifiers` rows, all zero."""
     c = model.config
@@ -175,7 +194,11 @@ def run_segment(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array,
     Only the end of the schedule carries a gradient; before it weights and states are constants, so that
     nothing is kept for a backward pass.
     """
-    c = config
+    c, length = config, x.shape[1]
+    # Once a segment, not in every attention: what is added is masked there, and cut off in the end.
+    multiple = 1 if c.mixer or c.columns else MULTIPLES.get(c.attention, 1)
+    extra = ((0, 0), (0, -length % multiple), (0, 0))
+    x, state = jax.tree.map(lambda a: jnp.pad(a, extra), (x, state))
     free = functools.partial(update, c, jax.lax.stop_gradient(modules), jax.lax.stop_gradient(x))
     learning = functools.partial(update, c, modules, x)
 
@@ -187,7 +210,8 @@ def run_segment(config: HRMACTConfig, modules: dict[str, Weights], x: jax.Array,
     last = c.l_cycles
     if c.grad == "one_step":
         state, last = free(state, "low", c.l_cycles - 1), 1
-    return learning(learning(jax.lax.stop_gradient(state), "low", last), "high", 1)
+    state = learning(learning(jax.lax.stop_gradient(state), "low", last), "high", 1)
+    return jax.tree.map(lambda a: a[:, :length], state)
 
 
 def update(
@@ -266,34 +290,32 @@ def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
 
 
 def attend(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
-    """Self-attention over all positions, PAD too: [B, T, D] to the same."""
+    """Self-attention over all positions, PAD too but not those after the last: [B, T, D] to the same."""
     count, length, heads = *h.shape[:2], config.heads
     packed = matmul(h, w["qkv_kernel"]).reshape(count, length, 3, heads, -1)
     # Heads join the batch: with one batch axis XLA's CPU backend takes half the time.
     q, k, v = packed.transpose(2, 0, 3, 1, 4).reshape(3, count * heads, length, -1)
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
-    if config.attention == "matmul":
+    if config.attention in ("auto", "matmul"):
         scores = jnp.einsum("nqd,nkd->nqk", q, k, preferred_element_type=jnp.float32)
+        if length > config.length:
+            scores = jnp.where(jnp.arange(length) < config.length, scores, -jnp.inf)
         weights = jax.nn.softmax(scores / math.sqrt(q.shape[-1])).astype(v.dtype)
         out = jnp.einsum("nqk,nkd->nqd", weights, v).reshape(count, heads, length, -1).swapaxes(1, 2)
     else:
         parts = (a.reshape(count, heads, length, -1).swapaxes(1, 2) for a in (q, k, v))
-        out = fused_attention(config.attention, *parts)
+        out = fused_attention(config.attention, config.length, *parts)
     return matmul(out.reshape(h.shape), w["out_kernel"])
 
 
-def fused_attention(implementation: str, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """Attention of q, k, v [B, T, heads, D / heads] by jax.nn.dot_product_attention."""
-    length = q.shape[1]
-    if implementation == "xla" or length % 2 == 0:
-        return jax.nn.dot_product_attention(q, k, v, implementation=implementation)
-    # cuDNN's backward pass refuses odd lengths; a padded position that the lengths mask is exact.
-    q, k, v = (jnp.pad(a, ((0, 0), (0, 1), (0, 0), (0, 0))) for a in (q, k, v))
-    real = jnp.full((len(q),), length, jnp.int32)
-    return jax.nn.dot_product_attention(
-        q, k, v, query_seq_lengths=real, key_value_seq_lengths=real, implementation=implementation
-    )[:, :length]
+def fused_attention(implementation: str, real: int, q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+    """Attention of q, k, v [B, T, heads, D / heads], of which the first `real` positions are there."""
+    lengths = {}
+    if q.shape[1] > real:
+        names = ("query_seq_lengths", "key_value_seq_lengths")
+        lengths = dict.fromkeys(names, jnp.full((len(q),), real, jnp.int32))
+    return jax.nn.dot_product_attention(q, k, v, implementation=implementation, **lengths)
 
 
 def rotate(config: HRMACTConfig, x: jax.Array) -> jax.Array:

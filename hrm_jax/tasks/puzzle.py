@@ -21,7 +21,6 @@ import optax
 from jax.sharding import Mesh
 
 from hrm_jax.artefacts import fields
-from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import draws, hrm_act
 from hrm_jax.models.draws import Keys
 from hrm_jax.models.losses import softmax_cross_entropy, stablemax_cross_entropy
@@ -78,11 +77,10 @@ class Puzzle(Task):
     groups = Groups(fixed=(hrm_act.INITIAL_STATE,), sparse={hrm_act.PUZZLE_EMBEDDING: rows_read})
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh, dry: bool = False):
-        self.data, self.act, self.model = parts(config)
+        self.data, self.act, _ = parts(config)
+        self.model = hrm_act.build(hrm_act.for_device(config["model"], mesh.devices.flat[0]))
         batch_size, c = sharding.count_groups(config, mesh), self.model.config
         self._mesh = mesh
-        if c.attention == "cudnn" and sharding.platform(mesh) != "gpu":
-            raise RequestError('model.attention = "cudnn" needs an NVIDIA GPU; matmul and xla run anywhere')
         if dry and not Path(self.data.path).exists():
             unknown = "samples, rows of the puzzle embedding, and steps given in epochs are unknown"
             print(f"no data at {self.data.path}: {unknown}", file=sys.stderr)

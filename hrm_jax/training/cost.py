@@ -1,17 +1,15 @@
 """What a computation costs, counted before it is run: nothing is computed, allocated or written."""
 
+import collections
 import math
-import re
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 
-from hrm_jax.artefacts.errors import RequestError, one_line
-from hrm_jax.compiled import program, roofline
 from hrm_jax.compiled.chips import Chip
-from hrm_jax.training import sharding, step
+from hrm_jax.training import compiling
+from hrm_jax.training.compiling import Needs
 from hrm_jax.training.experiment import Experiment
 
 GIB = 2**30
@@ -24,7 +22,7 @@ def describe(experiment: Experiment, chip: Chip | None = None) -> str:
     time that a step takes.
     """
     task, mesh, batch_size = experiment.task, experiment.mesh, experiment.config.batch_size
-    update, layout, batch = lowered(experiment)
+    update, layout, batch = compiling.lowered(experiment)
     flops, moved = matmul_cost(jax.make_jaxpr(update)(layout, batch).jaxpr)
     dense, apart = task.groups.split(layout.params)
     device, samples = mesh.devices.flat[0], task.samples_per_epoch
@@ -41,71 +39,41 @@ def describe(experiment: Experiment, chip: Chip | None = None) -> str:
         f"samples per epoch  {f'{samples:,.0f}' if samples else 'stream'}",
         f"steps              {experiment.steps:,}",
     ]
-    begun = time.monotonic()
-    try:
-        compiled = update.lower(layout, batch).compile()
-    except jax.errors.JaxRuntimeError as error:
-        return "\n".join([*lines, f"device memory      {_out_of_memory(error, chip, experiment)}"])
-    seconds = time.monotonic() - begun
-    memory = compiled.memory_analysis()
-    arguments, scratch = (getattr(memory, f"{name}_size_in_bytes", 0) for name in ("argument", "temp"))
-    line = f"{(arguments + scratch) / GIB:.2f} GiB estimated"
-    if chip:
-        line = f"{(arguments + scratch) / GIB:.2f} of {chip.memory / GIB:.2f} GiB"
-    line += f" (state and batch {arguments / GIB:.2f}, activations {scratch / GIB:.2f})"
-    if chip:
-        line += ": fits" if arguments + scratch <= chip.memory else f": does not fit; {_smaller(experiment)}"
-    lines.append(f"device memory      {line}")
-    return "\n".join([*lines, *(_on_chip(compiled, chip, batch_size, seconds) if chip else ())])
+    found = compiling.needs(experiment, chip)
+    lines.append(f"device memory      {_memory(found, chip, experiment)}")
+    return "\n".join([*lines, *(_on_chip(found, chip, batch_size) if chip else ())])
 
 
-def lowered(experiment: Experiment) -> tuple[step.Update, step.TrainState, Any]:
-    """The update of an experiment, and the layouts of its arguments."""
-    _, layout = step.initializer(experiment)
-    batch = jax.eval_shape(lambda: experiment.task.batch(0))
-    spread = jax.tree.map(lambda _: sharding.over_batch(experiment.mesh), batch)
-    return step.make_update(experiment, layout), layout, sharding.laid_out(batch, spread)
+def _memory(found: Needs, chip: Chip | None, experiment: Experiment) -> str:
+    parts = f"(state and batch {found.arguments / GIB:.2f}, activations {found.scratch / GIB:.2f})"
+    if chip is None:
+        return f"{found.memory / GIB:.2f} GiB estimated {parts}"
+    line = f"{found.memory / GIB:.2f} of {chip.memory / GIB:.2f} GiB {parts}"
+    if found.floor and found.memory <= chip.memory:
+        return f"{line}: fits"
+    config = experiment.config
+    remat = "--config.model.remat=true or " if config.model.get("remat") is False else ""
+    return f"{line}: does not fit, try {remat}--config.optimizer.accumulate={2 * config.optimizer.accumulate}"
 
 
-def _on_chip(compiled: Any, chip: Chip, batch_size: int, seconds: float) -> Iterator[str]:
+def _on_chip(found: Needs, chip: Chip, batch_size: int) -> Iterator[str]:
     """What the compiled program tells of a chip that it was compiled for."""
-    found = program.read(compiled.as_text())
-    yield f"compiled           in {seconds:.0f} s"
+    yield f"compiled           in {found.seconds:.0f} s"
+    if found.floor is None:
+        return
     for place, looped in (("outside loops", False), ("inside loops", True)):
-        some = [one for one in roofline.collectives(found) if one.looped == looped]
-        total = sum(one.times * one.bytes for one in some)
-        kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(_counts(some).items()))
-        yield f"collectives        {place} {f'{total / 1e6:,.1f} MB a step ({kinds})' if some else 'none'}"
-    floor = roofline.floor(found, chip)
+        kinds = collections.Counter()
+        for one in found.sent:
+            kinds[one.kind] += one.times * (one.looped == looped)
+        named = ", ".join(f"{times:,} {kind}" for kind, times in sorted(kinds.items()) if times)
+        size = f"{found.megabytes(looped):,.1f} MB a step ({named})" if named else "none"
+        yield f"collectives        {place} {size}"
+    floor = found.floor
     yield f"kernels            {floor.kernels:,} a step"
     yield (
         f"floor of a step    {1e3 * floor.seconds:,.1f} ms, {floor.share:.0%} of it products at "
         f"{chip.flops / 1e12:.0f} TFLOP/s; at most {batch_size / floor.seconds:,.0f} samples/s"
     )
-
-
-def _counts(collectives: list[roofline.Collective]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for one in collectives:
-        counts[one.kind] = counts.get(one.kind, 0) + one.times
-    return counts
-
-
-def _out_of_memory(error: Exception, chip: Chip | None, experiment: Experiment) -> str:
-    """What a compiler says that plans the memory and finds too little."""
-    text = one_line(error)
-    if "RESOURCE_EXHAUSTED" not in text:
-        raise RequestError(f"the compiler gave up: {text[:300]}") from None
-    used = re.search(r"Used ([\d.]+)([GM]) of ([\d.]+)([GM])", text)
-    needs = f"{used.group(1)} {used.group(2)}iB of {used.group(3)} {used.group(4)}iB" if used else "too much"
-    return f"{needs}: does not fit; {_smaller(experiment)}"
-
-
-def _smaller(experiment: Experiment) -> str:
-    """What makes a step smaller."""
-    config = experiment.config
-    remat = "--config.model.remat=true or " if config.model.get("remat") is False else ""
-    return f"try {remat}--config.optimizer.accumulate={2 * config.optimizer.accumulate}"
 
 
 def matmul_cost(jaxpr: Any) -> tuple[int, int]:

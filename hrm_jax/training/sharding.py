@@ -27,11 +27,6 @@ def make_mesh(fsdp: int = 1, devices: Sequence[Any] | None = None) -> Mesh:
     return jax.make_mesh(shape, BATCH, axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def platform(mesh: Mesh) -> str:
-    """What its programs are compiled for: "cpu", "gpu" or "tpu"."""
-    return mesh.devices.flat[0].platform
-
-
 def replicated(mesh: Mesh) -> NamedSharding:
     """Every device holds a copy."""
     return NamedSharding(mesh, PartitionSpec())

@@ -47,8 +47,8 @@ class HRMACTConfig:
     q_continue: bool = True  # False: halt where q_halt > 0, and no second forward for a Q target
     # Of activations and matmuls; parameters, norms, softmax, losses are float32.
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    # xla and cudnn (GPU, bfloat16): jax.nn.dot_product_attention.
-    attention: Literal["matmul", "xla", "cudnn"] = "matmul"
+    # auto: cudnn where it can be, else matmul. xla and cudnn (GPU, bfloat16): jax.nn.dot_product_attention.
+    attention: Literal["auto", "matmul", "xla", "cudnn"] = "auto"
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
     unroll: Few = 4  # blocks unrolled in the scan over them
 
