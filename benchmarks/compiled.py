@@ -13,11 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from hrm_jax.artefacts import files
 from hrm_jax.console.parser import Parser, run_command
 
+ROOT = Path(__file__).resolve().parent.parent
 GIB = 2**30
 ROWS = [  # config, topology, fields that are set
     ("hrm_full", "v5e:2x4", {}),

@@ -1,4 +1,4 @@
-"""What the compiled step of an experiment needs of a device: memory, time to compile, collectives, kernels."""
+"""What the compiled step of an experiment needs of a device: memory, collectives, kernels."""
 
 import re
 import time
