@@ -530,7 +530,7 @@ def test_cudnn_gets_lengths_of_eight(sequence, padded, monkeypatch):
         expected, exact = jax.jit(lambda p: _loss(precise, p, _task(config)))(params)
         np.testing.assert_allclose(out.logits, exact.logits, rtol=0, atol=0.15)
         assert float(loss) == pytest.approx(float(expected), abs=0.05)
-    assert calls == {("cudnn", 16, *lengths)}
+    assert {call for call in calls if call[0] == "cudnn"} == {("cudnn", 16, *lengths)}
 
 
 @pytest.mark.parametrize("grad", ["one_step", "full_last"])

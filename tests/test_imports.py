@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "hrm_jax"
-LEAVES = {"artefacts", "console", "worlds"}  # every module may import them
+LEAVES = {"artefacts", "compiled", "console", "worlds"}  # every module may import them
 ROOMS = {"gridworld", "models", "puzzles", "referee"}  # what is trained and judged; none knows another
 ACCELERATED = {"jax", "jaxlib", "flax", "optax", "orbax", "chex"}
 

@@ -232,10 +232,11 @@ def update(
 
 def run(config: HRMACTConfig, module: Weights, h: jax.Array) -> jax.Array:
     """The blocks of a module, one after another: [B, T, D] to the same."""
-    apply = functools.partial(block, config)
+    apply, layers_ = functools.partial(block, config), len(next(iter(module.values())))
     if config.remat:
-        apply = jax.checkpoint(apply, prevent_cse=False)
-    layers_ = len(next(iter(module.values())))
+        # Unrolled, there is no loop between what is computed and what is computed again: XLA would see that
+        # they are the same, and keep it.
+        apply = jax.checkpoint(apply, prevent_cse=layers_ <= config.unroll)
     body = lambda h, w: (apply(w, h), None)  # noqa: E731 - a scan wants a pair
     return jax.lax.scan(body, h, module, unroll=min(layers_, config.unroll))[0]
 
