@@ -267,14 +267,11 @@ def swiglu(x: jax.Array, up: jax.Array, down: jax.Array) -> jax.Array:
 
 
 def matmul(x: jax.Array, kernel: jax.Array, result: Any = None) -> jax.Array:
-    """x [B, T, D_in] @ kernel [D_in, D_out] in the dtype of x; the result in that or in `result`.
-
-    As a product of two matrices: with two leading axes XLA's CPU backend takes twice as long for the kernel's
-    gradient.
-    """
-    rows = x.reshape(-1, x.shape[-1])
-    y = jnp.matmul(rows, kernel.astype(x.dtype), preferred_element_type=result)
-    return y.reshape(*x.shape[:-1], -1)
+    """x [B, T, D_in] @ kernel [D_in, D_out] in the dtype of x; the result in that or in `result`."""
+    kernel = kernel.astype(x.dtype)
+    if result in (None, x.dtype):
+        return layers.matmul(x, kernel)
+    return jnp.matmul(x, kernel, preferred_element_type=result)
 
 
 def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
