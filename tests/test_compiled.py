@@ -123,6 +123,33 @@ def test_products_are_counted_as_often_as_loops_run_them():
     assert roofline.floor(batched, CHIPS["h100"]).flops == 2 * 4 * 3 * 5 * 7
 
 
+@pytest.mark.parametrize(
+    "sizes, window, labels, taps",
+    [
+        (((5, 7, 3), (3, 4), (5, 7, 4)), "", "0bf_io->0bf", 0),
+        (((5, 7, 3), (1, 3, 4), (5, 7, 4)), "window={size=1}, ", "0bf_0io->0bf", 5 * 7 * 4 * 3),
+        # A batch of 5 products: each meets its own matrix alone.
+        (((5, 7, 3), (5, 3, 4), (5, 7, 4)), "window={size=5 stride=4 lhs_dilate=5}, ", "0bf_0io->0bf",
+         5 * 7 * 4 * 3),
+        # Eight matrices beside one another: an image of one entry, padded.
+        (((1, 7, 3), (8, 3, 4), (8, 7, 4)), "window={size=8 pad=7_7 rhs_reversal=1}, ", "0bf_0io->0bf",
+         8 * 7 * 4 * 3),
+        # A real convolution of three taps over ten entries: the first and the last meet one tap less.
+        (((10, 2, 3), (3, 3, 4), (10, 2, 4)), "window={size=3 pad=1_1}, ", "0bf_0io->0bf", 28 * 2 * 4 * 3),
+    ],
+)  # fmt: skip
+def test_convolutions_cost_what_meets(sizes, window, labels, taps):
+    left, right, out = ("f32[" + ",".join(map(str, size)) + "]" for size in sizes)
+    if not window:  # no axis of a window at all
+        left, out, labels, taps = "f32[7,3]", "f32[7,4]", "bf_io->bf", 7 * 3 * 4
+    text = f"""ENTRY %main (a: {left}) -> {out} {{
+  %a = {left} parameter(0)
+  %b = {right} parameter(1)
+  ROOT %c = {out} convolution(%a, %b), {window}dim_labels={labels}
+}}"""
+    assert roofline.floor(program.read(text), CHIPS["v5e"]).flops == 2 * taps
+
+
 TPU = """HloModule step
 %inner (p0: bf16[8,16,32], p1: f32[32,64]) -> bf16[16,64] {
   %p0 = bf16[8,16,32]{2,1,0:T(8,128)} parameter(0)

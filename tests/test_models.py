@@ -365,12 +365,15 @@ def test_speed_knobs_change_nothing(random_params, walks):
             np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
 
 
-@pytest.mark.parametrize("name", ["hrm", "lstm", "gru", "transformer"])
+@pytest.mark.parametrize("name", ["hrm", "hrm, states too", "lstm", "gru", "transformer"])
 def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_params, walks):
     def build(dtype):
-        if name != "hrm":
+        if not name.startswith("hrm"):
             return models.build({"name": name, "width": 12, "dtype": dtype})
-        return _hrm(norm="rms", detach=False, dtype=dtype)  # in float32 another test's: compiled already
+        more = {"state_dtype": dtype} if "states" in name else {}
+        return _hrm(
+            norm="rms", detach=False, dtype=dtype, **more
+        )  # in float32 another test's: compiled already
 
     half, full = build("bfloat16"), build("float32")
     history = walks(3, 1, 5)
@@ -385,6 +388,22 @@ def test_bfloat16_is_near_float32_and_parameters_stay_float32(name, random_param
     for a, b in zip(*map(jax.tree.leaves, (gradient, exact_gradient)), strict=True):
         assert a.dtype == jnp.float32 and np.isfinite(a).all()
         assert np.sum(a * b) >= 0.98 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def test_states_of_bfloat16_are_carried_and_free_runs_go_on(random_params, walks):
+    """Every way to run free, and the health of a run; what comes out stays float32."""
+    for rollout in ("sliding", "carry"):
+        fields = dict(features="motion", rollout=rollout, norm="rms", context_norm="messages", k_step=3)
+        half, full = (_hrm(**fields, dtype=d, state_dtype=d) for d in ("bfloat16", "float32"))
+        params, history = random_params(full, time=7), walks(3, 1, 7)
+        low, high = hrm.initial_state(half.config, (3, 12), None)
+        assert low.dtype == high.dtype == jnp.bfloat16
+        tracks = [jax.jit(functools.partial(m.apply, method="forecast"), static_argnums=2)(
+            {"params": params}, history, 5) for m in (half, full)]  # fmt: skip
+        assert tracks[0].dtype == jnp.float32
+        np.testing.assert_allclose(*tracks, rtol=0.1, atol=0.02)
+        seen = half.apply({"params": params}, history, tracks[0], method="watch")
+        assert all(np.isfinite(value).all() and value.dtype == jnp.float32 for value in seen.values())
 
 
 # ---------------------------------------------------------------- randomness, initial values

@@ -7,11 +7,14 @@ tiles that are not full, data read again) is not in it: it is a floor, not a for
 """
 
 import collections
+import functools
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from hrm_jax.compiled.chips import Chip
 from hrm_jax.compiled.program import Computation, Instruction, Program
@@ -172,16 +175,34 @@ def _flops(one: Instruction, computation: Computation) -> int:
 
 
 def _convolution_flops(one: Instruction, computation: Computation) -> int:
-    """A TPU's products are convolutions; a batch is a dilated window that meets each of its entries once."""
-    labels = re.search(r"dim_labels=\w+_(\w+)->\w+", one.text).group(1)
-    kernel = computation[one.operands[1]].results[0].shape
+    """A TPU's products are convolutions, axes of a batch or of several matrices among their windows.
+
+    So only what meets is counted: a tap that falls on padding, or between dilated entries, costs nothing.
+    """
+    found = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", one.text)
+    assert found, one.text
+    left, right, out = found.groups()
+    image, kernel = (computation[name].results[0].shape for name in one.operands[:2])
+    result = one.results[0].shape
     window = dict(re.findall(r"(\w+)=([\dx_\-]+)", _attribute(one, "window")))
-    dilated = [int(n) for n in window.get("lhs_dilate", "").split("x") if n]
-    taps = 1
-    for label, size in zip(labels, kernel, strict=True):
-        batch = label.isdigit() and dilated and dilated[int(label)] == size > 1
-        taps *= 1 if label == "o" or batch else size
-    return 2 * math.prod(one.results[0].shape) * taps
+    flops = 2 * result[out.index("b")] * result[out.index("f")] * kernel[right.index("i")]
+    for place, label in enumerate(sorted(label for label in right if label.isdigit())):
+
+        def of(name: str, default: str, place: int = place) -> str:
+            return window[name].split("x")[place] if name in window else default
+
+        low = int(of("pad", "0_0").split("_")[0])
+        steps = int(of("stride", "1")), int(of("lhs_dilate", "1")), int(of("rhs_dilate", "1"))
+        sizes = image[left.index(label)], kernel[right.index(label)], result[out.index(label)]
+        flops *= _meetings(*sizes, low, *steps)
+    return flops
+
+
+@functools.cache
+def _meetings(image: int, kernel: int, out: int, low: int, stride: int, spread: int, reach: int) -> int:
+    """How many pairs of an output and a tap fall on an entry of the image, along one axis."""
+    place = np.arange(out)[:, None] * stride + np.arange(kernel) * reach - low
+    return int(((place >= 0) & (place < (image - 1) * spread + 1) & (place % spread == 0)).sum())
 
 
 def _library_flops(one: Instruction, computation: Computation) -> int:

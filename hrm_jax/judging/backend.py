@@ -29,7 +29,8 @@ class JaxPredictor(networks.Predictor):
 
     def __init__(self, config: dict[str, Any], params: networks.Weights):
         super().__init__(config, params)
-        model = self.model = models.build({**config["model"], "dtype": "float32"})
+        exact = {name: "float32" for name in config["model"] if name.endswith("dtype")}
+        model = self.model = models.build({**config["model"], **exact})
         tree = self.tree = model_file.unflatten(params)
 
         @functools.partial(jax.jit, static_argnums=2)

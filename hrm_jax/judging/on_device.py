@@ -1,10 +1,12 @@
 """The closed loop of `hrm_jax.evaluate --backend jit`: simulator, predictor and planner as one function.
 
-Simulator and planner run in float64, rounded as NumPy rounds: the trivial predictors and the bounds get the
-NumPy referee's outcomes to the episode. A model's forward pass stays float32, and may differ in a few.
+Simulator and planner run in float64, rounded as NumPy rounds: on a CPU the trivial predictors and the bounds
+get the NumPy referee's outcomes to the episode. A model's forward pass stays float32, and may differ in a
+few. On a GPU nobody has compared them; a TPU has no float64, and what stands in for it rounds otherwise.
 """
 
 import functools
+import sys
 from collections.abc import Callable
 
 import jax
@@ -37,6 +39,8 @@ def run(
 ) -> episode.Result:
     """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
+    if doubt := inexact(jax.default_backend()):
+        print(f"warning: {doubt}", file=sys.stderr)
     loop = _loop(scenarios.world, protocol, entrant)
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
@@ -53,6 +57,17 @@ def run(
             if progress:
                 progress(len(outcomes), total)
     return episode.Result("".join(outcomes), {}, episode.ErrorCounts(protocol.horizon))
+
+
+def inexact(platform: str) -> str:
+    """Why the referee's outcomes on such devices may not be NumPy's; "" where they are."""
+    if platform == "cpu":
+        return ""
+    why = "a TPU emulates float64" if platform == "tpu" else f"it is not tested on {platform}"
+    return (
+        f"--backend jit is exact on a CPU; {why}: outcomes may differ from the NumPy referee's in some "
+        "episodes; JAX_PLATFORMS=cpu or --backend numpy gives those"
+    )
 
 
 @functools.lru_cache(maxsize=2)  # the same world, rules and entrant again: nothing is compiled anew
