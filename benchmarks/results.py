@@ -6,12 +6,13 @@ python benchmarks/results.py fill
 A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
 or shown by no table. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
 groups of training seeds; a row a report, with the rates of the models and groups named, or what they were
-tuned to; or the tests between groups, those named or all:
+tuned to; the tests between groups, those named or all; or what benchmarks/compiled.py measured:
 
 <!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
 <!-- rates of results/swarm.json.gz results/mixed.json.gz: oracle; reflection; hrm; lstm -->
 <!-- choices of results/swarm.json.gz results/mixed.json.gz: hrm; lstm -->
 <!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
+<!-- compiled of results/compiled.json -->
 
 Files are named from the document's folder. `fill --check` writes nothing, and ends with 1 where it would.
 """
@@ -86,7 +87,12 @@ def _small(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(path: Path) -> Any:
-    """A kept report, checked as every report is, with its groups and the tests between them."""
+    """A kept report, checked as every report is, with its groups and the tests between them.
+
+    Of a file that is not compressed, the JSON in it: those are written here, not by users.
+    """
+    if path.suffix == ".json":
+        return json.loads(path.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / path.stem
         try:
@@ -206,6 +212,22 @@ def _pairs(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
     return tables.group_tests(shown)
 
 
+def _compiled(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
+    """A row per program: memory, time to compile, what is sent, and the least time of a step."""
+    rows = [["step", "for", "GiB", "of", "compiled in s", "sent outside loops, MB", "in loops, MB", "kernels",
+             "floor, ms", "of it products, %"]]  # fmt: skip
+    for programs in loaded:
+        for name, found in programs.items():
+            config, place, *fields = name.split()
+            cells = [f"{found[key]:,.2f}" for key in ("gib", "of")] + [f"{found['compile_s']:,}"]
+            if "floor_ms" in found:
+                cells += [f"{found[key]:,.1f}" for key in ("outside_mb", "inside_mb")]
+                cells += [f"{found['kernels']:,}", f"{found['floor_ms']:,.1f}", f"{100 * found['share']:.0f}"]
+            cells += [""] * (len(rows[0]) - 2 - len(cells))
+            rows.append([" ".join([f"`{config}`", *fields]), place, *cells])
+    return markdown(rows)
+
+
 def _names(pair: Mapping[str, Any]) -> tuple[str, str]:
     return f"{pair['a']} - {pair['b']}", f"{pair['b']} - {pair['a']}"
 
@@ -222,6 +244,7 @@ KINDS: dict[str, Callable[[Sequence[Any], Sequence[str]], str]] = {
     "rates": _rates,
     "choices": _choices,
     "pairs": _pairs,
+    "compiled": _compiled,
 }
 
 if __name__ == "__main__":

@@ -401,7 +401,7 @@ def test_states_of_bfloat16_are_carried_and_free_runs_go_on(random_params, walks
         tracks = [jax.jit(functools.partial(m.apply, method="forecast"), static_argnums=2)(
             {"params": params}, history, 5) for m in (half, full)]  # fmt: skip
         assert tracks[0].dtype == jnp.float32
-        np.testing.assert_allclose(*tracks, rtol=0.1, atol=0.02)
+        assert np.abs(tracks[0] - tracks[1]).max() < 0.05 * np.abs(tracks[1]).max()
         seen = half.apply({"params": params}, history, tracks[0], method="watch")
         assert all(np.isfinite(value).all() and value.dtype == jnp.float32 for value in seen.values())
 
