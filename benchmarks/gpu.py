@@ -4,10 +4,12 @@
     bash benchmarks/gpu.sh OUT_DIR [MINUTES] measure --config act_maze [--tiny]
 
 Prints the measured bfloat16 matmul rate; for every variant samples/s, the share of that rate that useful
-matmuls take, peak memory and compile seconds; then the training run's progress and held-out metrics.
-Every measurement is a process of its own: its peak memory is its own, and one that fails stops no other.
-`--config act_maze` measures HRM's update of mazes, on random cells, instead. `--tiny` is a rehearsal on any
-machine.
+matmuls take, the floor of the step (docs/devices.md) beside its time, peak memory and compile seconds; then
+the training run's progress and held-out metrics. The figures are also a table, OUT_DIR/gpu.md. The same
+command goes on where it was cut off. What XLA's compiler was told of the card is kept in OUT_DIR/target: it
+may replace hrm_jax/compiled/h100.txtpb. Every measurement is a process of its own: its peak memory is its
+own, and one that fails stops no other. `--config act_maze` measures HRM's update of mazes, on random cells,
+instead. `--tiny` is a rehearsal on any machine.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from typing import NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 SAME_RUN = ("default", "remat", "unroll 1", "unroll 2")  # variants that train the published batch
 HEADER = f"{'variant':24}{'samples/s':>12}{'of matmul':>11}{'step ms':>9}"
-HEADER += f"{'batch ms':>9}{'GiB':>7}{'compile s':>11}"
+HEADER += f"{'floor ms':>9}{'batch ms':>9}{'GiB':>7}{'compile s':>11}"
 TRAIN_SHARE = 0.5  # of the minutes, where both parts are asked for
 SLOWEST = 200  # seconds that one variant may take
 WIND_UP = 45  # seconds for the last evaluation, the checkpoint and the export
@@ -40,7 +42,9 @@ class Study(NamedTuple):
     tiny_batch: int  # which divides every batch size by this
 
 
-CUDNN = {"model.attention": "cudnn"}
+CUDNN = {"model.attention": "cudnn", "model.remat": False}
+XLA = {"model.attention": "xla", "model.remat": False}
+FLOAT32 = {"model.dtype": "float32", "model.state_dtype": "float32"}
 STUDIES = {
     "hrm_full": Study(
         "configs/hrm_full.py",
@@ -50,10 +54,12 @@ STUDIES = {
             "unroll 1": {"model.unroll": 1},
             "batch 4096": {"batch_size": 4_096},
             "remat, batch 32768": {"model.remat": True, "batch_size": 32_768},
+            "float32 states": {"model.state_dtype": "float32"},
+            "bfloat16 states": {"model.state_dtype": "bfloat16"},
             "unroll 2": {"model.unroll": 2},
             "batch 32768": {"batch_size": 32_768},
-            "float32": {"model.dtype": "float32"},
-            "float32, remat": {"model.dtype": "float32", "model.remat": True},
+            "float32": FLOAT32,
+            "float32, remat": {**FLOAT32, "model.remat": True},
         },
         {"model.width": 32, "model.heads": 4, "model.blocks": 2, "data.episodes": 50,
          "data.eval_episodes": 16},
@@ -63,15 +69,15 @@ STUDIES = {
         "configs/act_maze.py",
         {
             "cudnn": CUDNN,
-            "xla, remat": {"model.remat": True},
+            "xla, remat": {**XLA, "model.remat": True},
             "cudnn, unroll 4": {**CUDNN, "model.unroll": 4},
             "cudnn, remat": {**CUDNN, "model.remat": True},
             "cudnn, no Q target": {**CUDNN, "model.q_continue": False},
             "cudnn, batch 384": {**CUDNN, "batch_size": 384},
             "cudnn, batch 1536": {**CUDNN, "batch_size": 1_536},
-            "xla": {},
-            "xla, batch 384": {"batch_size": 384},
-            "xla, batch 192": {"batch_size": 192},
+            "xla": XLA,
+            "xla, batch 384": {**XLA, "batch_size": 384},
+            "xla, batch 192": {**XLA, "batch_size": 192},
             "cudnn, whole last cycle": {**CUDNN, "model.grad": "full_last"},
         },
         {"model.width": 32, "model.heads": 4, "model.puzzle_width": 32, "model.sequence": 36,
@@ -112,18 +118,43 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, deadline: float) -> None:
     """The matmul rate, then one variant after the other while there is time."""
-    figures = {"matmul": run_child("matmul", options, deadline), "variants": {}}
+    kept = options.out / figures_file(options)
+    figures = json.loads(kept.read_text()) if kept.exists() else {"matmul": {"error": ""}, "variants": {}}
+    if "error" in figures["matmul"]:
+        figures["matmul"] = run_child("matmul", options, deadline)
     peak = figures["matmul"].get("flops_per_second")
     rate = f"{peak / 1e12:.3g} TFLOP/s" if peak else figures["matmul"]["error"]
     print(f"matmul rate  {rate}\n{HEADER}", flush=True)
     for name in STUDIES[options.config].variants:
-        left = deadline - time.monotonic()
-        result = run_child(name, options, deadline) if left > 20 else {"error": "no time left"}
+        result = figures["variants"].get(name, {"error": ""})
+        if "error" in result:
+            left = deadline - time.monotonic()
+            result = run_child(name, options, deadline) if left > 20 else {"error": "no time left"}
         if peak and "error" not in result:
             result["of_matmul_rate"] = result["samples_per_second"] * result["model_flops_per_sample"] / peak
         figures["variants"][name] = result
         print(f"{name:24}{row(result)}", flush=True)
-        (options.out / figures_file(options)).write_text(json.dumps(figures, indent=2) + "\n")
+        kept.write_text(json.dumps(figures, indent=2) + "\n")
+        kept.with_suffix(".md").write_text(table(figures))
+
+
+def table(figures: dict) -> str:
+    """The figures for RESULTS.md."""
+    columns = {"samples_per_second": ("samples/s", 1, ",.0f"),
+               "of_matmul_rate": ("of matmul rate, %", 100, ".1f"),
+               "step_seconds": ("step, ms", 1e3, ".1f"), "floor_seconds": ("floor, ms", 1e3, ".1f"),
+               "batch_seconds": ("batch, ms", 1e3, ".1f"), "peak_gib": ("GiB", 1, ".1f"),
+               "compile_seconds": ("compile, s", 1, ".0f")}  # fmt: skip
+    lines = [["variant", *(name for name, *_ in columns.values())]]
+    lines.append(["---"] * len(lines[0]))
+    for variant, result in figures["variants"].items():
+        cells = [format(result[key] * scale, form) if result.get(key) else "" for key, (_, scale, form)
+                 in columns.items()]  # fmt: skip
+        lines.append([variant, *([result["error"], *cells[1:]] if "error" in result else cells)])
+    card = figures["matmul"]
+    rate = f"{card['flops_per_second'] / 1e12:.0f} TFLOP/s of bfloat16 matmuls" if "device" in card else ""
+    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{card.get('device', 'no device')}, jax {card.get('jax', '')}, {rate}\n\n{rows}\n"
 
 
 def figures_file(options: argparse.Namespace) -> str:
@@ -153,15 +184,19 @@ def row(result: dict) -> str:
     if "error" in result:
         return f"  {result['error']}"
     share = f"{result['of_matmul_rate']:.1%}" if "of_matmul_rate" in result else "-"
+    floor = f"{1e3 * result['floor_seconds']:.1f}" if result.get("floor_seconds") else "-"
     memory = f"{result['peak_gib']:.1f}" if result["peak_gib"] else "-"
     return (
         f"{result['samples_per_second']:12,.0f}{share:>11}{1e3 * result['step_seconds']:9.1f}"
-        f"{1e3 * result['batch_seconds']:9.1f}{memory:>7}{result['compile_seconds']:11.1f}"
+        f"{floor:>9}{1e3 * result['batch_seconds']:9.1f}{memory:>7}{result['compile_seconds']:11.1f}"
     )
 
 
 def matmul_rate(options: argparse.Namespace) -> dict:
     """FLOPs a second of a large bfloat16 matmul of random data, the median of several."""
+    # XLA writes beside the program what it knows of the card.
+    dump = f"--xla_dump_to={options.out / 'target'} --xla_dump_hlo_module_re=matmul"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {dump}".strip()
     import jax
     import jax.numpy as jnp
 
@@ -178,6 +213,7 @@ def step_rate(options: argparse.Namespace) -> dict:
     import jax
 
     from hrm_jax import tasks
+    from hrm_jax.compiled import chips, program, roofline
     from hrm_jax.training import cost, sharding, step
 
     config = configured(options)
@@ -201,10 +237,12 @@ def step_rate(options: argparse.Namespace) -> dict:
     alone = median_seconds(lambda: update(batch), groups=3, rounds=rounds)
     drawing = median_seconds(lambda: task.batch(count), groups=3, rounds=rounds)
     memory = (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", 0)
+    chip = chips.of_device(jax.devices()[0].device_kind)
     return {
         "batch_size": config.batch_size,
         "samples_per_second": config.batch_size / both,
         "step_seconds": alone,
+        "floor_seconds": roofline.floor(program.read(compiled.as_text()), chip).seconds if chip else None,
         "batch_seconds": drawing,
         "peak_gib": memory / 2**30,
         "compile_seconds": compile_seconds,

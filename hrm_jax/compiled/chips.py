@@ -24,3 +24,8 @@ CHIPS = {
     "v5p": Chip("TPU v5p", 95 * GIB, 459e12, 2.765e12),
     "v6e": Chip("TPU v6e", int(31.25 * GIB), 918e12, 1.64e12),
 }
+
+
+def of_device(kind: str) -> Chip | None:
+    """The chip that jax's `device_kind` names, if it is one of these."""
+    return next((chip for name, chip in CHIPS.items() if name in kind.lower()), None)
