@@ -35,6 +35,18 @@ def test_scans_multiply_and_nest():
     assert _flops(gradient, (4, 4), (4, 3))[0] == 3 * 35 * once
 
 
+def test_of_branches_the_largest_counts():
+    def either(a, x):
+        return jax.lax.cond(x.sum() > 0, lambda: a @ (a @ x), lambda: a @ x)
+
+    assert _flops(either, (4, 4), (4, 3))[0] == 2 * 2 * 4 * 4 * 3
+
+    def by_device(a, x):
+        return jax.lax.platform_dependent(a, x, cpu=lambda a, x: a @ x, default=lambda a, x: (x.T @ a.T).T)
+
+    assert _flops(by_device, (4, 4), (4, 3))[0] == 2 * 4 * 4 * 3
+
+
 def test_bytes_follow_the_type():
     a = jnp.zeros((8, 8), jnp.bfloat16)
     assert cost.matmul_cost(jax.make_jaxpr(lambda a: a @ a)(a).jaxpr) == (2 * 8**3, 3 * 64 * 2)

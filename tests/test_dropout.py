@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hrm_jax.models import draws, dropout, poh_block
+from hrm_jax.models import attention, draws, dropout
 
 RATE, SIDE = 0.1, 512
 
@@ -80,13 +80,13 @@ def test_attention_with_dropped_shares_and_its_gradient_are_those_of_the_formula
     words = draws.words(jax.random.split(jax.random.key(2), 4)) if rate else None
 
     def plain(q, k, v):
-        shares = jax.nn.softmax(jnp.einsum("nqe,nke->nqk", q, k))
+        shares = jax.nn.softmax(jnp.einsum("nqe,nke->nqk", q, k) / 8**0.5)
         if rate:
             shares = jnp.where(dropout.kept(rate, words, shares.shape), shares / (1 - rate), 0)
         return jnp.sum(jnp.sin(jnp.einsum("nqk,nke->nqe", shares, v)))
 
     def ours(q, k, v):
-        return jnp.sum(jnp.sin(poh_block.softmax_attention(rate, q, k, v, words)))
+        return jnp.sum(jnp.sin(attention.softmax_attention(rate, 9, q, k, v, words)))
 
     for expected, found in zip(*(jax.grad(f, (0, 1, 2))(q, k, v) for f in (plain, ours)), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

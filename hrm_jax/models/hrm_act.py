@@ -23,6 +23,7 @@ from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.networks.puzzles import HRMACTConfig
 from hrm_jax.models import layers
+from hrm_jax.models.attention import softmax_attention
 
 Weights = dict[str, jax.Array]
 # Parameter groups that are not trained densely: a row a puzzle, and the state before the first segment.
@@ -296,11 +297,8 @@ def attend(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
     if config.attention in ("auto", "matmul"):
-        scores = jnp.einsum("nqd,nkd->nqk", q, k, preferred_element_type=jnp.float32)
-        if length > config.length:
-            scores = jnp.where(jnp.arange(length) < config.length, scores, -jnp.inf)
-        weights = jax.nn.softmax(scores / math.sqrt(q.shape[-1])).astype(v.dtype)
-        out = jnp.einsum("nqk,nkd->nqd", weights, v).reshape(count, heads, length, -1).swapaxes(1, 2)
+        out = softmax_attention(0.0, config.length, q, k, v)
+        out = out.reshape(count, heads, length, -1).swapaxes(1, 2)
     else:
         parts = (a.reshape(count, heads, length, -1).swapaxes(1, 2) for a in (q, k, v))
         out = fused_attention(config.attention, config.length, *parts)

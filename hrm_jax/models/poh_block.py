@@ -14,6 +14,7 @@ import numpy as np
 
 from hrm_jax.artefacts.networks.poh import PoHConfig
 from hrm_jax.models import draws, dropout, layers, poh_controller
+from hrm_jax.models.attention import softmax_attention
 from hrm_jax.models.draws import Keys
 from hrm_jax.models.poh_controller import Memory, Weights, linear, norm
 
@@ -82,9 +83,8 @@ def attend(
     q, k, v = packed.transpose(2, 0, 3, 1, 4).reshape(3, count * heads, length, -1)
     if config.positions == "rope":
         q, k = (rotate(config, a) for a in (q, k))
-    q = q * q.shape[-1] ** -0.5
     rate = 0.0 if keys is None else config.dropout
-    out = softmax_attention(rate, q, k, v, draws.words(keys, heads) if rate else None)
+    out = softmax_attention(rate, length, q, k, v, draws.words(keys, heads) if rate else None)
     out = out.reshape(count, heads, length, -1).swapaxes(1, 2)
     if config.routed == "slices":
         out = linear(w, out.reshape(y.shape), "out_").reshape(out.shape)
@@ -92,47 +92,6 @@ def attend(
         out = out * weights[..., None]
     out = out.reshape(y.shape)
     return out if config.routed == "slices" else linear(w, out, "out_")
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def softmax_attention(
-    rate: float, q: jax.Array, k: jax.Array, v: jax.Array, words: jax.Array | None = None
-) -> jax.Array:
-    """softmax(q kᵀ) v of [n, N, E], its shares after dropout of `rate` by `words` [n, 2].
-
-    Keeps no N x N matrix for its gradient, which computes shares and masks anew.
-    """
-    return _attention_forward(rate, q, k, v, words)[0]
-
-
-def _attention_forward(
-    rate: float, q: jax.Array, k: jax.Array, v: jax.Array, words: jax.Array | None
-) -> tuple[jax.Array, tuple]:
-    scores = jnp.einsum("nqe,nke->nqk", q, k)
-    most = jnp.max(scores, axis=-1, keepdims=True)
-    shares = jnp.exp(scores - most)
-    total = jnp.sum(shares, axis=-1, keepdims=True)
-    if rate:
-        shares = jnp.where(dropout.kept(rate, words, shares.shape), shares, 0)
-    out = jnp.einsum("nqk,nke->nqe", shares, v) / total
-    out = out * dropout.scale(rate) if rate else out
-    return out, (q, k, v, words, out, (most + jnp.log(total))[..., 0])
-
-
-def _attention_backward(rate: float, kept: tuple, d_out: jax.Array) -> tuple[jax.Array | None, ...]:
-    q, k, v, words, out, total = kept
-    # Keys first: two of the three products below then are of matrices as they lie in memory.
-    shares = jnp.exp(jnp.einsum("nke,nqe->nkq", k, q) - total[:, None])
-    d_shares, used, own = jnp.einsum("nke,nqe->nkq", v, d_out), shares, jnp.sum(out * d_out, axis=-1)
-    if rate:
-        mask = dropout.kept(rate, words, shares.shape, order=(2, 1)) * jnp.float32(dropout.scale(rate))
-        d_shares, used = mask * d_shares, mask * shares
-    d_scores = shares * (d_shares - own[:, None])
-    d_q, d_k = jnp.einsum("nkq,nke->nqe", d_scores, k), jnp.einsum("nkq,nqe->nke", d_scores, q)
-    return d_q, d_k, jnp.einsum("nkq,nqe->nke", used, d_out), None
-
-
-softmax_attention.defvjp(_attention_forward, _attention_backward)
 
 
 def rotate(config: PoHConfig, x: jax.Array) -> jax.Array:

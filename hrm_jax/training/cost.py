@@ -98,8 +98,11 @@ def matmuls(jaxpr: Any, times: int = 1) -> Iterator[tuple[Any, int]]:
             rounds *= equation.params["length"]
         elif equation.primitive.name == "shard_map":  # the shapes in it are those of one device
             rounds *= equation.params["mesh"].size
-        for inner in _inner(equation.params):
-            yield from matmuls(inner, rounds)
+        inside = [list(matmuls(inner, rounds)) for inner in _inner(equation.params)]
+        if equation.primitive.name == "cond":  # one branch is run, or compiled at all: the largest, at most
+            inside = [max(inside, key=lambda branch: sum(times * _dot_flops(dot) for dot, times in branch))]
+        for found in inside:
+            yield from found
 
 
 def _dot_flops(equation: Any) -> int:
