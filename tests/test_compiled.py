@@ -20,14 +20,14 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 SMALL = {
     "hrm_full": {"model.blocks": 2, "model.width": 128, "model.heads": 4, "batch_size": 16},
     "benchmark:standard,lstm": {"batch_size": 48},
-    "diffusion:once": {
+    "diffusion_v1": {
         "model.size": 16,
         "model.points": 16,
         "model.width": 8,
-        "model.heads": 2,
         "model.groups": 2,
         "batch_size": 8,
         "data.held_out": 8,
+        "data.limit": 0,
     },
     "act_sudoku4": {"batch_size": 16, "model.puzzle_width": 64},
     "poh:6,soft": {"batch_size": 16, "data.eval_mazes": 8, "model.passes": 2},

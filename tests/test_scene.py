@@ -224,8 +224,9 @@ def test_a_predictor_of_the_scene_is_born_as_constant_velocity(rollout, walks):
 def test_dropout_is_drawn_anew_at_every_free_step(walks):
     model = models.build(dict(name="lstm", width=6, dropout=0.5, rollout="carry"))
     params, history = _random(model), walks(GROUPS, MEMBERS, TIME)
-    run = jax.jit(lambda key=None: models.forecast(model, params, history, 3, key))
-    quiet, noisy, other = run(), run(jax.random.key(0)), run(jax.random.key(1))
+    run = jax.jit(lambda keys=None: models.forecast(model, params, history, 3, keys))
+    quiet, *drawn = run(), *(run(jax.random.split(jax.random.key(seed), GROUPS)) for seed in (0, 1))
+    noisy, other = drawn
     assert all(np.abs(a - b).max(axis=(1, 2, 3)).min() > 0 for a, b in ((quiet, noisy), (noisy, other)))
 
 

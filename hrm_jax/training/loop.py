@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from hrm_jax.artefacts import health
-from hrm_jax.training import checkpoint, cost, metrics, processes, step, warm_start, workdir
+from hrm_jax.training import checkpoint, cost, metrics, processes, sharding, step, warm_start, workdir
 from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.processes import StopSignal
 from hrm_jax.training.step import TrainState
@@ -25,7 +25,7 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
     Raises `NonFinite`, and `RequestError` where another config began the workdir or another process trains in
     it. However it ends, the save under way is finished.
     """
-    config, _, task, steps, optimizer = experiment
+    config, mesh, task, steps, optimizer = experiment
     first = jax.process_index() == 0  # the process that writes files
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
@@ -69,7 +69,8 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
                 logged.append((done, scalars, pace.rate(done)))
             evaluated = None
             if due(config.eval_every):
-                evaluated = {name: float(value) for name, value in task.evaluate(current.averaged).items()}
+                found = task.evaluate(sharding.whole(mesh, current.averaged))
+                evaluated = {name: float(value) for name, value in found.items()}
                 writer.write(done, evaluated)
                 writer.say(f"step {done:,}: {metrics.summary(evaluated)}")
                 patience.see(evaluated["eval/loss"])

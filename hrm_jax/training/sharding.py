@@ -68,11 +68,11 @@ def _spec(shape: tuple[int, ...], fsdp: int) -> PartitionSpec:
     return PartitionSpec(*(["fsdp" if axis == largest else None for axis in range(len(shape))]))
 
 
-def gather(mesh: Mesh, tree: Any) -> Any:
-    """What fsdp shares, whole on every device."""
+def whole(mesh: Mesh, tree: Any) -> Any:
+    """Arrays of which fsdp shares some, all of each on every device."""
     if mesh.shape["fsdp"] == 1:
         return tree
-    return jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, replicated(mesh)), tree)
+    return jax.jit(lambda shared: shared, out_shardings=replicated(mesh))(tree)
 
 
 def shard_wise(mesh: Mesh, function: Callable[..., tuple[Any, Any, Any]], like: Any) -> Callable[..., Any]:
