@@ -35,6 +35,7 @@ ROWS = [  # config, topology, fields that are set
     ("act_sudoku", "v5e:2x4", {}),
     ("act_arc1", "v5e:2x4", {}),
     ("act_city", "v5e:2x4", {}),
+    ("act_city", "h100:1", {}),
     ("trm_sudoku", "v5e:2x4", {}),
     ("hrm_mid", "v5e:2x4", {}),
     ("hrm_fullscale", "v5e:2x4", {}),

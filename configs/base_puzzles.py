@@ -37,6 +37,7 @@ def puzzle(c: ConfigDict, data: str, vocabulary: int, sequence: int) -> None:
 def arc(c: ConfigDict, data: str) -> None:
     """HRM-ACT's published settings of ARC-AGI-1 and -2."""
     puzzle(c, data, vocabulary=12, sequence=900)
+    c.model.remat = True  # else an update takes 17 GiB on each of eight TPU v5e, which have 16
     c.steps = 0
     c.epochs = 100_000
     c.eval_every = 10_000
