@@ -53,6 +53,13 @@ class Instruction(NamedTuple):
         found = re.search(r'op_name="([^"]*)"', self.text)
         return found.group(1) if found else ""
 
+    def told(self, pattern: str) -> str:
+        """The group of a pattern in its text, which must be there."""
+        found = re.search(pattern, self.text)
+        if not found:
+            raise ValueError(f"{self.opcode} {self.name}: no {pattern}")
+        return found.group(1)
+
     @property
     def called(self) -> tuple[str, ...]:
         """The computations that it runs once, a fused one among them; not those of a loop."""
@@ -83,8 +90,7 @@ class Program(NamedTuple):
         computation = self.computations[start or self.entry]
         for one in computation.values():
             if one.opcode == "while":
-                body = re.search(r"body=%?([\w.\-]+)", one.text).group(1)
-                yield from self.runs(body, times * (self.trips(one) or 1), True)
+                yield from self.runs(one.told(r"body=%?([\w.\-]+)"), times * (self.trips(one) or 1), True)
             elif one.opcode in ("call", "conditional", "async-start"):
                 for name in one.called:
                     yield from self.runs(name, times, looped)
@@ -103,7 +109,7 @@ class Program(NamedTuple):
         if found := re.search(r'known_trip_count":\{"n":"(\d+)"', loop.text):
             return int(found.group(1))
         # The TPU compiler writes no count: it is the constant that the condition compares with.
-        condition = self.computations[re.search(r"condition=%?([\w.\-]+)", loop.text).group(1)]
+        condition = self.computations[loop.told(r"condition=%?([\w.\-]+)")]
         numbers = {
             int(found.group(1))
             for one in condition.values()

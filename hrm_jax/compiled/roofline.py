@@ -94,7 +94,7 @@ def collectives(program: Program) -> list[Collective]:
             if inner is not one:
                 computation = _home(program, one, inner)
                 # The TPU compiler runs one collective in pieces, in several fusions: they keep its channel.
-                place = (kind, inner.results, re.search(r"channel_id=\d+", inner.text)[0])
+                place = (kind, inner.results, inner.told(r"channel_id=(\d+)"))
             read = sum(computation[name].bytes for name in inner.operands if name in computation)
             given = inner.bytes - read if inner.opcode in _PAIRED else inner.bytes
             dtypes = tuple(sorted({array.dtype for array in inner.results if array.shape}))
@@ -136,7 +136,7 @@ def kernels(program: Program) -> Iterator[Kernel]:
             arrays = [a for a in one.results if a.shape]
             moved = 0 if all(a.near for a in arrays) else min(a.bytes for a in arrays)
         elif one.opcode == "custom-call":
-            target = re.search(r'custom_call_target="([^"]+)"', one.text).group(1)
+            target = one.told(r'custom_call_target="([^"]+)"')
             if target == "AllocateBuffer":
                 continue
             kind = "attention" if "fmha" in target else "matmul" if flops else target
@@ -206,9 +206,9 @@ def _meetings(image: int, kernel: int, out: int, low: int, stride: int, spread: 
 
 
 def _library_flops(one: Instruction, computation: Computation) -> int:
-    target = re.search(r'custom_call_target="([^"]+)"', one.text).group(1)
+    target = one.told(r'custom_call_target="([^"]+)"')
     if "cublas" in target:
-        axes = re.search(r'"lhs_contracting_dimensions":(\[[^\]]*\])', one.text).group(1)
+        axes = one.told(r'"lhs_contracting_dimensions":(\[[^\]]*\])')
         left = computation[one.operands[0]].results[0].shape
         inner = math.prod(left[int(axis)] for axis in json.loads(axes))
         return 2 * math.prod(one.results[0].shape) * inner
@@ -239,7 +239,7 @@ def _fusion_bytes(program: Program, one: Instruction, computation: Computation) 
     for part in inner.values():
         for name in part.operands:
             uses[name].append(part)
-    numbers = {int(re.match(r"\d+", p.text)[0]): p for p in inner.values() if p.opcode == "parameter"}
+    numbers = {int(p.told(r"^(\d+)")): p for p in inner.values() if p.opcode == "parameter"}
     read, kept = 0, 0
     for number, name in enumerate(one.operands):
         whole = _far(computation[name]) if name in computation else 0

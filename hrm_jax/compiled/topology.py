@@ -68,10 +68,10 @@ def devices(topology: Topology) -> list[Any]:
     try:
         if kind in GPUS:
             target = (Path(__file__).parent / f"{kind}.txtpb").read_text()
-            options = {"target_config": target, "topology": f"1x1x{shape[0]}"}
-            found = topologies.get_topology_desc(kind, platform=name, **options)
+            where = f"1x1x{shape[0]}"
+            found = topologies.get_topology_desc(kind, platform=name, target_config=target, topology=where)
         else:
-            options = {"chip_config_name": "megacore"} if kind == "v4" else {}
+            options: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
             if set(shape) == {1}:  # a host of one chip; by default it has four
                 options["chips_per_host_bounds"] = [1, 1, 1]
             asked = f"{kind}:{'x'.join(map(str, shape))}"
