@@ -140,21 +140,21 @@ def measure(options: argparse.Namespace, deadline: float) -> None:
 
 def table(figures: dict) -> str:
     """The figures for RESULTS.md."""
+    from hrm_jax.console.tables import markdown
+
     columns = {"samples_per_second": ("samples/s", 1, ",.0f"),
                "of_matmul_rate": ("of matmul rate, %", 100, ".1f"),
                "step_seconds": ("step, ms", 1e3, ".1f"), "floor_seconds": ("floor, ms", 1e3, ".1f"),
                "batch_seconds": ("batch, ms", 1e3, ".1f"), "peak_gib": ("GiB", 1, ".1f"),
                "compile_seconds": ("compile, s", 1, ".0f")}  # fmt: skip
     lines = [["variant", *(name for name, *_ in columns.values())]]
-    lines.append(["---"] * len(lines[0]))
     for variant, result in figures["variants"].items():
         cells = [format(result[key] * scale, form) if result.get(key) else "" for key, (_, scale, form)
                  in columns.items()]  # fmt: skip
         lines.append([variant, *([result["error"], *cells[1:]] if "error" in result else cells)])
     card = figures["matmul"]
     rate = f"{card['flops_per_second'] / 1e12:.0f} TFLOP/s of bfloat16 matmuls" if "device" in card else ""
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{card.get('device', 'no device')}, jax {card.get('jax', '')}, {rate}\n\n{rows}\n"
+    return f"{card.get('device', 'no device')}, jax {card.get('jax', '')}, {rate}\n\n{markdown(lines)}\n"
 
 
 def figures_file(options: argparse.Namespace) -> str:
@@ -292,16 +292,14 @@ def useful_flops(options: argparse.Namespace) -> int:
     import jax
 
     from hrm_jax import tasks
-    from hrm_jax.training import cost, sharding, step
+    from hrm_jax.training import compiling, cost, sharding
 
     plain = {"model.dtype": "float32", "model.remat": False}
     if options.config == "act_maze":
         plain["model.attention"] = "xla"  # whose matmuls can be counted
     config = configured(options, **plain)
-    experiment = tasks.build(config, sharding.make_mesh())
-    _, layout = step.initializer(experiment)
-    update, batch = step.make_update(experiment, layout), jax.eval_shape(experiment.task.batch, 0)
-    return cost.matmul_cost(jax.make_jaxpr(update)(layout, batch).jaxpr)[0]
+    update, *arguments = compiling.laid(tasks.build(config, sharding.make_mesh()))
+    return cost.matmul_cost(jax.make_jaxpr(update)(*arguments).jaxpr)[0]
 
 
 def median_seconds(function, groups: int, rounds: int) -> float:

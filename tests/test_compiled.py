@@ -34,7 +34,7 @@ SMALL = {
 }
 
 
-def lowered(name, mesh, fields=()):
+def experiment_of(name, mesh, fields=()):
     config = configs.read(name, [f"--config.{key}={value}" for key, value in dict(fields).items()])
     return build(config, mesh, dry=True)
 
@@ -47,15 +47,15 @@ def even(name):
 
 @pytest.mark.parametrize("name", configs.names())
 def test_every_config_lowers_for_every_device_and_without_float64(name, meshes):
-    update, *arguments = compiling.lowered(lowered(name, meshes[8], even(name)))
+    update, *arguments = compiling.laid(experiment_of(name, meshes[8], even(name)))
     module = jax.export.export(update, platforms=PLATFORMS)(*arguments).mlir_module()
     assert "f64" not in module and "stablehlo.custom_call @Sharding" not in module
 
 
 def compiled(name, fsdp, capfd):
     mesh = jax.make_mesh((8 // fsdp, fsdp), sharding.BATCH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    experiment = lowered(name, mesh, SMALL[name])
-    update, layout, batch = compiling.lowered(experiment)
+    experiment = experiment_of(name, mesh, SMALL[name])
+    update, layout, batch = compiling.laid(experiment)
     capfd.readouterr()
     text = update.lower(layout, batch).compile().as_text()
     assert "nvoluntary" not in capfd.readouterr().err
@@ -98,7 +98,7 @@ def test_shared_weights_are_gathered_and_their_gradients_scattered(name, capfd):
 def test_what_fsdp_shares_is_what_the_rule_says(meshes):
     """Nothing of an activation's shape is sent: every collective but scalars is of a parameter's shape."""
     mesh = jax.make_mesh((2, 4), sharding.BATCH, axis_types=(jax.sharding.AxisType.Auto,) * 2)
-    _, layout, _ = compiling.lowered(lowered("hrm_full", mesh, SMALL["hrm_full"]))
+    _, layout, _ = compiling.laid(experiment_of("hrm_full", mesh, SMALL["hrm_full"]))
     specs = {leaf.sharding.spec for leaf in jax.tree.leaves(layout.params) if leaf.size >= 2**14}
     assert all("fsdp" in spec for spec in specs) and PartitionSpec() not in specs
 

@@ -97,11 +97,12 @@ class Program(NamedTuple):
             else:
                 yield Run(one, computation, times, looped)
 
-    def inside(self, one: Instruction) -> Iterator[Instruction]:
-        """The instructions of what an instruction fuses or calls, all the way down."""
+    def inside(self, one: Instruction) -> Iterator[tuple[Instruction, Computation]]:
+        """What an instruction fuses or calls, all the way down, each with the computation that it is in."""
         for name in one.called:
-            for inner in self.computations.get(name, {}).values():
-                yield inner
+            computation = self.computations.get(name, {})
+            for inner in computation.values():
+                yield inner, computation
                 yield from self.inside(inner)
 
     def trips(self, loop: Instruction) -> int | None:

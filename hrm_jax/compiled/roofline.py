@@ -26,8 +26,6 @@ COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "coll
                "collective-broadcast", "ragged-all-to-all")  # fmt: skip
 VIEWS = {"bitcast", "reshape"}  # of one array as another
 SLICES = {"slice", "dynamic-slice", "gather"}
-# What cuDNN's attention multiplies: two products forwards; backwards the scores again, and four.
-ATTENTION = {"fwd": 2, "bwd": 5}
 
 
 class Kernel(NamedTuple):
@@ -35,7 +33,6 @@ class Kernel(NamedTuple):
 
     kind: str  # "matmul", "attention", "fusion", "copy", …
     source: str  # the name that jax gave it
-    shape: str  # of its results
     flops: int  # of its products
     bytes: int  # that it moves from and to the device's memory
     times: int
@@ -86,15 +83,12 @@ def collectives(program: Program) -> list[Collective]:
     found: dict[Any, Collective] = {}
     for run in program.runs():
         one = run.instruction
-        for inner in (one, *program.inside(one)):
-            kind = inner.opcode.removesuffix("-start")
-            if kind not in COLLECTIVES:
+        for inner, computation in ((one, run.computation), *program.inside(one)):
+            if not (kind := _collective(inner)):
                 continue
-            computation, place = run.computation, len(found)
-            if inner is not one:
-                computation = _home(program, one, inner)
-                # The TPU compiler runs one collective in pieces, in several fusions: they keep its channel.
-                place = (kind, inner.results, inner.told(r"channel_id=(\d+)"))
+            # The TPU compiler runs one collective in pieces, in several fusions: they keep its channel.
+            pieces = inner is not one
+            place = (kind, inner.results, inner.told(r"channel_id=(\d+)")) if pieces else len(found)
             read = sum(computation[name].bytes for name in inner.operands if name in computation)
             given = inner.bytes - read if inner.opcode in _PAIRED else inner.bytes
             dtypes = tuple(sorted({array.dtype for array in inner.results if array.shape}))
@@ -105,34 +99,25 @@ def collectives(program: Program) -> list[Collective]:
 _PAIRED = {"all-gather-start", "collective-permute-start"}  # they give their operands, too
 
 
-def _home(program: Program, one: Instruction, inner: Instruction) -> Computation:
-    """The computation under `one` in which `inner` stands."""
-    for name in one.called:
-        computation = program.computations.get(name, {})
-        if computation.get(inner.name) is inner:
-            return computation
-        for other in computation.values():
-            if found := _home(program, other, inner):
-                return found
-    return {}
+def _collective(one: Instruction) -> str:
+    """Its kind, or "" of another instruction."""
+    kind = one.opcode.removesuffix("-start")
+    return kind if kind in COLLECTIVES else ""
 
 
 def kernels(program: Program) -> Iterator[Kernel]:
     """All kernels of a step but its collectives, in the order of the program."""
     for run in program.runs():
         one = run.instruction
-        collective = one.opcode.removesuffix("-start") in COLLECTIVES
-        if one.opcode in SILENT or one.opcode.endswith("-done") or collective:
+        if one.opcode in SILENT or one.opcode.endswith("-done") or _collective(one):
             continue
         flops = products(program, one, run.computation)
-        moved = sum(a.bytes for a in one.results if not a.near)
+        moved = _far(one)
         moved += sum(_far(run.computation[name]) for name in one.operands if name in run.computation)
         kind = "matmul" if flops else one.opcode
         if one.opcode == "fusion":
             moved = _fusion_bytes(program, one, run.computation)
-        elif one.opcode.endswith(
-            "-start"
-        ):  # a copy to another memory: the result tells what it is of, and what
+        elif one.opcode.endswith("-start"):  # a copy to another memory: both ends are in its result
             arrays = [a for a in one.results if a.shape]
             moved = 0 if all(a.near for a in arrays) else min(a.bytes for a in arrays)
         elif one.opcode == "custom-call":
@@ -142,8 +127,7 @@ def kernels(program: Program) -> Iterator[Kernel]:
             kind = "attention" if "fmha" in target else "matmul" if flops else target
             if flops and kind == "matmul":  # the workspace is not what it has to move
                 moved -= sum(a.bytes for a in one.results[1:] if not a.near)
-        shape = " ".join(f"{a.dtype}{list(a.shape)}" for a in one.results[:2])
-        yield Kernel(kind, one.source, shape, flops, moved, run.times)
+        yield Kernel(kind, one.source, flops, moved, run.times)
 
 
 def _far(one: Instruction) -> int:
@@ -155,16 +139,12 @@ def _far(one: Instruction) -> int:
 
 def products(program: Program, one: Instruction, computation: Computation) -> int:
     """FLOPs of the matrix products that an instruction is or fuses."""
-    if one.opcode == "custom-call":
-        return _library_flops(one, computation)
-    total = _flops(one, computation)
-    for name in one.called:
-        inner = program.computations.get(name, {})
-        total += sum(products(program, part, inner) for part in inner.values())
-    return total
+    return _flops(one, computation) + sum(_flops(*inner) for inner in program.inside(one))
 
 
 def _flops(one: Instruction, computation: Computation) -> int:
+    if one.opcode == "custom-call":
+        return _library_flops(one, computation)
     if one.opcode == "dot":
         axes = [int(n) for n in _attribute(one, "lhs_contracting_dims").split(",") if n]
         left = computation[one.operands[0]].results[0].shape
@@ -213,11 +193,10 @@ def _library_flops(one: Instruction, computation: Computation) -> int:
         inner = math.prod(left[int(axis)] for axis in json.loads(axes))
         return 2 * math.prod(one.results[0].shape) * inner
     if "fmha" in target:
-        backward = "Backward" in target
         queries, keys = (computation[name].results[0].shape for name in one.operands[:2])
         batch, length, heads, size = queries
         pair = 2 * batch * heads * length * keys[1] * size
-        return pair * ATTENTION["bwd" if backward else "fwd"]
+        return pair * (5 if "Backward" in target else 2)  # backwards the scores again, and four
     return 0
 
 
@@ -276,13 +255,3 @@ def _reach(uses: Uses, one: Instruction) -> int:
     if seen and all(user.opcode in SLICES for _, user in seen):
         return min(one.bytes, sum(_reach(uses, user) for _, user in seen))
     return one.bytes
-
-
-def largest(program: Program, chip: Chip, count: int) -> list[Kernel]:
-    """The kernels that take longest, alike ones added up."""
-    alike: dict[tuple, Kernel] = {}
-    for kernel in kernels(program):
-        place = kernel._replace(times=0)
-        before = alike.get(place, place)
-        alike[place] = before._replace(times=before.times + kernel.times)
-    return sorted(alike.values(), key=lambda kernel: -kernel.seconds(chip))[:count]

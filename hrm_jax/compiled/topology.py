@@ -35,6 +35,11 @@ class Topology(NamedTuple):
     kind: str  # a key of `CHIPS`
     shape: tuple[int, ...]  # of a TPU slice; of GPUs how many one host has
 
+    @property
+    def name(self) -> str:
+        """`KIND:SHAPE`."""
+        return f"{self.kind}:{'x'.join(map(str, self.shape))}"
+
 
 def parse(text: str) -> Topology:
     """`KIND:SHAPE`; a wrong one is a `RequestError`."""
@@ -64,18 +69,17 @@ def devices(topology: Topology) -> list[Any]:
     from jax.experimental import topologies
 
     kind, shape = topology.kind, topology.shape
-    name, extra = ("cuda", "aot-gpu") if kind in GPUS else ("tpu", "aot-tpu")
+    platform, extra = ("cuda", "aot-gpu") if kind in GPUS else ("tpu", "aot-tpu")
     try:
         if kind in GPUS:
             target = (Path(__file__).parent / f"{kind}.txtpb").read_text()
             where = f"1x1x{shape[0]}"
-            found = topologies.get_topology_desc(kind, platform=name, target_config=target, topology=where)
+            found = topologies.get_topology_desc(kind, platform, target_config=target, topology=where)
         else:
             options: dict[str, Any] = {"chip_config_name": "megacore"} if kind == "v4" else {}
             if set(shape) == {1}:  # a host of one chip; by default it has four
                 options["chips_per_host_bounds"] = [1, 1, 1]
-            asked = f"{kind}:{'x'.join(map(str, shape))}"
-            found = topologies.get_topology_desc(asked, platform=name, **options)
+            found = topologies.get_topology_desc(topology.name, platform, **options)
     except Exception as error:
         text = one_line(error)
         if "not installed" in text or "not implemented" in text or "Unknown backend" in text:
@@ -83,5 +87,5 @@ def devices(topology: Topology) -> list[Any]:
                 f"--topology: the compiler for {topology.chip.name} is not installed: "
                 f"pip install 'hrm_jax[{extra}]'"
             ) from None
-        raise RequestError(f"--topology {kind}:{'x'.join(map(str, shape))}: {text[:200]}") from None
+        raise RequestError(f"--topology {topology.name}: {text[:200]}") from None
     return list(found.devices)

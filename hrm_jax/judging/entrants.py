@@ -155,4 +155,5 @@ def referee(backend: str, protocol: Protocol) -> Callable[..., episode.Result]:
     from hrm_jax.judging import on_device
 
     on_device.check(protocol)
+    on_device.warn()
     return on_device.run

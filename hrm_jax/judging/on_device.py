@@ -39,8 +39,6 @@ def run(
 ) -> episode.Result:
     """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
-    if doubt := inexact(jax.default_backend()):
-        print(f"warning: {doubt}", file=sys.stderr)
     loop = _loop(scenarios.world, protocol, entrant)
     total, outcomes = len(scenarios), []
     size = min(BLOCK, total)
@@ -68,6 +66,12 @@ def inexact(platform: str) -> str:
         f"--backend jit is exact on a CPU; {why}: outcomes may differ from the NumPy referee's in some "
         "episodes; JAX_PLATFORMS=cpu or --backend numpy gives those"
     )
+
+
+def warn() -> None:
+    """Say so on the standard error, if outcomes may differ."""
+    if doubt := inexact(jax.default_backend()):
+        print(f"warning: {doubt}", file=sys.stderr)
 
 
 @functools.lru_cache(maxsize=2)  # the same world, rules and entrant again: nothing is compiled anew

@@ -272,7 +272,8 @@ def matmul(x: jax.Array, kernel: jax.Array, result: Any = None) -> jax.Array:
     kernel = kernel.astype(x.dtype)
     if result in (None, x.dtype):
         return layers.matmul(x, kernel)
-    return jnp.matmul(x, kernel, preferred_element_type=result)
+    y = jnp.matmul(x.reshape(-1, x.shape[-1]), kernel, preferred_element_type=result)
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def hear(config: HRMACTConfig, w: Weights, h: jax.Array) -> jax.Array:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from hrm_jax.artefacts.networks.poh import PoHConfig
+from hrm_jax.models import layers
 
 Weights = dict[str, jax.Array]
 EPS = 1e-5  # of layer norms, and of standardising
@@ -33,10 +34,9 @@ class Routing(NamedTuple):
 
 
 def linear(w: Weights, x: jax.Array, prefix: str) -> jax.Array:
-    """x [..., D_in] @ kernel + bias, as a product of two matrices."""
-    y = x.reshape(-1, x.shape[-1]) @ w[f"{prefix}kernel"]
-    y = y + w[f"{prefix}bias"] if f"{prefix}bias" in w else y
-    return y.reshape(*x.shape[:-1], -1)
+    """x [..., D_in] @ kernel + bias."""
+    y = layers.matmul(x, w[f"{prefix}kernel"])
+    return y + w[f"{prefix}bias"] if f"{prefix}bias" in w else y
 
 
 def norm(w: Weights, x: jax.Array, prefix: str) -> jax.Array:

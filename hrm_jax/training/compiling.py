@@ -35,28 +35,35 @@ class Needs(NamedTuple):
         return sum(one.times * one.bytes for one in self.sent if one.looped == looped) / 1e6
 
 
-def lowered(experiment: Experiment) -> tuple[step.Update, step.TrainState, Any]:
+class Laid(NamedTuple):
     """The update of an experiment, and the layouts of its arguments."""
+
+    update: step.Update
+    state: step.TrainState
+    batch: Any
+
+
+def laid(experiment: Experiment) -> Laid:
+    """What is compiled of an experiment."""
     _, layout = step.initializer(experiment)
     batch = jax.eval_shape(lambda: experiment.task.batch(0))
     spread = jax.tree.map(lambda _: sharding.over_batch(experiment.mesh), batch)
-    return step.make_update(experiment, layout), layout, sharding.laid_out(batch, spread)
+    return Laid(step.make_update(experiment, layout), layout, sharding.laid_out(batch, spread))
 
 
-def needs(experiment: Experiment, chip: Chip | None = None) -> Needs:
-    """Compile the update for the mesh of an experiment, which is of so many of a `chip`."""
-    update, layout, batch = lowered(experiment)
+def needs(found: Laid, chip: Chip | None = None) -> Needs:
+    """Compile an update for the mesh that it is laid out on, which is of so many of a `chip`."""
     begun = time.monotonic()
     try:
-        compiled = update.lower(layout, batch).compile()
+        compiled = found.update.lower(found.state, found.batch).compile()
     except jax.errors.JaxRuntimeError as error:
         return Needs(0, _exhausted(error), time.monotonic() - begun, (), None)
     seconds, memory = time.monotonic() - begun, compiled.memory_analysis()
     arguments, scratch = (getattr(memory, f"{name}_size_in_bytes", 0) for name in ("argument", "temp"))
     if chip is None:
         return Needs(arguments, scratch, seconds, (), None)
-    found = program.read(compiled.as_text())
-    return Needs(arguments, scratch, seconds, tuple(roofline.collectives(found)), roofline.floor(found, chip))
+    text = program.read(compiled.as_text())
+    return Needs(arguments, scratch, seconds, tuple(roofline.collectives(text)), roofline.floor(text, chip))
 
 
 def _exhausted(error: Exception) -> int:

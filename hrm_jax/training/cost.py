@@ -7,12 +7,10 @@ from typing import Any
 
 import jax
 
-from hrm_jax.compiled.chips import Chip
+from hrm_jax.compiled.chips import GIB, Chip
 from hrm_jax.training import compiling
 from hrm_jax.training.compiling import Needs
 from hrm_jax.training.experiment import Experiment
-
-GIB = 2**30
 
 
 def describe(experiment: Experiment, chip: Chip | None = None) -> str:
@@ -22,9 +20,9 @@ def describe(experiment: Experiment, chip: Chip | None = None) -> str:
     time that a step takes.
     """
     task, mesh, batch_size = experiment.task, experiment.mesh, experiment.config.batch_size
-    update, layout, batch = compiling.lowered(experiment)
-    flops, moved = matmul_cost(jax.make_jaxpr(update)(layout, batch).jaxpr)
-    dense, apart = task.groups.split(layout.params)
+    laid = compiling.laid(experiment)
+    flops, moved = matmul_cost(jax.make_jaxpr(laid.update)(laid.state, laid.batch).jaxpr)
+    dense, apart = task.groups.split(laid.state.params)
     device, samples = mesh.devices.flat[0], task.samples_per_epoch
     lines = [
         f"devices            {mesh.size} x {device.device_kind} ({device.platform}), "
@@ -39,7 +37,7 @@ def describe(experiment: Experiment, chip: Chip | None = None) -> str:
         f"samples per epoch  {f'{samples:,.0f}' if samples else 'stream'}",
         f"steps              {experiment.steps:,}",
     ]
-    found = compiling.needs(experiment, chip)
+    found = compiling.needs(laid, chip)
     lines.append(f"device memory      {_memory(found, chip, experiment)}")
     return "\n".join([*lines, *(_on_chip(found, chip, batch_size) if chip else ())])
 

@@ -3,6 +3,7 @@
 Axes: "data" shares the batch; "fsdp" shares the batch and also parameters and optimizer state.
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -72,7 +73,12 @@ def whole(mesh: Mesh, tree: Any) -> Any:
     """Arrays of which fsdp shares some, all of each on every device."""
     if mesh.shape["fsdp"] == 1:
         return tree
-    return jax.jit(lambda shared: shared, out_shardings=replicated(mesh))(tree)
+    return _gatherer(mesh)(tree)
+
+
+@functools.cache  # a function made anew would be compiled anew, in every evaluation
+def _gatherer(mesh: Mesh) -> Callable[[Any], Any]:
+    return jax.jit(lambda shared: shared, out_shardings=replicated(mesh))
 
 
 def shard_wise(mesh: Mesh, function: Callable[..., tuple[Any, Any, Any]], like: Any) -> Callable[..., Any]:
