@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--predictor", metavar="NAME|FILE",
         help="rolls the obstacles forward for planners of paths that ask for it")  # fmt: skip
     add("--protocol", default="standard", help=", ".join(PROTOCOLS))
-    add("--world", help=f"a scenarios.npz, or one of {', '.join(WORLDS)}; default: the protocol's")
+    add("--world", metavar="NAME|FILE",
+        help=f"one of {', '.join(WORLDS)}; a scenarios.npz; or recorded obstacles, tracks.csv or tracks.npz "
+        "(docs/your_own.md); default: the protocol's")  # fmt: skip
+    add("--history", type=int, metavar="N", help="steps that are watched first, of recorded tracks")
     add("--episodes", type=int, help="how many, from the protocol's first seed on")
     add("--seeds", metavar="A:B", help="scenario ids A to B-1")
     add("--backend", choices=BACKENDS, default="numpy",

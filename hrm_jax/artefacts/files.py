@@ -12,6 +12,7 @@ from typing import IO
 from hrm_jax.artefacts.errors import RequestError, WriteError
 
 # What operating systems, office programs and editors leave in folders: hidden, lock and backup files, bins.
+ENDINGS = (".npz", ".csv")  # of files that are named in requests
 LITTER = re.compile(
     r"[.~#$@].*|.*[~#]|__macosx|lost\+found|thumbs\.db|desktop\.ini|icon\r|system volume.*", re.I
 )
@@ -85,7 +86,7 @@ def alone(path: str | os.PathLike, what: str) -> Iterator[None]:
 
 def is_meant(text: str) -> bool:
     """Whether a text is the name of a file, be it there or not, rather than of something built in."""
-    return exists(expanded(text)) or ("=" not in text and (text.endswith(".npz") or os.sep in text))
+    return exists(expanded(text)) or ("=" not in text and (text.endswith(ENDINGS) or os.sep in text))
 
 
 def exists(path: pathlib.Path) -> bool:

@@ -15,24 +15,28 @@ import numpy as np
 from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.worlds.motion import Motion, Obstacles
+from hrm_jax.worlds.motion import Motion, Obstacles, Record
+from hrm_jax.worlds.rules import FURTHEST
 from hrm_jax.worlds.world import CIRCULAR, KINDS, LARGEST, OSCILLATING, SWITCHING, WAYPOINTS, World, from_json
 
 OF_OBSTACLES = ("positions", "velocities", "kind", "anchors", "turn", "seed")
 LAST_ID = 2**32 - 1  # ids are seeds, of which NumPy's legacy generator takes no larger one
+LEAST = 3  # cells a side
+ABSENT, INCOMPLETE = "no such scenario file", "not a complete scenarios.npz"
+HISTORY = 20  # steps that the agent watches recorded obstacles, where nobody says otherwise
 KEPT_AS = {np.bool_: "b", np.float64: "fiu"}  # kinds of data types that a file may have instead; else "iu"
 
 
 class Array(NamedTuple):
-    """What an array holds: E scenarios, R = C cells a side, N obstacles, W way-points."""
+    """What an array holds: E scenarios, R = C cells a side, N obstacles, W way-points, T recorded times."""
 
     dtype: type
     axes: str
     range: Callable[[World], tuple[float, float]]  # smallest and largest value, both included
 
 
-def _array(dtype: type, axes: str, range: Callable[[World], tuple[float, float]]) -> Any:
-    return field(metadata={"schema": Array(dtype, axes, range)})
+def _array(dtype: type, axes: str, range: Callable[[World], tuple[float, float]], **default: Any) -> Any:
+    return field(metadata={"schema": Array(dtype, axes, range)}, **default)
 
 
 def _constant(low: float, high: float) -> Callable[[World], tuple[float, float]]:
@@ -41,6 +45,10 @@ def _constant(low: float, high: float) -> Callable[[World], tuple[float, float]]
 
 def _place(world: World) -> tuple[float, float]:
     return 0, world.size
+
+
+def _anywhere(world: World) -> tuple[float, float]:
+    return -FURTHEST, FURTHEST
 
 
 def _cell(world: World) -> tuple[float, float]:
@@ -66,6 +74,35 @@ class Scenarios:
     seed: np.ndarray = _array(np.uint32, "EN", _constant(0, 2**32 - 1))
     start: np.ndarray = _array(np.int64, "E2", _cell)
     goal: np.ndarray = _array(np.int64, "E2", _cell)
+    # Of a recorded world alone: positions from time 0 on; NaN: not there. The arrays of obstacles are zeros then.
+    tracks: np.ndarray | None = _array(np.float64, "ETN2", _anywhere, default=None)
+
+    @classmethod
+    def from_tracks(
+        cls,
+        tracks: np.ndarray,
+        static: np.ndarray | None = None,
+        start: np.ndarray | None = None,
+        goal: np.ndarray | None = None,
+        *,
+        history: int = HISTORY,
+        name: str = "recorded",
+    ) -> "Scenarios":
+        """Scenarios of obstacles that were recorded, and move as they did whatever the agent does.
+
+        Lengths are in cells, (row, column); cell (r, c) is the square around that point. The agent watches for
+        `history` steps, and an episode ends with its record at the latest. A map of R rows and C columns lies
+        in a square world; what is beyond it is static cells.
+
+        Args:
+            tracks: [E, T, N, 2] positions of N obstacles at times 0 to T - 1; NaN: not there.
+            static: bool [E, R, C] or [R, C]; None: the smallest map without static cells that holds all
+                positions, start and goal.
+            start, goal: cells [E, 2] or [2]; None: the first and the last cell of the map.
+
+        Raises `RequestError` where no scenarios are like that.
+        """
+        return _from_tracks(tracks, static, start, goal, history, name)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,20 +112,97 @@ class Scenarios:
         """The obstacles at time 0; in a simple world a position and a velocity are all of them."""
         if self.world.simple:
             return Obstacles(self.positions, self.velocities)
+        if self.tracks is not None:
+            record: Any = Record(self.tracks.swapaxes(1, 2))
+            return Obstacles(self.tracks[:, 0], self.velocities, record)
         waypoint = np.ones(self.kind.shape, np.int32)
         motion = Motion(self.kind, self.anchors, self.turn, self.seed, waypoint)
         return Obstacles(self.positions, self.velocities, motion)
 
     def select(self, index: slice | np.ndarray) -> "Scenarios":
         """The scenarios at `index`."""
-        return replace(self, **{name: getattr(self, name)[index] for name in SCHEMA})
+        return replace(self, **{name: getattr(self, name)[index] for name in names(self.world)})
 
     def equal(self, other: "Scenarios") -> bool:
         """Whether the other ones are the same to the bit."""
-        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in SCHEMA)
+        held = names(self.world)
+        return names(other.world) == held and all(
+            np.array_equal(getattr(self, name), getattr(other, name), equal_nan=name == "tracks")
+            for name in held
+        )
 
 
 SCHEMA: dict[str, Array] = {part.name: part.metadata["schema"] for part in fields(Scenarios) if part.metadata}
+
+
+def _from_tracks(tracks: Any, static: Any, start: Any, goal: Any, history: int, name: str) -> Scenarios:
+    """See `Scenarios.from_tracks`."""
+    tracks = _numbers("tracks", tracks, 4, "[E, T, N, 2]: scenarios, times, obstacles, (row, column)")
+    if tracks.shape[3] != 2 or not tracks.size:
+        raise RequestError(f"tracks have shape {list(tracks.shape)}; [E, T, N, 2] is needed, all above 0")
+    count, length, obstacles, _ = tracks.shape
+    ends = [None if cell is None else _per_scenario(said, cell, (2,), count) for said, cell in
+            (("start", start), ("goal", goal))]  # fmt: skip
+    if static is None:
+        static = np.zeros(_smallest_map(tracks, *ends), bool)
+    maps = _per_scenario("static", static, np.shape(static)[-2:], count)
+    if not np.isin(maps, (0, 1)).all():
+        raise RequestError("static holds other numbers than 0 and 1, or True and False")
+    rows, columns = maps.shape[1:]
+    size = max(rows, columns, LEAST)
+    if size > LARGEST:
+        raise RequestError(
+            f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells are "
+            "needed (divide the positions by their side)"
+        )
+    world = World(
+        name, size, 0, obstacles, history=history, distinct_static=False, connected=False, safe_start=False,
+        generator="recorded", recorded=length, shape=None if (rows, columns) == (size, size) else (rows, columns),
+    )  # fmt: skip
+    whole = np.pad(maps.astype(bool), ((0, 0), (0, size - rows), (0, size - columns)), constant_values=True)
+    at_rest = obstacle_arrays(Obstacles(*np.zeros((2, count, obstacles, 2))))
+    first, last = np.zeros((count, 2), np.int64), np.full((count, 2), (rows - 1, columns - 1))
+    cells = [corner if end is None else end for corner, end in zip((first, last), ends, strict=True)]
+    arrays = {
+        "ids": np.arange(count), "static": whole, **at_rest, "start": cells[0], "goal": cells[1],
+        "tracks": tracks,
+    }  # fmt: skip
+    return Scenarios(world, **_checked(world, arrays))
+
+
+def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, int]:
+    """Rows and columns of a map that holds all positions and cells."""
+    with np.errstate(invalid="ignore"):
+        places = [np.floor(tracks.reshape(-1, 2) + 0.5), *(end for end in cells if end is not None)]
+    furthest = np.nanmax(np.concatenate([np.zeros((1, 2)), *places]), axis=0)
+    rows, columns = (int(min(side, FURTHEST)) + 1 for side in furthest)
+    return rows, columns
+
+
+def _per_scenario(what: str, given: Any, shape: tuple[int, ...], count: int) -> np.ndarray:
+    """Whole numbers [E, *shape], of which those for all scenarios may be given once."""
+    array = _numbers(what, given, None, f"{[count, *shape]} or {list(shape)}")
+    if array.shape not in (shape, (count, *shape)):
+        wanted = f"{[count, *shape]} or {list(shape)}"
+        raise RequestError(f"{what} has shape {list(array.shape)}; {wanted} is needed")
+    if not (array == np.round(array)).all():
+        raise RequestError(f"{what} holds other than whole numbers")
+    return np.broadcast_to(array, (count, *shape)).astype(np.int64)
+
+
+def _numbers(what: str, given: Any, axes: int | None, wanted: str) -> np.ndarray:
+    try:
+        array = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise RequestError(f"{what} are no array of numbers; {wanted} is needed") from None
+    if axes is not None and array.ndim != axes:
+        raise RequestError(f"{what} have shape {list(array.shape)}; {wanted} is needed")
+    return array
+
+
+def names(world: World) -> list[str]:
+    """Of the arrays of SCHEMA, those that scenarios of this world have."""
+    return [name for name in SCHEMA if world.recorded or name != "tracks"]
 
 
 def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
@@ -108,16 +222,21 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
 
 def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
     """Write the arrays of SCHEMA, and the world as JSON; what `load` would refuse is refused."""
-    arrays = {name: np.asarray(getattr(scenarios, name)) for name in SCHEMA}
+    arrays = {name: np.asarray(getattr(scenarios, name)) for name in names(scenarios.world)}
     archive.write(path, {"world": json.dumps(asdict(scenarios.world)), **_checked(scenarios.world, arrays)})
 
 
 def load(path: str | os.PathLike) -> Scenarios:
     """Read what `save` wrote; a file that is anything else is a `RequestError`."""
-    with archive.reading(path, "no such scenario file", "not a complete scenarios.npz") as found:
-        world = from_json(json_file.parse(str(found["world"]), "its world"))
-        archive.check_names(found, ("world", *SCHEMA), "scenarios.npz")
-        return Scenarios(world, **_checked(world, {name: found[name] for name in SCHEMA}))
+    with archive.reading(path, ABSENT, INCOMPLETE) as found:
+        return of_arrays(found)
+
+
+def of_arrays(found: Arrays) -> Scenarios:
+    """The scenarios that the arrays of a file are; for `archive.reading`."""
+    world = from_json(json_file.parse(str(found["world"]), "its world"))
+    archive.check_names(found, ("world", *names(world)), "scenarios.npz")
+    return Scenarios(world, **_checked(world, {name: found[name] for name in names(world)}))
 
 
 def _checked(world: World, arrays: Arrays) -> Arrays:
@@ -125,14 +244,18 @@ def _checked(world: World, arrays: Arrays) -> Arrays:
     if world.size > LARGEST:
         raise RequestError(f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}")
     sizes = {"E": arrays["ids"].size, "N": world.n_obstacles, "W": WAYPOINTS, "2": 2}
-    sizes |= {"R": world.size, "C": world.size}
-    for name, (dtype, axes, bounds) in SCHEMA.items():
+    sizes |= {"R": world.size, "C": world.size, "T": world.recorded}
+    for name in arrays:
+        dtype, axes, bounds = SCHEMA[name]
         found, shape, (low, high) = arrays[name], tuple(sizes[axis] for axis in axes), bounds(world)
         if found.dtype.kind not in KEPT_AS.get(dtype, "iu"):
             raise RequestError(f"{name} is of {found.dtype}; {np.dtype(dtype)} is needed")
         if found.shape != shape:
             raise RequestError(f"{name} has shape {list(found.shape)}; its world wants {list(shape)}")
-        wrong = found[~((found >= low) & (found <= high))]  # NaN is
+        within = (found >= low) & (found <= high)  # NaN is not
+        if name == "tracks":  # an obstacle that is not there
+            within |= np.isnan(found).all(axis=-1, keepdims=True)
+        wrong = found[~within]
         if wrong.size:
             raise RequestError(f"{name} holds {wrong[0]}; allowed is {low} to {high}")
     checked: Arrays = {name: array.astype(SCHEMA[name].dtype) for name, array in arrays.items()}

@@ -3,7 +3,8 @@
 `index` is JSON: {"world", "protocol", "models", "episodes": [{"id", "outcomes": {model: outcome}, "ends":
 [start, goal]}]}, and of planners of whole paths "kind": "paths". For episode number e and model number m
 there are `static/e` bool [R, C] and, as `NAME/e/m`, the arrays of `CellTrace` or `PathTrace`, all int16:
-positions (row, column) in hundredths of a cell, except where cells are counted.
+positions (row, column) in hundredths of a cell, except where cells are counted. An obstacle of a recorded
+world that is not there has both at GONE.
 
 Shapes: S steps made, N obstacles, T predicted steps, K plans, n samples a plan, P points a path, R x C the
 grid. "N|0" is N or, where obstacles are not looked at, 0.
@@ -19,8 +20,10 @@ from msgspec import Meta
 
 from hrm_jax.artefacts import archive, json_file
 from hrm_jax.artefacts.archive import Arrays
+from hrm_jax.worlds.geometry import known_ends
 
 LARGEST = np.iinfo(np.int16).max
+GONE = -LARGEST
 HUNDREDTHS = 100  # positions between cells are kept in hundredths of a cell
 OUTCOMES = {"1": "success", "0": "collision", "T": "timeout"}
 Cell = tuple[int, int]
@@ -39,6 +42,8 @@ class World(TypedDict):
     """Of the world, what readers ask."""
 
     size: NotRequired[int]
+    history: NotRequired[int]
+    recorded: NotRequired[int]
 
 
 class Index(TypedDict):
@@ -77,7 +82,7 @@ class Trace:
         """Agent [2, 2] and obstacles [2, N, 2] before and after the last step, in cells."""
         last = len(self.agent) - 1
         ends = [max(last - 1, 0), last]  # an agent that collides at once has made no step
-        return self.agent[ends] / self.agent_unit, self.obstacles[ends] / HUNDREDTHS
+        return self.agent[ends] / self.agent_unit, np.stack(known_ends(*there(self.obstacles[ends])))
 
     def arrays(self) -> Arrays:
         """Its arrays by name, those that are there."""
@@ -161,6 +166,12 @@ class Traces:
     episodes: list[Episode]
 
 
+def there(positions: np.ndarray) -> np.ndarray:
+    """Positions [..., 2] of obstacles as the file keeps them, in cells; NaN where one is not there."""
+    gone = (positions == GONE).all(axis=-1, keepdims=True)
+    return np.where(gone, np.nan, positions / HUNDREDTHS)
+
+
 def schema(kind: type[Trace]) -> dict[str, Array]:
     """How the arrays of a trace are kept, by name."""
     parts: Any = fields(kind)  # type: ignore[arg-type]
@@ -179,7 +190,8 @@ def compact(trace: AnyTrace) -> AnyTrace:
 
 
 def _whole(array: np.ndarray, kept: Array) -> np.ndarray:
-    return np.clip(np.rint(kept.unit * array), -LARGEST, LARGEST).astype(np.int16)
+    whole = np.clip(np.rint(kept.unit * array), -LARGEST, LARGEST)
+    return np.where(np.isnan(array), GONE, whole).astype(np.int16)
 
 
 def write(path: Path, traces: Traces) -> None:

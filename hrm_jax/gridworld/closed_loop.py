@@ -14,7 +14,7 @@ from hrm_jax.gridworld import planner
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.features import Observation, Predict
-from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.geometry import known_ends, swept_distance
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.rules import BOUNDS, FURTHEST, OUTCOMES, Rules
 from hrm_jax.worlds.world import World
@@ -49,7 +49,8 @@ def play(
     or a name of BASELINES or BOUNDS. To be jitted by the caller; the arithmetic is in the dtype of the
     obstacles' positions.
     """
-    last = world.history + rules.limit(world.size)
+    last = world.history + world.until(rules.limit(world.size))
+    gaps = bool(world.recorded)
     free = planner.free_cells(static)
     start, goal = (cells.astype(jnp.int32) for cells in (start, goal))
 
@@ -59,11 +60,12 @@ def play(
     def body(state):
         following = _step(world, state, static)
         future = _future(world, rules, state, following, static)
-        tracks = _predict(world, predict, state, future, static)
-        sane = jnp.all(jnp.abs(tracks) < FURTHEST, axis=(1, 2, 3))  # NaN is not
-        there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius).cells[:, 1]
-        before, after = state.agent[:, None] - state.obstacles.position, there[:, None] - following.position
-        hit = jnp.any(swept_distance(before, after) < rules.collision_radius, axis=1)
+        tracks, sane = _predict(world, predict, state, future, static)
+        there = planner.plan(free, state.agent, goal, tracks, rules.planning_radius, gaps).cells[:, 1]
+        here, ends = state.agent, (state.obstacles.position, following.position)
+        before, after = known_ends(*ends) if gaps else ends
+        swept = swept_distance(here[:, None] - before, there[:, None] - after)
+        hit = jnp.any(swept < rules.collision_radius, axis=1)
         outcome = jnp.where(hit, COLLISION, jnp.where(jnp.all(there == goal, axis=1), SUCCESS, TIMEOUT))
         outcome = jnp.where(state.running, jnp.where(sane, outcome, DIVERGED), state.outcome)
         state = state._replace(
@@ -128,16 +130,23 @@ def _look(world: World, state: _State) -> _State:
 
 def _predict(
     world: World, predict: Predict | str, state: _State, future: jax.Array, static: jax.Array
-) -> jax.Array:
-    """Positions now and predicted, [E, T + 1, N, 2], by a predictor or one of BOUNDS."""
+) -> tuple[jax.Array, jax.Array]:
+    """Positions now and predicted, [E, T + 1, N, 2], by a predictor or one of BOUNDS; whether sane, [E] bool.
+
+    Of a recorded world's obstacle that is not there now they are NaN.
+    """
     if predict in BOUNDS:
         tracks = jnp.concatenate([state.obstacles.position[:, None], future], axis=1)
-        return tracks if predict == "oracle" else tracks[:, :, :0]
+        return tracks if predict == "oracle" else tracks[:, :, :0], jnp.ones(len(tracks), bool)
     if isinstance(predict, str):
         predict = functools.partial(BASELINES[predict], world=world, scan=jax.lax.scan)
     history = state.noted
-    if world.drop:
+    if world.drop or world.recorded:
         history = jax.vmap(functools.partial(motion.fill, scan=jax.lax.scan))(history, state.observed)
     seen = Observation(history, state.observed, state.agents.astype(history.dtype), static)
     now, predicted = history[:, -1], predict(seen, future.shape[1]).astype(history.dtype)
-    return jnp.concatenate([now[:, None], predicted], axis=1)
+    tracks = jnp.concatenate([now[:, None], predicted], axis=1)
+    sane = jnp.all(jnp.abs(tracks) < FURTHEST, axis=(1, 2, 3))  # NaN is not
+    if world.recorded:
+        tracks = jnp.where(state.observed[:, -1, None, :, None], tracks, jnp.nan)
+    return tracks, sane

@@ -19,7 +19,7 @@ import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.arrays import rounded
-from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.geometry import known_ends, swept_distance
 
 MOVES = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)], np.int32)  # the order that breaks ties
 RIGHT, LEFT, DOWN, UP, WAIT = range(5)
@@ -33,7 +33,14 @@ class Plan(NamedTuple):
     length: jax.Array  # int32 [A], moves planned
 
 
-def plan(free: jax.Array, start: jax.Array, goal: jax.Array, tracks: jax.Array, clearance: float) -> Plan:
+def plan(
+    free: jax.Array,
+    start: jax.Array,
+    goal: jax.Array,
+    tracks: jax.Array,
+    clearance: float,
+    gaps: bool = False,
+) -> Plan:
     """Plan moves whose swept distance to every predicted obstacle segment is at least `clearance`.
 
     Where no first move is safe, `least_bad_move` is made; an agent that is on the goal stays. The arithmetic
@@ -44,12 +51,16 @@ def plan(free: jax.Array, start: jax.Array, goal: jax.Array, tracks: jax.Array, 
         start, goal: cells [A, 2], integers.
         tracks: obstacle positions [A, T + 1, N, 2], in cells: observed now, then T predictions.
         clearance: cells.
+        gaps: whether positions may be NaN, of obstacles that are not there (`known_ends`).
     """
     start, goal = start.astype(jnp.int32), goal.astype(jnp.int32)
-    layers, leaving = _reachable(free, start, tracks, clearance)
+    segments = tracks[:, :-1], tracks[:, 1:]
+    if gaps:
+        segments = known_ends(*segments)
+    layers, leaving = _reachable(free, start, segments, clearance)
     end, length = _terminal(layers, goal)
     cells = _backtrack(leaving, end, length, goal)
-    moved = least_bad_move(free, start, tracks[:, :2])
+    moved = least_bad_move(free, start, *(ends[:, 0] for ends in segments))
     stuck = ((length == 0) & jnp.any(start != goal, axis=1))[:, None, None]
     return Plan(cells.at[:, 1:].set(jnp.where(stuck, moved[:, None], cells[:, 1:])), length)
 
@@ -70,13 +81,13 @@ def free_cells(static: jax.Array) -> jax.Array:
     return _with_empty_row(rows)
 
 
-def least_bad_move(free: jax.Array, start: jax.Array, segment: jax.Array) -> jax.Array:
-    """The neighbouring cell [A, 2] reached with the largest clearance to `segment` [A, 2, N, 2]."""
+def least_bad_move(free: jax.Array, start: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+    """The neighbouring cell [A, 2] reached with the largest clearance to the segments between these [A, N, 2]."""
     cells = start[:, None] + MOVES  # [A, 5, 2]
     rows = free[cells[..., 0], jnp.arange(len(start))[:, None]]
-    before = start[:, None, None] - segment[:, None, 0]
-    after = cells[:, :, None] - segment[:, None, 1]
-    clearance = swept_distance(before, after).min(axis=2, initial=np.inf)  # [A, 5]
+    leaving = start[:, None, None] - before[:, None]
+    arriving = cells[:, :, None] - after[:, None]
+    clearance = swept_distance(leaving, arriving).min(axis=2, initial=np.inf)  # [A, 5]
     best = jnp.where(_holds(rows, cells[..., 1]), clearance, -np.inf).argmax(axis=1)
     return start + jnp.asarray(MOVES)[best]
 
@@ -85,10 +96,10 @@ def least_bad_move(free: jax.Array, start: jax.Array, segment: jax.Array) -> jax
 
 
 def _reachable(
-    free: jax.Array, start: jax.Array, tracks: jax.Array, clearance: float
+    free: jax.Array, start: jax.Array, segments: tuple[jax.Array, jax.Array], clearance: float
 ) -> tuple[jax.Array, jax.Array]:
     """Layers [T + 1, R + 1, A] reachable from `start`, and what leaves them [T, 5, R + 1, A] by each move."""
-    points = tracks.transpose(1, 2, 3, 0)  # [T + 1, N, 2, A]
+    points = tuple(ends.transpose(1, 2, 3, 0) for ends in segments)  # [T, N, 2, A] each
     first = jnp.arange(len(free))[:, None] == start[:, 0]
     first = jnp.where(first, _bit(start[:, 1], free.dtype), jnp.zeros((), free.dtype))
 
@@ -99,7 +110,7 @@ def _reachable(
         arriving = _arriving(leaving) & free
         return arriving, (arriving, leaving)
 
-    _, (later, leaving) = jax.lax.scan(advance, first, (points[:-1], points[1:]))
+    _, (later, leaving) = jax.lax.scan(advance, first, points)
     return jnp.concatenate([first[None], later]), leaving
 
 

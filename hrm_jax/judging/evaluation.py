@@ -39,7 +39,7 @@ def evaluate(asked: Request) -> None:
     results = play_all(compared, scenarios, protocol, asked.backend)
     report = build_report(scenarios, protocol, results, compared)
     report |= asked.before
-    keeping.keep(asked.out, report, tables.evaluation(report, protocol.limit(scenarios.world.size)))
+    keeping.keep(asked.out, report, tables.evaluation(report, scenarios.world.until(protocol.limit(scenarios.world.size))))
     if asked.record:
         shown = one_a_group({name: compared[name] for name in paths})
         judged = {name: results[name].outcomes for name in shown}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, tracks_file
 from hrm_jax.artefacts import scenarios as scenarios_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.report_file import Before
@@ -26,10 +26,11 @@ class Request:
     out: Path  # where report.json goes
     predictor: str | None = None  # NAME or FILE, for planners of paths that ask for one
     protocol: str = "standard"
-    world: str | None = None  # a name or a scenarios.npz; None: the protocol's
+    world: str | None = None  # a name, a scenarios.npz or a file of tracks; None: the protocol's
     episodes: int | None = None
     seeds: str | None = None  # "A:B"
     backend: str = "numpy"  # of entrants.BACKENDS
+    history: int | None = None  # steps that are watched first, of recorded tracks
     record: int = 0  # episodes to record
     before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
@@ -37,8 +38,12 @@ class Request:
 def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     """The scenarios that are asked for, drawn or read."""
     name = request.world or protocol.world
-    stored = scenarios_file.load(name) if name not in WORLDS and files.is_meant(name) else None
-    chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz"))]
+    stored = None
+    if name not in WORLDS and files.is_meant(name):
+        stored = tracks_file.load(files.expanded(name), request.history)
+    elif request.history is not None:
+        raise RequestError(f'--history {request.history}: of recorded tracks alone, not of world "{name}"')
+    chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz", "TRACKS.csv"))]
     own = WORLDS[protocol.world]
     if chosen.layout != own.layout:
         allowed = [key for key, value in PROTOCOLS.items() if WORLDS[value.world].layout == chosen.layout]

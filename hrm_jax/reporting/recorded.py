@@ -62,24 +62,27 @@ def _check_traces(found: Traces, report: Any) -> None:
         for name, trace in episode.traces.items():
             where = f"episode {episode.id} of {name}"
             _check_outcome(where, trace.outcome, name, episode.id, report)
-            if complaint := _complaint(episode, trace, rules, rules.limit(size)):
+            if complaint := _complaint(episode, trace, rules, found.world):
                 raise RequestError(f"{where} {complaint}")
 
 
-def _complaint(episode: Episode, trace: Trace, rules: Protocol, limit: int) -> str:
+def _complaint(episode: Episode, trace: Trace, rules: Protocol, world: dict[str, Any]) -> str:
     """What cannot be of an episode that ended so under these rules, or nothing."""
     agent, size = trace.agent / trace.agent_unit, len(episode.static)
     moves, (start, goal) = np.linalg.norm(np.diff(agent, axis=0), axis=-1), episode.ends
     published = isinstance(rules, PathProtocol) and rules.published
     farthest = math.inf if published else rules.speed if isinstance(rules, PathProtocol) else 1
     inside, places = agent[: None if trace.agent_unit == 1 else -1], trace.obstacles / traces_file.HUNDREDTHS
+    limit = rules.limit(size)
+    if recorded := world.get("recorded"):
+        limit = min(limit, recorded - 1 - world.get("history", 0))
     steps = limit + published  # whose first point is tested where the agent stands
     if math.dist(agent[0], start) > ROUNDING:
         return f"begins at {agent[0].tolist()}; its start is {start}"
     half = 0.5 + ROUNDING  # of a cell, which is centred at whole numbers
     if not published and ((inside < -half) | (inside > size - 1 + half)).any():
         return f"leaves its map of {size}x{size} cells"
-    if ((places < 0) | (places > size)).any():
+    if not world.get("recorded") and ((places < 0) | (places > size)).any():
         return f"has an obstacle off its map of {size}x{size} cells"
     if (moves > farthest + 2 * ROUNDING).any():
         return f"moves {moves.max():g} cells in a step; {farthest:g} is the most"

@@ -29,9 +29,10 @@ def constant_velocity(seen: Observation, horizon: int, *, world: World, scan: Sc
 
 def reflection(seen: Observation, horizon: int, *, world: World, scan: Scan = scan) -> Array:
     """The last displacement under the world's own rule at the walls."""
+    walls = seen.history.__array_namespace__().asarray(world.shape) if world.shape else world.size
 
     def body(state, _):
-        state = bounce(*state, world.size)
+        state = bounce(*state, walls)
         return state, state[0]
 
     now = seen.history[:, -1], _last_displacement(seen.history)

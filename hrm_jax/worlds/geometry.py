@@ -2,10 +2,25 @@
 
 from hrm_jax.worlds.arrays import Array, rounded
 
+FAR_AWAY = 1e6  # cells: nothing is planned or hit there
+
 
 def dot(a: Array, b: Array) -> Array:
     """Inner values [...] of vectors [..., 2]."""
     return rounded(a[..., 0] * b[..., 0]) + rounded(a[..., 1] * b[..., 1])
+
+
+def known_ends(start: Array, end: Array) -> tuple[Array, Array]:
+    """Segments `start` to `end` [..., 2] of which an end may be NaN: the other one then, or far away of both.
+
+    An obstacle of a recorded world that appears within a step is met only where it appears, one that leaves
+    only where it was.
+    """
+    xp = start.__array_namespace__()
+    missing = xp.isnan(start), xp.isnan(end)
+    start, end = xp.where(missing[0], end, start), xp.where(missing[1], start, end)
+    nowhere = missing[0] & missing[1]
+    return xp.where(nowhere, -FAR_AWAY, start), xp.where(nowhere, -FAR_AWAY, end)
 
 
 def nearest_moment(start: Array, end: Array) -> Array:

@@ -44,12 +44,19 @@ class Motion(NamedTuple):
     waypoint: Array  # [..., N] int, which one a patrol is going to
 
 
+class Record(NamedTuple):
+    """Where the obstacles of a recorded world are, whatever the agent does."""
+
+    track: Array  # [..., N, T, 2] cells, one position a step from time 0 on; NaN: not there
+
+
 class Obstacles(NamedTuple):
     """Moving obstacles: N, or where they do not interact a single one without that axis."""
 
     position: Array  # [..., N, 2] cells, in [0, size - WALL_GAP]; as drawn among discs: in [0, size)
     velocity: Array  # [..., N, 2] cells a step
-    motion: Motion = None  # type: ignore[assignment]  # None in a simple world, which never reads it
+    # A `Record` in a recorded world; None in a simple one, which never reads it.
+    motion: Motion = None  # type: ignore[assignment]
 
 
 def step(
@@ -69,6 +76,8 @@ def step(
         agent: the agent's cell at `time`, [2], or of a shape that fits the positions, [..., 1, 2].
         static: the map [..., R, C] bool.
     """
+    if world.recorded:
+        return _replayed(obstacles, time + 1)
     (position, velocity, motion), blocked = obstacles, False
     if world.kinds != ("bounce",):
         velocity, waypoint = _steer(world, obstacles, agent, time)
@@ -87,15 +96,23 @@ def step(
     return Obstacles(position, velocity, motion)
 
 
-def bounce(position: Array, velocity: Array, size: int, blocked: Array | bool = False) -> tuple[Array, Array]:
+def bounce(position: Array, velocity: Array, size: int | Array, blocked: Array | bool = False) -> tuple[Array, Array]:
     """One step of motion [..., 2] among walls: positions and velocities after it.
 
-    An obstacle stays along the axes on which it is `blocked` [..., 2], and turns back.
+    `size` is the world's, or its rows and columns [2]. An obstacle stays along the axes on which it is `blocked` [..., 2], and turns back.
     """
     xp = position.__array_namespace__()
     moved = position + (velocity if blocked is False else xp.where(blocked, 0.0, velocity))
     turned = (moved < 0) | (moved >= size) | blocked
     return xp.clip(moved, 0, size - WALL_GAP), xp.where(turned, -velocity, velocity)
+
+
+def _replayed(obstacles: Obstacles, time: Array | int) -> Obstacles:
+    """The recorded obstacles at `time`; after the end of the record they stay."""
+    track = obstacles.motion.track
+    xp = track.__array_namespace__()
+    now = xp.take(track, xp.minimum(time, track.shape[-2] - 1), axis=-2)
+    return Obstacles(now, now - obstacles.position, obstacles.motion)
 
 
 def roll(
@@ -122,6 +139,9 @@ def observe(world: World, obstacles: Obstacles, time: Array | int) -> tuple[Arra
     """What is observed at `time`: noisy positions [..., N, 2], and whether at all, bool [..., N]."""
     position, motion = obstacles.position, obstacles.motion
     xp = position.__array_namespace__()
+    if world.recorded:
+        there = ~xp.isnan(position[..., 0])
+        return xp.where(there[..., None], position, 0.0), there
     seen = xp.ones(position.shape[:-1], bool)
     if world.drop:
         seen = uniform(motion.seed, time, DROP, position.dtype) >= world.drop

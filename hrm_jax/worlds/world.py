@@ -15,10 +15,11 @@ from hrm_jax.artefacts.fields import AboveZero, Fraction, Positive, Rule, check,
 KINDS = ("bounce", "circular", "oscillating", "patrol", "turning", "pursuit", "switching")
 BOUNCE, CIRCULAR, OSCILLATING, PATROL, TURNING, PURSUIT, SWITCHING = range(len(KINDS))
 LAYOUTS = ("cells", "discs")  # of static cells: one by one, or discs of them
-GENERATORS = ("philox", "mt19937", "discs", "discs/mt19937", "jax")
+GENERATORS = ("philox", "mt19937", "discs", "discs/mt19937", "jax", "recorded")
 LARGEST = 64  # rows and columns that the planner handles
 WIDEST = 1024  # of a world in which nothing is planned
 LONGEST = 1000  # steps of a history
+RECORDED = 100_000  # positions of a recorded track
 ROOM = {"circular": 9, "oscillating": 11}  # rows and columns that the widest circle and swing need
 
 CONFIGURED = "data.world"  # what a world is called that a config describes in the group of this name
@@ -35,7 +36,17 @@ def _between(least: float, most: float) -> Rule:
 
 Size = Annotated[int, _between(3, WIDEST)]
 Steps = Annotated[int, _between(0, LONGEST)]
+Recorded = Annotated[int, _between(0, RECORDED)]
 Spread = Annotated[float, _between(0, WIDEST)]
+Shape = Annotated[
+    tuple[int, int],
+    Rule(
+        lambda sides: isinstance(sides, tuple)
+        and len(sides) == 2
+        and all(type(side) is int and side > 0 for side in sides),
+        "two whole numbers above 0, rows and columns",
+    ),
+]
 Kinds = Annotated[
     tuple[str, ...],
     Rule(lambda kinds: isinstance(kinds, tuple) and len(kinds) > 0, f"at least one of {', '.join(KINDS)}"),
@@ -47,7 +58,7 @@ class World:
     """What scenarios are drawn from. Lengths are cells, times are steps.
 
     A generator says how scenarios are drawn: "jax" by the simulator (`hrm_jax.gridworld`), any other by the
-    referee (`hrm_jax.referee.drawing`). The flags `distinct_static`, `connected` and `safe_start` direct the
+    referee (`hrm_jax.referee.drawing`); "recorded" ones are not drawn, but come from somebody's tracks. The flags `distinct_static`, `connected` and `safe_start` direct the
     simulator; scenarios of "philox" have all three, those of "mt19937" none. Worlds of discs have none: discs
     overlap, start and goal are drawn, and what is checked is the generator's affair.
     """
@@ -67,15 +78,29 @@ class World:
     drop: Fraction = 0.0  # chance that an obstacle is not observed in a step
     layout: Annotated[str, one_of(LAYOUTS)] = "cells"
     generator: Annotated[str, one_of(GENERATORS)] = "philox"
+    recorded: Recorded = 0  # positions of a track, one a step; 0: obstacles move by the rules above
+    shape: Shape | None = None  # rows and columns of a recorded map that is no square
 
     @property
     def simple(self) -> bool:
         """Whether obstacles only bounce, and are observed exactly: they are a position and a velocity."""
-        return self.kinds == ("bounce",) and not (self.interacting or self.noise or self.drop)
+        ruled = self.interacting or self.noise or self.drop or self.recorded
+        return self.kinds == ("bounce",) and not ruled
+
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Of the map; what is beyond, up to `size`, is static cells."""
+        return self.shape or (self.size, self.size)
+
+    def until(self, limit: int) -> int:
+        """Steps after which an episode is a timeout, where the rules say `limit`: it ends with its record."""
+        return min(limit, self.recorded - 1 - self.history) if self.recorded else limit
 
     def __post_init__(self):
         if isinstance(self.kinds, list):  # JSON has no tuple
             object.__setattr__(self, "kinds", tuple(self.kinds))
+        if isinstance(self.shape, list):
+            object.__setattr__(self, "shape", tuple(self.shape))
         if not (isinstance(self.name, str) and 0 < len(self.name) <= 300 and self.name.isprintable()):
             raise RequestError("the name of a world is a line of text, of 300 characters at most")
         place = self.name if self.name == CONFIGURED else f'world "{self.name}"'
@@ -90,6 +115,10 @@ class World:
                 return f'kinds: "{kind}"{nearest(str(kind), KINDS)}; of {", ".join(KINDS)}'
             if self.size < ROOM.get(kind, 0):
                 return f'size = {self.size}: at least {ROOM[kind]} for the motion "{kind}"'
+        if (self.generator == "recorded") != bool(self.recorded):
+            return f'recorded = {self.recorded}: above 0 where generator = "recorded", else 0'
+        if complaint := self._complaint_of_recorded():
+            return complaint
         if self.size > LARGEST and self.generator != "jax":
             return f"size = {self.size}: the planner handles up to {LARGEST}"
         if self.speed >= self.size / 2:
@@ -102,6 +131,21 @@ class World:
             return complaint
         most, of = self._most_static()
         return None if 0 <= self.n_static <= most else f"n_static = {self.n_static}: 0 to {most}{of}"
+
+    def _complaint_of_recorded(self) -> str | None:
+        if not self.recorded:
+            return f"shape = {self.shape}: only of recorded worlds" if self.shape is not None else None
+        if self.recorded < self.history + 2:
+            return (
+                f"recorded = {self.recorded} positions of a track: {self.history + 2} are needed, history + 2, "
+                "for one step of the agent"
+            )
+        if self.kinds != ("bounce",) or self.interacting or self.noise or self.drop or self.layout != "cells":
+            return 'a recorded world has no motion, noise or layout of its own (all as in "standard")'
+        sides = self.rows_and_columns
+        if max(sides) > self.size:
+            return f"shape = {sides}: rows and columns, at most size = {self.size}"
+        return None
 
     def _most_static(self) -> tuple[int, str]:
         """The most static cells or discs, and of what."""
@@ -177,9 +221,10 @@ def of_config(fields: Mapping[str, Any]) -> World:
 
 
 def to_config(world: World) -> dict[str, Any]:
-    """The group `data.world` of a config, and of a model file: all of a world but its name and generator."""
+    """The group `data.world` of a config, and of a model file: all of a world that the simulator can draw."""
     fields = asdict(world)
-    del fields["name"], fields["generator"]
+    for name in ("name", "generator", "recorded", "shape"):
+        del fields[name]
     return fields
 
 

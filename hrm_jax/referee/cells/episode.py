@@ -18,9 +18,10 @@ from hrm_jax.referee.geometry import connected
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.features import Observation, Predict
-from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.geometry import known_ends, swept_distance
 from hrm_jax.worlds.motion import Obstacles
 from hrm_jax.worlds.rules import BOUNDS, COLLISION, FAILURES, FURTHEST, SUCCESS, TIMEOUT
+from hrm_jax.worlds.world import World
 
 DIVERGED = f"predicts positions that are not finite, or over {FURTHEST:.0e} cells away"
 BLOCK = 500  # episodes at a time: bounds memory, and larger blocks are no faster
@@ -117,8 +118,10 @@ def run(
             boxed_in[first + step.episodes[step.boxed_in]] = True
             if predictor not in BOUNDS:
                 error = _distance(step.tracks[:, 1:] - step.future)
-                errors.add(error)
-                near_plan.add(error, _near_plan(step))
+                known = None if not scenarios.world.recorded else ~np.isnan(error)
+                near = _near_plan(step)
+                errors.add(error, known)
+                near_plan.add(error, near if known is None else near & known)
             if progress:
                 progress(first + len(block) - int((~ended).sum()), total)
     if progress:
@@ -172,12 +175,12 @@ def play(scenarios: Scenarios, protocol: CellProtocol, predictor: Predictor) -> 
     world = scenarios.world
     running = _wait(scenarios)
     free = space_time_astar.free_cells(scenarios.static)
-    for now in range(world.history, world.history + protocol.limit(world.size)):
+    for now in range(world.history, world.history + world.until(protocol.limit(world.size))):
         following = dynamics.step(scenarios, running.state, running.agent, now)
         _, future = dynamics.roll(scenarios, protocol.horizon - 1, following, now + 1, running.agent)
-        tracks = _predict(predictor, running, future)
-        plan = _plan(protocol, free, running.agent, scenarios.goal, tracks)
-        step = _act(protocol, free, scenarios.goal, running, tracks, future, plan)
+        tracks = _predict(world, predictor, running, future)
+        plan = _plan(world, protocol, free, running.agent, scenarios.goal, tracks)
+        step = _act(world, protocol, free, scenarios.goal, running, tracks, future, plan)
         yield step
         kept = step.outcomes == ""
         if not kept.any():
@@ -212,8 +215,11 @@ def _look(scenarios: Scenarios, running: _Running, now: int) -> _Running:
     return running._replace(past=Observation._make((*pushed, static)))
 
 
-def _predict(predictor: Predictor, running: _Running, future: np.ndarray) -> np.ndarray:
-    """Positions now and predicted, [A, T + 1, N, 2], by a predictor or one of BOUNDS."""
+def _predict(world: World, predictor: Predictor, running: _Running, future: np.ndarray) -> np.ndarray:
+    """Positions now and predicted, [A, T + 1, N, 2], by a predictor or one of BOUNDS.
+
+    Of a recorded world's obstacle that is not there now they are NaN.
+    """
     if predictor in BOUNDS:
         tracks = np.concatenate([running.state.position[:, None], future], axis=1)
         return tracks if predictor == "oracle" else tracks[:, :, :0]
@@ -222,35 +228,43 @@ def _predict(predictor: Predictor, running: _Running, future: np.ndarray) -> np.
     predicted = np.asarray(predictor(running.past._replace(history=history), future.shape[1]), np.float64)
     if not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
         raise RequestError(DIVERGED)
-    return np.concatenate([history[:, -1:], predicted], axis=1)
+    tracks = np.concatenate([history[:, -1:], predicted], axis=1)
+    if world.recorded:
+        tracks = np.where(running.past.observed[:, -1, None, :, None], tracks, np.nan)
+    return tracks
 
 
 def _plan(
-    protocol: CellProtocol, free: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks: np.ndarray
+    world: World, protocol: CellProtocol, free: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks
 ) -> Plan:
     if protocol.swept:
-        return space_time_astar.plan_swept(free, start, goal, tracks, protocol.planning_radius)
+        gaps = bool(world.recorded)
+        return space_time_astar.plan_swept(free, start, goal, tracks, protocol.planning_radius, gaps)
     # The published search ends at plan time horizon - 1, shifted index or not.
     shift = protocol.index_shift
     tracks = tracks[:, 1 + shift : protocol.horizon + shift]
     return space_time_astar.plan_sampled(free, start, goal, tracks, protocol.planning_radius)
 
 
-def _act(protocol: CellProtocol, free, goal, running: _Running, tracks, future, plan: Plan) -> Step:
+def _act(world: World, protocol: CellProtocol, free, goal, running, tracks, future, plan: Plan) -> Step:
     """Make the planned moves, and judge them."""
-    here, there, obstacles = running.agent, plan.cells[:, 1], running.state.position
+    here, there = running.agent, plan.cells[:, 1]
+    obstacles, moved = running.state.position, future[:, 0]
+    if world.recorded:
+        obstacles, moved = known_ends(obstacles, moved)
     at_goal = np.linalg.norm(there - goal, axis=1) < protocol.goal_tolerance
-    after = there[:, None] - future[:, 0]
+    after = there[:, None] - moved
     before = here[:, None] - obstacles if protocol.swept else after
     hit = (swept_distance(before, after) < protocol.collision_radius).any(axis=1)
     collided = hit if protocol.swept else hit & ~at_goal
     outcomes = np.where(collided, COLLISION, np.where(at_goal, SUCCESS, ""))
     boxed_in = collided.copy()
     if collided.any():
-        met = (free[:, collided], here[collided], obstacles[collided], future[collided, 0])
+        met = (free[:, collided], here[collided], obstacles[collided], moved[collided])
         best = space_time_astar.clearances(*met).max(axis=1)
         boxed_in[collided] = best < protocol.collision_radius
-    return Step(running.episodes, here, obstacles, tracks, future, plan, outcomes, boxed_in)
+    now = running.state.position
+    return Step(running.episodes, here, now, tracks, future, plan, outcomes, boxed_in)
 
 
 # ---------------------------------------------------------------- one episode, recorded

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.geometry import known_ends, swept_distance
 
 MOVES = np.array([(0, 1), (0, -1), (1, 0), (-1, 0), (0, 0)])  # the order that breaks ties
 RIGHT, LEFT, DOWN, UP, WAIT = range(5)
@@ -37,7 +37,12 @@ class Plan(NamedTuple):
 
 
 def plan_swept(
-    free: np.ndarray, start: np.ndarray, goal: np.ndarray, tracks: np.ndarray, clearance: float
+    free: np.ndarray,
+    start: np.ndarray,
+    goal: np.ndarray,
+    tracks: np.ndarray,
+    clearance: float,
+    gaps: bool = False,
 ) -> Plan:
     """Plan moves whose swept distance to every predicted obstacle segment is at least `clearance`.
 
@@ -49,13 +54,16 @@ def plan_swept(
         start, goal: cells [A, 2].
         tracks: obstacle positions [A, T + 1, N, 2], in cells: observed now, then T predictions.
         clearance: cells.
+        gaps: whether positions may be NaN, of obstacles that are not there (`known_ends`).
     """
-    moves = tracks.shape[1] - 1
-    node_open = np.broadcast_to(free, (moves + 1, *free.shape))
-    plan = _search(start, goal, node_open, _safe_departures(tracks, start, free, clearance))
+    before, after = tracks[:, :-1], tracks[:, 1:]
+    if gaps:
+        before, after = known_ends(before, after)
+    node_open = np.broadcast_to(free, (tracks.shape[1], *free.shape))
+    plan = _search(start, goal, node_open, _safe_departures(before, after, start, free, clearance))
     stuck = np.flatnonzero((plan.length == 0) & (start != goal).any(axis=1))
     if stuck.size:
-        kept = clearances(free[:, stuck], start[stuck], tracks[stuck, 0], tracks[stuck, 1])
+        kept = clearances(free[:, stuck], start[stuck], before[stuck, 0], after[stuck, 0])
         plan.cells[stuck, 1:] = (start[stuck] + MOVES[kept.argmax(axis=1)])[:, None]
     return plan
 
@@ -167,16 +175,18 @@ def _backtrack(
 # ---------------------------------------------------------------- what obstacles close
 
 
-def _safe_departures(tracks: np.ndarray, start: np.ndarray, free: np.ndarray, clearance: float) -> np.ndarray:
+def _safe_departures(
+    before: np.ndarray, after: np.ndarray, start: np.ndarray, free: np.ndarray, clearance: float
+) -> np.ndarray:
     """Bit sets [T, 5, R + 1, A] of the cells from which a move keeps `clearance` to every obstacle.
 
-    Seen from the agent, an obstacle that goes from p to q while the agent makes move m goes from p
+    They go from `before` to `after` [A, T, N, 2]. Seen from the agent, an obstacle that goes from p to q while the agent makes move m goes from p
     to q - m: the cells it closes for that move are those within a capsule, an interval per row.
     """
     n_rows, n_episodes = free.shape
-    departures = np.full((tracks.shape[1] - 1, len(MOVES), *free.shape), ~free.dtype.type(0))
+    departures = np.full((before.shape[1], len(MOVES), *free.shape), ~free.dtype.type(0))
     flat = departures.reshape(-1)
-    for position, travel, layer, episode in _segments_in_reach(tracks, start, clearance):
+    for position, travel, layer, episode in _segments_in_reach(before, after, start, clearance):
         for m, move in enumerate(MOVES):
             relative = travel - move[:, None]
             row, closed = _capsule_rows(position, relative, clearance, n_rows - 1, free.dtype)
@@ -187,15 +197,15 @@ def _safe_departures(tracks: np.ndarray, start: np.ndarray, free: np.ndarray, cl
 
 
 def _segments_in_reach(
-    tracks: np.ndarray, start: np.ndarray, clearance: float
+    before: np.ndarray, after: np.ndarray, start: np.ndarray, clearance: float
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """The K predicted segments of each obstacle that some plan could meet, over all episodes and layers.
 
     Positions and what is travelled in one step, [2, K] in cells; layers and episodes [K].
     """
-    by_obstacle = np.ascontiguousarray(tracks.transpose(3, 2, 1, 0))  # [2, N, T + 1, A]
-    position = by_obstacle[:, :, :-1]
-    travel = by_obstacle[:, :, 1:] - position
+    by_obstacle = (3, 2, 1, 0)  # [2, N, T, A]
+    position = np.ascontiguousarray(before.transpose(by_obstacle))
+    travel = after.transpose(by_obstacle) - position
     layers = np.arange(position.shape[2])[:, None]
     # At layer t the agent is within t moves of its start, and a capsule within this of its cell.
     reach = layers + 1 + np.sqrt(2) * clearance + np.abs(travel).sum(axis=0)
