@@ -12,14 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hrm_jax.artefacts import files, model_file
+from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import Density, DensityCell
 from hrm_jax.console.parser import Parser, at_least, program, run_command
 from hrm_jax.console.tables import markdown, rate
-from hrm_jax.judging import entrants, evaluation, keeping, statistics
+from hrm_jax.judging import entrants, evaluation, keeping, request, statistics
 from hrm_jax.judging.entrants import BACKENDS, Predictor
-from hrm_jax.judging.request import BUILT_IN
+from hrm_jax.judging.evaluation import Match
 from hrm_jax.referee import drawing
 from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.reporting import writing
@@ -44,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     at_least(options, episodes=(1, 100_000))
     grid = dict.fromkeys((n, speed) for n in options.obstacles for speed in options.speeds)
     worlds = [_world(*cell) for cell in grid]
-    models = model_file.named(options.model, BUILT_IN, BUILT_IN)
+    models = request.sources(options.model)
     predictors = [entrants.read_predictor(name, path, options.backend) for name, path in models.items()]
     for predictor in predictors:  # each is read once, and refused if it fits no world
         predictor.enter(worlds[0])
     out = options.out / "density.json"
-    files.check_writable(out, models.values())
+    files.check_writable(out, [predictor.path for predictor in predictors])
     density = _judge(worlds, predictors, options.episodes, options.backend)
     keeping.keep(out, density, _table(density))
     writing.write(writing.Request(out=options.out, density=out))
@@ -72,7 +72,7 @@ def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: i
         print(f"{i}/{len(worlds)}: {world.name}", file=sys.stderr, flush=True)
         scenarios = drawing.draw(world, range(episodes))
         compared = {predictor.name: predictor.enter(world) for predictor in predictors}
-        results = evaluation.play_all(compared, scenarios, STANDARD, backend)
+        results = evaluation.play_all(Match(scenarios, STANDARD, backend, compared, list(compared)))
         models: dict[str, Any] = {
             name: {"n": episodes, **statistics.rate(result.outcomes.count(SUCCESS), episodes)}
             for name, result in results.items()

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.report_file import group_of
+from hrm_jax.judging import own
+from hrm_jax.judging.own import Function
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.inference import networks
 from hrm_jax.referee.paths import denoising as diffusion
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS
-from hrm_jax.referee.protocols import PATH_PROTOCOLS, PathProtocol, Protocol
+from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.baselines import BASELINES, LEAST_HISTORY
 from hrm_jax.worlds.rules import BOUNDS
 from hrm_jax.worlds.world import World
@@ -31,17 +33,22 @@ class Entrant(NamedTuple):
     about: dict[str, Any]  # parameters; group and seed of a model that was trained several times
 
 
+# Where an entrant comes from: a model file, somebody's function, or None for what is built in.
+Source = Path | Function | None
+
+
 class Predictor(NamedTuple):
     """A predictor before it is matched with a world: a model that was read, or the name of a built-in one."""
 
     name: str
     path: Path | None = None
     model: networks.Predictor | None = None
+    function: Function | None = None
 
     def enter(self, asked: World) -> Entrant:
         """It in the world `asked`; refused where it does not fit."""
-        model, baseline = self.model, BASELINES.get(self.name)
-        needed = model.history if model else LEAST_HISTORY if baseline else 0
+        model, baseline = self.model, None if self.function else BASELINES.get(self.name)
+        needed = model.history if model else LEAST_HISTORY if baseline else 1 if self.function else 0
         if model:
             check_world(self.path, model.world, asked)
         if needed > asked.history:
@@ -49,13 +56,15 @@ class Predictor(NamedTuple):
                 f"{self.path or self.name}: needs {needed} observed steps; "
                 f'world "{asked.name}" gives {asked.history}'
             )
+        if self.function:
+            return Entrant(self.function, self.function, {})
         if model is None:
             return Entrant(functools.partial(baseline, world=asked) if baseline else self.name, self.name, {})
         return Entrant(model.predict, model, _about(self.name, model.parameters, model.config))
 
 
 def enter(
-    files: Mapping[str, Path | None], predictor: str | None, backend: str, asked: World, protocol: Protocol
+    files: Mapping[str, Source], predictor: str | None, backend: str, asked: World, protocol: Protocol
 ) -> dict[str, Entrant]:
     """Entrants by name: predictors, or under the protocols of paths planners; the others are refused.
 
@@ -77,10 +86,12 @@ def enter(
     }
 
 
-def read_predictor(name: str, path: Path | None, backend: str) -> Predictor:
+def read_predictor(name: str, path: Source, backend: str) -> Predictor:
     """The predictor called `name`, or in the file `path`."""
     if path is None:
         return Predictor(name)
+    if isinstance(path, Function):
+        return Predictor(name, path.path, function=path)
     kind, _ = _computed_by(backend)
     return Predictor(name, path, networks.load(path, kind))
 
@@ -95,9 +106,14 @@ def _computed_by(backend: str) -> tuple[type[networks.Predictor], type[diffusion
 
 
 def make_planner(
-    name: str, path: Path | None, backend: str, asked: World, rules: PathProtocol, forecaster: Entrant | None
+    name: str, path: Source, backend: str, asked: World, rules: PathProtocol, forecaster: Entrant | None
 ) -> Entrant:
     """The planner of paths called `name`, or in the file `path`; `forecaster` is for those that need one."""
+    if isinstance(path, Function):
+        raise RequestError(
+            f'model "{name}": a function that predicts; protocol "{rules.name}" judges planners of paths, which '
+            f"ask for it by --predictor; protocols for it: {', '.join(CELL_PROTOCOLS)}"
+        )
     if path is None:
         return Entrant(PLANNERS[name](rules), name, {})
     config, params = model_file.read(path, diffusion.NETWORKS)
@@ -117,10 +133,13 @@ def make_planner(
 
 def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
     """What planners of paths roll obstacles forward with, a baseline's name or a file; it says its name."""
-    path = None if request in BASELINES else Path(request)
-    if path and not path.exists():
+    path: Source = None if request in BASELINES else Path(request)
+    if function := own.parse(request):
+        path = own.load(*function[1:])
+    elif path and not path.exists():
         raise RequestError(
-            f"--predictor {request}: a model.npz of a predictor, or one of {', '.join(BASELINES)}"
+            f"--predictor {request}: a model.npz of a predictor, FILE.py:FUNCTION, or one of "
+            + ", ".join(BASELINES)
         )
     predictor = read_predictor(request, path, "numpy" if backend == "jit" else backend)
     return predictor.enter(asked)._replace(about={"predictor": files.printable(request)})

@@ -3,17 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import model_file, provenance, traces_file
+from hrm_jax.artefacts import provenance, traces_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.console.parser import at_least
 from hrm_jax.console.progress import watch
 from hrm_jax.judging import entrants, keeping, request, statistics, tables
-from hrm_jax.judging.entrants import Entrant
+from hrm_jax.judging.entrants import Entrant, Source
+from hrm_jax.judging.own import Function
 from hrm_jax.judging.request import Request
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.episode import Result
@@ -22,37 +23,53 @@ from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
 
 
+class Match(NamedTuple):
+    """Entrants that are to play scenarios under a protocol."""
+
+    scenarios: Scenarios
+    protocol: Protocol
+    backend: str
+    compared: dict[str, Entrant]
+    asked: list[str]  # without those that play in every match
+
+    @property
+    def limit(self) -> int:
+        """Steps after which an episode is a timeout."""
+        world = self.scenarios.world
+        return world.until(self.protocol.limit(world.size))
+
+
 def evaluate(asked: Request) -> None:
     """Judge as asked, write the report and print its table; then record episodes.
 
     Everything that can be wrong with the request, a `RequestError`, is found before the first episode.
     """
+    sources = request.sources(asked.models)
+    match = enter(asked, sources)
+    read = [source.path if isinstance(source, Function) else source for source in sources.values()]
+    keeping.check(asked.out, asked.record, [*read, asked.predictor, asked.world])
+    results = play_all(match)
+    report = build_report(match, results)
+    report |= asked.before
+    keeping.keep(asked.out, report, tables.evaluation(report, match.limit))
+    if asked.record:
+        keeping.record(asked.out, report, recorder(match, results, asked.record))
+
+
+def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
+    """The match that is asked for, everything in it checked."""
     at_least(asked, record=(0, keeping.MOST_RECORDED))
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
-    paths = model_file.named(asked.models, request.BUILT_IN, request.BUILT_IN)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
-    entered = paths | {name: None for name in always if name not in paths}
+    entered = {**sources, **{name: None for name in always if name not in sources}}
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
-    reads = [*paths.values(), asked.predictor, asked.world]
-    keeping.check(asked.out, asked.record, reads)
-    results = play_all(compared, scenarios, protocol, asked.backend)
-    report = build_report(scenarios, protocol, results, compared)
-    report |= asked.before
-    keeping.keep(asked.out, report, tables.evaluation(report, scenarios.world.until(protocol.limit(scenarios.world.size))))
-    if asked.record:
-        shown = one_a_group({name: compared[name] for name in paths})
-        judged = {name: results[name].outcomes for name in shown}
-        chosen = choose(judged, asked.record)
-        keeping.record(
-            asked.out, report, lambda path: record(path, scenarios, protocol, shown, judged, chosen)
-        )
+    return Match(scenarios, protocol, asked.backend, compared, list(sources))
 
 
-def play_all(
-    compared: Mapping[str, Entrant], scenarios: Scenarios, protocol: Protocol, backend: str
-) -> dict[str, Result]:
+def play_all(match: Match) -> dict[str, Result]:
     """Every entrant's episodes; progress and seconds on stderr."""
+    scenarios, protocol, backend, compared, _ = match
     play, results = entrants.referee(backend, protocol), {}
     for name, entrant in compared.items():
         with watch(name, "episodes", len(scenarios)) as progress:
@@ -64,10 +81,9 @@ def play_all(
     return results
 
 
-def build_report(
-    scenarios: Scenarios, protocol: Protocol, results: Mapping[str, Result], compared: Mapping[str, Entrant]
-) -> Any:
+def build_report(match: Match, results: Mapping[str, Result]) -> Any:
     """The contents of report.json."""
+    scenarios, protocol, _, compared, _ = match
     models = {name: compared[name].about | summary(result) for name, result in results.items()}
     solved = {name: statistics.solved(result.outcomes) for name, result in results.items()}
     return {
@@ -95,6 +111,14 @@ def summary(result: Result) -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- recording
+
+
+def recorder(match: Match, results: Mapping[str, Result], count: int) -> Callable[[Path], None]:
+    """What plays `count` episodes once more and writes them to a file."""
+    shown = one_a_group({name: match.compared[name] for name in match.asked})
+    judged = {name: results[name].outcomes for name in shown}
+    chosen = choose(judged, count)
+    return lambda path: record(path, match.scenarios, match.protocol, shown, judged, chosen)
 
 
 def one_a_group(entrants: Mapping[str, Entrant]) -> dict[str, Entrant]:

@@ -5,6 +5,7 @@ get the NumPy referee's outcomes to the episode. A model's forward pass stays fl
 few. On a GPU nobody has compared them; a TPU has no float64, and what stands in for it rounds otherwise.
 """
 
+import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.gridworld import closed_loop
 from hrm_jax.judging.backend import JaxPredictor
+from hrm_jax.judging.own import Function
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.protocols import CellProtocol
 from hrm_jax.tasks.forecast import predictor
+from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.rules import OUTCOMES
 from hrm_jax.worlds.world import World
 
@@ -34,10 +37,10 @@ except AttributeError:  # jax before 0.8
 def run(
     scenarios: Scenarios,
     protocol: CellProtocol,
-    entrant: JaxPredictor | str,
+    entrant: JaxPredictor | Function | str,
     progress: Callable[[int, int], None] | None = None,
 ) -> episode.Result:
-    """Outcomes of a model, or of the predictor of that name; why episodes failed is not counted here."""
+    """Outcomes of a model, a function, or the predictor of that name; why episodes failed is not counted here."""
     check(protocol)
     loop = _loop(scenarios.world, protocol, entrant)
     total, outcomes = len(scenarios), []
@@ -49,6 +52,8 @@ def run(
             block = scenarios.select(slice(start, start + size))
             drawn = block.static, block.obstacles, block.start, block.goal
             codes = np.asarray(loop(*jax.tree.map(jnp.asarray, drawn)))
+            if isinstance(entrant, Function) and entrant.failure:
+                raise entrant.failure
             if (codes == closed_loop.DIVERGED).any():
                 raise RequestError(episode.DIVERGED)
             outcomes += [OUTCOMES[code] for code in codes[first - start :].tolist()]
@@ -75,9 +80,43 @@ def warn() -> None:
 
 
 @functools.lru_cache(maxsize=2)  # the same world, rules and entrant again: nothing is compiled anew
-def _loop(world: World, protocol: CellProtocol, entrant: JaxPredictor | str) -> Callable[..., jax.Array]:
-    predict = entrant if isinstance(entrant, str) else predictor(entrant.model, entrant.tree, entrant.history)
+def _loop(
+    world: World, protocol: CellProtocol, entrant: JaxPredictor | Function | str
+) -> Callable[..., jax.Array]:
+    predict: Predict | str
+    if isinstance(entrant, str):
+        predict = entrant
+    elif isinstance(entrant, Function):
+        predict = functools.partial(_called_back, entrant)
+    else:
+        predict = predictor(entrant.model, entrant.tree, entrant.history)
     return jax.jit(functools.partial(closed_loop.play, world, protocol, predict))
+
+
+def _called_back(function: Function, seen: Observation, horizon: int) -> jax.Array:
+    """What a function of NumPy predicts, asked for by the device; NaN once it has failed.
+
+    jax calls back in a thread that does not know of `enable_x64`: float64 goes there and back as words.
+    """
+    episodes, _, *rest = seen.history.shape
+    shape = (episodes, horizon, *rest)
+    nothing = np.full(shape, np.nan)
+
+    def call(history: jax.Array, observed: jax.Array, agent: jax.Array, static: jax.Array) -> np.ndarray:
+        predicted = nothing
+        if function.failure is None:
+            cells = (np.asarray(words).view(np.float64)[..., 0] for words in (history, agent))
+            with contextlib.suppress(Exception):  # kept in `failure`
+                history, agent = cells
+                predicted = function(
+                    Observation(history, np.asarray(observed), agent, np.asarray(static)), horizon
+                )
+        return predicted[..., None].view(np.uint32)
+
+    words = jax.ShapeDtypeStruct((*shape, 2), jnp.uint32)
+    history, agent = (jax.lax.bitcast_convert_type(cells, jnp.uint32) for cells in (seen.history, seen.agent))
+    found = jax.pure_callback(call, words, history, seen.observed, agent, seen.static)
+    return jax.lax.bitcast_convert_type(found, jnp.float64)
 
 
 def check(protocol: CellProtocol) -> None:

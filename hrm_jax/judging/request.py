@@ -1,15 +1,17 @@
 """What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hrm_jax.artefacts import files, tracks_file
+from hrm_jax.artefacts import files, json_file, model_file, tracks_file
 from hrm_jax.artefacts import scenarios as scenarios_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.report_file import Before
 from hrm_jax.artefacts.scenarios import Scenarios
-from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS
+from hrm_jax.judging import own
+from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS, Source
 from hrm_jax.judging.reports import CHANGED
 from hrm_jax.referee import drawing
 from hrm_jax.referee.protocols import PROTOCOLS, Protocol
@@ -22,11 +24,11 @@ BUILT_IN = (*PREDICTORS, *PATH_PLANNERS)
 class Request:
     """An evaluation, in the words of the command line."""
 
-    models: Sequence[str]  # NAME, FILE or NAME=FILE
+    models: Sequence[str]  # NAME, FILE, NAME=FILE or [NAME=]FILE.py:FUNCTION
     out: Path  # where report.json goes
     predictor: str | None = None  # NAME or FILE, for planners of paths that ask for one
     protocol: str = "standard"
-    world: str | None = None  # a name, a scenarios.npz or a file of tracks; None: the protocol's
+    world: str | Scenarios | None = None  # a name, a scenarios.npz or a file of tracks; None: the protocol's
     episodes: int | None = None
     seeds: str | None = None  # "A:B"
     backend: str = "numpy"  # of entrants.BACKENDS
@@ -35,14 +37,31 @@ class Request:
     before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
 
+def sources(models: Sequence[str]) -> dict[str, Source]:
+    """Where models come from, by name, in order; functions are loaded."""
+    found: dict[str, Source] = {}
+    for model in models:
+        function = own.parse(model)
+        if function is None:
+            one = model_file.named([model], BUILT_IN, BUILT_IN)
+        else:
+            check_name(function[0])
+            one = {function[0]: own.load(*function[1:])}
+        if twice := [name for name in one if name in found]:
+            raise RequestError(f'two models are called "{twice[0]}"; name one with --model NAME=FILE')
+        found |= one
+    return found
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot name somebody's function."""
+    if not re.search(json_file.NAME, name) or name in BUILT_IN:
+        raise RequestError(f'"{name}" cannot name a function; name it NAME=FILE.py:FUNCTION')
+
+
 def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     """The scenarios that are asked for, drawn or read."""
-    name = request.world or protocol.world
-    stored = None
-    if name not in WORLDS and files.is_meant(name):
-        stored = tracks_file.load(files.expanded(name), request.history)
-    elif request.history is not None:
-        raise RequestError(f'--history {request.history}: of recorded tracks alone, not of world "{name}"')
+    name, stored = _stored(request, protocol)
     chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz", "TRACKS.csv"))]
     own = WORLDS[protocol.world]
     if chosen.layout != own.layout:
@@ -65,6 +84,19 @@ def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     if first < held[0]:
         raise RequestError(f"--seeds {request.seeds}: {name} holds {held[0]}:{held[1]}")
     return _named_truly(stored.select(slice(first - held[0], stop - held[0])))
+
+
+def _stored(request: Request, protocol: Protocol) -> tuple[str, Scenarios | None]:
+    """The world's name or file, and its scenarios where they are not to be drawn."""
+    if isinstance(request.world, Scenarios):
+        name, stored = request.world.world.name, request.world
+    else:
+        name, stored = request.world or protocol.world, None
+        if name not in WORLDS and files.is_meant(name):
+            return name, tracks_file.load(files.expanded(name), request.history)
+    if request.history is not None:
+        raise RequestError(f'--history {request.history}: for a file of tracks, not for world "{name}"')
+    return name, stored
 
 
 def _named_truly(stored: Scenarios) -> Scenarios:

@@ -1,0 +1,111 @@
+"""Predictors of somebody's own: Python functions from a file, or handed over, held to what they promise.
+
+A predictor is a function (seen, horizon) -> positions [A, horizon, N, 2] in cells, (row, column), the first one
+step ahead. `seen` is an `Observation` of A episodes that are played at once: seen.history [A, H, N, 2] are the
+observed positions, the current ones last, seen.observed bool [A, H, N] which of them were really observed,
+seen.agent [A, H, 2] the agent's cells and seen.static bool [A, R, C] the map; float64 arrays of NumPy. What it
+returns may be an array of NumPy, of PyTorch or of jax, and must depend on each episode alone: how many are played
+at once differs between backends.
+"""
+
+import importlib.util
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hrm_jax.artefacts import files
+from hrm_jax.artefacts.errors import RequestError, nearest, one_line
+from hrm_jax.worlds.features import Observation
+from hrm_jax.worlds.rules import FURTHEST
+
+SPEC = re.compile(r"(?:(?P<name>[^=/]+)=)?(?P<file>.+\.py):(?P<function>\w+)")
+WANTED = "positions [A, horizon, N, 2] in cells"
+
+
+class Function:
+    """A function as a predictor: its result checked, and what it raises kept in `failure`.
+
+    Of a function from the file `path`, errors are `RequestError`s that say the line; of another they are its own.
+    """
+
+    def __init__(self, function: Callable[[Observation, int], Any], path: Path | None = None):
+        if not callable(function):
+            raise RequestError(f"{function!r:.99} is no predictor; a function (seen, horizon) is needed")
+        self.function, self.path = function, path
+        self.failure: Exception | None = None
+
+    def __call__(self, seen: Observation, horizon: int) -> np.ndarray:
+        """Positions [A, horizon, N, 2], float64, or an error that says what was expected."""
+        try:
+            found = self.function(Observation(*(array.copy() for array in seen)), horizon)  # theirs to change
+        except Exception as error:
+            self.failure = error
+            if self.path is None:
+                raise
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"{type(error).__name__}: {one_line(error)} ({place.filename}:{place.lineno})"
+            self.failure = RequestError(f"{self.function.__name__} raises {said}")
+            raise self.failure from None
+        try:
+            return checked(found, (len(seen.history), horizon, *seen.history.shape[2:]))
+        except RequestError as error:
+            self.failure = error
+            raise
+
+
+def checked(found: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """What a predictor returned, as float64 of this shape [A, horizon, N, 2]."""
+    expected = f"{WANTED} = {list(shape)} are expected"
+    if hasattr(found, "detach"):  # PyTorch's, which may be on a device or part of a graph
+        found = found.detach().cpu()
+    try:
+        array = np.asarray(found, np.float64, order="C")
+    except (TypeError, ValueError):
+        raise RequestError(f"returns {type(found).__name__}, no array of numbers; {expected}") from None
+    if array.shape != shape:
+        raise RequestError(f"returns shape {list(array.shape)}; {expected}")
+    if not (np.abs(array) < FURTHEST).all():  # NaN fails this too
+        raise RequestError(
+            f"returns positions that are not finite, or over {FURTHEST:.0e} cells away; {expected}, all finite"
+        )
+    return array
+
+
+def parse(request: str) -> tuple[str, str, str] | None:
+    """Name, file and function of a request [NAME=]FILE.py:FUNCTION; None of any other."""
+    match = SPEC.fullmatch(request)
+    return (match["name"] or match["function"], match["file"], match["function"]) if match else None
+
+
+def load(file: str, name: str) -> Function:
+    """The function `name` of a Python file, which is run; it may import what lies beside it."""
+    path = files.expanded(file)
+    if not path.is_file():
+        raise RequestError(f"{file}: no such file")
+    module = _run(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        allowed = ", ".join(there) or "none"
+        raise RequestError(f"{file} has no function {name}{nearest(name, there)}; functions there: {allowed}")
+    return Function(function, path)
+
+
+def _run(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look there
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise RequestError(f"{path}: {type(error).__name__}: {one_line(error)}") from None
+    return module
