@@ -16,6 +16,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'hrm_jax' has no attribute {name!r}")
     return getattr(importlib.import_module(PUBLIC[name]), name)
 
+
 # Ctrl-C while a command's modules are imported ends it without a traceback; then `console.parser` takes over.
 if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) == signal.default_int_handler:
     if any(name.startswith("hrm_jax") for name in sys.orig_argv):

@@ -1,13 +1,13 @@
 """Judging from Python: `hrm_jax.judge`, and the report that it returns.
 
-    import hrm_jax
+import hrm_jax
 
-    def still(seen, horizon):
-        return seen.history[:, -1:].repeat(horizon, axis=1)
+def still(seen, horizon):
+    return seen.history[:, -1:].repeat(horizon, axis=1)
 
-    report = hrm_jax.judge(still, world="swarm", episodes=200)
-    print(report.table())
-    report.page("page/")
+report = hrm_jax.judge(still, world="swarm", episodes=200)
+print(report.table())
+report.page("page/")
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +23,7 @@ from hrm_jax.judging.evaluation import Match
 from hrm_jax.judging.own import Function
 from hrm_jax.judging.request import BUILT_IN, Request
 from hrm_jax.referee.cells.episode import Result
+from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.worlds.features import Observation
 
 AGAINST = ("constant_velocity", "reflection", "oracle")
@@ -72,27 +73,30 @@ def judge(
     episodes: int | None = None,
     seeds: str | None = None,
     backend: str = "numpy",
-    against: Sequence[str] = AGAINST,
+    against: Sequence[str] | None = None,
     predictor: str | Path | None = None,
     history: int | None = None,
     record: int = 6,
 ) -> Report:
-    """Judge a model in closed loop, next to `against`, as `python -m hrm_jax.evaluate` does.
+    """Judge a model in closed loop, next to others, as `python -m hrm_jax.evaluate` does.
 
     Args:
-        model: a function (seen, horizon) -> positions [A, horizon, N, 2] in cells (`hrm_jax.judging.own`), the
-            file of a model, a built-in name, or several of them by name.
+        model: a function (seen, horizon) -> positions [A, horizon, N, 2] in cells (`hrm_jax.judging.own`),
+            the file of a model, a built-in name, or several of them by name.
         world: a name, `Scenarios`, a scenarios.npz, or recorded tracks (.csv, .npz); None: the protocol's.
         episodes, seeds: how many scenarios, or which ("0:200"); None: all of the protocol or the file.
         backend: "numpy", the referee; "jax" predicts for it; "jit" plays whole episodes on the device.
+        against: built-in names that are judged, too; None: AGAINST, or the bounds of a protocol of paths.
         predictor: under a protocol of paths, what rolls obstacles forward.
         history: steps that the agent watches first, of a file of tracks.
         record: episodes that the page's player shows.
 
-    Raises `hrm_jax.artefacts.errors.RequestError`, one line, where something asked for is wrong; what a function
-    raises itself is passed on.
+    Raises `hrm_jax.artefacts.errors.RequestError`, one line, where something asked for is wrong; what a
+    function raises itself is passed on.
     """
     sources = _sources(model if isinstance(model, Mapping) else {_name(model): model})
+    if against is None:
+        against = AGAINST if protocol in CELL_PROTOCOLS else ()
     for name in against:
         sources.setdefault(name, None)
     asked = Request(

@@ -17,7 +17,17 @@ from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.motion import Motion, Obstacles, Record
 from hrm_jax.worlds.rules import FURTHEST
-from hrm_jax.worlds.world import CIRCULAR, KINDS, LARGEST, OSCILLATING, SWITCHING, WAYPOINTS, World, from_json
+from hrm_jax.worlds.world import (
+    CIRCULAR,
+    KINDS,
+    LARGEST,
+    OSCILLATING,
+    SWITCHING,
+    WAYPOINTS,
+    RecordedWorld,
+    World,
+    from_json,
+)
 
 OF_OBSTACLES = ("positions", "velocities", "kind", "anchors", "turn", "seed")
 LAST_ID = 2**32 - 1  # ids are seeds, of which NumPy's legacy generator takes no larger one
@@ -35,8 +45,8 @@ class Array(NamedTuple):
     range: Callable[[World], tuple[float, float]]  # smallest and largest value, both included
 
 
-def _array(dtype: type, axes: str, range: Callable[[World], tuple[float, float]], **default: Any) -> Any:
-    return field(metadata={"schema": Array(dtype, axes, range)}, **default)
+def _array(dtype: type, axes: str, range: Callable[[World], tuple[float, float]]) -> Any:
+    return field(metadata={"schema": Array(dtype, axes, range)})
 
 
 def _constant(low: float, high: float) -> Callable[[World], tuple[float, float]]:
@@ -74,8 +84,6 @@ class Scenarios:
     seed: np.ndarray = _array(np.uint32, "EN", _constant(0, 2**32 - 1))
     start: np.ndarray = _array(np.int64, "E2", _cell)
     goal: np.ndarray = _array(np.int64, "E2", _cell)
-    # Of a recorded world alone: positions from time 0 on; NaN: not there. The arrays of obstacles are zeros then.
-    tracks: np.ndarray | None = _array(np.float64, "ETN2", _anywhere, default=None)
 
     @classmethod
     def from_tracks(
@@ -90,9 +98,9 @@ class Scenarios:
     ) -> "Scenarios":
         """Scenarios of obstacles that were recorded, and move as they did whatever the agent does.
 
-        Lengths are in cells, (row, column); cell (r, c) is the square around that point. The agent watches for
-        `history` steps, and an episode ends with its record at the latest. A map of R rows and C columns lies
-        in a square world; what is beyond it is static cells.
+        Lengths are in cells, (row, column); cell (r, c) is the square around that point. The agent watches
+        for `history` steps, and an episode ends with its record at the latest. A map of R rows and C columns
+        lies in a square world; what is beyond it is static cells.
 
         Args:
             tracks: [E, T, N, 2] positions of N obstacles at times 0 to T - 1; NaN: not there.
@@ -112,27 +120,41 @@ class Scenarios:
         """The obstacles at time 0; in a simple world a position and a velocity are all of them."""
         if self.world.simple:
             return Obstacles(self.positions, self.velocities)
-        if self.tracks is not None:
-            record: Any = Record(self.tracks.swapaxes(1, 2))
-            return Obstacles(self.tracks[:, 0], self.velocities, record)
         waypoint = np.ones(self.kind.shape, np.int32)
         motion = Motion(self.kind, self.anchors, self.turn, self.seed, waypoint)
         return Obstacles(self.positions, self.velocities, motion)
 
     def select(self, index: slice | np.ndarray) -> "Scenarios":
         """The scenarios at `index`."""
-        return replace(self, **{name: getattr(self, name)[index] for name in names(self.world)})
+        return replace(self, **{name: getattr(self, name)[index] for name in schema(self.world)})
 
     def equal(self, other: "Scenarios") -> bool:
         """Whether the other ones are the same to the bit."""
-        held = names(self.world)
-        return names(other.world) == held and all(
+        held = schema(self.world)
+        return schema(other.world) == held and all(
             np.array_equal(getattr(self, name), getattr(other, name), equal_nan=name == "tracks")
             for name in held
         )
 
 
-SCHEMA: dict[str, Array] = {part.name: part.metadata["schema"] for part in fields(Scenarios) if part.metadata}
+@dataclass(frozen=True)
+class Recorded(Scenarios):
+    """Scenarios of a recorded world; the other arrays of obstacles are zeros."""
+
+    tracks: np.ndarray = _array(np.float64, "ETN2", _anywhere)  # from time 0 on; NaN: not there
+
+    @property
+    def obstacles(self) -> Obstacles:
+        """The obstacles at time 0, and their record."""
+        record: Any = Record(self.tracks.swapaxes(1, 2))
+        return Obstacles(self.tracks[:, 0], self.velocities, record)
+
+
+def _schema(kind: type[Scenarios]) -> dict[str, Array]:
+    return {part.name: part.metadata["schema"] for part in fields(kind) if part.metadata}
+
+
+SCHEMA, SCHEMA_RECORDED = _schema(Scenarios), _schema(Recorded)
 
 
 def _from_tracks(tracks: Any, static: Any, start: Any, goal: Any, history: int, name: str) -> Scenarios:
@@ -140,24 +162,26 @@ def _from_tracks(tracks: Any, static: Any, start: Any, goal: Any, history: int, 
     tracks = _numbers("tracks", tracks, 4, "[E, T, N, 2]: scenarios, times, obstacles, (row, column)")
     if tracks.shape[3] != 2 or not tracks.size:
         raise RequestError(f"tracks have shape {list(tracks.shape)}; [E, T, N, 2] is needed, all above 0")
+    if np.isinf(tracks).any():
+        raise RequestError("tracks hold infinite positions; NaN is where an obstacle is not there")
     count, length, obstacles, _ = tracks.shape
     ends = [None if cell is None else _per_scenario(said, cell, (2,), count) for said, cell in
             (("start", start), ("goal", goal))]  # fmt: skip
-    if static is None:
-        static = np.zeros(_smallest_map(tracks, *ends), bool)
-    maps = _per_scenario("static", static, np.shape(static)[-2:], count)
-    if not np.isin(maps, (0, 1)).all():
-        raise RequestError("static holds other numbers than 0 and 1, or True and False")
-    rows, columns = maps.shape[1:]
+    rows, columns = np.shape(static)[-2:] if np.ndim(static) > 1 else _smallest_map(tracks, *ends)
     size = max(rows, columns, LEAST)
     if size > LARGEST:
         raise RequestError(
-            f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells are "
-            "needed (divide the positions by their side)"
+            f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells "
+            "are needed (divide the positions by their side)"
         )
-    world = World(
+    if static is None:
+        static = np.zeros((rows, columns), bool)
+    maps = _per_scenario("static", static, (rows, columns), count)
+    if not np.isin(maps, (0, 1)).all():
+        raise RequestError("static holds other numbers than 0 and 1, or True and False")
+    world = RecordedWorld(
         name, size, 0, obstacles, history=history, distinct_static=False, connected=False, safe_start=False,
-        generator="recorded", recorded=length, shape=None if (rows, columns) == (size, size) else (rows, columns),
+        recorded=length, shape=None if rows == columns == size else (rows, columns),
     )  # fmt: skip
     whole = np.pad(maps.astype(bool), ((0, 0), (0, size - rows), (0, size - columns)), constant_values=True)
     at_rest = obstacle_arrays(Obstacles(*np.zeros((2, count, obstacles, 2))))
@@ -167,7 +191,7 @@ def _from_tracks(tracks: Any, static: Any, start: Any, goal: Any, history: int, 
         "ids": np.arange(count), "static": whole, **at_rest, "start": cells[0], "goal": cells[1],
         "tracks": tracks,
     }  # fmt: skip
-    return Scenarios(world, **_checked(world, arrays))
+    return _made(world, arrays)
 
 
 def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, int]:
@@ -181,9 +205,9 @@ def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, i
 
 def _per_scenario(what: str, given: Any, shape: tuple[int, ...], count: int) -> np.ndarray:
     """Whole numbers [E, *shape], of which those for all scenarios may be given once."""
-    array = _numbers(what, given, None, f"{[count, *shape]} or {list(shape)}")
+    wanted = f"{[count, *shape]} or {list(shape)}"
+    array = _numbers(what, given, None, wanted)
     if array.shape not in (shape, (count, *shape)):
-        wanted = f"{[count, *shape]} or {list(shape)}"
         raise RequestError(f"{what} has shape {list(array.shape)}; {wanted} is needed")
     if not (array == np.round(array)).all():
         raise RequestError(f"{what} holds other than whole numbers")
@@ -200,9 +224,9 @@ def _numbers(what: str, given: Any, axes: int | None, wanted: str) -> np.ndarray
     return array
 
 
-def names(world: World) -> list[str]:
-    """Of the arrays of SCHEMA, those that scenarios of this world have."""
-    return [name for name in SCHEMA if world.recorded or name != "tracks"]
+def schema(world: World) -> dict[str, Array]:
+    """The arrays that scenarios of this world have."""
+    return SCHEMA_RECORDED if world.recorded else SCHEMA
 
 
 def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
@@ -222,7 +246,7 @@ def obstacle_arrays(obstacles: Obstacles) -> dict[str, np.ndarray]:
 
 def save(path: str | os.PathLike, scenarios: Scenarios) -> None:
     """Write the arrays of SCHEMA, and the world as JSON; what `load` would refuse is refused."""
-    arrays = {name: np.asarray(getattr(scenarios, name)) for name in names(scenarios.world)}
+    arrays = {name: np.asarray(getattr(scenarios, name)) for name in schema(scenarios.world)}
     archive.write(path, {"world": json.dumps(asdict(scenarios.world)), **_checked(scenarios.world, arrays)})
 
 
@@ -235,8 +259,13 @@ def load(path: str | os.PathLike) -> Scenarios:
 def of_arrays(found: Arrays) -> Scenarios:
     """The scenarios that the arrays of a file are; for `archive.reading`."""
     world = from_json(json_file.parse(str(found["world"]), "its world"))
-    archive.check_names(found, ("world", *names(world)), "scenarios.npz")
-    return Scenarios(world, **_checked(world, {name: found[name] for name in names(world)}))
+    archive.check_names(found, ("world", *schema(world)), "scenarios.npz")
+    return _made(world, {name: found[name] for name in schema(world)})
+
+
+def _made(world: World, arrays: Arrays) -> Scenarios:
+    kind = Recorded if world.recorded else Scenarios
+    return kind(world, **_checked(world, arrays))
 
 
 def _checked(world: World, arrays: Arrays) -> Arrays:
@@ -245,8 +274,9 @@ def _checked(world: World, arrays: Arrays) -> Arrays:
         raise RequestError(f"{world.size}x{world.size} cells; the planner handles up to {LARGEST}x{LARGEST}")
     sizes = {"E": arrays["ids"].size, "N": world.n_obstacles, "W": WAYPOINTS, "2": 2}
     sizes |= {"R": world.size, "C": world.size, "T": world.recorded}
-    for name in arrays:
-        dtype, axes, bounds = SCHEMA[name]
+    known = schema(world)
+    for name in known:
+        dtype, axes, bounds = known[name]
         found, shape, (low, high) = arrays[name], tuple(sizes[axis] for axis in axes), bounds(world)
         if found.dtype.kind not in KEPT_AS.get(dtype, "iu"):
             raise RequestError(f"{name} is of {found.dtype}; {np.dtype(dtype)} is needed")
@@ -258,7 +288,7 @@ def _checked(world: World, arrays: Arrays) -> Arrays:
         wrong = found[~within]
         if wrong.size:
             raise RequestError(f"{name} holds {wrong[0]}; allowed is {low} to {high}")
-    checked: Arrays = {name: array.astype(SCHEMA[name].dtype) for name, array in arrays.items()}
+    checked: Arrays = {name: array.astype(known[name].dtype) for name, array in arrays.items()}
     _check_together(world, checked)
     return checked
 

@@ -89,7 +89,9 @@ def _of_csv(path: Path, history: int) -> Scenarios:
                 f"{line.episode} twice"
             )
         tracks[at] = line.place
-    ends = {kind: _ends([line for line in lines if line.kind == kind], episodes) for kind in ("start", "goal")}
+    ends = {
+        kind: _ends([line for line in lines if line.kind == kind], episodes) for kind in ("start", "goal")
+    }
     static = _map([line for line in lines if line.kind in ("wall", "map")], episodes, tracks, ends)
     return Scenarios.from_tracks(tracks, static, **ends, history=history, name=path.stem)
 
@@ -110,7 +112,7 @@ def _ends(lines: Sequence[Line], episodes: dict[str, int]) -> np.ndarray | None:
 def _map(
     lines: Sequence[Line], episodes: dict[str, int], tracks: np.ndarray, ends: dict[str, np.ndarray | None]
 ) -> np.ndarray | None:
-    """Static cells bool [E, R, C]: of the size that "map" says, else of the smallest that holds everything."""
+    """Static cells bool [E, R, C]: of the size that "map" says, else of the smallest that holds all."""
     if not lines:
         return None
     corners = [line.place for line in lines if line.kind == "map"]

@@ -82,7 +82,7 @@ def free_cells(static: jax.Array) -> jax.Array:
 
 
 def least_bad_move(free: jax.Array, start: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-    """The neighbouring cell [A, 2] reached with the largest clearance to the segments between these [A, N, 2]."""
+    """The neighbouring cell [A, 2] with the largest clearance to the segments between these [A, N, 2]."""
     cells = start[:, None] + MOVES  # [A, 5, 2]
     rows = free[cells[..., 0], jnp.arange(len(start))[:, None]]
     leaving = start[:, None, None] - before[:, None]

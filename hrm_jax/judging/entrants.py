@@ -111,8 +111,8 @@ def make_planner(
     """The planner of paths called `name`, or in the file `path`; `forecaster` is for those that need one."""
     if isinstance(path, Function):
         raise RequestError(
-            f'model "{name}": a function that predicts; protocol "{rules.name}" judges planners of paths, which '
-            f"ask for it by --predictor; protocols for it: {', '.join(CELL_PROTOCOLS)}"
+            f'model "{name}": a function that predicts; protocol "{rules.name}" judges planners of paths, '
+            f"which ask for it by --predictor; protocols for it: {', '.join(CELL_PROTOCOLS)}"
         )
     if path is None:
         return Entrant(PLANNERS[name](rules), name, {})
@@ -133,15 +133,16 @@ def make_planner(
 
 def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
     """What planners of paths roll obstacles forward with, a baseline's name or a file; it says its name."""
-    path: Source = None if request in BASELINES else Path(request)
+    path = None if request in BASELINES else Path(request)
+    source: Source = path
     if function := own.parse(request):
-        path = own.load(*function[1:])
+        source = own.load(*function[1:])
     elif path and not path.exists():
         raise RequestError(
             f"--predictor {request}: a model.npz of a predictor, FILE.py:FUNCTION, or one of "
             + ", ".join(BASELINES)
         )
-    predictor = read_predictor(request, path, "numpy" if backend == "jit" else backend)
+    predictor = read_predictor(request, source, "numpy" if backend == "jit" else backend)
     return predictor.enter(asked)._replace(about={"predictor": files.printable(request)})
 
 

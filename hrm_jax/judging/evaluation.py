@@ -47,7 +47,8 @@ def evaluate(asked: Request) -> None:
     sources = request.sources(asked.models)
     match = enter(asked, sources)
     read = [source.path if isinstance(source, Function) else source for source in sources.values()]
-    keeping.check(asked.out, asked.record, [*read, asked.predictor, asked.world])
+    world = None if isinstance(asked.world, Scenarios) else asked.world
+    keeping.check(asked.out, asked.record, [*read, asked.predictor, world])
     results = play_all(match)
     report = build_report(match, results)
     report |= asked.before

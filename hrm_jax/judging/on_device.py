@@ -40,7 +40,7 @@ def run(
     entrant: JaxPredictor | Function | str,
     progress: Callable[[int, int], None] | None = None,
 ) -> episode.Result:
-    """Outcomes of a model, a function, or the predictor of that name; why episodes failed is not counted here."""
+    """Outcomes of a model, a function, or the predictor of that name; why episodes failed is not counted."""
     check(protocol)
     loop = _loop(scenarios.world, protocol, entrant)
     total, outcomes = len(scenarios), []

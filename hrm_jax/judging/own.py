@@ -1,11 +1,11 @@
 """Predictors of somebody's own: Python functions from a file, or handed over, held to what they promise.
 
-A predictor is a function (seen, horizon) -> positions [A, horizon, N, 2] in cells, (row, column), the first one
-step ahead. `seen` is an `Observation` of A episodes that are played at once: seen.history [A, H, N, 2] are the
-observed positions, the current ones last, seen.observed bool [A, H, N] which of them were really observed,
-seen.agent [A, H, 2] the agent's cells and seen.static bool [A, R, C] the map; float64 arrays of NumPy. What it
-returns may be an array of NumPy, of PyTorch or of jax, and must depend on each episode alone: how many are played
-at once differs between backends.
+A predictor is a function (seen, horizon) -> positions [A, horizon, N, 2] in cells, (row, column), the first
+one step ahead. `seen` is an `Observation` of A episodes that are played at once: seen.history [A, H, N, 2] is
+what was observed, the current positions last, seen.observed bool [A, H, N] says of what it really was,
+seen.agent [A, H, 2] are the agent's cells, seen.static bool [A, R, C] the map; NumPy's, lengths in float64.
+What it returns may be an array of NumPy, of PyTorch or of jax, and must depend on each episode alone: how
+many are played at once differs between backends.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ WANTED = "positions [A, horizon, N, 2] in cells"
 class Function:
     """A function as a predictor: its result checked, and what it raises kept in `failure`.
 
-    Of a function from the file `path`, errors are `RequestError`s that say the line; of another they are its own.
+    Of a function from the file `path`, errors are `RequestError`s that say the line; of another, its own.
     """
 
     def __init__(self, function: Callable[[Observation, int], Any], path: Path | None = None):
@@ -71,7 +71,7 @@ def checked(found: Any, shape: tuple[int, ...]) -> np.ndarray:
         raise RequestError(f"returns shape {list(array.shape)}; {expected}")
     if not (np.abs(array) < FURTHEST).all():  # NaN fails this too
         raise RequestError(
-            f"returns positions that are not finite, or over {FURTHEST:.0e} cells away; {expected}, all finite"
+            f"returns positions not finite, or over {FURTHEST:.0e} cells away; {expected}, all finite"
         )
     return array
 

@@ -96,10 +96,13 @@ def step(
     return Obstacles(position, velocity, motion)
 
 
-def bounce(position: Array, velocity: Array, size: int | Array, blocked: Array | bool = False) -> tuple[Array, Array]:
+def bounce(
+    position: Array, velocity: Array, size: int | Array, blocked: Array | bool = False
+) -> tuple[Array, Array]:
     """One step of motion [..., 2] among walls: positions and velocities after it.
 
-    `size` is the world's, or its rows and columns [2]. An obstacle stays along the axes on which it is `blocked` [..., 2], and turns back.
+    `size` is the world's, or its rows and columns [2]. An obstacle stays along the axes on which it is
+    `blocked` [..., 2], and turns back.
     """
     xp = position.__array_namespace__()
     moved = position + (velocity if blocked is False else xp.where(blocked, 0.0, velocity))

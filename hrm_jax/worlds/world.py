@@ -6,7 +6,7 @@ continuous ones. docs/worlds.md describes the worlds and their motions. Adding a
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from hrm_jax.artefacts.errors import RequestError, known, nearest
 from hrm_jax.artefacts.fields import AboveZero, Fraction, Positive, Rule, check, one_of
@@ -41,9 +41,11 @@ Spread = Annotated[float, _between(0, WIDEST)]
 Shape = Annotated[
     tuple[int, int],
     Rule(
-        lambda sides: isinstance(sides, tuple)
-        and len(sides) == 2
-        and all(type(side) is int and side > 0 for side in sides),
+        lambda sides: (
+            isinstance(sides, tuple)
+            and len(sides) == 2
+            and all(type(side) is int and side > 0 for side in sides)
+        ),
         "two whole numbers above 0, rows and columns",
     ),
 ]
@@ -58,9 +60,10 @@ class World:
     """What scenarios are drawn from. Lengths are cells, times are steps.
 
     A generator says how scenarios are drawn: "jax" by the simulator (`hrm_jax.gridworld`), any other by the
-    referee (`hrm_jax.referee.drawing`); "recorded" ones are not drawn, but come from somebody's tracks. The flags `distinct_static`, `connected` and `safe_start` direct the
-    simulator; scenarios of "philox" have all three, those of "mt19937" none. Worlds of discs have none: discs
-    overlap, start and goal are drawn, and what is checked is the generator's affair.
+    referee (`hrm_jax.referee.drawing`); "recorded" ones are not drawn, but come from somebody's tracks. The
+    flags `distinct_static`, `connected` and `safe_start` direct the simulator; scenarios of "philox" have all
+    three, those of "mt19937" none. Worlds of discs have none: discs overlap, start and goal are drawn, and
+    what is checked is the generator's affair.
     """
 
     name: str  # a line of text
@@ -78,19 +81,15 @@ class World:
     drop: Fraction = 0.0  # chance that an obstacle is not observed in a step
     layout: Annotated[str, one_of(LAYOUTS)] = "cells"
     generator: Annotated[str, one_of(GENERATORS)] = "philox"
-    recorded: Recorded = 0  # positions of a track, one a step; 0: obstacles move by the rules above
-    shape: Shape | None = None  # rows and columns of a recorded map that is no square
+
+    recorded: ClassVar[int] = 0  # see `RecordedWorld`
+    shape: ClassVar[tuple[int, int] | None] = None
 
     @property
     def simple(self) -> bool:
         """Whether obstacles only bounce, and are observed exactly: they are a position and a velocity."""
         ruled = self.interacting or self.noise or self.drop or self.recorded
         return self.kinds == ("bounce",) and not ruled
-
-    @property
-    def rows_and_columns(self) -> tuple[int, int]:
-        """Of the map; what is beyond, up to `size`, is static cells."""
-        return self.shape or (self.size, self.size)
 
     def until(self, limit: int) -> int:
         """Steps after which an episode is a timeout, where the rules say `limit`: it ends with its record."""
@@ -115,10 +114,8 @@ class World:
                 return f'kinds: "{kind}"{nearest(str(kind), KINDS)}; of {", ".join(KINDS)}'
             if self.size < ROOM.get(kind, 0):
                 return f'size = {self.size}: at least {ROOM[kind]} for the motion "{kind}"'
-        if (self.generator == "recorded") != bool(self.recorded):
-            return f'recorded = {self.recorded}: above 0 where generator = "recorded", else 0'
-        if complaint := self._complaint_of_recorded():
-            return complaint
+        if self.generator == "recorded" and not self.recorded:
+            return 'generator = "recorded": recorded, the length of the tracks, is missing'
         if self.size > LARGEST and self.generator != "jax":
             return f"size = {self.size}: the planner handles up to {LARGEST}"
         if self.speed >= self.size / 2:
@@ -131,21 +128,6 @@ class World:
             return complaint
         most, of = self._most_static()
         return None if 0 <= self.n_static <= most else f"n_static = {self.n_static}: 0 to {most}{of}"
-
-    def _complaint_of_recorded(self) -> str | None:
-        if not self.recorded:
-            return f"shape = {self.shape}: only of recorded worlds" if self.shape is not None else None
-        if self.recorded < self.history + 2:
-            return (
-                f"recorded = {self.recorded} positions of a track: {self.history + 2} are needed, history + 2, "
-                "for one step of the agent"
-            )
-        if self.kinds != ("bounce",) or self.interacting or self.noise or self.drop or self.layout != "cells":
-            return 'a recorded world has no motion, noise or layout of its own (all as in "standard")'
-        sides = self.rows_and_columns
-        if max(sides) > self.size:
-            return f"shape = {sides}: rows and columns, at most size = {self.size}"
-        return None
 
     def _most_static(self) -> tuple[int, str]:
         """The most static cells or discs, and of what."""
@@ -168,6 +150,25 @@ class World:
                 '(kinds = ("bounce",), interacting = False, noise = drop = 0)'
             )
         return None
+
+
+@dataclass(frozen=True)
+class RecordedWorld(World):
+    """A world whose obstacles were recorded, and move as they did; `size` is the longer side of its map."""
+
+    generator: Annotated[str, one_of(["recorded"])] = "recorded"
+    recorded: Recorded = 0  # type: ignore[misc]  # positions of a track, one a step
+    shape: Shape | None = None  # type: ignore[misc]  # rows and columns of a map that is no square
+
+    def _complaint(self) -> str | None:
+        if self.recorded < self.history + 2:
+            least = f"history + 2 = {self.history + 2}, for one step"
+            return f"recorded = {self.recorded} positions of a track: at least {least}"
+        if self.kinds != ("bounce",) or self.interacting or self.noise or self.drop or self.layout != "cells":
+            return 'a recorded world has no motion, noise or layout of its own (all as in "standard")'
+        if self.shape and max(self.shape) > self.size:
+            return f"shape = {self.shape}: rows and columns, at most size = {self.size}"
+        return super()._complaint()
 
 
 _UNCHECKED: dict[str, Any] = {"distinct_static": False, "connected": False, "safe_start": False}
@@ -221,10 +222,9 @@ def of_config(fields: Mapping[str, Any]) -> World:
 
 
 def to_config(world: World) -> dict[str, Any]:
-    """The group `data.world` of a config, and of a model file: all of a world that the simulator can draw."""
+    """The group `data.world` of a config, and of a model file: all of a world but its name and generator."""
     fields = asdict(world)
-    for name in ("name", "generator", "recorded", "shape"):
-        del fields[name]
+    del fields["name"], fields["generator"]
     return fields
 
 
@@ -232,7 +232,8 @@ def from_json(said: Any) -> World:
     """The world that a file describes; what an older file does not say is as in the world of its name."""
     if not (isinstance(said, dict) and isinstance(said["name"], str)):
         raise RequestError("its world is not an object with a name")
+    kind = RecordedWorld if said.get("generator") == "recorded" else World
     for name in said:
-        known("field of a world", name, (field.name for field in fields(World)))
+        known("field of a world", name, (field.name for field in fields(kind)))
     alike = WORLDS.get(said["name"], WORLDS["discs" if said.get("layout") == "discs" else "standard"])
-    return World(**{**asdict(alike), **said})
+    return kind(**{**asdict(alike), **said})

@@ -180,8 +180,9 @@ def _safe_departures(
 ) -> np.ndarray:
     """Bit sets [T, 5, R + 1, A] of the cells from which a move keeps `clearance` to every obstacle.
 
-    They go from `before` to `after` [A, T, N, 2]. Seen from the agent, an obstacle that goes from p to q while the agent makes move m goes from p
-    to q - m: the cells it closes for that move are those within a capsule, an interval per row.
+    They go from `before` to `after` [A, T, N, 2]. Seen from the agent, one that goes from p to q while the
+    agent makes move m goes from p to q - m: the cells it closes for that move are those within a capsule, an
+    interval per row.
     """
     n_rows, n_episodes = free.shape
     departures = np.full((before.shape[1], len(MOVES), *free.shape), ~free.dtype.type(0))
