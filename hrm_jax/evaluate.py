@@ -4,7 +4,8 @@ python -m hrm_jax.evaluate --model model.npz --model reflection --model oracle -
 python -m hrm_jax.evaluate --model oracle --protocol hrm-cloud/2025-12 --out legacy.report.json
 python -m hrm_jax.evaluate --protocol paths --model hybrid.npz --predictor lstm.npz --out paths.json
 
-Needs NumPy and scipy only; `--backend jax` computes the predictions of model files with jax.
+Needs NumPy and scipy only; `--backend jax` computes the predictions of model files with jax. What takes long
+is not lost: interrupted, the same command goes on with the models that are not judged yet.
 """
 
 import sys

@@ -1,5 +1,7 @@
 """Entrants play scenarios under a protocol: the episodes, the report of them, and those that are recorded."""
 
+import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +18,7 @@ from hrm_jax.judging import entrants, keeping, request, statistics, tables
 from hrm_jax.judging.entrants import Entrant, Source
 from hrm_jax.judging.own import Function
 from hrm_jax.judging.request import Request
+from hrm_jax.judging.resuming import Kept
 from hrm_jax.referee.cells import episode
 from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.paths import episode as path_episode
@@ -49,10 +52,13 @@ def evaluate(asked: Request) -> None:
     read = [source.path if isinstance(source, Function) else source for source in sources.values()]
     world = None if isinstance(asked.world, Scenarios) else asked.world
     keeping.check(asked.out, asked.record, [*read, asked.predictor, world])
-    results = play_all(match)
+    about = asked.backend, asked.predictor or ""
+    kept = Kept(asked.out, match.scenarios, match.protocol, about, sources)
+    results = play_all(match, kept)
     report = build_report(match, results)
     report |= asked.before
     keeping.keep(asked.out, report, tables.evaluation(report, match.limit))
+    kept.end()
     if asked.record:
         keeping.record(asked.out, report, recorder(match, results, asked.record))
 
@@ -68,17 +74,24 @@ def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     return Match(scenarios, protocol, asked.backend, compared, list(sources))
 
 
-def play_all(match: Match) -> dict[str, Result]:
-    """Every entrant's episodes; progress and seconds on stderr."""
+def play_all(match: Match, kept: Kept | None = None) -> dict[str, Result]:
+    """Every entrant's episodes; progress and seconds on stderr. What is `kept` is not played again."""
     scenarios, protocol, backend, compared, _ = match
     play, results = entrants.referee(backend, protocol), {}
     for name, entrant in compared.items():
+        if kept and (found := kept.find(name)):
+            print(f"{name}: was judged before the evaluation was interrupted", file=sys.stderr)
+            results[name] = found
+            continue
+        began = time.monotonic()
         with watch(name, "episodes", len(scenarios)) as progress:
             try:
                 player = entrant.source if backend == "jit" else entrant.play
                 results[name] = play(scenarios, protocol, player, progress)
             except RequestError as error:
                 raise RequestError(f'model "{name}": {error}') from None
+        if kept:
+            kept.keep(name, results[name], time.monotonic() - began)
     return results
 
 
