@@ -1,4 +1,4 @@
-"""A long evaluation goes on where it was killed: the result of who played longer than `LONG` is kept till then.
+"""A long evaluation goes on where it was killed: the result of who played longer than `LONG` is kept.
 
 It is taken again only by the same entrant (the bytes of its file), scenarios, protocol, backend and code.
 """
