@@ -12,11 +12,15 @@ first that the next hardly improves. With --tune every model is then tried with 
 and as each of its VARIANTS in the config; the least mean held-out loss chooses. These trainings have seeds of
 their own, 100, 101, …, and are in the report.
 Leaves OUT/world.report.json and OUT/report/index.html.
+
+On many machines that share OUT, --list prints what can be trained now as commands of a shell, a line a run, for
+Slurm, GNU parallel or xargs; the same sweep without it judges when they are done (docs/scaling.md).
 """
 
 import argparse
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -24,6 +28,7 @@ from typing import TYPE_CHECKING
 from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.report_file import EVERY, Before
+from hrm_jax.console import shell
 from hrm_jax.console.parser import JOBS, Parser, at_least, interruptible, program, run_command
 from hrm_jax.judging import solvers, solving
 from hrm_jax.judging.entrants import PREDICTORS
@@ -62,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seeds", type=int, default=3, help="training seeds 0, 1, …")
     add("--episodes", type=int, default=EPISODES, help="scenarios that judge each world")
     add("--first", type=int, default=0, help="id of the first of them")
-    add("--jobs", type=int, default=1, help="runs at a time, each on its share of the CPU cores")
+    add("--jobs", type=int, default=1,
+        help="runs at a time, each on its share of the CPU cores; 0: train nothing here, say what is missing")  # fmt: skip
+    add("--list", action="store_true", help="print the runs that can be trained now as commands, a line each")
     add("--record", type=int, default=6, help="episodes for the report's player")
     add("--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE",
         help="config fields, the same in every run")  # fmt: skip
@@ -79,8 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="with --lengths: enough is what the next of them improves by less than so many per cent of the "
         f"best model's held-out loss per {EVERY} updates")  # fmt: skip
     add("--out", type=Path, required=True, help="a folder")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words)
+    if options.list:
+        return _list(options, shlex.join(program("sweep").split() + [w for w in words if w != "--list"]))
     with interruptible("the same command goes on"):
-        return _sweep(parser.parse_args(arguments))
+        return _sweep(options)
 
 
 def _sweep(options: argparse.Namespace) -> int:
@@ -100,33 +111,78 @@ def _sweep(options: argparse.Namespace) -> int:
 def _in_world(world: str, rivals: Sequence[str], options: argparse.Namespace) -> Path | None:
     """Train and judge models in a world; its report.json, None where a training came to no end."""
     before: Before = {}
+    runs: Sequence[Run] = ()
+    for kind, runs in _stages(world, rivals, before, options):
+        if not training.train_all(kind, runs, options.jobs):
+            return None
+    return _judge(world, runs, before, options)
+
+
+def _list(options: argparse.Namespace, command: str) -> int:
+    """Print the commands of the runs that can be trained now; on stderr what they are, and what comes after.
+
+    `command` is this sweep's own, without --list. Nothing is trained and nothing is written.
+    """
+    worlds, rivals = _asked(options)
+    lines, told, kinds = [], [], set()
+    for world in worlds:
+        kind, missing = _unfinished(world, rivals, options)
+        free = [run for run in missing if not run.at_work]
+        lines += [shell.line(*run.commands) for run in free]
+        kinds.add(kind)
+        if kind:
+            busy = len(missing) - len(free)
+            told.append(f"{world}: {kind}: {len(free)} runs" + f", {busy} more are at work" * (busy > 0))
+    if kinds == {""}:
+        told.append(f"nothing is left to train; to judge and report: {command}")
+    elif kinds <= {"", "training"}:
+        told.append(f"when they are done, to judge and report: {command}")
+    else:
+        told.append(f"they decide what is trained next; when they are done: {command} --list")
+    print("\n".join(told), file=sys.stderr, flush=True)
+    if lines:
+        print("\n".join(lines))
+    return 0
+
+
+def _unfinished(world: str, rivals: Sequence[str], options: argparse.Namespace) -> tuple[str, list[Run]]:
+    """What is trained next in a world: its kind, and those runs of it that are not done; "" and none at the end."""
+    for kind, runs in _stages(world, rivals, {}, options):
+        if missing := [run for run in runs if not run.done]:
+            return kind, missing
+    return "", []
+
+
+def _stages(
+    world: str, rivals: Sequence[str], before: Before, options: argparse.Namespace
+) -> Iterator[tuple[str, list[Run]]]:
+    """What is trained in a world: kinds of runs, each of which is asked for when the ones before are done.
+
+    The last are the runs that are judged; `before` gets what the others decided.
+    """
     fields, chosen = tuple(options.set), {rival: (rival, ()) for rival in rivals}
     if pilots := _pilots(world, rivals, options):
-        if not _train("lengths", [run for runs in pilots.values() for run in runs], options.jobs):
-            return None
+        yield "lengths", _same([run for runs in pilots.values() for run in runs])
         before["lengths"] = found = tuning.length(world, pilots, options.until)
         fields += (f"steps={found['chosen']}",)
     if options.tune:
         trials = {rival: _trials(world, rival, fields, options) for rival in rivals}
-        runs = [run for each in trials.values() for trial in each for run in trial.runs]
-        if not _train("tuning", runs, options.jobs):
-            return None
+        yield "tuning", _same([run for each in trials.values() for trial in each for run in trial.runs])
         tried = {rival: tuning.tried(rival, each) for rival, each in trials.items()}
         chosen = {rival: tuning.chosen(rows) for rival, rows in tried.items()}
         before["tuning"] = [row for rows in tried.values() for row in rows]
-    runs = [
+    yield "training", _same([
         Run(options.config, world, model, seed, (*fields, *own), _folder(world, rival, seed, options), rival)
         for seed in range(options.seeds)
         for rival, (model, own) in chosen.items()
-    ]
-    return _judge(world, runs, before, options) if _train("training", runs, options.jobs) else None
+    ])  # fmt: skip
 
 
-def _train(kind: str, runs: Sequence[Run], jobs: int) -> bool:
-    """Train what is missing of these, if they are what was trained before; whether all is there."""
+def _same(runs: list[Run]) -> list[Run]:
+    """These, if they are what was trained before."""
     for run in runs:
         run.check_settings()
-    return training.train_all(kind, runs, jobs)
+    return runs
 
 
 def _pilots(world: str, rivals: Sequence[str], options: argparse.Namespace) -> dict[int, list[Run]]:
@@ -167,7 +223,7 @@ def _folder(world: str, rival: str, seed: int, options: argparse.Namespace) -> P
 def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The worlds and the models asked for; everything that can be wrong with the request is found here."""
     own = tuning.FIRST_SEED if options.tune or options.lengths else 1000  # seeds of trials begin there
-    most = {"seeds": (1, own), "trials": (1, 1000), "jobs": (1, JOBS), "record": (0, MOST_RECORDED)}
+    most = {"seeds": (1, own), "trials": (1, 1000), "jobs": (0, JOBS), "record": (0, MOST_RECORDED)}
     at_least(options, episodes=1, first=0, **most)
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Several GPU machines under Slurm: one task a machine, each driving its GPUs; jax finds the others from Slurm.
+# One run on several GPU machines under Slurm: a task a machine, which drives its GPUs; jax finds the others from
+# Slurm. Many runs, each on a machine or a GPU: launch/slurm_array.sh.
 #   sbatch --nodes=2 launch/slurm.sh --config configs/hrm_full.py --workdir runs/hrm_full
 # The workdir must be on a disk that all machines see. Slurm's SIGTERM before a time limit saves the run
-# (--signal=TERM@120 below); --requeue starts it again, and it resumes.
+# (--signal=TERM@120 below): the same command resumes it. After a preemption, or when a machine fails, --requeue
+# starts it again by itself.
 #SBATCH --job-name=hrm_jax
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=8

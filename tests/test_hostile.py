@@ -37,7 +37,6 @@ from hrm_jax.referee import drawing
 from hrm_jax.reporting import inputs, page
 from hrm_jax.tasks import exporting
 from hrm_jax.training import configs
-from hrm_jax.training.runs import Run
 from hrm_jax.worlds.world import WORLDS
 
 pytestmark = [pytest.mark.slow, pytest.mark.hostile]
@@ -264,7 +263,6 @@ def built_again(folder: Path) -> list[Any]:
     return [puzzles.main, "arc", "--source", source, "--out", folder, "--augment", 2, "--jobs", 1]
 
 
-RUN = Run("quickstart", "standard", "hrm", 0, ("optimizer.learning_rate=0.01", "steps=4"), Path())
 RECORDED = ("--model", "frozen", "--model", "blind", "--episodes", 2, "--record", 1)
 ARTEFACTS = {
     "a predictor": Artefact("lstm.npz", LSTM, judged_by("--model")),
@@ -326,11 +324,6 @@ ARTEFACTS = {
         "run/config.json", run_config, reader(lambda path: exporting.recorded(path.parent))
     ),
     "a run's config, shown": Artefact("run/config.json", run_config, shown_with_metrics),
-    "a sweep's note": Artefact(
-        "run/sweep.json",
-        lambda path: path.write_text(json.dumps(RUN.fields)) and None,
-        reader(lambda path: RUN._replace(folder=path.parent).check_settings()),
-    ),
     "a note of parts": Artefact(
         "out.parts/request.json",
         lambda path: path.write_text('{"published": false, "first": 1000000}'),

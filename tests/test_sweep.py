@@ -1,12 +1,16 @@
 """The sweep and the density grid: one command each, killed and resumed, refused in one line."""
 
+import io
 import itertools
 import json
 import math
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
-import jax
+import numpy as np
 import pytest
 
 from configs import benchmark
@@ -14,10 +18,9 @@ from hrm_jax import density, sweep
 from hrm_jax.artefacts import model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports
-from hrm_jax.models import predictors as models
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.tasks.forecast import Forecast
-from hrm_jax.training import runs
+from hrm_jax.training import configs, runs, workdir
 from hrm_jax.training.runs import Run
 
 
@@ -35,23 +38,27 @@ def calls(monkeypatch):
             config = benchmark.get_config(choice).to_dict()
             config["seed"] = int(out.parent.name)
             description = Forecast.describe(config)
-            model = models.build(description["model"])
-            context = models.Context(*(jax.numpy.zeros(s) for s in ((1, 6, 10), (1, 10, 2), (1, 20, 20))))
-            history = jax.numpy.zeros((1, 6, 10, 2))
-            params = model.init(jax.random.key(config["seed"]), history, None, context)["params"]
-            model_file.write(out, params, {**description, "step": 1, "config": config})
+            kind = networks.NETWORKS[description["model"]["name"]]
+            shapes = kind.shapes(networks.config(description["model"]))
+            rng = np.random.default_rng(config["seed"])
+            weights = {name: 0.05 * rng.standard_normal(shape) for name, shape in shapes.items()}
+            model_file.write(out, model_file.unflatten(weights), {**description, "step": int(words["step"]), "config": config})
             return True
         else:
             folder = Path(words["workdir"])
-            (folder / "config.json").write_text('{"steps": 9, "early_stopping": 0}')
+            folder.mkdir(parents=True, exist_ok=True)
+            fields = [f"--{word}={value}" for word, value in words.items() if word.startswith("config.")]
+            config = configs.read(words["config"], fields)
+            (folder / "config.json").write_text(json.dumps(workdir.as_json(config.to_dict())))
             # Seed 1 of the LSTM is interrupted at first: its training saves and ends well.
             first = sum(c == ("train", words) for c in made) == 1
-            step = 4 if words["config.seed"] == "1" and folder.parent.name == "lstm" and first else 9
+            cut = words["config.seed"] == "1" and folder.parent.name == "lstm" and first
+            step = 4 if cut else config.steps
             (folder / "metrics.jsonl").write_text(f'{{"step": {step}, "loss": 0.5, "eval/success": 0.8}}\n')
             if "lengths" in folder.parts:
                 _reach_loss(folder, int(words["config.steps"]))
             if rate := words.get("config.optimizer.learning_rate"):
-                _tell_loss(folder, words["config"].partition(",")[2], float(rate))
+                _tell_loss(folder, words["config"].partition(",")[2], float(rate), config.steps)
         if words.get("config.seed") == "1" and "hrm" in words["workdir"] and first:
             log.write("killed\n")
             return False
@@ -61,10 +68,10 @@ def calls(monkeypatch):
     return made
 
 
-def _tell_loss(folder, model, rate):
+def _tell_loss(folder, model, rate, steps):
     """The loss of a trial, least at each model's own rate; at 1 all diverge."""
     best = {"hrm": 1e-3, "hrm,k4": 5e-3, "lstm": 1e-2, "lstm,shallow": 5e-3}[model]
-    records = [{"step": 5, "loss": None}] if rate == 1 else [{"step": 9, "eval/loss": abs(rate - best)}]
+    records = [{"step": 5, "loss": None}] if rate == 1 else [{"step": steps, "eval/loss": abs(rate - best)}]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
@@ -89,7 +96,7 @@ def test_a_sweep_goes_on_where_it_was_and_reports(calls, tmp_path, capsys):
     calls_before = len(calls)
     assert _sweep(tmp_path, "--jobs", "2") == 0
     assert sum(command == "train" for command, _ in calls[calls_before:]) == 2  # what was missing
-    with pytest.raises(RequestError, match="was trained with nothing, not with steps=5; give another"):
+    with pytest.raises(RequestError, match="was trained with steps = 800, not 5; give another --out"):
         _sweep(tmp_path, "--set", "steps=5")
     report = json.loads((tmp_path / "standard.report.json").read_text())
     assert list(report["models"])[:4] == ["hrm/0", "lstm/0", "hrm/1", "lstm/1"]
@@ -146,6 +153,112 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
         reports.load(path)
 
 
+# ---------------------------------------------------------------- elsewhere
+
+
+def _listed(capsys, folder, *extra):
+    """The commands that a sweep lists, by line, and what it says of them."""
+    capsys.readouterr()
+    assert _sweep(folder, *extra, "--list") == 0
+    shown = capsys.readouterr()
+    lines = []
+    for line in shown.out.splitlines():
+        place, *commands = line.split(" && ")
+        assert shlex.split(place) == ["cd", str(Path.cwd())]
+        words = [shlex.split(command) for command in commands]
+        assert all(found[:2] == [sys.executable, "-m"] for found in words)
+        lines.append([(found[2].removeprefix("hrm_jax."), *found[3:]) for found in words])
+    return lines, shown.err
+
+
+def _run(lines):
+    """Run lines as a shell would."""
+    for commands in lines:
+        all(runs.call(command, io.StringIO(), set()) for command in commands)
+
+
+def test_runs_are_listed_as_commands_and_judged_when_they_are_done(calls, tmp_path, capsys):
+    out = tmp_path / "with a space & more"
+    lines, said = _listed(capsys, out)
+    assert not calls and not out.exists()
+    assert [[command[0] for command in commands] for commands in lines] == [["train", "export"]] * 4
+    assert "standard: training: 4 runs\n" in said and said.count("\n") == 2
+    again = shlex.split(said.splitlines()[1].partition("to judge and report: ")[2])
+    assert again[-2:] == ["--out", str(out)] and "--list" not in again
+    _run(lines)  # of which one is killed, and one is interrupted
+    lines, said = _listed(capsys, out)
+    assert [command[2] for command, _ in lines] == [f"--workdir={out}/standard/{m}/1" for m in ("hrm", "lstm")]
+    _run(lines)
+    lines, said = _listed(capsys, out)
+    assert not lines and said.startswith("nothing is left to train; to judge and report: ")
+    made = len(calls)
+    assert _sweep(out) == 0 and len(calls) == made
+    assert (out / "report" / "index.html").exists()
+    with pytest.raises(RequestError, match="was trained with steps = 800, not 5"):
+        _sweep(out, "--set", "steps=5", "--list")
+
+
+def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys):
+    asked = ("--lengths", "40,80,120", "--until", "20", "--seeds", "1", "--trials", "1",
+             "--tune", "optimizer.learning_rate=1e-3,1e-2")  # fmt: skip
+    found = []
+    for kind in ("lengths", "tuning", "training"):
+        lines, said = _listed(capsys, tmp_path, *asked)
+        assert f"standard: {kind}: {len(lines)} runs" in said
+        last = said.splitlines()[-1]
+        assert last.endswith(" --list") == (kind != "training") and "when they are done" in last
+        found.append([[command[0] for command in commands] for commands in lines])
+        _run(lines)
+    assert found == [[["train"]] * 6, [["train"]] * 8, [["train", "export"]] * 2]
+    assert not _listed(capsys, tmp_path, *asked)[0]
+    with pytest.raises(RequestError, match="diverged at each of 2 settings"):
+        lines, _ = _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+        _run(lines)
+        _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(calls, tmp_path, capsys):
+    busy = tmp_path / "standard" / "hrm" / "0"
+    busy.mkdir(parents=True)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'a'); fcntl.lockf(f, fcntl.LOCK_EX); print(); input()"
+    command = [sys.executable, "-c", hold, str(busy / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        other.stdout.readline()
+        lines, said = _listed(capsys, tmp_path, "--seeds", "1")
+        assert len(lines) == 1 and "standard: training: 1 runs, 1 more are at work" in said
+        assert _sweep(tmp_path, "--seeds", "1") == 1
+        assert {words["workdir"] for command, words in calls if command == "train"} == {
+            f"{tmp_path}/standard/lstm/0"
+        }
+        assert f"not done yet, and not begun here: {busy} (at work)\n" in capsys.readouterr().out
+        other.communicate("\n")
+    made = len(calls)
+    assert _sweep(tmp_path, "--seeds", "1", "--jobs", "0") == 1 and len(calls) == made
+    assert f"not done yet, and not begun here: {busy}\n" in capsys.readouterr().out
+    assert len(_listed(capsys, tmp_path, "--seeds", "1")[0]) == 1  # its process has ended
+
+
+def test_what_was_exported_before_the_end_is_not_done(calls, tmp_path):
+    fields = ("early_stopping=2", "steps=30")  # so that the last step is known at the end alone
+    run = Run("benchmark", "standard", "lstm", 0, fields, tmp_path / "lstm" / "0")
+    (train, export) = run.commands
+    assert export[-1] == "--step=latest" and run._replace(fields=()).commands[1][-1] == "--step=800"
+    run.folder.mkdir(parents=True)
+    assert not run.done and runs.call(train, io.StringIO(), set())
+    metrics = run.folder / "metrics.jsonl"
+    runs.call((*export[:-1], "--step=10"), io.StringIO(), set())
+    assert not run.done  # another step than that of the end
+    metrics.write_text('{"step": 10, "loss": 0.5}\n')
+    assert not run.done  # not at its end
+    metrics.write_text("".join(f'{{"step": {n}, "eval/loss": {n}}}\n' for n in (8, 9, 10)))
+    assert run.done
+
+
+def test_a_name_that_is_no_line_is_refused(tmp_path):
+    with pytest.raises(RequestError, match="a line break in a name"):
+        _sweep(tmp_path / "two\nlines", "--list")
+
+
 @pytest.mark.parametrize("model", benchmark.VARIANTS)
 @pytest.mark.parametrize("world", benchmark.WORLDS)
 def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
@@ -159,13 +272,15 @@ def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
 
 def test_a_run_of_another_variant_is_not_taken_for_done(tmp_path):
     run = Run("benchmark", "standard", "lstm,shallow", 0, ("steps=5",), tmp_path, "lstm")
-    assert run.settings == ["as lstm,shallow", "steps=5"] and run._replace(model="lstm").settings == [
-        "steps=5"
-    ]
-    run.kept_settings.write_text(json.dumps(run.settings))
+    run.check_settings()  # there is nothing yet
+    config = configs.read(run.choice, ["--config.steps=5"]).to_dict()
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(workdir.as_json({**config, "task_of_an_older_version": 1, "log_every": 7})))
     run.check_settings()
-    with pytest.raises(RequestError, match="was trained with as lstm,shallow steps=5, not with steps=5"):
+    with pytest.raises(RequestError, match="was trained with model.layers = 1, not 2; model.width = 80, not"):
         run._replace(model="lstm").check_settings()
+    with pytest.raises(RequestError, match="was trained with seed = 0, not 1; give another --out"):
+        run._replace(seed=1).check_settings()
 
 
 def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
@@ -195,6 +310,8 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--record", "1000000000"], "--record 1000000000: at most 1,000"),
         (["--seeds", "1000000000"], "--seeds 1000000000: at most 1,000"),
         (["--jobs", "1000000000"], "--jobs 1000000000: at most "),
+        (["--jobs", "-1"], "--jobs -1: 0 or more"),
+        (["--list", "--seeds", "0"], "--seeds 0: at least 1"),
         (["--set", "stepps=3"], "steps"),
         (["--set", "model.width"], "FIELD=VALUE"),
         (["--config", "absent"], "no such file"),

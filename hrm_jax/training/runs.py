@@ -1,7 +1,7 @@
 """Many training runs, each a process on its share of the CPU cores; what is done is not done again."""
 
 import concurrent.futures
-import json
+import functools
 import math
 import os
 import subprocess
@@ -9,10 +9,17 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypedDict
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
 
-from hrm_jax.artefacts import files, json_file, report_file
+from hrm_jax.artefacts import archive, files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.training import configs, workdir
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+
+NAMED = 20  # runs that a line names at most
 
 
 class Length(TypedDict):
@@ -45,35 +52,81 @@ class Run(NamedTuple):
         return self.rival or self.model
 
     @property
+    def choice(self) -> str:
+        """What `hrm_jax.train --config` takes."""
+        return f"configs/{self.config}.py:{self.world},{self.model}"
+
+    @property
+    def commands(self) -> list[tuple[str, ...]]:
+        """What makes it: its training, and what exports its last step, each a command of hrm_jax."""
+        fields = [f"--config.{field}" for field in (f"seed={self.seed}", *self.fields)]
+        training = ("train", f"--config={self.choice}", f"--workdir={self.folder}", *fields)
+        if self.trial:
+            return [training]
+        config = _config(self)
+        # A training that is interrupted ends well: the number keeps what it has saved from being exported.
+        last = "latest" if config.early_stopping else config.steps
+        export = ("export", "--workdir", str(self.folder), "--out", str(self.parameters), f"--step={last}")
+        return [training, export]
+
+    @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
-        return held_out(self) is not None if self.trial else self.parameters.exists()
+        if self.trial:
+            return held_out(self) is not None
+        return self.parameters.exists() and _exported(self.parameters) == _end(self, _records(self))
 
     @property
-    def settings(self) -> list[str]:
-        """What was set in its config, and the choice in it where its name does not say so."""
-        return sorted([*self.fields, *[f"as {self.model}"] * (self.model != self.name)])
-
-    @property
-    def kept_settings(self) -> Path:
-        """These, as JSON."""
-        return self.folder / "sweep.json"
+    def at_work(self) -> bool:
+        """Whether another process, here or on another machine, trains it now."""
+        lock = self.folder / "lock"  # of `workdir.locked`
+        if lock.exists():
+            try:
+                with files.alone(lock, ""):
+                    return False
+            except RequestError:
+                return True
+        return False
 
     def check_settings(self) -> None:
-        """Refuse to take it for done, or to resume it, where it was trained with other settings."""
-        if self.kept_settings.exists():
-            found = json_file.load(self.kept_settings, list[str], "sweep.json")
-            if found != self.settings:
-                there, here = (" ".join(settings) or "nothing" for settings in (found, self.settings))
-                raise RequestError(
-                    f"{self.folder} was trained with {there}, not with {here}; give another --out"
-                )
+        """Refuse to take it for done, or to resume it, where it was trained with another config."""
+        if not (self.folder / "config.json").exists():
+            return
+        found = workdir.flat(workdir.read_config(self.folder))
+        wanted = workdir.flat(workdir.as_json(_config(self).to_dict()))
+        apart = [
+            f"{name} = {found[name]}, not {wanted[name]}"
+            for name in sorted(wanted.keys() & found.keys())
+            if found[name] != wanted[name] and not name.startswith(workdir.FREE)
+        ]
+        if apart:
+            raise RequestError(f"{self.folder} was trained with {'; '.join(apart)}; give another --out")
+
+
+@functools.cache
+def _config(run: Run) -> "ConfigDict":
+    return configs.read(run.choice, [f"--config.{field}" for field in (f"seed={run.seed}", *run.fields)])
 
 
 def train_all(kind: str, runs: Sequence[Run], jobs: int) -> bool:
-    """Train and export what is missing, `jobs` at a time; whether all of it is there in the end."""
+    """Train and export what is missing, `jobs` at a time; whether all of it is there in the end.
+
+    What another process trains is left to it, and with 0 jobs everything is: one line says what is missing.
+    """
     missing = [run for run in runs if not run.done]
     print(f"{kind}: {len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
+    elsewhere = [run for run in missing if not jobs or run.at_work]
+    whole = _train_here([run for run in missing if run not in elsewhere], jobs)
+    if elsewhere:
+        names = [f"{run.folder}{' (at work)' * run.at_work}" for run in elsewhere]
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        print(f"{kind}: not done yet, and not begun here: {', '.join(names[:NAMED])}{more}", flush=True)
+    return whole and not elsewhere
+
+
+def _train_here(missing: Sequence[Run], jobs: int) -> bool:
+    if not missing:
+        return True
     free, began = shares_of_cores(jobs), time.monotonic()
 
     def train(run: Run) -> bool:
@@ -108,17 +161,13 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 
 def _train(run: Run, cores: set[int]) -> bool:
-    with files.atomic_write(run.kept_settings) as file:
-        file.write(json.dumps(run.settings) + "\n")
-    choice = f"configs/{run.config}.py:{run.world},{run.model}"
-    training = ("train", f"--config={choice}", f"--config.seed={run.seed}", f"--workdir={run.folder}",
-                *(f"--config.{field}" for field in run.fields))  # fmt: skip
-    export = ("export", "--workdir", str(run.folder), "--out", str(run.parameters))
+    run.folder.mkdir(parents=True, exist_ok=True)
+    training, *export = run.commands
     with open(run.folder / "log.txt", "a") as log:
         trained = call(training, log, cores)
         if run.trial:  # one whose rate was too high for it has told what it should
             return run.done
-        return trained and _complete(run, _records(run)) and call(export, log, cores)
+        return trained and _end(run, _records(run)) is not None and call(export[0], log, cores)
 
 
 def held_out(run: Run) -> float | None:
@@ -126,7 +175,7 @@ def held_out(run: Run) -> float | None:
     records = _records(run)
     if records and "loss" in records[-1] and records[-1]["loss"] is None:
         return math.inf
-    if not _complete(run, records):
+    if _end(run, records) is None:
         return None
     losses = [record["eval/loss"] for record in records if "eval/loss" in record]
     return json_file.number(losses[-1]) if losses else math.inf
@@ -137,15 +186,23 @@ def _records(run: Run) -> list[Any]:
     return list(report_file.load_records(metrics)) if metrics.exists() else []
 
 
-def _complete(run: Run, records: Sequence[Any]) -> bool:
-    """Whether a training that ended well came to its end: one that is interrupted ends well too."""
+def _end(run: Run, records: Sequence[Any]) -> int | None:
+    """The step at which a training came to its end, by its records; None: it has not, as when interrupted."""
     from hrm_jax.training.metrics import Patience  # which needs jax
 
     if not records:
-        return False
+        return None
     config = json_file.load(run.folder / "config.json", Length, "config.json")
-    done = max(record["step"] for record in records)
-    return done >= config["steps"] or Patience(config["early_stopping"], list(records)).exhausted
+    done: int = max(record["step"] for record in records)
+    ended = done >= config["steps"] or Patience(config["early_stopping"], list(records)).exhausted
+    return done if ended else None
+
+
+def _exported(model: Path) -> int:
+    """The step whose parameters a model.npz has."""
+    with archive.reading(model, "no such file", "not a complete model.npz") as arrays:
+        step: int = json_file.parse(str(arrays["config"]), "config", nan=True)["step"]
+        return step
 
 
 def call(command: Sequence[str], log: IO[str], cores: set[int]) -> bool:
