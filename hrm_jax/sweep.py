@@ -13,7 +13,7 @@ and as each of its VARIANTS in the config; the least mean held-out loss chooses.
 their own, 100, 101, …, and are in the report.
 Leaves OUT/world.report.json and OUT/report/index.html.
 
-On many machines that share OUT, --list prints what can be trained now as commands of a shell, a line a run, for
+On machines that share OUT, --list prints what can be trained now as commands of a shell, a line a run, for
 Slurm, GNU parallel or xargs; the same sweep without it judges when they are done (docs/scaling.md).
 """
 
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--episodes", type=int, default=EPISODES, help="scenarios that judge each world")
     add("--first", type=int, default=0, help="id of the first of them")
     add("--jobs", type=int, default=1,
-        help="runs at a time, each on its share of the CPU cores; 0: train nothing here, say what is missing")  # fmt: skip
+        help="runs at a time, each on its share of the cores; 0: none, what is missing is said")  # fmt: skip
     add("--list", action="store_true", help="print the runs that can be trained now as commands, a line each")
     add("--record", type=int, default=6, help="episodes for the report's player")
     add("--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE",
@@ -146,7 +146,7 @@ def _list(options: argparse.Namespace, command: str) -> int:
 
 
 def _unfinished(world: str, rivals: Sequence[str], options: argparse.Namespace) -> tuple[str, list[Run]]:
-    """What is trained next in a world: its kind, and those runs of it that are not done; "" and none at the end."""
+    """What is trained next in a world: the kind, and its runs that are not done; "" and none at the end."""
     for kind, runs in _stages(world, rivals, {}, options):
         if missing := [run for run in runs if not run.done]:
             return kind, missing

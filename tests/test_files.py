@@ -66,7 +66,7 @@ def test_parts_outlive_a_full_disk(tmp_path):
     with pytest.raises(WriteError), parts.work_folder(tmp_path / "out", {"seed": 1}) as folder:
         (folder / "000000.npz").touch()
         raise WriteError("no room")
-    assert sorted(os.listdir(folder)) == ["000000.npz", "request.json"]
+    assert sorted(os.listdir(folder)) == ["000000.npz", "lock", "request.json"]
     assert list(parts.stream(folder, _one, 1).__next__()) == ["one"]  # the empty part was made again
 
 

@@ -170,7 +170,7 @@ def test_a_build_that_was_interrupted_goes_on_where_it_was(monkeypatch, tmp_path
     message = capfd.readouterr().err
     assert "the same command goes on" in message and "Traceback" not in message
     parts = tmp_path / "e.npz.parts"
-    assert sorted(os.listdir(parts)) == ["000000.npz", "000001.npz", "request.json"]
+    assert sorted(os.listdir(parts)) == ["000000.npz", "000001.npz", "lock", "request.json"]
     (parts / "000002.npz.partial").write_bytes(b"PK\x03\x04")  # as of a process that was killed
     assert _build(out) is None
     assert asked == [0, 6, 12, 12] and os.listdir(tmp_path) == ["e.npz"]

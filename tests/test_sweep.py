@@ -42,7 +42,8 @@ def calls(monkeypatch):
             shapes = kind.shapes(networks.config(description["model"]))
             rng = np.random.default_rng(config["seed"])
             weights = {name: 0.05 * rng.standard_normal(shape) for name, shape in shapes.items()}
-            model_file.write(out, model_file.unflatten(weights), {**description, "step": int(words["step"]), "config": config})
+            description |= {"step": int(words["step"]), "config": config}
+            model_file.write(out, model_file.unflatten(weights), description)
             return True
         else:
             folder = Path(words["workdir"])
@@ -177,7 +178,7 @@ def _run(lines):
         all(runs.call(command, io.StringIO(), set()) for command in commands)
 
 
-def test_runs_are_listed_as_commands_and_judged_when_they_are_done(calls, tmp_path, capsys):
+def test_runs_are_listed_as_commands_and_judged_when_they_are_done(calls, tmp_path, capsys, monkeypatch):
     out = tmp_path / "with a space & more"
     lines, said = _listed(capsys, out)
     assert not calls and not out.exists()
@@ -187,13 +188,16 @@ def test_runs_are_listed_as_commands_and_judged_when_they_are_done(calls, tmp_pa
     assert again[-2:] == ["--out", str(out)] and "--list" not in again
     _run(lines)  # of which one is killed, and one is interrupted
     lines, said = _listed(capsys, out)
-    assert [command[2] for command, _ in lines] == [f"--workdir={out}/standard/{m}/1" for m in ("hrm", "lstm")]
+    models = ("hrm", "lstm")
+    assert [command[2] for command, _ in lines] == [f"--workdir={out}/standard/{m}/1" for m in models]
     _run(lines)
     lines, said = _listed(capsys, out)
     assert not lines and said.startswith("nothing is left to train; to judge and report: ")
-    made = len(calls)
+    made, judged = len(calls), []
+    monkeypatch.setattr(sweep, "_judge", lambda world, runs, *_: judged.append(runs) or Path(world))
+    monkeypatch.setattr(sweep.writing, "write", judged.append)
     assert _sweep(out) == 0 and len(calls) == made
-    assert (out / "report" / "index.html").exists()
+    assert [run.folder for run in judged[0]] == [out / "standard" / m / s for s in "01" for m in models]
     with pytest.raises(RequestError, match="was trained with steps = 800, not 5"):
         _sweep(out, "--set", "steps=5", "--list")
 

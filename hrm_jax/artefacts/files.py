@@ -69,16 +69,17 @@ def check_writable(path: str | os.PathLike, reads: Iterable[str | os.PathLike | 
 
 
 @contextlib.contextmanager
-def alone(path: str | os.PathLike, what: str) -> Iterator[None]:
+def alone(path: str | os.PathLike, what: str, shared: bool = False) -> Iterator[None]:
     """Refuse `what` while another process has it, as a lock on this file tells; nothing is written to it.
 
-    The lock falls with the process, however that ends; processes that it started do not hold it.
+    `shared`: with others that share it. The lock falls with the process, however that ends; processes that it
+    started do not hold it.
     """
     if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
         raise RequestError(f"{path}: not a file that can be written")
-    with open(path, "a") as file:
+    with open(path, "a+") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError:
             raise RequestError(f"{what}: another process is at work on it") from None
         yield

@@ -1,7 +1,8 @@
 """Long work in parts: interrupted, the same request goes on where it was, and the result appears in one step.
 
-The parts of OUT stand in OUT.parts until OUT is complete, with a note of the request that they belong to. A
-part is taken again only with its seal (`seal`); what is damaged, or another's, is made again.
+The parts of OUT stand in OUT.parts until OUT is complete, with a note of the request that they belong to.
+Other processes, on machines that share the disk, may make some of them before (`make`). A part is taken only
+with its seal (`seal`); what is damaged, or another's, is said and made again.
 """
 
 import concurrent.futures
@@ -13,10 +14,11 @@ import json
 import os
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,7 +30,7 @@ from hrm_jax.artefacts.errors import RequestError, WriteError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-NOTE, SEAL = "request.json", "seal"
+NOTE, LOCK, SEAL = "request.json", "lock", "seal"
 AHEAD = 4  # items that every process may be ahead of the one that is waited for
 
 
@@ -41,23 +43,55 @@ def work_folder(out: Path, request: dict[str, Any]) -> Generator[Path, None, Non
     refused, and parts that another process is making.
     """
     files.check_writable(out)
-    folder = out.with_name(out.name + ".parts")
+    ended = False
+    try:
+        with _begun(out, request) as folder:
+            try:
+                yield folder
+                ended = True
+            except RequestError as error:
+                ended = not isinstance(error, WriteError)  # of a full disk
+                raise
+    finally:
+        if ended:  # and the lock is closed: on a disk of the network, a file that is open cannot be removed
+            shutil.rmtree(folder)
+
+
+def make(
+    out: Path, request: dict[str, Any], part: Callable[[int], Arrays], numbers: Sequence[int], jobs: int
+) -> Generator[Arrays, None, None]:
+    """The arrays of these parts of `out`, which from then on are there; other processes may make others."""
+    with _begun(out, request, shared=True) as folder:
+        yield from ordered(functools.partial(_stored, folder, part), numbers, jobs)
+
+
+def missing(out: Path, request: dict[str, Any], numbers: Iterable[int]) -> list[int]:
+    """Which of these parts of `out` have no file; a `RequestError` where the parts of another request are."""
+    folder = folder_of(out)
+    if (folder / NOTE).exists():
+        check_same(json_file.load(folder / NOTE, dict[str, Any], NOTE), request, folder, "was begun")
+    return [number for number in numbers if not _place(folder, number).exists()]
+
+
+def folder_of(out: Path) -> Path:
+    """The folder of the parts of `out`."""
+    return out.with_name(out.name + ".parts")
+
+
+@contextlib.contextmanager
+def _begun(out: Path, request: dict[str, Any], shared: bool = False) -> Iterator[Path]:
+    """The folder of the parts of `out`, with this request's note; `shared`: others may make parts, too."""
+    folder = folder_of(out)
     note = folder / NOTE
     files.check_writable(note)
-    if note.exists():
-        check_same(json_file.load(note, dict[str, Any], NOTE), request, folder, "was begun")
-    else:
-        with files.atomic_write(note) as file:
-            json.dump(request, file)
-    with files.alone(note, str(folder)):
-        try:
-            yield folder
-        except WriteError:  # of a full disk
-            raise
-        except RequestError:
-            shutil.rmtree(folder)
-            raise
-        shutil.rmtree(folder)
+    # Not the note is locked: of several that begin at once, each puts its own, the same, in its place.
+    with files.alone(folder / LOCK, str(folder), shared):
+        if note.exists():
+            check_same(json_file.load(note, dict[str, Any], NOTE), request, folder, "was begun")
+        else:
+            with files.atomic_write(note) as file:
+                json.dump(request, file)
+        yield folder
 
 
 def check_same(found: dict[str, Any], request: dict[str, Any], place: Path, how: str) -> None:
@@ -82,13 +116,22 @@ def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Generator[
 
 
 def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
-    path = folder / f"{number:06d}.npz"
-    with contextlib.suppress(RequestError), archive.reading(path, "none yet", "damaged") as arrays:
-        if str(arrays.pop(SEAL)) == seal(folder, number, arrays):
-            return arrays
+    path = _place(folder, number)
+    if path.exists():
+        try:
+            with archive.reading(path, "none", "damaged") as arrays:
+                if str(arrays.pop(SEAL)) == seal(folder, number, arrays):
+                    return arrays
+                raise RequestError("another request's, or changed")
+        except RequestError as error:
+            print(f"{error}; it is made again", file=sys.stderr, flush=True)
     arrays = make(number)
     archive.write(path, arrays | {SEAL: np.array(seal(folder, number, arrays))}, np.savez)
     return arrays
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"{number:06d}.npz"
 
 
 def seal(folder: Path, number: int, arrays: Arrays) -> str:

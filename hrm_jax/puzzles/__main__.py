@@ -68,6 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     add("--jobs", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on them")
     builder.add_arguments(parser)
     options = parser.parse_args(rest)
+    options.words = [command, *rest]  # which commands for other machines repeat
     at_least(options, jobs=(1, JOBS), seed=(0, 2**64))
     with interruptible("the same command goes on"):
         builder.build(options)

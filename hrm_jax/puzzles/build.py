@@ -15,6 +15,7 @@ import csv
 import functools
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -28,15 +29,16 @@ from tqdm import tqdm
 from hrm_jax.artefacts import files, json_file, parts
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
+from hrm_jax.puzzles import sharing
 from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, load, write_groups
+from hrm_jax.puzzles.sharing import Part
 
 USUAL = 1000  # puzzles of a split
 MOST = 10**8  # puzzles of a split, augmentations among them: they are made in memory
 MOST_AUGMENTED = 100_000  # augmentations of a puzzle
 BLOCK = 4096  # examples whose rules are checked at a time
 COLUMNS = ("source", "question", "answer", "rating")  # of the hub's files
-
-Part = Callable[[dict, int], dict[str, np.ndarray]]
+SAMPLE = 2  # parts whose puzzles tell how many a data set takes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +48,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--test", type=int, help=f"test puzzles; default: {USUAL:,}; not with --csv")
     add("--csv", type=Path, help="folder of the hub's train.csv and test.csv, not to generate")
     add("--subsample", type=int, help="so many rows of train.csv, drawn with --seed")
+    add_parts(parser)
+
+
+def add_parts(parser: argparse.ArgumentParser) -> None:
+    """Arguments of builders whose data set comes in parts (`sharing`)."""
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--list", type=int, metavar="N",
+        help="print the parts as N commands, a line each, for several machines; make nothing")  # fmt: skip
+    only.add_argument("--parts", type=interval, metavar="A:B",
+        help="make the parts A to B alone; the same command without this puts them together")  # fmt: skip
 
 
 def check(options: argparse.Namespace) -> None:
@@ -58,6 +70,8 @@ def check(options: argparse.Namespace) -> None:
                 setattr(options, name, USUAL)
             if getattr(options, name) < 1:
                 raise RequestError(f"--{name} {getattr(options, name)}: at least 1")
+    elif (options.list, options.parts) != (None, None):
+        raise RequestError("--list and --parts: the rows of --csv are read, not made")
     elif options.train is not None or options.test is not None:
         raise RequestError(
             "--csv has its own rows: --subsample N takes N of train.csv; --train and --test do not go"
@@ -130,12 +144,14 @@ class Maker:
 
 def make(options: argparse.Namespace, settings: dict, maker: Maker) -> None:
     """Write the data set of `options`: generated, or rows of the hub's files; training puzzles augmented."""
-    kind, size = settings["kind"], options.size
+    kind, size, wanted = settings["kind"], options.size, (options.train, options.test)
     settings = settings | {"csv": None if options.csv is None else str(options.csv.resolve())}
+    if sharing.asked(options, settings, maker.part, lambda: expected(settings, maker.part, wanted)):
+        return
 
     def fill(work: Path, whole: Path) -> None:
         if options.csv is None:
-            what, wanted = f"{size}x{size} {kind}s", (options.train, options.test)
+            what = f"{size}x{size} {kind}s"
             found = gather(work, settings, maker.part, wanted, options.jobs, what, maker.patience)
         else:
             found = [_rows(options, split, maker) for split in SPLITS]
@@ -282,6 +298,15 @@ def gather(
     return [{name: np.concatenate([p[name] for p in pieces]) for name in pieces[0]} for pieces in found]
 
 
+def expected(settings: dict, part: Part, wanted: Sequence[int]) -> int:
+    """How many parts of the stream have the `wanted` (train, test) puzzles, about, as the first ones tell."""
+    each = sum(len(part(settings, number)["inputs"]) for number in range(SAMPLE)) / SAMPLE
+    if not each:
+        raise RequestError(f"--list: no puzzle in the first {SAMPLE} parts; --parts A:B makes those you name")
+    share = _test_share(*wanted)
+    return math.ceil(max(wanted[0] / (1 - share), wanted[1] / share) / each)
+
+
 def _new(arrays: dict[str, np.ndarray], split: int, seen: set[bytes]) -> list[int]:
     """Rows of this split whose inputs were not seen before; now they are."""
     rows = []
@@ -298,6 +323,10 @@ def split_of(keys: Sequence[bytes], train: int, test: int) -> np.ndarray:
 
     Neither share is below 2 %: a few test puzzles should not be waited for longer than for the rest.
     """
-    limit = int(min(max(test / (train + test), 0.02), 0.98) * 2**64)
+    limit = int(_test_share(train, test) * 2**64)
     digests = (hashlib.blake2b(key, digest_size=8, person=b"hrm_jax split").digest() for key in keys)
     return np.array([int.from_bytes(d, "little") < limit for d in digests], np.uint8)
+
+
+def _test_share(train: int, test: int) -> float:
+    return min(max(test / (train + test), 0.02), 0.98)

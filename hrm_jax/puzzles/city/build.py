@@ -24,7 +24,7 @@ from hrm_jax.artefacts import parts
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
-from hrm_jax.puzzles import dataset
+from hrm_jax.puzzles import dataset, sharing
 from hrm_jax.puzzles.city import answers, law, original, tokens
 from hrm_jax.puzzles.dataset import BLANK, PAD, SPLITS
 
@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="10: the original's tokens, jams on large roads alone; default: 12")  # fmt: skip
     add("--label-format", choices=("grid", "path_only"),
         help="the input with its path, or the path and zeros; default: grid, of fixed path_only")  # fmt: skip
+    building.add_parts(parser)
 
 
 def build(options: argparse.Namespace) -> None:
@@ -76,6 +77,8 @@ def build(options: argparse.Namespace) -> None:
     }
     settings |= _fixed(options) if fixed else _law(options)._asdict()
     make = functools.partial(part, settings)
+    if sharing.asked(options, settings, part, lambda: _count(settings)):
+        return
 
     def fill(work: Path, whole: Path) -> None:
         pieces = _stream(work, make, options.jobs, settings)
@@ -140,9 +143,14 @@ def _piece(settings: dict, number: int) -> tuple[str, range] | None:
     return None
 
 
+def _count(settings: dict) -> int:
+    """Parts of a data set."""
+    return sum(-(-settings[split] // _step(settings)) for split in SPLITS)
+
+
 def _stream(work: Path, make, jobs: int, settings: dict) -> list[dict[str, np.ndarray]]:
     """All parts, in order, with a line of progress."""
-    count, found = sum(-(-settings[split] // _step(settings)) for split in SPLITS), []
+    count, found = _count(settings), []
     stream = parts.stream(work, make, jobs)
     total = settings["train"] + settings["test"]
     with tqdm(total=total, desc="cities", unit="", disable=None) as progress, contextlib.closing(stream):

@@ -27,6 +27,7 @@ from hrm_jax.artefacts import json_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import at_least
 from hrm_jax.puzzles import build as building
+from hrm_jax.puzzles import sharing
 from hrm_jax.puzzles.dataset import SPLITS, PuzzleSet, digest, write_groups
 from hrm_jax.puzzles.lattice import answers, files, law, published
 from hrm_jax.puzzles.lattice.generators import GENERATORS, SHARE
@@ -55,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--generator", choices=GENERATORS, help="the law of lattices; default: dfs")
     add("--shortest", type=int, help="cells of the shortest path, at least; default: 2")
     add("--share", type=float, help=f"of edges that percolation opens; default: {SHARE}")
+    building.add_parts(parser)
     given = parser.add_mutually_exclusive_group()
     given.add_argument("--published", action="store_true", help="the published mazes, not to generate")
     given.add_argument("--zanj", type=Path, nargs="+", metavar="FILE", help="files of maze-dataset")
@@ -76,9 +78,11 @@ def build(options: argparse.Namespace) -> None:
     if not 0 < options.share <= 1:
         raise RequestError(f"--share {options.share}: more than 0, at most 1")
     settings = {"kind": "lattice"} | {name: getattr(options, name) for name in (*DEFAULTS, "seed")}
+    wanted, what = (options.train, options.test), f"{options.size}x{options.size} lattice mazes"
+    if sharing.asked(options, settings, part, lambda: building.expected(settings, part, wanted)):
+        return
 
     def fill(work: Path, whole: Path) -> None:
-        wanted, what = (options.train, options.test), f"{options.size}x{options.size} lattice mazes"
         found = building.gather(work, settings, part, wanted, options.jobs, what, PATIENCE)
         for split, arrays in zip(SPLITS, found, strict=True):
             write(whole, split, **{name: arrays[name] for name in ("inputs", "labels", "rating")})
@@ -91,6 +95,8 @@ def _given(options: argparse.Namespace) -> None:
     """The data set of mazes that are there already."""
     if told := [name for name in DEFAULTS if getattr(options, name) is not None]:
         raise RequestError(f"--{told[0]}: the mazes of --published and --zanj are as they are")
+    if (options.list, options.parts) != (None, None):
+        raise RequestError("--list and --parts: the mazes of --published and --zanj are there, not made")
     found = {split: published.load(split) for split in SPLITS} if options.published else _read(options.zanj)
     train, test = ({open.tobytes() for open in mazes.open} for mazes in found.values())
     if train & test:
