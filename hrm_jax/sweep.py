@@ -18,6 +18,7 @@ Slurm, GNU parallel or xargs; the same sweep without it judges when they are don
 """
 
 import argparse
+import contextlib
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
@@ -123,16 +124,16 @@ def _list(options: argparse.Namespace, command: str) -> int:
 
     `command` is this sweep's own, without --list. Nothing is trained and nothing is written.
     """
-    worlds, rivals = _asked(options)
     lines, told, kinds = [], [], set()
-    for world in worlds:
-        kind, missing = _unfinished(world, rivals, options)
+    with contextlib.redirect_stdout(sys.stderr):  # only commands go where the shell reads them
+        worlds, rivals = _asked(options)
+        unfinished = [(world, *_unfinished(world, rivals, options)) for world in worlds]
+    for world, kind, missing in unfinished:
         free = [run for run in missing if not run.at_work]
         lines += [shell.line(*run.commands) for run in free]
         kinds.add(kind)
         if kind:
-            busy = len(missing) - len(free)
-            told.append(f"{world}: {kind}: {len(free)} runs" + f", {busy} more are at work" * (busy > 0))
+            told.append(f"{world}: {kind}: {len(free)} runs to start, {len(missing) - len(free)} at work")
     if kinds == {""}:
         told.append(f"nothing is left to train; to judge and report: {command}")
     elif kinds <= {"", "training"}:

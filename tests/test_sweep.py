@@ -183,7 +183,7 @@ def test_runs_are_listed_as_commands_and_judged_when_they_are_done(calls, tmp_pa
     lines, said = _listed(capsys, out)
     assert not calls and not out.exists()
     assert [[command[0] for command in commands] for commands in lines] == [["train", "export"]] * 4
-    assert "standard: training: 4 runs\n" in said and said.count("\n") == 2
+    assert "standard: training: 4 runs to start, 0 at work\n" in said and said.count("\n") == 2
     again = shlex.split(said.splitlines()[1].partition("to judge and report: ")[2])
     assert again[-2:] == ["--out", str(out)] and "--list" not in again
     _run(lines)  # of which one is killed, and one is interrupted
@@ -208,7 +208,7 @@ def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys
     found = []
     for kind in ("lengths", "tuning", "training"):
         lines, said = _listed(capsys, tmp_path, *asked)
-        assert f"standard: {kind}: {len(lines)} runs" in said
+        assert f"standard: {kind}: {len(lines)} runs to start, 0 at work" in said
         last = said.splitlines()[-1]
         assert last.endswith(" --list") == (kind != "training") and "when they are done" in last
         found.append([[command[0] for command in commands] for commands in lines])
@@ -229,14 +229,18 @@ def test_a_run_that_another_process_trains_is_left_to_it(calls, tmp_path, capsys
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         other.stdout.readline()
         lines, said = _listed(capsys, tmp_path, "--seeds", "1")
-        assert len(lines) == 1 and "standard: training: 1 runs, 1 more are at work" in said
+        assert len(lines) == 1 and "standard: training: 1 runs to start, 1 at work" in said
         assert _sweep(tmp_path, "--seeds", "1") == 1
         assert {words["workdir"] for command, words in calls if command == "train"} == {
             f"{tmp_path}/standard/lstm/0"
         }
         assert f"not done yet, and not begun here: {busy} (at work)\n" in capsys.readouterr().out
+        (busy / "metrics.jsonl").write_text('{"step": 5, "loss": null}\n')
+        trial = Run("benchmark", "standard", "hrm", 0, (), busy, trial=True)
+        assert runs.held_out(trial) == math.inf and not trial.done  # it may yet recover
         other.communicate("\n")
     made = len(calls)
+    assert trial.done
     assert _sweep(tmp_path, "--seeds", "1", "--jobs", "0") == 1 and len(calls) == made
     assert f"not done yet, and not begun here: {busy}\n" in capsys.readouterr().out
     assert len(_listed(capsys, tmp_path, "--seeds", "1")[0]) == 1  # its process has ended

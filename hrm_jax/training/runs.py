@@ -72,8 +72,8 @@ class Run(NamedTuple):
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
-        if self.trial:
-            return held_out(self) is not None
+        if self.trial:  # at work, it may yet recover from a loss that is not finite
+            return held_out(self) is not None and not self.at_work
         return self.parameters.exists() and _exported(self.parameters) == _end(self, _records(self))
 
     @property
@@ -115,13 +115,13 @@ def train_all(kind: str, runs: Sequence[Run], jobs: int) -> bool:
     """
     missing = [run for run in runs if not run.done]
     print(f"{kind}: {len(runs)} runs, {len(runs) - len(missing)} of them done", flush=True)
-    elsewhere = [run for run in missing if not jobs or run.at_work]
-    whole = _train_here([run for run in missing if run not in elsewhere], jobs)
-    if elsewhere:
-        names = [f"{run.folder}{' (at work)' * run.at_work}" for run in elsewhere]
+    at_work = {run for run in missing if run.at_work}
+    whole = _train_here([run for run in missing if jobs and run not in at_work], jobs)
+    if left := [run for run in missing if not jobs or run in at_work]:
+        names = [f"{run.folder}{' (at work)' * (run in at_work)}" for run in left]
         more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
         print(f"{kind}: not done yet, and not begun here: {', '.join(names[:NAMED])}{more}", flush=True)
-    return whole and not elsewhere
+    return whole and not left
 
 
 def _train_here(missing: Sequence[Run], jobs: int) -> bool:
@@ -161,8 +161,8 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 
 def _train(run: Run, cores: set[int]) -> bool:
-    run.folder.mkdir(parents=True, exist_ok=True)
     training, *export = run.commands
+    files.check_writable(run.folder / "log.txt")
     with open(run.folder / "log.txt", "a") as log:
         trained = call(training, log, cores)
         if run.trial:  # one whose rate was too high for it has told what it should
