@@ -267,6 +267,21 @@ def test_a_name_that_is_no_line_is_refused(tmp_path):
         _sweep(tmp_path / "two\nlines", "--list")
 
 
+@pytest.mark.slow
+def test_listed_commands_train_what_the_sweep_trains(tmp_path, capsys):
+    """In a shell, by xargs, from another folder; the parameters are the same to the bit."""
+    asked = ["--worlds", "standard", "--models", "lstm", "--seeds", "1", "--episodes", "4", "--record", "0",
+             "--set", "steps=4", "eval_every=4", "data.closed_loop_episodes=0", "--out"]  # fmt: skip
+    listed, alone = tmp_path / "by a list", tmp_path / "alone"
+    assert sweep.main([*asked, str(listed), "--list"]) == 0
+    lines = capsys.readouterr().out.replace("\n", "\0")
+    subprocess.run(["xargs", "-0", "-n", "1", "bash", "-c"], input=lines, text=True, check=True, cwd=tmp_path)
+    assert sweep.main([*asked, str(listed), "--jobs", "0"]) == 0 == sweep.main([*asked, str(alone)])
+    found, wanted = (np.load(folder / "standard" / "lstm" / "0" / "model.npz") for folder in (listed, alone))
+    parameters = [name for name in wanted if name.startswith("params/")]
+    assert parameters and all((found[name] == wanted[name]).all() for name in parameters)
+
+
 @pytest.mark.parametrize("model", benchmark.VARIANTS)
 @pytest.mark.parametrize("world", benchmark.WORLDS)
 def test_what_a_model_may_be_tuned_to_has_its_size(world, model):
