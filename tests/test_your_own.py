@@ -2,7 +2,9 @@
 
 import csv
 import json
+import runpy
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from hrm_jax.reporting import recorded
 from hrm_jax.worlds.baselines import BASELINES
 from hrm_jax.worlds.geometry import FAR_AWAY, known_ends, swept_distance
 
+ROOT = Path(__file__).resolve().parent.parent
 Scenarios = hrm_jax.Scenarios
 STANDARD = PROTOCOLS["standard"]
 CASES, TIMES, OBSTACLES, HISTORY = 24, 70, 8, 6
@@ -223,16 +226,15 @@ def test_a_function_is_judged_like_the_same_predictor_of_ours():
     assert reports["numpy"].data["pairs"] == reports["jit"].data["pairs"]
 
 
-def test_fifteen_lines_from_a_csv_to_a_page(tmp_path):
-    report = hrm_jax.judge(
-        {"mine": constant_velocity}, world=_write_csv(tmp_path / "own.csv"), history=HISTORY, record=2
-    )
-    page = report.page(tmp_path / "page")
-    assert "mine" in page.read_text() and json.loads((tmp_path / "page/report.json").read_text())["traces"]
-    kept = traces_file.load(tmp_path / "page/report.traces.npz")
+def test_a_short_script_goes_from_a_csv_to_a_page(tmp_path, monkeypatch, capsys):
+    tracks, page = _write_csv(tmp_path / "own.csv"), tmp_path / "page"
+    monkeypatch.setattr("sys.argv", ["your_own.py", str(tracks), str(page)])
+    runpy.run_path(str(ROOT / "examples" / "your_own.py"))
+    assert "| mine " in capsys.readouterr().out and "mine" in (page / "index.html").read_text()
+    report = json.loads((page / "report.json").read_text())
+    kept = recorded.load(page / report["traces"], report)
     gone = [np.isnan(traces_file.there(one.traces["mine"].obstacles)).any() for one in kept.episodes]
     assert any(gone)
-    recorded.load(tmp_path / "page/report.traces.npz", report.data)
 
 
 def test_a_function_of_pytorch_works_the_same():
