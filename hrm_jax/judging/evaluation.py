@@ -1,5 +1,6 @@
 """Entrants play scenarios under a protocol: the episodes, the report of them, and those that are recorded."""
 
+import itertools
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -144,10 +145,16 @@ def one_a_group(entrants: Mapping[str, Entrant]) -> dict[str, Entrant]:
 
 
 def choose(outcomes: Mapping[str, str], count: int) -> list[int]:
-    """Up to `count` positions of informative episodes: those on which the models differ most come first."""
-    share = np.mean([statistics.solved(row) for row in outcomes.values()], axis=0)
-    order = np.argsort(np.abs(share - 0.5), kind="stable")
-    return sorted(order[:count].tolist())
+    """Up to `count` positions of episodes worth seeing.
+
+    Neighbours in the ranking of the models take turns with an episode that the better one solved and the
+    other did not; then come the episodes on which the models differ most.
+    """
+    ranked = sorted(map(statistics.solved, outcomes.values()), key=np.sum, reverse=True)
+    order = np.argsort(np.abs(np.mean(ranked, axis=0) - 0.5), kind="stable").tolist()
+    apart = [[e for e in order if one[e] and not other[e]] for one, other in itertools.pairwise(ranked)]
+    turns = [e for turn in itertools.zip_longest(*apart) for e in turn if e is not None]
+    return sorted(list(dict.fromkeys([*turns, *order]))[:count])
 
 
 def record(

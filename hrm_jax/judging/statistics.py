@@ -21,12 +21,6 @@ def mean_rate(results: Iterable[Mapping[str, Any]]) -> Fraction:
     return Fraction(sum(result["success"] for result in results), sum(result["n"] for result in results))
 
 
-def leaders(values: Mapping[str, float | Fraction]) -> list[str]:
-    """The names of the highest value, several where they are level; a NaN leads nothing."""
-    highest = max((value for value in values.values() if not math.isnan(value)), default=math.nan)
-    return [name for name, value in values.items() if value == highest]
-
-
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """Wilson 95 % interval (low, high) of a success probability."""
     rate, z2 = successes / n, NORMAL_975**2

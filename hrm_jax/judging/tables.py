@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hrm_jax.artefacts import health
 from hrm_jax.artefacts.report_file import (
     EVERY,
     PUZZLES,
@@ -17,10 +16,10 @@ from hrm_jax.artefacts.report_file import (
     mean_loss,
 )
 from hrm_jax.console.tables import interval, markdown, percent, rate
-from hrm_jax.judging import statistics
+from hrm_jax.judging import marks, statistics
+from hrm_jax.judging.marks import counted_marks, mark
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
-UNTRAINED, WARNED = " \N{DAGGER}", " \N{DOUBLE DAGGER}"  # marks of models, for what `ill` says of them
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 GAIN = f"less by, per {EVERY} updates"
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
@@ -169,24 +168,6 @@ def comparison(reports: Sequence[Report]) -> list[list[str]]:
     return rows
 
 
-def ill(result: Any) -> list[str]:
-    """What was wrong with a predictor when its training ended; empty of one that is well, or not known."""
-    return health.faults(result.get("health"))
-
-
-def mark(result: Any) -> str:
-    """What stands beside a model that is `ill`, or nothing."""
-    if not ill(result):
-        return ""
-    return UNTRAINED if health.untrained(result["health"]) else WARNED
-
-
-def counted_marks(results: Sequence[Any]) -> list[str]:
-    """How many of the models have each mark: "3 of them †"."""
-    marks = [mark(result) for result in results]
-    return [f"{marks.count(one)} of them{one}" for one in (UNTRAINED, WARNED) if one in marks]
-
-
 def heading(report: Report | PuzzleReport) -> str:
     """`standard, seeds 0:1000`, and the world where it is not the protocol's own; of puzzles, the data."""
     first, stop = report["seeds"]
@@ -200,16 +181,11 @@ def heading(report: Report | PuzzleReport) -> str:
 
 def fault_note(report: Report | PuzzleReport) -> str:
     """What the column of a protocol with a published fault shows, and why models are marked; or empty."""
-    found = {name: ill(result) for name, result in report["models"].items()}
-    marks = [
-        f"{mark(report['models'][name]).strip()} {name}: {'; '.join(faults)}."
-        for name, faults in found.items()
-        if faults
-    ]
-    return " ".join(filter(None, [_published_fault(report), *marks]))
+    return " ".join(filter(None, [published_fault(report), *marks.sentences(report["models"])]))
 
 
-def _published_fault(report: Report | PuzzleReport) -> str:
+def published_fault(report: Report | PuzzleReport) -> str:
+    """What the column of a protocol with a published fault shows; or empty."""
     if _published_paths(report):
         return _path_fault_note(report)
     protocol = PROTOCOLS.get(report["protocol"])

@@ -6,7 +6,7 @@ light page, the dark one, paper and the figures.
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -19,7 +19,6 @@ from hrm_jax.reporting.markup import number, part
 from hrm_jax.reporting.names import Style
 
 LABEL_STEP = 13  # between two direct labels, at least
-CHARACTER = 6.2  # width of an average character in a label
 LONGEST_LABEL = 18  # characters; the rest is cut, and the curve's points have the whole name
 MOST_DOTS = 12  # a curve of more points is drawn without dots
 FEW = 6  # so many places along x are labelled one by one
@@ -38,6 +37,12 @@ class Box(NamedTuple):
 
 BOX = Box(left=50, right=275, top=12, bottom=198, height=240)
 ROOM = 1 + int((BOX.bottom - BOX.top + 10) // LABEL_STEP)  # direct labels beside a chart
+Measure = Callable[[str], float]  # the width of a label
+
+
+def wide(text: str) -> float:
+    """The width of a label in the widest of usual fonts: page.js measures it in the reader's."""
+    return 7.8 * len(text)
 
 
 class Axis:
@@ -93,36 +98,47 @@ class Drawn(NamedTuple):
 
     title: str
     width: float
+    height: float
     svg: Markup
 
 
-def draw(panels: Sequence[Panel]) -> list[Drawn]:
+def draw(panels: Sequence[Panel], measure: Measure = wide) -> list[Drawn]:
     """Panels of curves, each named at its right end in a column that is as wide in all of them."""
-    names = [curve.name for panel in panels for curve in panel.curves]
-    longest = max((min(len(name), LONGEST_LABEL) for name in names), default=0)
-    width = round(BOX.right + 14 + CHARACTER * longest)
-    return [Drawn(panel.title, width, _chart(panel, width)) for panel in panels]
+    shown = [_shown(panel) for panel in panels]
+    labels = [_named_ends(curves) for curves in shown]
+    longest = max((measure(_cut(name)) for one in labels for *_, name in one), default=0)
+    width = math.ceil(BOX.right + 14 + longest)
+    more = LABEL_STEP * max([len(one) - ROOM for one in labels if len(one) > ROOM], default=0)
+    box = BOX._replace(bottom=BOX.bottom + more, height=BOX.height + more)
+    return [
+        Drawn(panel.title, width, box.height, _chart(panel, curves, box, width))
+        for panel, curves in zip(panels, shown, strict=True)
+    ]
 
 
-def _chart(panel: Panel, width: float) -> Markup:
+def _shown(panel: Panel) -> list[Curve]:
+    """The curves of which something can be drawn."""
     curves = [_positive(curve) if panel.log else curve for curve in panel.curves]
-    curves = [curve for curve in curves if curve.points]
+    return [curve for curve in curves if curve.points]
+
+
+def _chart(panel: Panel, curves: Sequence[Curve], box: Box, width: float) -> Markup:
     low, high = panel.y_range or _range(curves, panel.log)
     xs = sorted({x for curve in curves for x, _ in curve.points})
-    x = Axis(min(xs), max(xs), BOX.left + 8, BOX.right - 8)
-    y = Axis(low, high, BOX.bottom, BOX.top, panel.log)
+    x = Axis(min(xs), max(xs), box.left + 8, box.right - 8)
+    y = Axis(low, high, box.bottom, box.top, panel.log)
     middle = (len(curves) - 1) / 2
     value, what = panel.mark or (0.0, "")
     return part(
         "charts.chart",
         panel,
-        BOX,
+        box,
         width,
         x_ticks=[(x(at), _short(at)) for at in (xs if len(xs) <= FEW else x.ticks())],
         y_ticks=[(y(at), _height(at, panel)) for at in y.ticks()],
         mark={"x": x(value), "text": f"{what}: {number(value)}"} if panel.mark else None,
         curves=[_curve(curve, x, y, panel.shares, index - middle) for index, curve in enumerate(curves)],
-        labels=_labels(curves, y),
+        labels=_labels(curves, y, box),
     )
 
 
@@ -172,19 +188,24 @@ def _curve(curve: Curve, x: Axis, y: Axis, shares: bool, place: float) -> dict[s
     }
 
 
-def _labels(curves: Sequence[Curve], y: Axis) -> list[tuple[str, float, float, str]]:
-    """Names of the curves, the heights where these end, and heights moved apart where they would overlap.
+def _named_ends(curves: Sequence[Curve]) -> list[tuple[float, str, str]]:
+    """Last value, class and name of what is labelled.
 
     Where there is no room for all, the training seeds of a group, which look alike, share a name.
     """
-    ends = [(y(curve.points[-1][1]), curve.style.css, curve.name) for curve in curves]
-    if len(ends) > ROOM:
-        alike: dict[tuple[str, str], list[float]] = {}
-        for end, css, name in ends:
-            alike.setdefault((css, group_of(name) or name), []).append(end)
-        ends = [(statistics.median(them), css, name) for (css, name), them in alike.items()]
-    ends.sort()
-    places = spread([end for end, *_ in ends], LABEL_STEP, BOX.top - 4, BOX.bottom + 6)
+    ends = [(curve.points[-1][1], curve.style.css, curve.name) for curve in curves]
+    if len(ends) <= ROOM:
+        return ends
+    alike: dict[tuple[str, str], list[float]] = {}
+    for end, css, name in ends:
+        alike.setdefault((css, group_of(name) or name), []).append(end)
+    return [(statistics.median(them), css, name) for (css, name), them in alike.items()]
+
+
+def _labels(curves: Sequence[Curve], y: Axis, box: Box) -> list[tuple[str, float, float, str]]:
+    """Names of the curves, the heights where these end, and heights moved apart where they would overlap."""
+    ends = sorted((y(value), css, name) for value, css, name in _named_ends(curves))
+    places = spread([end for end, *_ in ends], LABEL_STEP, box.top - 4, box.bottom + 6)
     return [(css, end, place, _cut(name)) for (end, css, name), place in zip(ends, places, strict=True)]
 
 

@@ -20,7 +20,7 @@ from hrm_jax.reporting.names import Style, reference
 NEEDED = ("resvg_py", "font_roboto", "PIL")  # of the extra
 ZOOM = 2.5  # pixels of a figure to one of the page
 EDGE = 45  # pixels that the rates take to the right of the bars
-TITLE_CHARACTER = 7.0  # width of an average one
+LABEL, TITLE = 11, 12  # pixels of their fonts
 
 
 def available() -> bool:
@@ -67,6 +67,15 @@ def pixels(drawing: Markup, zoom: float) -> bytes:
 
 
 @functools.cache
+def measure(text: str, size: int = LABEL) -> float:
+    """The width of bold text in pixels, in the font of the figures."""
+    import font_roboto  # an optional extra, as the next
+    from PIL import ImageFont
+
+    return ImageFont.truetype(font_roboto.RobotoBold, 10 * size).getlength(text) / 10
+
+
+@functools.cache
 def style() -> Markup:
     """The rules of charts.css and figures.css in the colours of the light page."""
     light = asset("page.css").partition("@media")[0]
@@ -77,7 +86,9 @@ def style() -> Markup:
 
 def sheet(panels: Sequence[Panel]) -> Markup:
     """Panels three to a row."""
-    return part("figures.sheet", charts.draw(panels), style())
+    drawn = charts.draw(panels, measure)
+    width = 15 + max(drawn[0].width, *(measure(panel.title, TITLE) for panel in panels))
+    return part("figures.sheet", drawn, width, style())
 
 
 def success(reports: Sequence[Report], looks: dict[str, Style]) -> Markup:
@@ -95,8 +106,8 @@ def _column(report: Report, looks: dict[str, Style]) -> dict[str, Any]:
     order = [name for names in tables.by_kind(models).values() for name in names]
     bars = [charts.interval_bar(models[name], (0.0, 1.0), looks[name], level) for name in order]
     heading = report.heading.replace(", examples ", "\nexamples ") if report.puzzles else report.heading
-    names = 10 + charts.CHARACTER * max(map(len, order))
-    titles = 20 + TITLE_CHARACTER * max(map(len, heading.splitlines()))
+    names = 10 + max(map(measure, order))
+    titles = 20 + max(measure(line, TITLE) for line in heading.splitlines())
     return {
         "what": "exact" if report.puzzles else "success",
         "heading": heading.splitlines(),

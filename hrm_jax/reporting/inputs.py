@@ -8,7 +8,7 @@ from typing import Any, TypedDict, TypeGuard
 from hrm_jax.artefacts import files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import PUZZLES, Name, Positive
-from hrm_jax.judging import reports, tables
+from hrm_jax.judging import marks, reports, tables
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol
 from hrm_jax.reporting import recorded
 from hrm_jax.reporting.collisions import CollisionRule
@@ -29,9 +29,14 @@ class Report:
         return tables.heading(self.data)
 
     @property
-    def note(self) -> str:
+    def fault(self) -> str:
         """What the protocol's own fault does to the numbers, or empty."""
-        return tables.fault_note(self.data)
+        return tables.published_fault(self.data)
+
+    @property
+    def marks(self) -> list[str]:
+        """Why models are marked."""
+        return marks.sentences(self.data["models"])
 
     @property
     def puzzles(self) -> bool:

@@ -95,10 +95,14 @@ def rate_columns(share: str, prefix: str = "", optional: bool = False) -> list[C
     ]
 
 
+def count_columns(successes: str) -> list[Column]:
+    """Successes, and of how many."""
+    return [Column("success", successes, whole), Column("n", successes, "/ {:,}".format)]
+
+
 def trial_columns(successes: str, share: str) -> list[Column]:
     """Successes, of how many, their rate and its interval."""
-    of = [Column("success", successes, whole), Column("n", successes, "/ {:,}".format)]
-    return of + rate_columns(share)
+    return count_columns(successes) + rate_columns(share)
 
 
 def table(

@@ -66,6 +66,18 @@ PUZZLES = (
 )
 LENIENT = "any right answer counts, be it the label's or another."
 TOKENS = "Tokens: the mean share of cells that are right; a copy of the input shows what it is worth."
+EPISODES = (
+    "The robot (blue) goes from S to G past moving obstacles (orange): before each step a model says where "
+    "they will be (dashed), and a planner takes the shortest way around that (dotted)."
+)
+PATH_EPISODES = (
+    "The robot (blue) goes from S to G past moving obstacles (orange), along a whole path that a planner "
+    "drew; some planners draw a new one on the way."
+)
+ANSWERS = (
+    "A model writes its whole answer anew in every segment, out of the one before; its Q-head says when it "
+    "would stop. Cells that are wrong have a frame."
+)
 PREDICTION = (
     "Errors of predicted obstacle positions as they occurred in the closed loop. Near the plan: of obstacles "
     "that come within 2 cells of where the agent means to be at that step. A new plan is made at every step: "
@@ -77,6 +89,11 @@ def lengths(report: Report) -> str:
     """How the number of updates was found."""
     found = report.data.get("lengths")
     return LENGTHS.format(until=found["until"], every=EVERY) if found else ""
+
+
+def episodes(report: Report) -> str:
+    """What the player shows."""
+    return PATH_EPISODES if report.path_rules else EPISODES
 
 
 def results(report: Report) -> str:

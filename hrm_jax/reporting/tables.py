@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from hrm_jax.console.tables import percent
+from hrm_jax.judging.marks import UNTRAINED, WARNED, counted_marks, mark
 from hrm_jax.judging.reports import units
 from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import (
     GAIN,
-    UNTRAINED,
-    WARNED,
     by_part,
-    counted_marks,
-    mark,
     measured,
     measuring_of,
     members,
@@ -30,6 +27,7 @@ from hrm_jax.reporting.inputs import Report
 from hrm_jax.reporting.markup import (
     Column,
     Record,
+    count_columns,
     folded,
     p_value,
     points,
@@ -102,9 +100,10 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
 def _episode_columns(bar: Column) -> list[Column]:
     return [
         MODEL,
-        Column("parameters", "Parameters", whole, optional=True),
-        *trial_columns("Successes", "Rate\N{NO-BREAK SPACE}%"),
+        *rate_columns("Rate\N{NO-BREAK SPACE}%"),
         bar,
+        *count_columns("Successes"),
+        Column("parameters", "Parameters", whole, optional=True),
         Column("collisions", "collision", whole, "Failures"),
         Column("timeouts", "timeout", whole, "Failures"),
         *(Column(key, FAILURE_HEADINGS[key], whole, "Causes of failure", optional=True) for key in FAILURES),
@@ -114,12 +113,13 @@ def _episode_columns(bar: Column) -> list[Column]:
 def _puzzle_columns(bar: Column) -> list[Column]:
     return [
         MODEL,
-        Column("parameters", "Parameters", whole, optional=True),
-        Column("step", "Step", whole, optional=True),
-        *trial_columns("Exact", "Exact\N{NO-BREAK SPACE}%"),
+        *rate_columns("Exact\N{NO-BREAK SPACE}%"),
         bar,
         *rate_columns("Lenient\N{NO-BREAK SPACE}%", "lenient-", optional=True),
         Column("tokens", "Tokens\N{NO-BREAK SPACE}%", _hundredths, optional=True),
+        *count_columns("Exact"),
+        Column("parameters", "Parameters", whole, optional=True),
+        Column("step", "Step", whole, optional=True),
     ]
 
 

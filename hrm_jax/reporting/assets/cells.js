@@ -8,7 +8,10 @@ const CELLS = {
   layers: { prediction: "predicted tracks", future: "true future", plan: "plan", trail: "trail" },
   draw: drawCells,
   describe: describeCells,
+  moves: movesInCells,
+  expects: (trace, step, n) => trace.predicted[step]?.[0]?.[n],
   legend: [
+    ...MAP_ENTRIES,
     ["agent", '<circle cx="15" cy="8" r="5" fill="var(--agent)"/>'],
     ["plan, its last cell", '<path d="M2 8h18" stroke="var(--agent)" stroke-width="2.5" stroke-linecap="round" ' +
       'stroke-dasharray="0.1 5"/><path d="M21 4.5h7v7h-7z" fill="none" stroke="var(--agent)" stroke-width="1.5"/>'],
@@ -75,7 +78,7 @@ function drawPlan(pen, cells) {
 }
 
 function drawObserved(pen, seen, truth) {
-  if (gap(seen, truth) < 0.02) return;
+  if (!there(seen) || (there(truth) && gap(seen, truth) < 0.02)) return;
   const { context, unit, at, colours } = pen;
   const [x, y] = at(seen);
   context.strokeStyle = colours.ink;
@@ -91,7 +94,7 @@ function drawLastMove(pen, { obstacles, predicted, collision: { number } }, last
   const here = obstacles[last - 1][number];
   const expected = predicted[last - 1][0][number];
   if (layers.future) drawPath(pen, [here, obstacles[last][number]], { colour: "obstacle", width: 0.07 });
-  if (!layers.prediction || !expected) return;
+  if (!layers.prediction || !there(expected)) return;
   drawPath(pen, [here, expected], PREDICTED);
   disc(pen, expected, ...predictedDot(pen));
 }
@@ -106,4 +109,11 @@ function describeCells({ trace, step, last, rule }) {
   if (trace.outcome === "success") return `Reached the goal after ${last} steps.`;
   if (trace.outcome === "timeout") return `Out of time after ${last} steps.`;
   return `${describeContact(trace.collision, last, rule)}.`;
+}
+
+/* What an agent does to be where it is at `step`. */
+function movesInCells({ agent }, step) {
+  const [down, right] = [0, 1].map((axis) => agent[step][axis] - agent[Math.max(step - 1, 0)][axis]);
+  if (!down && !right) return "waits";
+  return `goes ${down ? (down > 0 ? "down" : "up") : right > 0 ? "right" : "left"}`;
 }

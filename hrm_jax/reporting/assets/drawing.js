@@ -1,7 +1,8 @@
 /* What both kinds of episodes are drawn with. Positions are (row, column) in cells, rows down; a `pen` is
    {context, unit, at, colours}: a canvas, pixels a cell, cells to pixels, and the page's colours. */
 
-const MARGIN = 1.9; // cells around the centres of the first and last cell, at least
+const NUMBERS = 18; // pixels for the numbers of rows and columns
+const BEYOND = 1; // cells that obstacles go beyond the centre of the last cell, at most
 const [MARK, SMALLEST_TEXT] = [14, 7]; // pixels: what a mark takes at least, and text
 const FAINT = 0.22; // opacity of tracks that stay away from the plan
 const DOT_EVERY = 5; // steps between two dots on a track
@@ -10,6 +11,12 @@ const FINE = 12; // pixels a cell below which only every eighth line is drawn
 // Entries of both legends.
 const OBSTACLE_ENTRY = ["obstacle, collision radius", '<circle cx="15" cy="8" r="7" fill="var(--obstacle)" ' +
   'fill-opacity=".22" stroke="var(--obstacle)" stroke-width="1.5"/>'];
+const MAP_ENTRIES = [
+  ["static cell", '<path d="M9 2h12v12h-12z" fill="var(--wall)"/>'],
+  ["start, goal", '<path d="M1 1.5h13v13h-13zM16 1.5h13v13h-13z" fill="none" stroke="var(--ink)" stroke-width="1.5"/>' +
+    '<text class="name" x="7.5" y="12" text-anchor="middle">S</text>' +
+    '<text class="name" x="22.5" y="12" text-anchor="middle">G</text>'],
+];
 const COLLISION_ENTRY = ["moment of collision", '<circle cx="15" cy="8" r="7" fill="none" stroke="var(--collision)" ' +
   'stroke-width="2"/><path d="M11 4l8 8M11 12l8 -8" stroke="var(--collision)" stroke-width="2"/>'];
 
@@ -32,20 +39,30 @@ function clearCanvas(canvas, aspect = 1) {
   return { context, size };
 }
 
-/* A pen for the canvas, cleared, with room for discs of `radius` around all cells; null while off the screen. */
+/* A pen for the canvas, cleared; null while off the screen. Its `frame`, [left, top, right, bottom] in pixels, has
+   room for discs of `radius` wherever obstacles may be. */
 function takePen(canvas, map, radius) {
   const { context, size } = clearCanvas(canvas) ?? {};
   if (!size) return null;
-  const margin = Math.max(MARGIN, radius + 0.3);
-  const unit = size / (Math.max(map.length, map[0].length) - 1 + 2 * margin);
-  const at = ([row, column]) => [(column + margin) * unit, (row + margin) * unit];
-  return { context, unit, at, colours: palette(canvas) };
+  const around = Math.max(0.5, radius + 0.15);
+  const [rows, columns] = [map.length, map[0].length];
+  const unit = (size - NUMBERS - 1) / (Math.max(rows, columns) - 1 + BEYOND + 2 * around);
+  const at = ([row, column]) => [NUMBERS + (column + around) * unit, NUMBERS + (row + around) * unit];
+  const frame = [...at([-around, -around]), ...at([rows - 1 + BEYOND + around, columns - 1 + BEYOND + around])];
+  return { context, unit, at, frame, colours: palette(canvas) };
 }
 
+/* Whether an obstacle is there: recorded ones come and go, and files keep that as a place far off. */
+const there = (place) => Boolean(place) && place.every((x) => Number.isFinite(x) && x > -300);
+
+/* The map in its frame, outside of which nothing is drawn from then on. */
 function drawMap(pen, map) {
-  const { context, unit, at, colours } = pen;
+  const { context, unit, at, frame, colours } = pen;
   const [rows, columns] = [map.length, map[0].length];
   const [left, top] = at([-0.5, -0.5]);
+  const whole = [frame[0], frame[1], frame[2] - frame[0], frame[3] - frame[1]];
+  context.fillStyle = colours.sunken;
+  context.fillRect(...whole);
   context.fillStyle = colours.paper;
   context.fillRect(left, top, columns * unit, rows * unit);
   drawGrid(pen, rows, columns);
@@ -59,6 +76,11 @@ function drawMap(pen, map) {
   context.lineWidth = 1;
   context.strokeStyle = colours["rule-strong"];
   context.strokeRect(left, top, columns * unit, rows * unit);
+  context.strokeStyle = colours.rule;
+  context.strokeRect(...whole);
+  context.beginPath();
+  context.rect(...whole);
+  context.clip();
 }
 
 function drawEnds(pen, [start, goal]) {
@@ -79,8 +101,8 @@ function drawGrid(pen, rows, columns) {
   for (let k = shift; k <= rows; k += step) line(context, left, top + k * unit, left + columns * unit, top + k * unit);
   context.stroke();
   const size = Math.max(9, Math.min(12, 0.6 * unit));
-  for (let k = 0; k < columns; k += every) write(pen, k, at([-1.2, k]), size, "ink-soft");
-  for (let k = 0; k < rows; k += every) write(pen, k, at([k, -1.25]), size, "ink-soft");
+  for (let k = 0; k < columns; k += every) write(pen, k, [at([0, k])[0], NUMBERS / 2], size, "ink-soft");
+  for (let k = 0; k < rows; k += every) write(pen, k, [NUMBERS / 2, at([k, 0])[1]], size, "ink-soft");
 }
 
 function line(context, x1, y1, x2, y2) {
@@ -148,18 +170,21 @@ function disc({ context, unit, at }, p, radius, fill, stroke, width = 1.5, dash 
 const gap = (a, b) => Math.hypot(a[0] - b[0], a[1] - b[1]);
 
 /* How far places are from others, on average; null where there are none. */
-const meanGap = (places, others) =>
-  places?.length ? places.reduce((sum, p, n) => sum + gap(p, others[n]), 0) / places.length : null;
+function meanGap(places, others) {
+  const gaps = (places ?? []).flatMap((p, n) => (there(p) && there(others[n]) ? [gap(p, others[n])] : []));
+  return gaps.length ? gaps.reduce((sum, one) => sum + one, 0) / gaps.length : null;
+}
 
 /* A track [k] with a dot every five steps, drawn faintly unless any of it comes nearer than `near` to the planned
    place of the same step. Opacity stays as the track's. */
 function drawTrack(pen, track, plan, near, { line, dot, opacity = 1 }) {
-  pen.context.globalAlpha = track.some((p, k) => plan[k] && gap(p, plan[k]) < near) ? opacity : FAINT;
-  drawPath(pen, track, line);
-  for (let k = DOT_EVERY; k < track.length; k += DOT_EVERY) disc(pen, track[k], ...dot);
+  pen.context.globalAlpha = track.some((p, k) => plan[k] && there(p) && gap(p, plan[k]) < near) ? opacity : FAINT;
+  drawPath(pen, track.filter(there), line);
+  for (let k = DOT_EVERY; k < track.length; k += DOT_EVERY) if (there(track[k])) disc(pen, track[k], ...dot);
 }
 
 function drawObstacle(pen, p, number, radius) {
+  if (!there(p)) return;
   pen.context.globalAlpha = 0.22;
   disc(pen, p, radius, pen.colours.obstacle);
   pen.context.globalAlpha = 1;
@@ -194,10 +219,10 @@ function drawContact(pen, { agent, obstacle }, radius) {
 }
 
 function label(pen, text, [x, y]) {
-  const { context, colours } = pen;
+  const { context, colours, frame } = pen;
   context.font = '600 13px system-ui, "Liberation Sans", sans-serif';
   const width = context.measureText(text).width + 10;
-  x = Math.max(width / 2, Math.min(x, context.canvas.clientWidth - width / 2));
+  x = Math.max(frame[0] + width / 2, Math.min(x, frame[2] - width / 2));
   context.fillStyle = colours.collision;
   context.fillRect(x - width / 2, y - 10, width, 20);
   write(pen, text, [x, y], 13, "paper", 600);

@@ -9,7 +9,10 @@ const PATHS = {
   layers: { samples: "samples", refined: "refined samples", plan: "chosen path", believed: "believed tracks", trail: "trail" },
   draw: drawPaths,
   describe: describePaths,
+  moves: () => null,
+  expects: expectedOnPath,
   legend: [
+    ...MAP_ENTRIES,
     ["agent, its way so far", '<path d="M1 8h14" stroke="var(--ink)" stroke-width="1.6"/>' +
       '<circle cx="20" cy="8" r="5" fill="var(--agent)"/>'],
     ["chosen path, its place now", '<path d="M1 8h28" stroke="var(--agent)" stroke-width="3"/>' +
@@ -33,6 +36,12 @@ const PATHS = {
 function planAt(trace, step) {
   const k = trace.planned_at.findLastIndex((time) => time <= step);
   return { k, now: Math.min(step - trace.planned_at[k], trace.plans[k].length - 1) };
+}
+
+/* Where the plan in force takes an obstacle to be a step later. */
+function expectedOnPath(trace, step, n) {
+  const { k, now } = planAt(trace, step);
+  return trace.believed[k][now + 1]?.[n];
 }
 
 /* The first place of a path from which on it stays where it ends. */

@@ -35,13 +35,6 @@ async function unpackArray({ shape, axis, unit, data }) {
 
 // ---------------------------------------------------------------- the elements of a player
 
-function make(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
-  element.append(...children);
-  return element;
-}
-
 function choice(label, options) {
   const select = make("select", { "aria-label": label });
   options.forEach((text, value) => select.append(make("option", { value }, text)));
@@ -61,7 +54,7 @@ function legend(entries) {
 }
 
 function keys({ step, entry }) {
-  const paragraph = make("p", { class: "keys" }, "Keys, once the player has the focus: ");
+  const paragraph = make("p", { class: "keys" }, "Keys, once Tab or a click has brought you here: ");
   const known = [["←", "→", step], ["Space", "play or pause"], ["Home", "End", `first or last ${step}`],
     ["↑", "↓", entry]];
   known.forEach((entry, i) => {
@@ -86,6 +79,7 @@ function build(root, of) {
     speed: choice("Speed", SPEEDS.map((speed) => `${speed} ${of.step}s/s`)),
     layers: {},
     views: of.models.map(buildView),
+    story: make("p", { class: "story", "aria-live": "polite" }),
   };
   ui.speed.value = of.speed;
   const boxes = Object.entries(of.layers).map(([name, text]) => {
@@ -93,9 +87,11 @@ function build(root, of) {
     return make("label", {}, ui.layers[name], ` ${text}`);
   });
   root.append(
-    make("div", { class: "tools" }, make("label", {}, `${entry} `, ui.entry), ...boxes),
-    make("div", { class: "tools" }, ui.play, ui.scrubber, ui.counter, make("label", {}, "Speed ", ui.speed)),
+    ui.story,
+    make("div", { class: "tools" }, ui.play, ui.scrubber, ui.counter),
     make("div", { class: "views" }, ...(of.given ?? []), ...ui.views.map((view) => view.root)),
+    make("div", { class: "tools" }, make("label", {}, `${entry} `, ui.entry), make("label", {}, "Speed ", ui.speed),
+      ...boxes),
     legend(of.legend),
     keys(of),
   );
@@ -123,16 +119,19 @@ function buildView(names) {
      models              the names that may stand in each view, one or two
      layers              switches {name: text}; `off`, those that are not on at first
      legend              entries [text, drawing]
-     first, speed        the step, and the place in SPEEDS, to begin with
-     rewinds             whether another entry begins there, too
-     last(shown, models) the last step of an entry, unpacked, where these models (numbers) are seen
+     opening             {entry, models}: the numbers of what is shown at first
+     first(shown, models) the step to begin with, of an entry, unpacked, where these models (numbers) are seen
+     speed               the place in SPEEDS to begin with
+     rewinds             whether another entry begins at its first step, too
+     last(shown, models) the last step
+     story(shown, models) what became of it
      scene(shown, model, step, layers)   what a view shows, with its own `step`; null: nothing
      outcome(scene), describe(scene), draw(view, scene)   [text, name for its colour]; a sentence; the pictures
    and, where they apply, `given`, elements before the views, `prepare(shown)` and `show(shown, layers)`.
    Returns its elements, and what goes to a step. */
 function start(root, of) {
-  const most = of.models[0].length - 1;
-  const state = { entry: 0, step: of.first, models: of.models.map((_, side) => Math.min(side, most)), playing: null };
+  const { entry, models } = of.opening;
+  const state = { entry, step: null, models: of.models.map((_, side) => models[side]), playing: null }; // step null: its first
   const ui = build(root, of);
   let shown = null; // an entry, unpacked
   const last = () => of.last(shown, state.models);
@@ -144,15 +143,17 @@ function start(root, of) {
     of.prepare?.(found);
     if (chosen !== state.entry) return;
     shown = found;
+    state.step ??= of.first(shown, state.models);
     show();
   }
 
   function show() {
-    if (!shown) return;
+    if (!shown || state.step === null) return;
     state.step = Math.max(0, Math.min(state.step, last()));
     root.dataset.step = state.step;
     root.dataset[of.entry] = shown.id;
     showTransport({ state, ui }, last(), of.step);
+    say(ui.story, of.story(shown, state.models));
     const layers = Object.fromEntries(Object.entries(ui.layers).map(([name, box]) => [name, box.checked]));
     of.show?.(shown, layers);
     ui.views.forEach((view, side) => showView(view, state.models[side], layers, of.models[side]));
@@ -172,14 +173,17 @@ function start(root, of) {
 
   function choose(number) {
     state.entry = (number + of.entries.length) % of.entries.length;
-    if (of.rewinds) state.step = of.first;
+    if (of.rewinds) state.step = null;
     open();
   }
 
-  const go = drive(root, { state, ui, show, choose, ready: () => shown !== null, last });
+  const go = drive(root, { state, ui, show, choose, ready: () => shown !== null && state.step !== null, last });
   const addressed = readAddress(of, state);
   open();
-  if (addressed) root.focus(); // which scrolls there
+  if (addressed) {
+    root.closest("details")?.setAttribute("open", "");
+    root.focus(); // which scrolls there
+  }
   return { ui, go };
 }
 
@@ -261,6 +265,11 @@ function showTransport({ state, ui }, last, step) {
   ui.play.textContent = state.playing ? "Pause" : "Play";
 }
 
+/* Other words alone are news to who listens. */
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /* Zoomed, or moved to a screen with other pixels: each such query can only notice one change. */
 function onResolution(act) {
   const query = matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`);
@@ -282,8 +291,6 @@ function readAddress({ entries, entry, step, models }, state) {
 
 // ---------------------------------------------------------------- a player of episodes
 
-const lastStep = (trace) => trace.agent.length - 1;
-
 function playEpisodes(root) {
   const data = JSON.parse(document.getElementById(root.dataset.traces).textContent);
   const { models, rule, tolerance } = data;
@@ -298,7 +305,9 @@ function playEpisodes(root) {
     models: [models, models],
     layers: kind.layers,
     legend: kind.legend.filter(([, , needed]) => !needed || kept(needed)),
-    first: 0,
+    opening: data.opening,
+    first: ({ traces }, seen) => moment(seen.map((m) => traces[m])),
+    story: ({ traces }, seen) => story(seen.map((m) => models[m]), seen.map((m) => traces[m]), kind),
     speed: 2,
     rewinds: true,
     last: ({ traces }, seen) => Math.max(...seen.map((m) => lastStep(traces[m]))),

@@ -47,6 +47,19 @@ function describeAnswer({ counts, answer, step }, { segments }, kind) {
   return `${state}${since}. ${opinion(answer, step)}`;
 }
 
+/* When an answer became right for good, if it did. */
+function history(name, { exact, another, wrong }, kind) {
+  const right = exact.map((one, t) => one || another[t]);
+  const since = right.lastIndexOf(0) + 1;
+  if (since < right.length) {
+    const what = exact.at(-1) ? "the right answer" : anotherOf(kind).outcome;
+    return `${name} has ${what} from segment ${since + 1} on.`;
+  }
+  const lost = right.includes(1) ? `, though it had it after segment ${right.indexOf(1) + 1}` : "";
+  const cells = wrong.at(-1).length === 1 ? "cell is" : "cells are";
+  return `${name} ends without the right answer${lost}: ${wrong.at(-1).length} ${cells} wrong.`;
+}
+
 function opinion({ halt, rival, halts }, step) {
   if (!halt) return "This model has no Q-head.";
   const first = halts.indexOf(1) + 1;
@@ -128,7 +141,9 @@ function viewAnswers(root) {
     off: Object.keys(kind.layers ?? {}),
     legend: [...kind.legend, ...MARKS, ...(asked ? OPINION : [])],
     given: given.elements,
-    first: segments,
+    opening: data.opening,
+    first: () => Math.min(1, segments),
+    story: ({ answers }, seen) => seen.map((m) => models[m] && history(models[m], answers[m], kind)).filter(Boolean).join(" "),
     speed: 1,
     prepare(example) {
       example.counts = example.labels.map((token) => token !== data.ignored);
