@@ -318,7 +318,7 @@ def test_the_player_shows_plans_and_what_ended_them(folder, browser):  # noqa: F
     assert browser.evaluate(COUNTER) == "step 18 of 44"
     left, right = browser.evaluate(STATES)
     assert re.fullmatch(
-        r"Agent at row \S+, column \S+, \S+ cells from the goal\. Plan of step 16, sample 4 of 10; "
+        r"Robot at row \S+, column \S+, \S+ cells from the goal\. Plan of step 16, sample 4 of 10; "
         r"obstacles 0\.06 cells from where it takes them to be, on average\.",
         left,
     )

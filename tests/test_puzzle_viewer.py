@@ -285,7 +285,8 @@ def test_the_page_says_what_is_counted(text):
     said = " ".join("".join(Reader(text).texts).split())
     for words in (
         "Evaluation: maze 10x10 (data/maze10, test)",
-        "hrm is the best of 2 learned models: it solves 74.0 % of 200 examples (95 % interval 67.5 to 79.6 %).",
+        "hrm is the best of 2 learned models: it solves 74.0 % of 200 examples (95 % interval "
+        "67.5 to 79.6 %).",
         '"any shortest route", which learns nothing, solves 15.5 %: 58.5 points below hrm',
         "Lenient: the marked cells are a route from start to goal that is as short as any",
         "It was trained with at most 8 (dashed line).",
@@ -336,8 +337,8 @@ def test_a_tie_has_no_winner():
         "hrm and trm cannot be told apart: each solves 74.0 % of 200 examples.",
         "Behind hrm, by more than chance: third (60.5 %).",
         "A model that was trained once may rank otherwise when it is trained again.",
-        "copy, which learns nothing, solves 0.0 %: 74.0 points below hrm, more than chance explains for 1 of 2 "
-        "trained models.",
+        "copy, which learns nothing, solves 0.0 %: 74.0 points below hrm, more than chance explains for 1 of "
+        "2 trained models.",
     ]
     untrained = {"copy": result(31), "any shortest route": result(31)}
     said = verdict.sentences(inputs.Report(report(models=untrained, pairs=[])))

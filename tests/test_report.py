@@ -450,8 +450,8 @@ def test_the_verdict_says_what_the_numbers_say(text):
         "training seeds, from 79.7 to 82.0 %).",
         f"Behind it, by more than chance: {WICKED} (74.4 %).",
         "A model that was trained once may rank otherwise when it is trained again.",
-        "reflection, which learns nothing, reaches the goal in 78.1 %: 2.9 points below hrm, more than chance "
-        "explains for all 3 training seeds.",
+        "reflection, which learns nothing, reaches the goal in 78.1 %: 2.9 points below hrm, more than "
+        "chance explains for all 3 training seeds.",
         "reaches the goal in 95.1 %: 14.1 points above hrm, more than chance explains",
         "No learned model was judged.",
         "frozen reaches the goal in 40.0 % of 50 episodes (95 % interval 27.6 to 53.8 %).",

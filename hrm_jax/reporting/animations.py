@@ -15,10 +15,14 @@ from hrm_jax.reporting.figures import pixels, style
 from hrm_jax.reporting.markup import part
 
 FRAME_MS, LAST_FRAME_MS = 180, 2000
-COLOURS = 96  # of a frame
-SIDE, MARGIN = 405, 1.4  # pixels of a map, and cells around the centres of its first and last cell
+COLOURS = 48  # of all frames together, which keeps what stays the same out of the file
+SIDE, MARGIN = 405, 2.0  # pixels of a map, and cells around the centres of its first and last cell
+NEAR = 3  # cells from the robot's place of the same step, within which tracks are shown
 LEGENDS = {
-    CellTrace: "Solid: true future. Dashed: prediction. Dotted: plan. Ring and cross: collision.",
+    CellTrace: (
+        "Dotted: the robot's plan. Obstacles that come near it: dashed, predicted; solid, truly. "
+        "Ring and cross: collision."
+    ),
     PathTrace: (
         "Blue: chosen path. Brown: samples. Green: samples after refinement. Ring and cross: collision."
     ),
@@ -35,11 +39,24 @@ def write_gif(path: Path, episode: Episode, models: Sequence[str], rule: Collisi
     with watch(path.name, "frames", count, closing=False) as progress:
         for step in range(count):
             with Image.open(io.BytesIO(_frame(episode, models, step, rule))) as image:
-                frames.append(image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE))
+                frames.append(image.convert("RGB"))
             progress(len(frames), count)
     times = [FRAME_MS] * (count - 1) + [LAST_FRAME_MS]
+    palette = _palette(frames)
+    frames = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     with atomic_write(path, "wb") as file:
         frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=times, loop=0)
+
+
+def _palette(frames: Sequence[Any]) -> Any:
+    """An image of the colours of the first frame, the middle and the last one."""
+    from PIL import Image  # an optional extra
+
+    width, height = frames[0].size
+    sheet = Image.new("RGB", (width, 3 * height))
+    for place, frame in enumerate((frames[0], frames[len(frames) // 2], frames[-1])):
+        sheet.paste(frame, (0, place * height))
+    return sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
 def _frame(episode: Episode, models: Sequence[str], step: int, rule: CollisionRule) -> bytes:
@@ -91,16 +108,22 @@ def _plans(trace: PathTrace, step: int) -> Tracks:
 
 
 def _expectations(trace: CellTrace, step: int) -> Tracks:
-    """True and predicted tracks from here on, and the plan."""
+    """The plan, and the true and predicted tracks from here on that come near it."""
     horizon = trace.predicted.shape[1]
     future = trace.obstacles[step : step + horizon + 1] / HUNDREDTHS
     here = (trace.obstacles if trace.observed is None else trace.observed)[step] / HUNDREDTHS
     predicted = trace.predicted[step] / HUNDREDTHS
-    return [
-        *(("future", future[:, n]) for n in range(future.shape[1])),
-        *(
-            ("prediction", np.concatenate([here[None, n], predicted[:, n]]))
-            for n in range(predicted.shape[1])
-        ),
-        ("plan", trace.plan[step]),
-    ]
+    expected = np.concatenate([here[None, : predicted.shape[1]], predicted])
+    tracks = [("future", future), ("prediction", expected)]
+    near = [(css, places[:, n]) for css, places in tracks for n in _near(places, trace.plan[step])]
+    return [*near, ("plan", trace.plan[step])]
+
+
+def _near(places: np.ndarray, plan: np.ndarray) -> list[int]:
+    """Which of the tracks [k, N, 2] come near the plan [P, 2], each at the same step."""
+    steps = min(len(places), len(plan))
+    return np.flatnonzero(_gaps(places[:steps], plan[:steps]).min(axis=0) < NEAR).tolist()
+
+
+def _gaps(places: np.ndarray, plan: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(places - plan[:, None], axis=-1)

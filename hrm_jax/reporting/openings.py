@@ -64,7 +64,7 @@ def _explained(episodes: Sequence[Episode], report: Report) -> Clarity:
         last = len(trace.agent) - 1
         soon = last - _parting(trace, episodes[entry].traces[better]) < NEAR
         mistaken = _mistaken(episodes[entry], worse, report)
-        return trace.outcome != COLLISION, last < EARLY, not mistaken, not soon
+        return trace.outcome != COLLISION, last < EARLY, not mistaken, not soon, last
 
     return clarity
 

@@ -12,7 +12,7 @@ const CELLS = {
   expects: (trace, step, n) => trace.predicted[step]?.[0]?.[n],
   legend: [
     ...MAP_ENTRIES,
-    ["agent", '<circle cx="15" cy="8" r="5" fill="var(--agent)"/>'],
+    ["robot", '<circle cx="15" cy="8" r="5" fill="var(--agent)"/>'],
     ["plan, its last cell", '<path d="M2 8h18" stroke="var(--agent)" stroke-width="2.5" stroke-linecap="round" ' +
       'stroke-dasharray="0.1 5"/><path d="M21 4.5h7v7h-7z" fill="none" stroke="var(--agent)" stroke-width="1.5"/>'],
     OBSTACLE_ENTRY,
@@ -104,7 +104,7 @@ function describeCells({ trace, step, last, rule }) {
     const error = meanGap(trace.predicted[step][0], trace.obstacles[step + 1]);
     const [row, column] = trace.agent[step];
     const mean = error === null ? "no prediction" : `next-step prediction error ${error.toFixed(2)} cells on average`;
-    return `Agent at row ${row}, column ${column}; ${mean}.`;
+    return `Robot at row ${row}, column ${column}; ${mean}.`;
   }
   if (trace.outcome === "success") return `Reached the goal after ${last} steps.`;
   if (trace.outcome === "timeout") return `Out of time after ${last} steps.`;

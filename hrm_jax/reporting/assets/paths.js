@@ -13,7 +13,7 @@ const PATHS = {
   expects: expectedOnPath,
   legend: [
     ...MAP_ENTRIES,
-    ["agent, its way so far", '<path d="M1 8h14" stroke="var(--ink)" stroke-width="1.6"/>' +
+    ["robot, its way so far", '<path d="M1 8h14" stroke="var(--ink)" stroke-width="1.6"/>' +
       '<circle cx="20" cy="8" r="5" fill="var(--agent)"/>'],
     ["chosen path, its place now", '<path d="M1 8h28" stroke="var(--agent)" stroke-width="3"/>' +
       '<path d="M15 3.5l4.5 4.5l-4.5 4.5l-4.5 -4.5z" fill="var(--paper)" stroke="var(--agent)" stroke-width="1.8"/>'],
@@ -122,7 +122,7 @@ function describePaths({ episode, trace, step, last, rule }) {
 }
 
 const whereabouts = (trace, step) =>
-  `Agent at row ${trace.agent[step][0].toFixed(1)}, column ${trace.agent[step][1].toFixed(1)}`;
+  `Robot at row ${trace.agent[step][0].toFixed(1)}, column ${trace.agent[step][1].toFixed(1)}`;
 
 /* Which plan is in force, and how far off it takes the obstacles to be. */
 function planned(trace, step) {

@@ -153,7 +153,7 @@ function start(root, of) {
     root.dataset.step = state.step;
     root.dataset[of.entry] = shown.id;
     showTransport({ state, ui }, last(), of.step);
-    say(ui.story, of.story(shown, state.models));
+    renew(ui.story, of.story(shown, state.models));
     const layers = Object.fromEntries(Object.entries(ui.layers).map(([name, box]) => [name, box.checked]));
     of.show?.(shown, layers);
     ui.views.forEach((view, side) => showView(view, state.models[side], layers, of.models[side]));
@@ -266,7 +266,7 @@ function showTransport({ state, ui }, last, step) {
 }
 
 /* Other words alone are news to who listens. */
-function say(element, text) {
+function renew(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 

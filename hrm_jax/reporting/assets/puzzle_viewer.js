@@ -143,7 +143,8 @@ function viewAnswers(root) {
     given: given.elements,
     opening: data.opening,
     first: () => Math.min(1, segments),
-    story: ({ answers }, seen) => seen.map((m) => models[m] && history(models[m], answers[m], kind)).filter(Boolean).join(" "),
+    story: ({ answers }, seen) =>
+      seen.flatMap((m) => (answers[m] ? [history(models[m], answers[m], kind)] : [])).join(" "),
     speed: 1,
     prepare(example) {
       example.counts = example.labels.map((token) => token !== data.ignored);
