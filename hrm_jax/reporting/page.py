@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from markupsafe import Markup
@@ -32,6 +33,11 @@ PUZZLE_PLAYER = (("puzzle_grid.js",), ("puzzle_strip.js", "puzzle_viewer.js"))
 
 def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -> str:
     """The page as text."""
+    together = held_together([report.data for report in reports])
+    reports = [
+        replace(report, data={**report.data, "group_pairs": tested})
+        for report, tested in zip(reports, together, strict=True)
+    ]
     looks = curves.looks(reports, density)
     recorded = [(i, report) for i, report in enumerate(reports) if report.traces]
     players, viewers = ([(i, r) for i, r in recorded if r.puzzles is kind] for kind in (False, True))
@@ -39,7 +45,6 @@ def build(reports: Sequence[Report], runs: Sequence[Run], density: Any | None) -
         reports, looks, curves.prediction, notes.prediction, chart_tables.prediction, explained.loser
     )
     answers = _charts(reports, looks, curves.answers, notes.segments, tables.segments)
-    together = held_together([report.data for report in reports])
     several = len(reports) > 1
     seen = (
         ("player", "Watch an episode", [_player(r, i, players) for i, r in players]),
