@@ -19,10 +19,10 @@ from test_report import (  # noqa: F401 (fixtures)
     synthetic,
 )
 
+from hrm_jax.artefacts.traces_file import GONE
 from hrm_jax.judging import evaluation, marks
-from hrm_jax.reporting import explained, inputs, openings, page, verdict
+from hrm_jax.reporting import animations, explained, inputs, openings, page, verdict
 
-GONE = -32767  # hundredths, both, of an obstacle that is not there
 STORY = "document.querySelector('.player .story').textContent"
 AXE = os.environ.get("AXE", "")  # axe.min.js, of npm's axe-core
 
@@ -211,17 +211,19 @@ def test_obstacles_that_are_not_there_are_not_drawn(tmp_path, browser):  # noqa:
         obstacles[:, 4], predicted[:, :, 4:] = GONE, GONE
         return dataclasses.replace(trace, obstacles=obstacles, predicted=predicted, observed=None)
 
-    pictures = []
+    pictures, frames = [], []
     for change in (lambda trace: dataclasses.replace(trace, observed=None), without):
         (episode,) = told.traces.episodes
         traces = {name: change(trace) for name, trace in episode.traces.items()}
         shown = dataclasses.replace(told.traces, episodes=[dataclasses.replace(episode, traces=traces)])
+        frames.append(animations.drawing(shown.episodes[0], [WICKED], 4, told.collision_rule))
         (tmp_path / "p.html").write_text(page.build([inputs.Report(told.data, shown)], [], None))
         browser.open(tmp_path / "p.html", "#player?episode=3&step=4")
         pictures.append(browser.evaluate(PICTURES)[0])
         states = browser.evaluate("document.querySelector('.player .state').textContent")
         assert states == "Robot at row 0, column 4; next-step prediction error 0.01 cells on average."
     assert pictures[0] != pictures[1] and browser.complaints == []
+    assert [frame.count('class="obstacle"') for frame in frames] == [5, 4] and "nan" not in frames[1]
 
 
 # ---------------------------------------------------------------- slow

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from hrm_jax.artefacts.files import atomic_write
-from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace
+from hrm_jax.artefacts.traces_file import HUNDREDTHS, OUTCOMES, CellTrace, Episode, PathTrace, there
 from hrm_jax.console.progress import watch
 from hrm_jax.reporting.collisions import CollisionRule, Ending, ending
 from hrm_jax.reporting.figures import pixels, style
@@ -38,7 +39,7 @@ def write_gif(path: Path, episode: Episode, models: Sequence[str], rule: Collisi
     frames = []
     with watch(path.name, "frames", count, closing=False) as progress:
         for step in range(count):
-            with Image.open(io.BytesIO(_frame(episode, models, step, rule))) as image:
+            with Image.open(io.BytesIO(pixels(drawing(episode, models, step, rule), 1))) as image:
                 frames.append(image.convert("RGB"))
             progress(len(frames), count)
     times = [FRAME_MS] * (count - 1) + [LAST_FRAME_MS]
@@ -59,8 +60,9 @@ def _palette(frames: Sequence[Any]) -> Any:
     return sheet.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
 
 
-def _frame(episode: Episode, models: Sequence[str], step: int, rule: CollisionRule) -> bytes:
-    drawing = part(
+def drawing(episode: Episode, models: Sequence[str], step: int, rule: CollisionRule) -> Markup:
+    """A frame: some models at one step, side by side."""
+    return part(
         "figures.frame",
         f"Episode {episode.id}. {LEGENDS[type(episode.traces[models[0]])]}",
         [_view(episode, name, step, rule) for name in models],
@@ -72,7 +74,6 @@ def _frame(episode: Episode, models: Sequence[str], step: int, rule: CollisionRu
         margin=MARGIN,
         style=style(),
     )
-    return pixels(drawing, 1)
 
 
 def _view(episode: Episode, name: str, step: int, rule: CollisionRule) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _view(episode: Episode, name: str, step: int, rule: CollisionRule) -> dict[s
         "title": f"{name}: {state}",
         "collided": collided,
         "tracks": [*tracks, ("trail", agent)],
-        "obstacles": trace.obstacles[step] / HUNDREDTHS,
+        "obstacles": there(trace.obstacles[step]),
         "agent": agent[-1],
         "collision": found.agent,
         "struck": found.obstacle,
@@ -110,20 +111,22 @@ def _plans(trace: PathTrace, step: int) -> Tracks:
 def _expectations(trace: CellTrace, step: int) -> Tracks:
     """The plan, and the true and predicted tracks from here on that come near it."""
     horizon = trace.predicted.shape[1]
-    future = trace.obstacles[step : step + horizon + 1] / HUNDREDTHS
-    here = (trace.obstacles if trace.observed is None else trace.observed)[step] / HUNDREDTHS
-    predicted = trace.predicted[step] / HUNDREDTHS
+    future = there(trace.obstacles[step : step + horizon + 1])
+    here = there((trace.obstacles if trace.observed is None else trace.observed)[step])
+    predicted = there(trace.predicted[step])
     expected = np.concatenate([here[None, : predicted.shape[1]], predicted])
     tracks = [("future", future), ("prediction", expected)]
-    near = [(css, places[:, n]) for css, places in tracks for n in _near(places, trace.plan[step])]
+    near = [(css, _known(places[:, n])) for css, places in tracks for n in _near(places, trace.plan[step])]
     return [*near, ("plan", trace.plan[step])]
 
 
 def _near(places: np.ndarray, plan: np.ndarray) -> list[int]:
     """Which of the tracks [k, N, 2] come near the plan [P, 2], each at the same step."""
     steps = min(len(places), len(plan))
-    return np.flatnonzero(_gaps(places[:steps], plan[:steps]).min(axis=0) < NEAR).tolist()
+    gaps = np.linalg.norm(places[:steps] - plan[:steps, None], axis=-1)
+    return np.flatnonzero((gaps < NEAR).any(axis=0)).tolist()
 
 
-def _gaps(places: np.ndarray, plan: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(places - plan[:, None], axis=-1)
+def _known(track: np.ndarray) -> np.ndarray:
+    """The places of a track at which the obstacle is there."""
+    return track[~np.isnan(track).any(axis=-1)]
