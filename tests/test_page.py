@@ -104,6 +104,8 @@ def test_why_the_nearer_prediction_loses_is_explained_by_the_numbers_of_the_repo
     )
     assert explained.loser(wondered_at(near=0.999)) == ""  # then it is no riddle but an open question
     assert explained.loser(inputs.Report(full_report())) == ""
+    faulty = inputs.Report({**wondered_at().data, "protocol": "hrm-cloud/2025-12"})
+    assert explained.loser(faulty) == ""  # there the planner's own fault decides
 
 
 # ---------------------------------------------------------------- in a browser

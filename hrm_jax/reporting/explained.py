@@ -27,7 +27,7 @@ def loser(report: Report) -> str:
     models, baseline = report.data["models"], reference(report.data["models"])
     entered, distances = verdict.contenders(models), curves.distances(models)
     winner = next((one for one in entered if kind(one.models[0]) == "learned"), None)
-    if baseline is None or winner is None or not distances:
+    if baseline is None or winner is None or not distances or report.fault:
         return ""
     losing = next(one for one in entered if one.name == baseline)
     both = [[models[name].get("prediction") or {} for name in one.models] for one in (losing, winner)]
