@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from test_report import (  # noqa: F401 (fixtures)
     COLLIDED,
-    COUNTER,
     PICTURES,
     STEP,
     WICKED,
     browser,
-    folder,
     full_report,
     grouped,
     in_a_browser,
@@ -20,11 +18,23 @@ from test_report import (  # noqa: F401 (fixtures)
 )
 
 from hrm_jax.artefacts.traces_file import GONE
-from hrm_jax.judging import evaluation, marks
+from hrm_jax.judging import evaluation, marks, reports
 from hrm_jax.reporting import animations, explained, inputs, openings, page, verdict
 
 STORY = "document.querySelector('.player .story').textContent"
 AXE = os.environ.get("AXE", "")  # axe.min.js, of npm's axe-core
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Inputs, and the page of all of them."""
+    folder = tmp_path_factory.mktemp("page")
+    synthetic(folder)
+    told = [inputs.load_report(folder / name) for name in ("a.json", "b.json")]
+    runs = inputs.load_runs([folder / "runs/hrm"])
+    whole = page.build(told, runs, reports.load_density(folder / "density.json"))
+    (folder / "page.html").write_text(whole)
+    return folder
 
 
 # ---------------------------------------------------------------- what is chosen to be seen
@@ -126,20 +136,20 @@ def phone(browser):  # noqa: F811
 
 @in_a_browser
 def test_the_story_says_what_became_of_the_episode(folder, browser):  # noqa: F811
-    browser.open(folder / "out/index.html")
+    browser.open(folder / "page.html")
     assert browser.evaluate(STORY) == (
         f"Both go the same way. {WICKED} collides with obstacle 1 in step 12, though a step before it "
         "expected the obstacle 0.01 cells from where it came (reflection: 0.00); reflection reaches the goal "
         "in step 38."
     )
-    browser.open(folder / "out/index.html", "#player?episode=3&left=blind&right=reflection")
+    browser.open(folder / "page.html", "#player?episode=3&left=blind&right=reflection")
     assert browser.evaluate(STORY) == "Both go the same way. Both reach the goal in step 38."
     assert browser.complaints == []
 
 
 @in_a_browser
 def test_everything_of_the_player_is_reached_by_tab(folder, browser):  # noqa: F811
-    browser.open(folder / "out/index.html")
+    browser.open(folder / "page.html")
     reached = []
     for _ in range(10):
         browser.press("Tab")
@@ -165,7 +175,7 @@ def test_a_second_player_is_folded_until_an_address_or_a_reader_opens_it(folder,
 
 @in_a_browser
 def test_a_phone_shows_rates_first_and_says_what_scrolls(folder, phone):  # noqa: F811
-    phone.open(folder / "out/index.html")
+    phone.open(folder / "page.html")
     numbers = "[...document.querySelectorAll('#results-0 tr[data-model] .number')]"
     assert phone.evaluate(f"{numbers}.slice(0, 2).map((c) => c.dataset.key)") == ["rate", "interval"]
     right = "document.querySelector('#results-0 td[data-key=interval]').getBoundingClientRect().right"
@@ -239,7 +249,7 @@ def test_obstacles_that_are_not_there_are_not_drawn(tmp_path, browser):  # noqa:
 def test_axe_finds_nothing_serious(folder, browser, width, scheme):  # noqa: F811
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     resized(browser, width)
-    browser.open(folder / "out/index.html")
+    browser.open(folder / "page.html")
     browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
     browser.evaluate(f"{Path(AXE).read_text()}; 0")
     found = browser.evaluate(
