@@ -14,7 +14,7 @@ done
 
 for protocol in standard hrm-cloud; do
   case $protocol in hrm-cloud) name=hrm-cloud/2025-12 ;; *) name=$protocol ;; esac
-  "$python" -m hrm_jax.evaluate --protocol "$name" --episodes 200 --record 12 --out "$out/$protocol.report.json" \
+  "$python" -m hrm_jax.evaluate --protocol "$name" --episodes 200 --record 6 --out "$out/$protocol.report.json" \
     --model "$out/hrm/model.npz" --model "$out/lstm/model.npz" $(printf -- '--model %s ' $baselines) >/dev/null
 done
 
