@@ -30,6 +30,11 @@ def test_links(page):
         assert not anchor or anchor in _anchors(target), link
 
 
+def test_the_site_has_every_page():
+    named = re.findall(r"^  - .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    assert sorted(named) == sorted(page.name for page in (ROOT / "docs").glob("*.md"))
+
+
 def test_citations_of_the_code():
     """A citation docs/PAGE.md#anchor exists, and so does every fault "F7" of the originals."""
     faults = _anchors(ROOT / "docs" / "faults.md")

@@ -60,11 +60,6 @@ def test_listing_imports_no_library():
     assert code == 0 and out.splitlines()[-1] == "[]"
 
 
-def test_the_door_has_every_command_of_the_readme():
-    named = set(re.findall(r"python -m hrm_jax\.(\w+)", (ROOT / "README.md").read_text()))
-    assert named <= set(front.COMMANDS)
-
-
 def test_an_unknown_command_is_one_line_with_the_nearest(capsys):
     assert run_command(front.main, ["evalute", "--model", "oracle"]) == 2
     error = capsys.readouterr().err
