@@ -1,6 +1,6 @@
 """README.md and docs/: every block of Python runs, every command line is understood by its own parser.
 
-`<!-- not run: REASON -->` before a block of Python is for what takes minutes or a GPU. Lines `#> …` of a
+`<!-- not run: REASON -->` before a block of Python is for what takes minutes or a GPU. Lines `# > …` of a
 block are what it prints. A block that begins with `# NAME.py` is that file, too, in the folder where the
 page's code runs.
 """
@@ -62,8 +62,9 @@ def test_python_runs(page, tmp_path, monkeypatch, capsys):
         if named := re.match(r"# (\w+\.py)\n", block.code):
             Path(named[1]).write_text(block.code)
         exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
-        said, printed = re.findall(r"^#> (.*)$", block.code, re.M), capsys.readouterr().out.splitlines()
-        assert not said or said == printed
+        printed = capsys.readouterr().out.splitlines()
+        if said := re.findall(r"^# > (.*)$", block.code, re.M):
+            assert printed == said
 
 
 # ---------------------------------------------------------------- commands
