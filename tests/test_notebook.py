@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+from hrm_jax.console.parser import TRAINING
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "notebooks" / "colab.ipynb"
 # What a notebook gives its cells, for a plain Python process: `!command` and the display of HTML.
@@ -74,11 +76,20 @@ def test_what_the_cells_import_from_us_is_there():
                 importlib.import_module(f"{node.module}.{alias.name}")
 
 
+def test_the_notebook_itself_leaves_the_devices_alone():
+    """A TPU opens for one process: for the training, which is a child of the notebook."""
+    for node in ast.walk(ast.parse("\n".join(map(as_python, cells("code"))))):
+        named = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        named += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        assert not {name.partition(".")[0] for name in named} & {*TRAINING}
+
+
 @pytest.mark.slow
 def test_every_cell_runs(tmp_path):
     pytest.importorskip("matplotlib")
     script = tmp_path / "notebook.py"
-    script.write_text(PRELUDE + "\n\n".join(as_python(source) for source in cells("code")))
+    code = PRELUDE + "\n\n".join(as_python(source) for source in cells("code"))
+    script.write_text(f"{code}\nassert 'jax' not in sys.modules\n")
     environment = {
         **os.environ,
         "HRM_JAX_NOTEBOOK_SMALL": "1",
@@ -87,13 +98,16 @@ def test_every_cell_runs(tmp_path):
         "MPLBACKEND": "Agg",
         "PYTHONUNBUFFERED": "1",
     }
-    quiet = {"capture_output": True, "text": True, "timeout": 300}
+    quiet = {"capture_output": True, "timeout": 300}
     done = subprocess.run([sys.executable, script], cwd=ROOT / "notebooks", env=environment, **quiet)
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    said = done.stdout.decode()
+    assert done.returncode == 0, said[-2000:] + done.stderr.decode()[-2000:]
     # Interrupted, then resumed by the same command, then judged.
-    assert re.search(r"SIGTERM: saved at step \d+; the same command resumes", done.stdout), done.stdout
-    assert re.search(r"resumed at step \d+", done.stdout) and "done: 30 steps" in done.stdout
+    assert re.search(r"SIGTERM: saved at step \d+; the same command resumes", said), said
+    assert re.search(r"resumed at step \d+", said) and "done: 30 steps" in said
+    assert re.search(r"step \d+/30 [^\n]*\r", said)  # written over
+    assert not re.search(r"step \d+/30 [^\r]*\n", said)
     report = json.loads((tmp_path / "colab" / "report.json").read_text())
     assert set(report["models"]) == {"hrm", "reflection", "constant_velocity", "frozen", "blind", "oracle"}
     assert report["models"]["oracle"]["n"] == 5
-    assert re.search(r"scenario 7: (goal reached|collision|timeout)", done.stdout)
+    assert re.search(r"scenario 7: (goal reached|collision|timeout)", said)
