@@ -25,7 +25,7 @@ INLINE = re.compile(r"`((?:(?:hrm-jax|python -m hrm_jax\.)[^`\n]* --|bash launch
 PLACEHOLDER = re.compile(r"…|\b[A-Z]{3,}\b")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 TRAINING = ("gpu.sh", "slurm.sh", "tpu_pod.sh")  # scripts of launch/ whose words are those of train
-ELSEWHERE = ("cd", "open")  # commands that are not ours
+ELSEWHERE = ("cd", "open", "sky")  # commands that are not ours
 
 
 def _name(page: Path) -> str:
@@ -148,3 +148,8 @@ def test_commands_are_understood(page, understanding):
         except BaseException as error:
             error.add_note(f"{page.name}: {shlex.join(words)}")
             raise
+
+
+def test_the_words_for_a_cloud_are_understood(understanding):
+    (words,) = re.findall(r"^  WORDS: (.*) #", (ROOT / "launch" / "cloud.yaml").read_text(), re.M)
+    understand(["hrm-jax", "train", *shlex.split(words)])
