@@ -1,8 +1,7 @@
 """README.md and docs/: every block of Python runs, every command line is understood by its own parser.
 
 `<!-- not run: REASON -->` before a block of Python is for what takes minutes or a GPU. Lines `# > …` of a
-block are among what it prints, in this order. A block that begins with `# NAME.py` is that file, too, in the
-folder where the page's code runs.
+block are among what it prints, in this order.
 """
 
 import re
@@ -62,8 +61,6 @@ def test_python_runs(page, tmp_path, monkeypatch, capsys):
     for block in blocks(page):
         if block.language != "python" or block.reason:
             continue
-        if named := re.match(r"# (\w+\.py)\n", block.code):
-            Path(named[1]).write_text(block.code)
         exec(compile("\n" * block.line + block.code, str(page), "exec"), names)
         printed = iter(capsys.readouterr().out.splitlines())
         for said in re.findall(r"^# > (.*)$", block.code, re.M):
