@@ -48,7 +48,7 @@ def test_citations_of_the_code():
 
 
 HOUSE = ROOT / "hrm_jax"
-REPOSITORY = ("hrm_jax", "configs", "launch", "benchmarks", "notebooks", "tests")
+REPOSITORY = ("hrm_jax", "configs", "launch", "benchmarks", "examples", "notebooks", "tests")
 SOURCES = [file for folder in REPOSITORY for file in (ROOT / folder).rglob("*.*")]
 ROOMS = sorted(file.name for file in HOUSE.iterdir() if file.is_dir())
 
