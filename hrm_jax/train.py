@@ -1,5 +1,7 @@
 """Train what a config describes. The same command resumes a run; SIGTERM and Ctrl-C save it and exit.
 
+From Python: `from hrm_jax.train import train` (docs/python.md).
+
 python -m hrm_jax.train --config quickstart --workdir runs/quickstart
 python -m hrm_jax.train --config configs/hrm_full.py --workdir runs/hrm_full --config.batch_size=4096
 python -m hrm_jax.train --config configs/hrm_full.py --dry_run
@@ -7,27 +9,74 @@ python -m hrm_jax.train --config configs/hrm_full.py --dry_run --topology v5e:2x
 """
 
 import argparse
+import contextlib
 import os
+import pathlib
 import sys
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, WriteError
 from hrm_jax.compiled import topology
 from hrm_jax.console import memory
 from hrm_jax.console.parser import Parser, program, run_command
-from hrm_jax.training import configs, workdir
+from hrm_jax.training import configs
+from hrm_jax.training import loggers as services
+from hrm_jax.training import workdir as workdirs
 
 if TYPE_CHECKING:  # jax is imported once the command line is read: --help needs nothing of it
     from ml_collections import ConfigDict
+
+    from hrm_jax.training.step import TrainState
 
 FIELDS = """
 --config.FIELD=VALUE sets any field of the config, such as --config.steps=2000 or --config.model.width=128.
 configs/base.py ({folder}) has all of them with their meanings and defaults. The experiments there:
 {names}.
 """.format(folder=configs.CONFIGS, names=textwrap.fill(", ".join(configs.names()), 110))
+
+
+def train(
+    config: "ConfigDict | str | os.PathLike",
+    workdir: str | os.PathLike,
+    fields: Mapping[str, Any] | None = None,
+    *,
+    loggers: Sequence[services.Logger] = (),
+) -> "TrainState":
+    """Train in this process, in any of its threads, or resume; the state at the end (`step`, `params`, …).
+
+    `config`: a ConfigDict, which stays as it is, or a name as on the command line: "quickstart:lstm".
+    `fields`: some of it set anew, {"steps": 2000, "model.width": 128}. `workdir`: as of the command line, which
+    resumes what this began, and the other way round. `loggers`: `hrm_jax.training.loggers.Logger`s.
+
+    Raises `RequestError` where the request is wrong, `WriteError` where the disk is full, and
+    `training.loop.NonFinite` where the training diverges. In the main thread SIGTERM and Ctrl-C end it as on
+    the command line, and this returns; handlers, logs and settings of the process are as before, then. What
+    belongs to the process is its own business: the cache of compiled programs, the processes of a cluster.
+    """
+    words = [f"--config.{name}={value}" for name, value in (fields or {}).items()]
+    config, place = configs.read(config, words), workdirs.folder(os.fspath(workdir))
+    from hrm_jax.tasks import build
+    from hrm_jax.training import loop, sharding
+
+    with in_float32():
+        built = build(config, sharding.make_mesh(config.mesh.fsdp))
+        try:
+            return loop.train(built, place, loggers)
+        except BrokenPipeError:
+            raise
+        except OSError as error:  # a full disk, most of all
+            raise WriteError(f"{place}, or the output, cannot be written ({error})") from None
+
+
+def in_float32() -> contextlib.AbstractContextManager:
+    """A run is what it is, whatever JAX_ENABLE_X64 says; the setting is this thread's alone."""
+    import jax
+    import jax.experimental
+
+    return jax.enable_x64(False) if hasattr(jax, "enable_x64") else jax.experimental.disable_x64()
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "ConfigDict"]:
@@ -39,6 +88,8 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     add("--init_from", metavar="MODEL.NPZ|WORKDIR", help="begin with its parameters: --config.init_from")
     add("--dry_run", action="store_true", help="print what the run costs, and exit")
     add("--topology", metavar="KIND:SHAPE", help=f"with --dry_run: compile for devices {topology.EXAMPLES}")
+    add("--logger", action="append", default=[], choices=services.SERVICES, dest="loggers",
+        help="also log there; repeatable. TensorBoard is on where tensorboardX is installed")  # fmt: skip
     add("--distributed", action="store_true", help="several processes, found by Slurm, MPI or the TPU pod")
     add("--coordinator", metavar="HOST:PORT", help="of process 0, to name the processes by hand")
     add("--num_processes", type=int, metavar="N", help="with --coordinator: how many")
@@ -52,7 +103,7 @@ def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "
     config = configs.read(options.config, fields) if options.config else None
     if config is None or not (options.workdir or options.dry_run):
         raise RequestError("--config FILE and --workdir FOLDER are needed (or --config FILE --dry_run)")
-    options.workdir = workdir.folder(options.workdir or "")
+    options.workdir = workdirs.folder(options.workdir or "")
     return options, config
 
 
@@ -75,33 +126,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options, config = parse(arguments)
     if options.topology:
         topology.prepare(options.topology)
-    import jax
-    from absl import logging
-
-    from hrm_jax.tasks import build
-    from hrm_jax.training import cost, experiment, loop, processes, sharding
+    from hrm_jax.training import experiment, loop, processes
 
     experiment.check(config.to_dict())
-    jax.config.update("jax_enable_x64", False)  # a run is what it is, whatever JAX_ENABLE_X64 says
-    logging.set_verbosity(logging.FATAL)  # what orbax finds wrong it raises, too, and the rest it puts right
+    asked = services.named(options.loggers)
     memory.keep_freed_memory()
     enable_compile_cache(config.compile_cache)
     processes.join(options.distributed, options.coordinator, options.num_processes, options.process_id)
-    devices = topology.devices(options.topology) if options.topology else None
-    built = build(config, sharding.make_mesh(config.mesh.fsdp, devices), dry=options.dry_run)
     if options.dry_run:
-        print(cost.describe(built, options.topology.chip if options.topology else None))
+        print(price(config, options.topology))
         return 0
     try:
-        loop.train(built, options.workdir)
+        train(config, options.workdir, loggers=asked)
     except loop.NonFinite as error:
         print(f"stopped: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:
-        raise
-    except OSError as error:  # a full disk, most of all
-        raise WriteError(f"{options.workdir}, or the output, cannot be written ({error})") from None
     return 0
+
+
+def price(config: "ConfigDict", asked: topology.Topology | None) -> str:
+    """What a run costs, on the devices that are here or on those that are `asked` for; nothing is computed."""
+    from hrm_jax.tasks import build
+    from hrm_jax.training import cost, sharding
+
+    with in_float32():
+        mesh = sharding.make_mesh(config.mesh.fsdp, topology.devices(asked) if asked else None)
+        return cost.describe(build(config, mesh, dry=True), asked.chip if asked else None)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one. One that is damaged is passed over for the newest good one, and never delet
 """
 
 import contextlib
+import logging
 import math
 import pathlib
 import sys
@@ -16,7 +17,6 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from absl import logging
 from orbax.checkpoint.checkpoint_managers import preservation_policy as preserve
 
 from hrm_jax.artefacts.errors import RequestError, WriteError, one_line
@@ -47,7 +47,6 @@ class Checkpoints:
         # Without best_fn orbax writes no metrics at all, whatever the policy says.
         options = ocp.CheckpointManagerOptions(**BEST, preservation_policy=policy)
         self._folder = _folder(workdir)
-        sys.excepthook = _heard
         with self._saving():
             self._manager = ocp.CheckpointManager(self._folder, options=options, metadata={"config": config})
 
@@ -67,7 +66,6 @@ class Checkpoints:
         with self._saving():
             self._manager.wait_until_finished()
             self._manager.close()
-            sys.excepthook = sys.__excepthook__
 
     @contextlib.contextmanager
     def _saving(self) -> Iterator[None]:
@@ -78,10 +76,29 @@ class Checkpoints:
             raise WriteError(f"{self._folder} cannot be written ({_line(error)})") from error
 
 
-def _heard(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Be silent of what writers say once orbax has given up, which is raised, too: their loop is closed."""
-    if str(error) != "Event loop is closed":
-        sys.__excepthook__(kind, error, trace)
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep orbax from saying, in logs and through `sys.excepthook`, what it raises too or puts right itself.
+
+    Blocks may overlap, in several threads.
+    """
+
+    def grave(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.CRITICAL
+
+    def heard(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if str(error) != "Event loop is closed":  # of writers, once orbax has given up
+            before(kind, error, trace)
+
+    before, sys.excepthook = sys.excepthook, heard
+    logger = logging.getLogger("absl")  # orbax's
+    logger.addFilter(grave)
+    try:
+        yield
+    finally:
+        logger.removeFilter(grave)
+        if sys.excepthook is heard:
+            sys.excepthook = before
 
 
 # ---------------------------------------------------------------- reading
@@ -143,13 +160,9 @@ def _reading(
 ) -> Generator[ocp.CheckpointManager, None, None]:
     # Lightweight: metrics are read one by one, for a damaged file among them must not hide the others.
     options = ocp.CheckpointManagerOptions(**BEST, create=False, lightweight_initialize=True)
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.FATAL)  # what orbax finds wrong is said in our words
-    try:
-        with ocp.CheckpointManager(_folder(workdir), options=options, item_handlers={"state": handler}) as m:
-            yield m
-    finally:
-        logging.set_verbosity(before)
+    handlers = {"state": handler}
+    with quiet(), ocp.CheckpointManager(_folder(workdir), options=options, item_handlers=handlers) as manager:
+        yield manager
 
 
 def _folder(workdir: pathlib.Path) -> pathlib.Path:

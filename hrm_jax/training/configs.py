@@ -5,8 +5,10 @@ folder and without touching `sys.path`. A command line sets fields by ml_collect
 errors. Nothing here imports jax.
 """
 
+import copy
 import importlib
 import importlib.util
+import os
 import pathlib
 import re
 import sys
@@ -93,15 +95,20 @@ def _register() -> None:
         sys.modules["configs"] = package
 
 
-def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
-    """The config `name` (see `find`), locked, with fields as the `words` --config.FIELD=VALUE say.
+def read(named: "str | os.PathLike | ConfigDict", words: Sequence[str] = ()) -> "ConfigDict":
+    """The config of a name (see `find`), or a copy of one, locked, with fields as --config.FIELD=VALUE say.
 
     A wrong name, field, value or word is a `RequestError`. Flags live for this call: it can be made often.
     """
     from absl import flags
-    from ml_collections import config_flags
+    from ml_collections import ConfigDict, FrozenConfigDict, config_flags
 
-    config = load(name)
+    if isinstance(named, ConfigDict | FrozenConfigDict):
+        where, config = "config", ConfigDict(copy.deepcopy(named))
+    elif isinstance(named, str | os.PathLike):
+        where, config = f"--config {named}", load(os.fspath(named))
+    else:
+        raise RequestError(f"config is a {type(named).__name__}; wanted is a ConfigDict, or the name of one")
     argv = ["train", *words]
     parsed = flags.FlagValues()
     try:
@@ -110,11 +117,11 @@ def read(name: str, words: Sequence[str] = ()) -> "ConfigDict":
         rest = parsed(argv)[1:]
         parsed.config.to_dict()
     except RequestError as error:
-        raise RequestError(f"--config {name}: {error}") from None
+        raise RequestError(f"{where}: {error}") from None
     except RecursionError:
-        raise RequestError(f"--config {name}: a group of the config holds itself") from None
+        raise RequestError(f"{where}: a group of the config holds itself") from None
     except Exception as error:  # absl and ml_collections have a type of error for every mistake
-        raise RequestError(f"--config {name}: {one_line(error)}") from None
+        raise RequestError(f"{where}: {one_line(error)}") from None
     if rest:
         raise RequestError(f"unexpected argument {rest[0]!r}: fields are set as --config.FIELD=VALUE")
     return parsed.config

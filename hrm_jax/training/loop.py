@@ -2,6 +2,7 @@
 
 import contextlib
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ import jax
 from hrm_jax.artefacts import health
 from hrm_jax.training import checkpoint, cost, metrics, processes, sharding, step, warm_start, workdir
 from hrm_jax.training.experiment import Experiment
+from hrm_jax.training.loggers import Logger
 from hrm_jax.training.processes import StopSignal
 from hrm_jax.training.step import TrainState
 
@@ -19,7 +21,7 @@ class NonFinite(RuntimeError):
     """So many updates in a row were not finite that the run is lost."""
 
 
-def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
+def train(experiment: Experiment, folder: pathlib.Path, loggers: Sequence[Logger] = ()) -> TrainState:
     """Train to the last step, to SIGTERM or Ctrl-C, or until early stopping; the state is saved at the end.
 
     Raises `NonFinite`, and `RequestError` where another config began the workdir or another process trains in
@@ -29,6 +31,7 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
     first = jax.process_index() == 0  # the process that writes files
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignal())
+        stack.enter_context(checkpoint.quiet())
         before, recorded = {}, workdir.as_json({**config.to_dict(), **task.recorded})
         if first:
             stack.enter_context(workdir.locked(folder))
@@ -43,6 +46,7 @@ def train(experiment: Experiment, folder: pathlib.Path) -> TrainState:
         stack.callback(writer.close)
         for line in (opening(experiment, folder, current, start), *notes, *longer(experiment, before, start)):
             writer.say(line)
+        writer.begin(loggers, recorded)
         checkpoints = checkpoint.Checkpoints(folder, config.checkpoint.keep, config.to_dict())
         stack.callback(checkpoints.close)
         pace = metrics.Pace(config.batch_size)

@@ -1,11 +1,13 @@
-"""What a run writes: `metrics.jsonl`, a line on the terminal, TensorBoard if installed, a profile."""
+"""What a run writes: `metrics.jsonl`, a line on the terminal, a profile; and what it tells its loggers."""
 
+import contextlib
 import json
 import math
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +15,9 @@ import msgspec
 from tqdm import tqdm
 
 from hrm_jax.artefacts import files, json_file, report_file
-from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.errors import RequestError, one_line
+from hrm_jax.training import loggers
+from hrm_jax.training.loggers import Logger
 
 WARM_UP = 10  # steps: compilation and the first steps stay out of the profiler's trace
 
@@ -71,19 +75,34 @@ class Writer:
         self.history, damaged = _truncate(path, start) if enabled else ([], 0)
         self._file = open(path, "a", buffering=1)  # noqa: SIM115 - open as long as the run
         self._terminal = sys.stdout if enabled else self._file
-        self._board = _tensorboard(workdir) if enabled else None
+        self._workdir, self._enabled = workdir, enabled
+        self._loggers: list[Logger] = []
         if damaged:
             self.say(f"{path}: {damaged:,} lines that were no records are left out")
+
+    def begin(self, given: Sequence[Logger], config: dict[str, Any]) -> None:
+        """Begin with TensorBoard, if it is installed, and with the loggers that are given; say where they log.
+
+        One that fails here is a `RequestError`: it was asked for, and nothing is trained yet.
+        """
+        for logger in [*loggers.tensorboard(), *given] if self._enabled else []:
+            try:
+                line = logger.begin(self._workdir, config)
+            except Exception as error:
+                raise RequestError(f"{_called(logger)} does not begin: {_short(error)}") from error
+            self._loggers.append(logger)
+            if line:
+                self.say(line)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         """One line: `step` and `values`; a non-finite number becomes null, which JSON can hold."""
         plain = {name: float(value) for name, value in values.items()}
         held = {name: json_file.nullable(value) for name, value in plain.items()}
         self._file.write(json.dumps({"step": step, **held}) + "\n")
-        if self._board:
-            for name, value in plain.items():
-                if math.isfinite(value):  # tensorboardX warns of every other one
-                    self._board.add_scalar(name, value, step)
+        finite = {name: value for name, value in plain.items() if math.isfinite(value)}
+        for logger in tuple(self._loggers):
+            with self._leaving_out(logger):
+                logger.log(step, finite)
 
     def progress(self, step: int, values: dict[str, Any]) -> None:
         """A line for a person: on a terminal it overwrites itself."""
@@ -102,9 +121,28 @@ class Writer:
 
     def close(self) -> None:
         """Flush and close."""
+        for logger in tuple(self._loggers):
+            with self._leaving_out(logger):
+                logger.close()
+        self._loggers.clear()
         self._file.close()
-        if self._board:
-            self._board.close()
+
+    @contextlib.contextmanager
+    def _leaving_out(self, logger: Logger) -> Iterator[None]:
+        """A logger that fails, because of the network most of all, is named once and told no more."""
+        try:
+            yield
+        except Exception as error:
+            self._loggers.remove(logger)
+            self.say(f"warning: {_called(logger)} fails and is left out from now on: {_short(error)}")
+
+
+def _called(logger: Logger) -> str:
+    return f"logger {type(logger).__name__}"
+
+
+def _short(error: Exception) -> str:
+    return one_line(error)[:200]
 
 
 def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int]:
@@ -131,14 +169,6 @@ def _truncate(path: pathlib.Path, start: int) -> tuple[list[dict[str, Any]], int
     with files.atomic_write(path) as file:
         file.writelines(json.dumps(record) + "\n" for record in kept)
     return kept, damaged
-
-
-def _tensorboard(workdir: pathlib.Path):
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError:
-        return None
-    return SummaryWriter(str(workdir / "tensorboard"))
 
 
 class Trace:

@@ -1,6 +1,7 @@
 """One run on several processes: joining them, and decisions that all must take alike, to stop among them."""
 
 import signal
+import threading
 from typing import Any, Self
 
 import jax
@@ -37,19 +38,22 @@ def anywhere(flag: bool) -> bool:
 class StopSignal:
     """SIGTERM and Ctrl-C ask the loop to save and end.
 
-    Within its `with` block, remembers the first SIGTERM or Ctrl-C; a second Ctrl-C kills."""
+    Within its `with` block, remembers the first SIGTERM or Ctrl-C; a second Ctrl-C kills. Outside the main
+    thread, which alone hears signals, it hears none.
+    """
 
     def __init__(self):
         self.name = ""
 
     def __enter__(self) -> Self:
-        numbers = (signal.SIGTERM, signal.SIGINT)
+        heard = threading.current_thread() is threading.main_thread()
+        numbers = (signal.SIGTERM, signal.SIGINT) if heard else ()
         self._before = {number: signal.signal(number, self._remember) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's
 
     def _remember(self, number: int, frame: Any) -> None:
         self.name = signal.Signals(number).name
