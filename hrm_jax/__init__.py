@@ -8,7 +8,12 @@ from typing import Any
 __version__ = "0.2.0"
 
 # What is used from Python, and where it is; imported when it is first asked for.
-PUBLIC = {"judge": "hrm_jax.api", "Report": "hrm_jax.api", "Scenarios": "hrm_jax.artefacts.scenarios"}
+PUBLIC = {
+    "judge": "hrm_jax.api",
+    "load": "hrm_jax.judging.loading",
+    "Report": "hrm_jax.api",
+    "Scenarios": "hrm_jax.artefacts.scenarios",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,10 +5,12 @@
 {program} evaluate --model model.npz --model reflection --model oracle --out report.json
 """
 
+import functools
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from hrm_jax.console import completion
 from hrm_jax.console.parser import choose, program, run_command
 
 # What each command does; its module is imported only when it runs.
@@ -24,6 +26,15 @@ COMMANDS = {
     "puzzles": "build data sets of mazes, sudokus, ARC tasks and city routes",
     "interop": "import PyTorch checkpoints of the originals; check golden files",
 }
+# What options take besides files, for the shell's completion: names in these modules.
+VALUES = {
+    "--config": ("hrm_jax.training.configs", "names"),
+    "--model": ("hrm_jax.judging.request", "BUILT_IN"),
+    "--predictor": ("hrm_jax.worlds.baselines", "BASELINES"),
+    "--protocol": ("hrm_jax.referee.protocols", "PROTOCOLS"),
+    "--world": ("hrm_jax.worlds.world", "WORLDS"),
+    "--worlds": ("hrm_jax.worlds.world", "WORLDS"),
+}
 PACKAGES = ("puzzles", "interop")  # commands that are rooms: their command line is __main__
 
 
@@ -34,8 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int | None:
     return importlib.import_module(module).main(rest)
 
 
+def _named(module: str, name: str) -> Iterable[str]:
+    found = getattr(importlib.import_module(module), name)
+    return found() if callable(found) else found
+
+
 def start() -> int:
     """The console script `hrm-jax`."""
+    completion.offer({option: functools.partial(_named, *place) for option, place in VALUES.items()})
     return run_command(main)
 
 

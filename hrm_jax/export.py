@@ -1,14 +1,16 @@
 """Files for the planning side, which never imports jax: `model.npz` and `scenarios.npz`.
 
-python -m hrm_jax.export --workdir runs/x --out model.npz              (a checkpoint)
-python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz    (worlds like those it trains in)
+python -m hrm_jax.export --workdir runs/x --out model.npz                (a checkpoint)
+python -m hrm_jax.export --workdir runs/x --out mine/model.safetensors   (with config.json and a model card)
+python -m hrm_jax.export --model mine --out model.npz                    (a model file in the other format)
+python -m hrm_jax.export --workdir runs/x --scenarios scenarios.npz      (worlds like those it trains in)
 """
 
 import pathlib
 import sys
 from collections.abc import Sequence
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, at_least, program, run_command
 
@@ -16,8 +18,10 @@ from hrm_jax.console.parser import Parser, at_least, program, run_command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see the module docstring."""
     parser = Parser(program("export"), __doc__)
-    parser.add_argument("--workdir", type=pathlib.Path, required=True, help="a run of hrm_jax.train")
-    parser.add_argument("--out", type=pathlib.Path, help="the model.npz to write")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", type=pathlib.Path, help="a run of hrm_jax.train")
+    source.add_argument("--model", type=pathlib.Path, help="a model file, to be written as it is")
+    parser.add_argument("--out", type=pathlib.Path, help="the model.npz or model.safetensors to write")
     parser.add_argument("--step", default="latest", help="for --out: latest, best, or a step number")
     parser.add_argument("--weights", choices=("averaged", "raw"), default="averaged",
                         help="for --out of a run that kept a moving average: it, or not")  # fmt: skip
@@ -28,10 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if not (args.out or args.scenarios):
         raise RequestError("nothing to write: give --out model.npz, --scenarios scenarios.npz, or both")
+    if args.model:
+        return convert(args.model, args.out, bool(args.scenarios or args.set))
     of_run = [args.workdir / name for name in ("config.json", "metrics.jsonl", "lock", "checkpoints")]
     for path, other in ((args.out, args.scenarios), (args.scenarios, args.out)):
         if path:
-            files.check_writable(path, [other, *of_run])
+            check = model_file.check_writable if path == args.out else files.check_writable
+            check(path, [other, *of_run])
     at_least(args, episodes=(1, 1_000_000))
     from absl import logging  # jax and all it needs: only for a request that is right
 
@@ -46,6 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if drawn:
         scenarios.save(args.scenarios, drawn)
         print(f"{args.scenarios}: {args.episodes:,} scenarios")
+    return 0
+
+
+def convert(source: pathlib.Path, out: pathlib.Path, more: bool) -> int:
+    """Write a model file in the format that the ending of `out` says; nothing of it is changed."""
+    if more:
+        raise RequestError("--model is written as it is: --scenarios and --set are for --workdir")
+    source = model_file.located(source)
+    model_file.check_writable(out, [source])
+    config, weights = model_file.read(source, networks.NETWORKS)
+    model_file.keep(out, config, weights)
+    print(f"{out}: {config['model']['name']}, {networks.count(weights):,} parameters, of {source}")
     return 0
 
 

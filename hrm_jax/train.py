@@ -11,7 +11,6 @@ python -m hrm_jax.train --config configs/hrm_full.py --dry_run --topology v5e:2x
 import argparse
 import contextlib
 import os
-import pathlib
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -48,8 +47,8 @@ def train(
     """Train in this process, in any of its threads, or resume; the state at the end (`step`, `params`, …).
 
     `config`: a ConfigDict, which stays as it is, or a name as on the command line: "quickstart:lstm".
-    `fields`: some of it set anew, {"steps": 2000, "model.width": 128}. `workdir`: as of the command line, which
-    resumes what this began, and the other way round. `loggers`: `hrm_jax.training.loggers.Logger`s.
+    `fields`: some of it set anew, {"steps": 2000, "model.width": 128}. `workdir`: as of the command line,
+    which resumes what this began, and the other way round. `loggers`: `hrm_jax.training.loggers.Logger`s.
 
     Raises `RequestError` where the request is wrong, `WriteError` where the disk is full, and
     `training.loop.NonFinite` where the training diverges. In the main thread SIGTERM and Ctrl-C end it as on
@@ -73,10 +72,10 @@ def train(
 
 def in_float32() -> contextlib.AbstractContextManager:
     """A run is what it is, whatever JAX_ENABLE_X64 says; the setting is this thread's alone."""
-    import jax
     import jax.experimental
 
-    return jax.enable_x64(False) if hasattr(jax, "enable_x64") else jax.experimental.disable_x64()
+    home = jax if hasattr(jax, "enable_x64") else jax.experimental  # of jax before 0.8
+    return home.enable_x64(False)
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[argparse.Namespace, "ConfigDict"]:
@@ -145,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def price(config: "ConfigDict", asked: topology.Topology | None) -> str:
-    """What a run costs, on the devices that are here or on those that are `asked` for; nothing is computed."""
+    """What a run costs, on the devices that are here or those that are `asked` for; nothing is computed."""
     from hrm_jax.tasks import build
     from hrm_jax.training import cost, sharding
 

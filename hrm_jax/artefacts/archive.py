@@ -19,6 +19,7 @@ from hrm_jax.artefacts import files
 from hrm_jax.artefacts.errors import RequestError, one_line
 
 Arrays = dict[str, np.ndarray]
+Reader = Callable[[Path, str, str], Arrays]  # (path, what to say if it is absent, if it is damaged)
 LARGEST = 2**32  # bytes that compressed arrays of a file may come to; others are as large as their file
 LARGEST_EMPTY = 2**24  # what the axes of an array without entries may come to, those of size 0 apart
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
@@ -36,25 +37,8 @@ def check_names(arrays: Arrays, known: Container[str], what: str) -> None:
         raise RequestError(f'holds "{strange[0]}", which no {what} has')
 
 
-@contextlib.contextmanager
-def reading(path: str | os.PathLike, absent: str, wrong: str) -> Iterator[Arrays]:
-    """All arrays of an archive, for a block that makes something of them.
-
-    What is wrong is a `RequestError` that names the file: it says `absent` of a file that is not there, which
-    array or key is missing, `wrong` and why of a file that is damaged or that the block cannot make anything
-    of, and else what the block complains of.
-    """
-    try:
-        yield _read(Path(path), absent, wrong)
-    except RequestError as error:
-        raise RequestError(f"{path}: {error}") from None
-    except KeyError as error:
-        raise RequestError(f"{path}: incomplete, {error.args[0]} is missing") from None
-    except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
-        raise RequestError(f"{path}: {wrong} ({one_line(error)})") from None
-
-
-def _read(path: Path, absent: str, wrong: str) -> Arrays:
+def read(path: Path, absent: str, wrong: str) -> Arrays:
+    """All arrays of an archive."""
     if not files.exists(path):
         raise RequestError(absent)
     if not path.is_file():  # a folder, or a pipe that nobody may ever write to
@@ -68,6 +52,24 @@ def _read(path: Path, absent: str, wrong: str) -> Arrays:
         raise
     except Exception as error:  # zipfile, zlib, struct and NumPy have a type of their own for any damage
         raise RequestError(f"{wrong} ({one_line(error)})") from None
+
+
+@contextlib.contextmanager
+def reading(path: str | os.PathLike, absent: str, wrong: str, read: Reader = read) -> Iterator[Arrays]:
+    """All arrays of an archive, or of what else `read` reads, for a block that makes something of them.
+
+    What is wrong is a `RequestError` that names the file: it says `absent` of a file that is not there, which
+    array or key is missing, `wrong` and why of a file that is damaged or that the block cannot make anything
+    of, and else what the block complains of.
+    """
+    try:
+        yield read(Path(path), absent, wrong)
+    except RequestError as error:
+        raise RequestError(f"{path}: {error}") from None
+    except KeyError as error:
+        raise RequestError(f"{path}: incomplete, {error.args[0]} is missing") from None
+    except (ValueError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
+        raise RequestError(f"{path}: {wrong} ({one_line(error)})") from None
 
 
 def _check_sizes(members: list[zipfile.ZipInfo], size: int) -> None:

@@ -11,8 +11,8 @@ from typing import IO
 
 from hrm_jax.artefacts.errors import RequestError, WriteError
 
+ENDINGS = (".npz", ".safetensors", ".csv")  # of files that are named in requests
 # What operating systems, office programs and editors leave in folders: hidden, lock and backup files, bins.
-ENDINGS = (".npz", ".csv")  # of files that are named in requests
 LITTER = re.compile(
     r"[.~#$@].*|.*[~#]|__macosx|lost\+found|thumbs\.db|desktop\.ini|icon\r|system volume.*", re.I
 )

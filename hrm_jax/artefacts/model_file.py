@@ -1,5 +1,7 @@
 """model.npz: a model's parameters and all that says what they are; its reader and its writer.
 
+A model.safetensors (`artefacts.weights_file`) holds the same, and is read and written here too.
+
 `config` is JSON: {"format", "model": {"name", …}, "constants", "versions", "commit", …}; what else it holds
 depends on the task that trained the model. Parameters are arrays `params/group/leaf`. NumPy only.
 """
@@ -15,12 +17,13 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import numpy as np
 from msgspec import Meta
 
-from hrm_jax.artefacts import archive, files, json_file, networks, provenance
+from hrm_jax.artefacts import archive, files, json_file, networks, provenance, weights_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.health import Health
 from hrm_jax.artefacts.networks import shapes
 
 FORMAT = "hrm_jax/1"
+ENDINGS = (".npz", weights_file.SUFFIX)
 Weights = dict[str, np.ndarray]
 Steps = Annotated[int, Meta(ge=1, le=10_000)]
 
@@ -51,6 +54,7 @@ class Config(TypedDict):
     step: NotRequired[Annotated[int, Meta(ge=0)] | None]
     kind: NotRequired[str]  # of the puzzles of its training
     health: NotRequired[Health | None]  # of a predictor, at its last evaluation
+    held_out: NotRequired[dict[str, float | None]]  # what that evaluation measured
     identifiers: NotRequired[str]  # the digest of what puzzle identifiers stood for in training
     config: NotRequired[Run]
 
@@ -81,19 +85,57 @@ def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, A
 
     What `read` would refuse is refused before anything is written: parameters that are not finite, above all.
     """
-    config, weights = {"format": FORMAT, **config, **provenance.stamp()}, flatten(params)
+    keep(out, {"format": FORMAT, **config, **provenance.stamp()}, flatten(params))
+
+
+def keep(out: str | os.PathLike, config: dict[str, Any], weights: Weights) -> None:
+    """Write what `read` returned of another file, under the same conditions: the ending of `out` says how."""
     checked(config, weights)
-    arrays = {f"params/{name}": leaf for name, leaf in weights.items()}
-    archive.write(out, {"config": json.dumps(config), **arrays}, np.savez)
+    if Path(out).suffix == weights_file.SUFFIX:
+        weights_file.write(Path(out), config, weights)
+    else:
+        arrays = {f"params/{name}": leaf for name, leaf in weights.items()}
+        archive.write(out, {"config": json.dumps(config), **arrays}, np.savez)
+
+
+def check_writable(out: Path, reads: Sequence[str | os.PathLike | None] = ()) -> None:
+    """`files.check_writable` of a model file and of all that is written beside it."""
+    if out.suffix == weights_file.SUFFIX:
+        weights_file.check_place(out)
+        for path in weights_file.beside(out):
+            files.check_writable(path, [*reads, out])
+    files.check_writable(out, reads)
+
+
+def within(folder: Path) -> list[Path]:
+    """The model files that a folder holds, by the names under which they stand for it."""
+    return [path for ending in ENDINGS if (path := folder / f"model{ending}").exists()]
+
+
+def located(path: str | os.PathLike) -> Path:
+    """The model file that a path names: itself, or the one that a folder holds."""
+    folder = Path(path)
+    if not (files.exists(folder) and folder.is_dir()):
+        return folder
+    found = within(folder)
+    if len(found) != 1:
+        odd = "holds both: name one of them" if found else "holds neither"
+        raise RequestError(f"{path}: a folder with model.npz or model.safetensors is needed; it {odd}")
+    return found[0]
 
 
 def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any], Weights]:
     """Config and parameters {"group/leaf": array} of a model file, `checked`; a bad file is a `RequestError`.
 
+    `path`: a model.npz, a model.safetensors with its config.json beside it, or a folder with one of them.
     `known`: the networks that may be in it.
     """
     absent = "no such file (write one with python -m hrm_jax.export)"
-    with archive.reading(path, absent, "not a complete model.npz") as arrays:
+    path = located(path)
+    ending, reader = ".npz", archive.read
+    if path.suffix == weights_file.SUFFIX:
+        ending, reader = weights_file.SUFFIX, weights_file.read
+    with archive.reading(path, absent, f"not a complete model{ending}", reader) as arrays:
         config = json_file.parse(str(arrays.pop("config")), "config", nan=True)
         json_file.fit(config, Config, "config of a model.npz")
         name, written = config["model"].get("name"), config.get("format", FORMAT)
@@ -162,7 +204,8 @@ def _numbers(leaf: str, array: np.ndarray, wanted: tuple[int | None, ...] | None
 def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[str] = ()) -> dict[str, Any]:
     """Models by name, in order, of requests FILE, NAME=FILE or one of `built_in`: their paths, or None.
 
-    A file without a name has that of its stem, model.npz that of its folder. No file takes a `reserved` name.
+    A file without a name has that of its stem, model.npz that of its folder, a folder its own. No file takes
+    a `reserved` name.
     """
     found: dict[str, Any] = {}
     for request in requests:
@@ -171,7 +214,7 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
         if request in built_in:
             path = None
         elif files.is_meant(request):
-            path = files.expanded(request)
+            path = located(files.expanded(request))
             name = path.stem if path.stem != "model" else path.resolve().parent.name
         elif not separator:
             known("model", request, (*built_in, "FILE.npz"))
@@ -181,7 +224,7 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
             )
         if name in found:
             raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
-        found[name] = path
+        found[name] = path and located(path)
     return found
 
 

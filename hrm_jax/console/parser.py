@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import hrm_jax
 from hrm_jax.artefacts.errors import RequestError, nearest, one_line
 from hrm_jax.artefacts.files import expanded
+from hrm_jax.console import completion
 
 Main = Callable[[Sequence[str] | None], int | None]
 
@@ -70,6 +71,12 @@ class Parser(argparse.ArgumentParser):
         version = f"hrm_jax {hrm_jax.__version__}"
         self.add_argument("--version", action="version", version=version, help="print the version and exit")
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """argparse's, unless a shell asks what may be typed."""
+        if completion.asked():
+            completion.answer(self)
+        return super().parse_known_args(args, namespace)
+
     def _get_value(self, action: argparse.Action, text: str) -> Any:
         """The value of an argument; in a path, `~` is the home folder, and no name is too long."""
         value = super()._get_value(action, text)
@@ -98,6 +105,8 @@ def choose(
 
     Without a name, or with --help, the commands are listed and the process ends.
     """
+    if completion.asked():
+        return completion.descend(commands), []
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if words[0].startswith("-"):
         lines = "\n".join(f"  {name:<10} {line}" for name, line in commands.items())

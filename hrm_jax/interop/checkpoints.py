@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax.traverse_util import flatten_dict
 
-from hrm_jax.artefacts import files, model_file, networks
+from hrm_jax.artefacts import model_file, networks
 from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.interop import denoiser, poh, predictors, puzzles
 from hrm_jax.interop.states import State, read_state
@@ -126,7 +126,7 @@ def build(family: ModuleType, fields: dict[str, Any], params: dict[str, Any]) ->
 
 def import_checkpoint(path: pathlib.Path, out: pathlib.Path, **given: Any) -> None:
     """Write the original's checkpoint `path` as our `model.npz`."""
-    files.check_writable(out, [path])
+    model_file.check_writable(out, [path])
     state, config = read_state(path)
     with naming(path):
         family = _family_of(state)

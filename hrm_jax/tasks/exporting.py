@@ -11,6 +11,7 @@ import numpy as np
 
 from hrm_jax.artefacts import health, model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
+from hrm_jax.artefacts.json_file import nullable
 from hrm_jax.artefacts.scenarios import Scenarios, obstacle_arrays
 from hrm_jax.gridworld import drawing, rollout
 from hrm_jax.referee.paths.denoising import check_plan
@@ -44,12 +45,21 @@ def export_model(
 
 
 def measured(workdir: pathlib.Path, step: int) -> dict[str, Any]:
-    """The "health" of a predictor at its last evaluation up to `step`; nothing where no record tells."""
+    """What the last evaluation up to `step` measured, and the "health" of a predictor; {} without records."""
     records: list[Any] = []
     with contextlib.suppress(RequestError):  # a model is worth its file without them
         records = report_file.load_records(workdir / "metrics.jsonl")
-    known = [found for record in records if record["step"] <= step and (found := health.measured(record))]
-    return {"health": known[-1]} if known else {}
+    records = [record for record in records if record["step"] <= step]
+    evaluated = [record for record in records if checkpoint.METRIC in record]
+    figures = [found for record in records if (found := health.measured(record))]
+    found: dict[str, Any] = {"health": figures[-1]} if figures else {}
+    if evaluated:
+        found["held_out"] = {
+            name: nullable(value)
+            for name, value in evaluated[-1].items()
+            if name == "step" or name.startswith("eval/")
+        }
+    return found
 
 
 def recorded(workdir: pathlib.Path) -> tuple[dict[str, Any], type[Task]]:

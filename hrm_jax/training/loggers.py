@@ -1,4 +1,4 @@
-"""Where metrics go besides metrics.jsonl: TensorBoard, Weights & Biases, MLflow, Comet, or anything of one's own.
+"""Where metrics go besides metrics.jsonl: TensorBoard, Weights & Biases, MLflow, Comet, or one's own logger.
 
 A service that is asked for continues its run when the workdir is resumed, by the id that `loggers.json` keeps
 there. Its project is "hrm_jax", or what its own environment variable says. No library is imported before it
@@ -27,8 +27,8 @@ MOST_PARAMETERS = 100  # that MLflow takes at once
 class Logger(Protocol):
     """What gets the metrics of a run, in the first process alone. Derive from it, or have its methods.
 
-    A `begin` that fails ends the run before its first step. After that no failure does: the logger is left out,
-    with one warning.
+    A `begin` that fails ends the run before its first step. After that no failure does: the logger is left
+    out, with one warning.
     """
 
     def begin(self, workdir: pathlib.Path, config: dict[str, Any]) -> str:
@@ -75,11 +75,12 @@ class WandB(Logger):
 
     def begin(self, workdir: pathlib.Path, config: dict[str, Any]) -> str:
         """A run of its own, whatever other runs the process has."""
+        identity = _own_id(workdir, "wandb")
         self._run = self._wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT), name=workdir.resolve().name, dir=str(workdir),
-            config=config, id=_own_id(workdir, "wandb"), resume="allow", reinit="create_new",
+            config=config, id=identity, resume="allow", reinit="create_new",
         )  # fmt: skip
-        return f"W&B: {self._run.url or self._run.dir}"
+        return f"W&B: run {identity}"
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """W&B merges what comes of one step."""
@@ -91,7 +92,7 @@ class WandB(Logger):
 
 
 class MLflow(Logger):
-    """MLflow, by a client: runs that the process has open stay as they are. MLFLOW_TRACKING_URI is its own."""
+    """MLflow, by a client that touches no other run of the process; MLFLOW_TRACKING_URI is its own."""
 
     def __init__(self, mlflow: Any):
         self._mlflow = mlflow
@@ -133,16 +134,17 @@ class Comet(Logger):
 
     def begin(self, workdir: pathlib.Path, config: dict[str, Any]) -> str:
         """An experiment that gets what it is told, and does not look for more."""
+        identity = _own_id(workdir, "comet")
         quiet = {"auto_metric_logging": False, "auto_param_logging": False, "auto_output_logging": False}
         self._experiment = self._comet.start(
             project_name=os.environ.get("COMET_PROJECT_NAME", PROJECT),
-            experiment_key=_own_id(workdir, "comet"), mode="get_or_create",
+            experiment_key=identity, mode="get_or_create",
             experiment_config=self._comet.ExperimentConfig(
                 name=workdir.resolve().name, log_code=False, offline_directory=str(workdir / "comet"), **quiet
             ),
         )  # fmt: skip
         self._experiment.log_parameters(flat(config))
-        return f"Comet: {self._experiment.url or workdir / 'comet'}"
+        return f"Comet: experiment {identity}"
 
     def log(self, step: int, values: dict[str, float]) -> None:
         """Sent in the background."""

@@ -81,7 +81,7 @@ class Writer:
             self.say(f"{path}: {damaged:,} lines that were no records are left out")
 
     def begin(self, given: Sequence[Logger], config: dict[str, Any]) -> None:
-        """Begin with TensorBoard, if it is installed, and with the loggers that are given; say where they log.
+        """Begin with TensorBoard, if it is installed, and the loggers that are given; say where they log.
 
         One that fails here is a `RequestError`: it was asked for, and nothing is trained yet.
         """

@@ -1,4 +1,4 @@
-"""A run that begins with the parameters of another: of a model.npz, imported or not, or of a workdir."""
+"""A run that begins with the parameters of another: of a model file, imported or not, or of a workdir."""
 
 import pathlib
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def started(experiment: Experiment, state: TrainState, say: Callable[[str], None
 
 def _read(source: pathlib.Path, name: str) -> tuple[dict[str, Any], model_file.Weights]:
     """What a model file or a workdir says of its model, and its parameters {"group/leaf": array}."""
-    if source.is_dir():
+    if (source / "checkpoints").is_dir() or (source.is_dir() and not model_file.within(source)):
         config = workdir.read_config(source)
         _, params = checkpoint.restore_params(source)
         return config, model_file.flatten(params)
