@@ -13,7 +13,8 @@ import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hrm_jax.artefacts import files
@@ -30,6 +31,7 @@ if TYPE_CHECKING:  # jax is imported once the command line is read: --help needs
 
     from hrm_jax.training.step import TrainState
 
+ONE = threading.Lock()
 FIELDS = """
 --config.FIELD=VALUE sets any field of the config, such as --config.steps=2000 or --config.model.width=128.
 configs/base.py ({folder}) has all of them with their meanings and defaults. The experiments there:
@@ -44,7 +46,7 @@ def train(
     *,
     loggers: Sequence[services.Logger] = (),
 ) -> "TrainState":
-    """Train in this process, in any of its threads, or resume; the state at the end (`step`, `params`, …).
+    """Train in this process, in any thread, one run at a time, or resume; the state at the end.
 
     `config`: a ConfigDict, which stays as it is, or a name as on the command line: "quickstart:lstm".
     `fields`: some of it set anew, {"steps": 2000, "model.width": 128}. `workdir`: as of the command line,
@@ -60,7 +62,7 @@ def train(
     from hrm_jax.tasks import build
     from hrm_jax.training import loop, sharding
 
-    with in_float32():
+    with alone(), in_float32():
         built = build(config, sharding.make_mesh(config.mesh.fsdp))
         try:
             return loop.train(built, place, loggers)
@@ -68,6 +70,17 @@ def train(
             raise
         except OSError as error:  # a full disk, most of all
             raise WriteError(f"{place}, or the output, cannot be written ({error})") from None
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Refuse a second training beside the first: orbax mixes up what two of one process save."""
+    if not ONE.acquire(blocking=False):
+        raise RequestError("another training runs in this process: wait for its end, or start a process")
+    try:
+        yield
+    finally:
+        ONE.release()
 
 
 def in_float32() -> contextlib.AbstractContextManager:

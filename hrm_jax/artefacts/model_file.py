@@ -109,7 +109,7 @@ def check_writable(out: Path, reads: Sequence[str | os.PathLike | None] = ()) ->
 
 def within(folder: Path) -> list[Path]:
     """The model files that a folder holds, by the names under which they stand for it."""
-    return [path for ending in ENDINGS if (path := folder / f"model{ending}").exists()]
+    return [path for ending in ENDINGS if (path := folder / f"model{ending}").is_file()]
 
 
 def located(path: str | os.PathLike) -> Path:

@@ -52,6 +52,6 @@ def answer(parser: Any) -> None:
     for action in parser._actions:
         for option in action.option_strings:
             if option in _values:
-                action.completer = argcomplete.ChoicesCompleter(list(_values[option]()))
+                action.completer = lambda values=_values[option], **_: list(values())
     _answering.append(True)
     argcomplete.autocomplete(parser)
