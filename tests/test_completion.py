@@ -17,7 +17,8 @@ def completed(line, tmp_path):
     answer = tmp_path / "answer"
     asked = {
         "_ARGCOMPLETE": "1", "_ARGCOMPLETE_SHELL": "bash", "_ARGCOMPLETE_STDOUT_FILENAME": str(answer),
-        "_ARGCOMPLETE_COMP_WORDBREAKS": " =:", "COMP_LINE": line, "COMP_POINT": str(len(line)), "COMP_TYPE": "9",
+        "_ARGCOMPLETE_COMP_WORDBREAKS": " =:", "COMP_TYPE": "9",
+        "COMP_LINE": line, "COMP_POINT": str(len(line)),
     }  # fmt: skip
     code = "import sys; sys.argv = ['hrm-jax']; from hrm_jax.__main__ import start; sys.exit(start())"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, **asked}, timeout=60)

@@ -19,7 +19,7 @@ from hrm_jax import train as command
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import run_command
 from hrm_jax.train import train
-from hrm_jax.training import loggers, metrics
+from hrm_jax.training import configs, loggers, metrics
 from hrm_jax.training.loop import NonFinite
 from hrm_jax.training.task import Task
 
@@ -190,6 +190,15 @@ def test_a_wrong_request_is_one_line_and_leaves_nothing(wrong, why, tmp_path, mo
     with pytest.raises(RequestError, match=why) as error:
         train(*wrong)
     assert "\n" not in str(error.value) and not list(tmp_path.iterdir())
+
+
+def test_a_package_configs_of_the_caller_stays_the_callers(monkeypatch):
+    mine, part = types.ModuleType("configs"), types.ModuleType("configs.mine")
+    monkeypatch.setitem(sys.modules, "configs", mine)
+    monkeypatch.setitem(sys.modules, "configs.mine", part)
+    before = {name: module for name, module in sys.modules.items() if name.startswith("configs")}
+    assert configs.read("quickstart").steps == 1_000
+    assert {name: module for name, module in sys.modules.items() if name.startswith("configs")} == before
 
 
 # ---------------------------------------------------------------- loggers

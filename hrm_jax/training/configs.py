@@ -1,10 +1,11 @@
 """Where configs are and how they load: a checkout's configs/, or the copy that an installation carries.
 
 Config files say `from configs import base`; the package `configs` is made here, so that this works from any
-folder and without touching `sys.path`. A command line sets fields by ml_collections' flags, with one-line
-errors. Nothing here imports jax.
+folder, without touching `sys.path`, and in programs that have a `configs` of their own. A command line sets
+fields by ml_collections' flags, with one-line errors. Nothing here imports jax.
 """
 
+import contextlib
 import copy
 import importlib
 import importlib.util
@@ -12,8 +13,9 @@ import os
 import pathlib
 import re
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 PACKAGE = pathlib.Path(hrm_jax.__file__).resolve().parent
 INSTALLED = PACKAGE / "configs"
 CONFIGS = INSTALLED if INSTALLED.is_dir() else PACKAGE.parent / "configs"
+PACKAGE_NAME = "configs"
 OVERRIDE = re.compile(r"--(?:no)?config\.([\w.]+)")
 
 
@@ -53,13 +56,13 @@ def load(name: str) -> "ConfigDict":
     from ml_collections import ConfigDict, FrozenConfigDict
 
     path, variant = find(name)
-    _register()
     spec = importlib.util.spec_from_file_location("experiment", path)
     assert spec and spec.loader
     experiment = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(experiment)
-        config = experiment.get_config(variant) if variant else experiment.get_config()
+        with _ours():
+            spec.loader.exec_module(experiment)
+            config = experiment.get_config(variant) if variant else experiment.get_config()
     except (RequestError, KeyboardInterrupt):
         raise
     except BaseException as error:  # whatever a file does that anybody may write
@@ -84,15 +87,36 @@ def module(name: str) -> ModuleType:
     path, _ = find(name)
     if path.parent != CONFIGS:
         raise RequestError(f"--config {name}: a file of configs/ is needed")
-    _register()
-    return importlib.import_module(f"configs.{path.stem}")
+    with _ours():
+        return importlib.import_module(f"configs.{path.stem}")
 
 
-def _register() -> None:
-    if "configs" not in sys.modules:
-        package = ModuleType("configs", "The experiments of hrm_jax.")
-        package.__path__ = [str(CONFIGS)]
-        sys.modules["configs"] = package
+@contextlib.contextmanager
+def _ours() -> Iterator[None]:
+    """`configs` is this package, for the block; a program's own of that name is back afterwards."""
+    with _importing:
+        others = _set_aside()
+        sys.modules.update(_modules)
+        try:
+            yield
+        finally:
+            _modules.update(_set_aside())
+            sys.modules.update(others)
+
+
+def _set_aside() -> dict[str, ModuleType]:
+    names = [name for name in sys.modules if name.partition(".")[0] == PACKAGE_NAME]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+def _package() -> ModuleType:
+    package = ModuleType(PACKAGE_NAME, "The experiments of hrm_jax.")
+    package.__path__ = [str(CONFIGS)]
+    return package
+
+
+_importing = threading.RLock()  # a config may load another
+_modules = {PACKAGE_NAME: _package()}
 
 
 def read(named: "str | os.PathLike | ConfigDict", words: Sequence[str] = ()) -> "ConfigDict":
