@@ -12,9 +12,7 @@ from typing import Any
 ASKED = "_ARGCOMPLETE"  # set by the shell: from which word of the line on the parser at hand is meant
 Values = Mapping[str, Callable[[], Iterable[str]]]  # option: what it takes besides files
 _values: dict[str, Callable[[], Iterable[str]]] = {}
-_answering: list[
-    bool
-] = []  # argcomplete parses what there is of the line with the parser that it answers for
+_answering: list[bool] = []  # argcomplete parses the line so far with the parser that it answers for
 
 
 def asked() -> bool:
