@@ -284,6 +284,13 @@ def test_a_predictor_predicts_from_positions_alone(folder):
     np.testing.assert_array_equal(model(history[:, 1:].tolist(), 7), found)  # it looks 3 steps back
 
 
+def test_a_loaded_predictor_is_judged_as_its_file_is(folder):
+    models = {"loaded": hrm_jax.load(folder), "file": folder}
+    report = hrm_jax.judge(models, episodes=4, against=(), record=0)
+    found = [report.data["models"][name] for name in models]
+    assert found[0]["outcomes"] == found[1]["outcomes"] and found[0]["prediction"] == found[1]["prediction"]
+
+
 @pytest.mark.parametrize(
     "call, why",
     [

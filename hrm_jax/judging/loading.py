@@ -59,10 +59,13 @@ class Predictor(inference.Predictor):
         Args:
             history: their positions [A, H, N, 2] or [H, N, 2] in cells, oldest first; H is `self.history` or
                 more, of which the last ones count. Gaps are filled in, as `worlds.motion.fill` does.
+                Or an `Observation`, which has the rest, too: so `hrm_jax.judge` asks.
             agent, static: of a model that sees the scene, the agent's positions [A, H, 2] and the static
                 cells, bool [A, R, C]. Others do not look at them.
             observed: False where `history` was filled in, bool [A, H, N].
         """
+        if isinstance(history, Observation):
+            return self.predict(history, horizon)
         seen = _floats("history", history)
         one = seen.ndim == 3
         seen = seen[None] if one else seen
