@@ -395,8 +395,11 @@ def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, capsys):
         optimizer__weight_decay=0.0, model__init_std=1.0,
     )  # fmt: skip
     jax.config.update("jax_enable_x64", True)  # as JAX_ENABLE_X64=1 does; a run is of float32
-    assert train.main(["--config", "quickstart", "--workdir", str(tmp_path), *fields]) == 1
-    assert not jax.config.jax_enable_x64
+    try:
+        assert train.main(["--config", "quickstart", "--workdir", str(tmp_path), *fields]) == 1
+    finally:
+        jax.config.update("jax_enable_x64", False)
+    assert {leaf.dtype for leaf in params_of(tmp_path)[1]} == {np.dtype(np.float32)}
     error = capsys.readouterr().err
     assert re.search(r"stopped: step \d+: the last 5 updates were not finite", error), error
     assert all(np.isfinite(leaf).all() for leaf in params_of(tmp_path)[1])
