@@ -241,7 +241,7 @@ def test_flipped_bytes_of_the_header_never_pass_unnoticed(folder):
             assert config["history"] == 3 and all(np.isfinite(array).all() for array in weights.values())
 
 
-@pytest.mark.parametrize("name", ["README.md", "config.json"])
+@pytest.mark.parametrize("name", ["README.md", "config.json", "other.safetensors"])
 def test_a_folder_of_something_else_is_not_written_into(name, npz, tmp_path, capsys):
     place = tmp_path / "project"
     place.mkdir()

@@ -30,17 +30,18 @@ def beside(path: Path) -> list[Path]:
 
 
 def check_place(path: Path) -> None:
-    """Refuse to write where safetensors is missing, or over a config.json or README.md of something else."""
+    """Refuse to write where safetensors is missing, or in a folder of something else, or of another model."""
     _library()
     config, card = beside(path)
-    if card.is_file() and not card.read_text(encoding="utf-8", errors="replace").startswith(model_card.BEGIN):
-        raise RequestError(f"{path}: {card} is there and no model's; give the model a folder of its own")
+    taken = [other for other in path.parent.glob(f"*{SUFFIX}") if other.name != path.name]
+    if card.is_file() and not card.read_text("utf-8", "replace").startswith(model_card.BEGIN):
+        taken.append(card)
     if config.exists():
         found = json_file.read(config, CONFIG, nan=True)
         if not (isinstance(found, dict) and str(found.get("format", "")).startswith("hrm_jax/")):
-            raise RequestError(
-                f"{path}: {config} is there and no model's; give the model a folder of its own"
-            )
+            taken.append(config)
+    if taken:
+        raise RequestError(f"{path}: {taken[0]} is there, too; give the model a folder of its own")
 
 
 def write(path: Path, config: dict[str, Any], weights: Arrays) -> None:
