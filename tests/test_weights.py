@@ -18,7 +18,8 @@ from hrm_jax.console.parser import run_command
 from hrm_jax.judging import solvers
 from hrm_jax.referee.inference import networks as inference
 from hrm_jax.referee.paths import denoising
-from hrm_jax.worlds import features
+from hrm_jax.referee.paths.planners import View
+from hrm_jax.worlds import features, raster
 
 safetensors = pytest.importorskip("safetensors.numpy")
 
@@ -320,6 +321,33 @@ def test_a_model_that_sees_the_scene_asks_for_it(tmp_path):
     empty, full = np.zeros((20, 20), bool), np.ones((20, 20), bool)
     found = [model(history, 5, agent=np.ones((4, 2)), static=static) for static in (empty, full)]
     assert found[0].shape == (5, 6, 2) and not np.allclose(*found)
+
+
+def test_a_denoiser_is_a_planner_of_paths(folder, tmp_path):
+    """By protocol `paths`; with a predictor, or its file, where it plans with one."""
+    base = pytest.importorskip("configs.base")
+    c = base.get_config()
+    base.diffusion(c)
+    c.model.update(size=16, points=12, width=8, groups=8, heads=2, slices=3)
+    c.plan.update(steps=2, samples=2, refine=3, forecast="predictor")
+    fields = {name: value for name, value in c.model.to_dict().items() if name != "name"}
+    config = {
+        "model": complete(c.model.name, **fields), "plan": c.plan.to_dict(), "world": {"size": 16},
+        "constants": raster.CONSTANTS, "task": "diffusion",
+    }  # fmt: skip
+    model_file.write(tmp_path / "model.npz", drawn(config["model"]), config)
+    with pytest.raises(RequestError, match="plans with a predictor of the obstacles"):
+        hrm_jax.load(tmp_path / "model.npz")
+    rng = np.random.default_rng(0)
+    track = rng.uniform(3, 12, (2, 16, 3, 2))
+    view = View(
+        ids=np.arange(2), time=0, agent=np.full((2, 2), 2.0), goal=np.full((2, 2), 12.0),
+        static=np.zeros((2, 16, 16), bool), history=track[:, :4], velocities=0 * track[:, 0],
+        future=track[:, 4:],
+    )  # fmt: skip
+    given = hrm_jax.load(folder).predict
+    found = [hrm_jax.load(tmp_path / "model.npz", predictor=p).plan(view, None).path for p in (folder, given)]
+    assert found[0].shape == (2, 12, 2) and np.array_equal(*found)
 
 
 def test_a_puzzle_model_answers(tmp_path):
