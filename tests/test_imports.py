@@ -81,6 +81,13 @@ def test_training_knows_no_room_and_no_task():
         assert _ours(path) <= LEAVES | {"training"}, path
 
 
+def test_environments_stand_on_the_simulators_and_the_gymnasium_half_needs_no_jax():
+    for path in _files("env"):
+        below = LEAVES | {"env", "referee"} | ({"gridworld"} if path.stem == "jitted" else set())
+        assert _ours(path) <= below, path
+        assert path.stem == "jitted" or not _needs(path, set()) & ACCELERATED, path
+
+
 def _needs_at_import(path):
     return {name.split(".")[0] for name in _imports(path, nested=False)}
 

@@ -1,8 +1,8 @@
 """One episode, a move at a time: written once for the arrays of NumPy (`env.gym`) and of jax (`env.jitted`).
 
-The rules are those of the protocol `standard`, as in `hrm_jax.referee.cells.episode`; `tests/test_env.py` holds the
-two to the same outcomes. Shapes: N obstacles, H history steps, R rows, C columns, T = horizon. Positions are
-in cells, (row, column).
+The rules are those of the protocol `standard`, as in `hrm_jax.referee.cells.episode`; `tests/test_env.py`
+holds the two to the same outcomes. Shapes: N obstacles, H history steps, R rows, C columns, T = horizon.
+Positions are in cells, (row, column).
 """
 
 import functools
@@ -54,12 +54,12 @@ def chosen(world: World | str) -> World:
         world = WORLDS[world] if world in WORLDS else WORLDS[known("world", world, allowed)]
     if world.layout != "cells":
         raise RequestError(
-            f'world "{world.name}" is one of discs, for planners of whole paths, and no environment of moves; '
-            f"allowed: {', '.join(allowed)}"
+            f'world "{world.name}" is one of discs, for planners of whole paths; environments are of single '
+            f"moves, in {', '.join(allowed)}"
         )
     if world.history < LEAST_HISTORY:
         raise RequestError(
-            f'world "{world.name}": history = {world.history}; an observation needs {LEAST_HISTORY} steps at least'
+            f'world "{world.name}": history = {world.history}; at least {LEAST_HISTORY} are needed here'
         )
     return world
 
@@ -100,8 +100,8 @@ def step(world: World, state: State, action: Array) -> tuple[State, Ending]:
 def reward(before: State, after: State, ending: Ending, shaping: float = 0.0) -> Array:
     """1 for a success, -1 for a collision, STEP_REWARD a step; `shaping` for each cell nearer to the goal.
 
-    Nearer is counted along rows and columns, and a step away costs as much: what an episode gets for it depends
-    on its ends alone, so that the best way stays the best. float32 [].
+    Nearer is counted along rows and columns, and a step away costs as much: what an episode gets for it
+    depends on its ends alone, so that the best way stays the best. float32 [].
     """
     earned = ending.success.astype(np.float32) - ending.collision.astype(np.float32) + STEP_REWARD
     far, near = (abs(one.agent - one.goal).sum() for one in (before, after))
@@ -117,7 +117,7 @@ def seen(world: World, state: State, scan: Scan = scan) -> Observation:
 def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan) -> Array:
     """Positions [T + 1, N, 2] for the planner, now and predicted; of the bound "blind" no obstacle.
 
-    `predict` is a function (`worlds.features.Predict`, asked about one episode), or a name of BASELINES or BOUNDS.
+    `predict` is a function (`worlds.features.Predict`, asked about one episode), or of BASELINES or BOUNDS.
     """
     position, horizon = state.obstacles.position, RULES.horizon
     xp = position.__array_namespace__()
@@ -129,10 +129,10 @@ def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan
         known("predictor", predict, (*BOUNDS, *BASELINES))
         predict = functools.partial(BASELINES[predict], world=world, scan=scan)
     scene = seen(world, state, scan)
-    predicted = predict(Observation(*(part[None] for part in scene)), horizon)
+    predicted = xp.asarray(predict(Observation(*(part[None] for part in scene)), horizon))
     if predicted.shape != (wanted := (1, horizon, *position.shape)):
         raise RequestError(
-            f"the predictor returns an array {list(predicted.shape)}; [A, T, N, 2] is needed, here {list(wanted)}"
+            f"the predictor returns an array {list(predicted.shape)}; {list(wanted)} is needed: [A, T, N, 2]"
         )
     return xp.concatenate([scene.history[-1:], predicted[0].astype(position.dtype)])
 

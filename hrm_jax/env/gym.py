@@ -25,10 +25,13 @@ try:
     import gymnasium
     from gymnasium import spaces
 except ImportError:
-    raise RequestError("hrm_jax.env.gym needs Gymnasium: pip install 'hrm_jax[env]'") from None
+    raise ImportError("hrm_jax.env.gym needs Gymnasium: pip install 'hrm_jax[env]'") from None
 
 NAME = "hrm_jax/GridWorld-v0"
-SEEDS = (1000, LAST_ID + 1)  # half open: what is drawn at random is none of the 1,000 that `evaluate` judges by
+SEEDS = (
+    1000,
+    LAST_ID + 1,
+)  # half open: what is drawn at random is none of the 1,000 that `evaluate` judges by
 
 
 class GridWorldEnv(gymnasium.Env):
@@ -39,7 +42,7 @@ class GridWorldEnv(gymnasium.Env):
         seeds: the scenarios, first and last + 1, of which `reset` without a seed takes one at random; None:
             SEEDS, or all of one's own.
         observation: "scene", a dictionary (`views.scene`), or "ego", numbers around the agent (`views.ego`).
-        shaping: reward for every cell nearer to the goal (`episode.reward`); 0: success, collision, time alone.
+        shaping: reward for every cell nearer to the goal (`episode.reward`); 0: success, collision and time.
         render_mode: "rgb_array" or None.
 
     Raises `RequestError`, one line, for what cannot be.
@@ -57,17 +60,20 @@ class GridWorldEnv(gymnasium.Env):
     ):
         self._own = world if isinstance(world, Scenarios) else None
         self.world = episode.chosen(world.world if isinstance(world, Scenarios) else world)
-        if self._own is None and self.world.generator not in drawing.DRAWS:
+        if self._own is not None:
+            self._held = int(self._own.ids[0]), int(self._own.ids[-1]) + 1
+        elif self.world.generator in drawing.DRAWS:
+            self._held = 0, LAST_ID + 1
+        else:
+            generator = self.world.generator
             raise RequestError(
-                f'world "{self.world.name}": NumPy does not draw worlds of the generator '
-                f'"{self.world.generator}", but of {", ".join(drawing.DRAWS)}; hrm_jax.env.jitted does'
+                f'world "{self.world.name}": generator = "{generator}", which is not drawn by NumPy; '
+                f"of {', '.join(drawing.DRAWS)}"
             )
-        self._held = (int(self._own.ids[0]), int(self._own.ids[-1]) + 1) if self._own else (0, LAST_ID + 1)
-        self._seeds = seeds or (self._held if self._own else SEEDS)
-        if not self._held[0] <= self._seeds[0] < self._seeds[1] <= self._held[1]:
-            raise RequestError(
-                f"seeds = {self._seeds}: first and last + 1 are needed, within {self._held[0]} to {self._held[1]}"
-            )
+        self._seeds = seeds or (SEEDS if self._own is None else self._held)
+        first, stop = self._held
+        if not first <= self._seeds[0] < self._seeds[1] <= stop:
+            raise RequestError(f"seeds = {self._seeds}: (A, B) is needed, with {first} <= A < B <= {stop}")
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise RequestError(f"render_mode = {render_mode!r}: None or rgb_array is allowed")
         self._view = views.VIEWS[known("observation", observation, views.VIEWS)]
@@ -80,18 +86,21 @@ class GridWorldEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict[str, Any]]:
         """Begin the scenario with the id `seed`, the one that `evaluate` plays; None: of a random id."""
         super().reset(seed=seed)
-        scenario = int(self.np_random.integers(*self._seeds)) if seed is None else seed
+        self._scenario = int(self.np_random.integers(*self._seeds)) if seed is None else seed
+        drawn = self._drawn(self._scenario)
+        obstacles = dynamics.select(drawn.obstacles, 0)
+        self.state = episode.begin(self.world, drawn.static[0], obstacles, drawn.start[0], drawn.goal[0])
+        self._struck = self._over = False
+        return self._view(self.world, self.state), self._info("")
+
+    def _drawn(self, scenario: int) -> Scenarios:
+        """The one scenario with this id."""
         first, stop = self._held
         if not first <= scenario < stop:
             raise RequestError(f"seed = {scenario}: scenarios have the ids {first} to {stop - 1}")
         if self._own is None:
-            drawn = drawing.draw(self.world, [scenario])
-        else:
-            drawn = self._own.select(slice(scenario - first, scenario - first + 1))
-        obstacles = dynamics.select(drawn.obstacles, 0)
-        self.state = episode.begin(self.world, drawn.static[0], obstacles, drawn.start[0], drawn.goal[0])
-        self._scenario, self._struck, self._over = scenario, False, False
-        return self._view(self.world, self.state), self._info("")
+            return drawing.draw(self.world, [scenario])
+        return self._own.select(slice(scenario - first, scenario - first + 1))
 
     def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Make the move ACTIONS[action], which is a wait where a static cell or the edge is."""
@@ -124,8 +133,8 @@ def expert(env: gymnasium.Env, predictor: Predict | str = "oracle") -> int:
     """The planner's action in the current state of a `GridWorldEnv`, or of wrappers around one.
 
     `predictor` says where obstacles will be: "oracle" (the true future), "blind" (no obstacles), a name of
-    `worlds.baselines.BASELINES`, or a function of `worlds.features.Predict` such as a model's `predict`. Outcomes are
-    those of `hrm_jax.evaluate`, scenario by scenario.
+    `worlds.baselines.BASELINES`, or a function of `worlds.features.Predict` such as a model's `predict`.
+    Outcomes are those of `hrm_jax.evaluate`, scenario by scenario.
     """
     grid = env.unwrapped
     if not isinstance(grid, GridWorldEnv) or grid.state is None:

@@ -30,9 +30,9 @@ Step = tuple[Any, State, jax.Array, jax.Array, dict[str, jax.Array]]
 class GridWorld:
     """An environment. `world`, `observation` and `shaping` are as in `env.gym.GridWorldEnv`.
 
-    `worlds`, which gymnax calls params, are the states of which a reset takes one at random; None: a reset draws a
-    new world. Under `vmap` every step pays for the reset of all environments, and taking is many times cheaper
-    than drawing.
+    `worlds`, which gymnax calls params, are the states of which a reset takes one at random; None: a reset
+    draws a new world. Under `vmap` every step pays for the reset of all environments, and taking is many
+    times cheaper than drawing.
     """
 
     world: World | str = "standard"
@@ -77,7 +77,7 @@ class GridWorld:
         return self.view(state), state
 
     def step_env(self, key: jax.Array, state: State, action: jax.Array, worlds: State | None = None) -> Step:
-        """Observation, state, reward float32 [], whether the episode is over, and how: one move without a reset.
+        """One move, no reset: observation, state, reward float32 [], whether the episode is over, and how.
 
         An action beyond ACTIONS counts as the nearest of them. `info["discount"]` is 0 after a success or a
         collision, 1 else: a timeout is no end of the world.

@@ -1,4 +1,4 @@
-"""A picture of a state, painted with NumPy alone: the map, obstacles as discs, the agent, its trail, the goal."""
+"""A picture of a state, painted with NumPy: map, obstacles as discs, agent and trail, goal."""
 
 import numpy as np
 
@@ -16,7 +16,9 @@ def frame(state: State, struck: bool = False) -> np.ndarray:
     Around the map is a margin of a cell, for obstacles go up to half a cell beyond its last row and column.
     """
     cell = CELL if max(state.static.shape) <= 32 else CELL // 2
-    canvas = np.where(np.kron(state.static, np.ones((cell, cell), bool))[..., None], WALL, PAPER).astype(float)
+    canvas = np.where(np.kron(state.static, np.ones((cell, cell), bool))[..., None], WALL, PAPER).astype(
+        float
+    )
     for line in (canvas[::cell], canvas[:, ::cell]):
         line[line[..., 0] == PAPER[0]] = LINE
     margin = np.empty((canvas.shape[0] + 2 * cell, canvas.shape[1] + 2 * cell, 3))
@@ -44,7 +46,7 @@ def _disc(
     colour: tuple[int, int, int],
     opacity: float = 1.0,
 ) -> None:
-    """Paint a disc on the canvas [H, W, 3]; centre (row, column) and radius are in cells, its margin is one."""
+    """Paint a disc on the canvas [H, W, 3], whose margin is a cell; centre and radius are in cells."""
     middle, reach = (np.asarray(centre) + 1.5) * cell, radius * cell + 1
     first, last = np.floor(middle - reach).astype(int), np.ceil(middle + reach).astype(int)
     part = canvas[first[0] : last[0], first[1] : last[1]]

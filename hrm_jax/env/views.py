@@ -1,4 +1,4 @@
-"""What an agent is shown of a state, for the arrays of NumPy and of jax: the whole scene, or what is around it."""
+"""What an agent is shown of a state, for arrays of NumPy and of jax: the scene, or what is around it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,8 +21,8 @@ PACE = 2.0  # cells a step an axis; a faster one counts as this fast
 def scene(world: World, state: State, scan: Scan = scan) -> dict[str, Array]:
     """What a predictor sees, and the goal. N obstacles, H steps (the current one last), R rows, C columns.
 
-    history: float32 [H, N, 2], positions in cells, gaps filled by straight motion; observed: int8 [H, N], 0 where
-    filled; agent: float32 [H, 2]; goal: float32 [2]; static: int8 [R, C].
+    history: float32 [H, N, 2], positions in cells, gaps filled by straight motion; observed: int8 [H, N], 0
+    where filled; agent: float32 [H, 2]; goal: float32 [2]; static: int8 [R, C].
     """
     seen = episode.seen(world, state, scan)
     return {
@@ -37,16 +37,17 @@ def scene(world: World, state: State, scan: Scan = scan) -> dict[str, Array]:
 def ego(world: World, state: State, scan: Scan = scan) -> Array:
     """Numbers from -1 to 1 as seen from the agent, float32 [`ego_length`], for a small network.
 
-    The way to the goal [2] over the size; the cells around [5, 5], 1 where static or off the map; and of each of
-    the nearest obstacles, nearest first, the way to it [2] over REACH and its last displacement [2] over PACE.
+    The way to the goal [2] over the size; the cells around [5, 5], 1 where static or off the map; and of each
+    of the nearest obstacles, nearest first, the way to it [2] over REACH and its last step [2] over PACE.
     """
     xp, here = state.agent.__array_namespace__(), state.agent
     history = episode.seen(world, state, scan).history
     away, moved = history[-1] - here, history[-1] - history[-2]
     nearest = xp.argsort(dot(away, away), stable=True)[:NEAREST]
-    obstacles = xp.concatenate([away[nearest] / REACH, moved[nearest] / PACE], axis=-1)
+    # Times a constant: what is divided by one, compilers multiply by its inverse, which rounds otherwise.
+    obstacles = xp.concatenate([away[nearest] * (1 / REACH), moved[nearest] * (1 / PACE)], axis=-1)
     around = episode.blocked(state.static, here + xp.asarray(OFFSETS, dtype=here.dtype)).astype(np.float32)
-    parts = (state.goal - here) / world.size, around.reshape(-1), xp.clip(obstacles, -1, 1).reshape(-1)
+    parts = (state.goal - here) * (1 / world.size), around.reshape(-1), xp.clip(obstacles, -1, 1).reshape(-1)
     return xp.concatenate([part.astype(np.float32) for part in parts])
 
 
