@@ -1,7 +1,7 @@
 """PPO of Stable-Baselines3 learns to cross a world on one CPU core, in minutes; judged next to the planner.
 
     pip install 'hrm_jax[env]' stable-baselines3
-    python examples/ppo.py [--world standard] [--steps 800000] [--episodes 300]
+    python examples/ppo.py [--world standard] [--steps 500000] [--episodes 300]
 
 It trains on scenarios drawn at random from 1,000 on and is judged by 0 to 299, which it has never seen.
 """
@@ -24,7 +24,7 @@ def main() -> None:
     """Train, then print a line a policy."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--world", default="standard")
-    parser.add_argument("--steps", type=int, default=800_000)
+    parser.add_argument("--steps", type=int, default=500_000)
     parser.add_argument("--episodes", type=int, default=300)
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -199,11 +199,18 @@ def test_observations_tell_what_a_predictor_sees():
 def test_ego_sees_the_nearest_obstacles_the_cells_around_and_the_way_to_the_goal():
     env = empty(observation="ego")
     seen, _ = env.reset()
-    assert seen.shape == (2 + 25 + 4,)
+    assert seen.shape == (2 + 25 + 5 + 4,)
     np.testing.assert_allclose(seen[:2], 19 / 20)
     around = seen[2:27].reshape(5, 5)
     assert around[2:, 2:].sum() == 0 and around[:2].all() and around[:, :2].all()
-    np.testing.assert_allclose(seen[27:29], (1, 4 / views.REACH), atol=0.01)  # 15 rows away: out of reach
+    np.testing.assert_array_equal(seen[27:32], 1)  # every move keeps away
+    np.testing.assert_allclose(seen[32:34], (1, 4 / views.REACH), atol=0.01)  # 15 rows away: out of reach
+    for action in (*14 * (DOWN,), *3 * (RIGHT,)):
+        seen, *_ = env.step(action)
+    assert tuple(env.state.agent) == (14, 3)  # diagonally next to the obstacle
+    kept = dict(zip(range(5), seen[27:32] * views.CLOSE, strict=True))
+    away = 2**0.5
+    assert kept == pytest.approx({RIGHT: 1, LEFT: away, DOWN: 1, UP: away, WAIT: away}, abs=0.3)
 
 
 def test_a_picture_shows_agent_goal_obstacles_and_static_cells():
@@ -234,7 +241,7 @@ def test_a_picture_shows_agent_goal_obstacles_and_static_cells():
         ),
         ({"world": "discs"}, 'world "discs" is one of discs, for planners of whole paths'),
         ({"world": World("now", history=0)}, 'world "now": history = 0; at least 2 are needed'),
-        ({"world": World("x", generator="jax")}, 'generator = "jax", which is not drawn by NumPy'),
+        ({"world": World("x", generator="jax")}, 'generator = "jax"; NumPy draws those of philox'),
         ({"observation": "eggo"}, 'unknown observation "eggo"; did you mean "ego"?; allowed: scene, ego'),
         ({"seeds": (3, 3)}, "seeds = (3, 3): (A, B) is needed, with 0 <= A < B <= 4294967296"),
         ({"render_mode": "human"}, "render_mode = 'human': None or rgb_array is allowed"),

@@ -28,10 +28,7 @@ except ImportError:
     raise ImportError("hrm_jax.env.gym needs Gymnasium: pip install 'hrm_jax[env]'") from None
 
 NAME = "hrm_jax/GridWorld-v0"
-SEEDS = (
-    1000,
-    LAST_ID + 1,
-)  # half open: what is drawn at random is none of the 1,000 that `evaluate` judges by
+SEEDS = (1000, LAST_ID + 1)  # half open; `evaluate` judges by those before
 
 
 class GridWorldEnv(gymnasium.Env):
@@ -65,10 +62,9 @@ class GridWorldEnv(gymnasium.Env):
         elif self.world.generator in drawing.DRAWS:
             self._held = 0, LAST_ID + 1
         else:
-            generator = self.world.generator
             raise RequestError(
-                f'world "{self.world.name}": generator = "{generator}", which is not drawn by NumPy; '
-                f"of {', '.join(drawing.DRAWS)}"
+                f'world "{self.world.name}": generator = "{self.world.generator}"; NumPy draws those of '
+                f"{', '.join(drawing.DRAWS)}"
             )
         self._seeds = seeds or (SEEDS if self._own is None else self._held)
         first, stop = self._held
@@ -166,4 +162,4 @@ def _space(world: World, observation: str) -> spaces.Space:
     )
 
 
-gymnasium.register(id=NAME, entry_point=GridWorldEnv)
+gymnasium.register(id=NAME, entry_point="hrm_jax.env.gym:GridWorldEnv")

@@ -32,7 +32,7 @@ def roll(
     return after, np.concatenate([obstacles.position[:, None], later.swapaxes(0, 1)], axis=1)
 
 
-def select(parts: Any, kept: np.ndarray | slice) -> Any:
+def select(parts: Any, kept: np.ndarray | slice | int) -> Any:
     """What is `kept` along the first axis of every array of a named tuple; what is no array stays."""
     if isinstance(parts, tuple):
         return type(parts)(*(select(part, kept) for part in parts))
