@@ -404,6 +404,8 @@ def test_jitted_environments_are_refused_as_gymnasiums_are():
         GridWorld("discs")
     with pytest.raises(RequestError, match='unknown observation "all"'):
         GridWorld(observation="all")
+    with pytest.raises(RequestError, match='scenarios of "crowded", not of world "standard"'):
+        GridWorld("standard").of(drawing.draw(CROWDED, [0]))
     assert GridWorld("dense") == GridWorld("dense") and hash(GridWorld("dense")) == hash(GridWorld("dense"))
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.referee.cells.episode import DIVERGED
 from hrm_jax.referee.cells.space_time_astar import MOVES
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.arrays import Array, Scan, scan
@@ -18,7 +19,7 @@ from hrm_jax.worlds.baselines import BASELINES, LEAST_HISTORY
 from hrm_jax.worlds.features import Observation, Predict
 from hrm_jax.worlds.geometry import swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.rules import BOUNDS, Rules
+from hrm_jax.worlds.rules import BOUNDS, FURTHEST, Rules
 from hrm_jax.worlds.world import WORLDS, World
 
 ACTIONS = ("right", "left", "down", "up", "wait")  # in the planner's order
@@ -134,6 +135,8 @@ def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan
         raise RequestError(
             f"the predictor returns an array {list(predicted.shape)}; {list(wanted)} is needed: [A, T, N, 2]"
         )
+    if isinstance(predicted, np.ndarray) and not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
+        raise RequestError(f"the predictor {DIVERGED}")
     return xp.concatenate([scene.history[-1:], predicted[0].astype(position.dtype)])
 
 

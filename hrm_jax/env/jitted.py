@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from hrm_jax.artefacts.errors import known
+from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.env import episode, views
 from hrm_jax.env.episode import ACTIONS, RULES, State
@@ -56,6 +56,8 @@ class GridWorld:
 
     def of(self, scenarios: Scenarios) -> State:
         """The first states [E] of scenarios of this world, such as the referee's `drawing.draw` makes."""
+        if scenarios.world != self.world:
+            raise RequestError(f'scenarios of "{scenarios.world.name}", not of world "{self.world.name}"')
         drawn = scenarios.static, scenarios.obstacles, scenarios.start, scenarios.goal
         return jax.vmap(self._begin)(*jax.tree.map(jnp.asarray, drawn))
 

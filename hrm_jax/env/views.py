@@ -39,9 +39,9 @@ def scene(world: World, state: State, scan: Scan = scan) -> dict[str, Array]:
 def ego(world: World, state: State, scan: Scan = scan) -> Array:
     """Numbers from -1 to 1 as seen from the agent, float32 [`ego_length`], for a small network.
 
-    The way to the goal [2] over the size; the cells around [5, 5], 1 where static or off the map; how far each
-    of the moves [5] would keep from obstacles that repeat their last step, over CLOSE; and of each of the
-    nearest obstacles, nearest first, the way to it [2] over REACH and its last step [2] over PACE.
+    The way to the goal [2] over the size; the cells around [5, 5], 1 where static or off the map; how far
+    each of the moves [5] would keep from obstacles that repeat their last step, over CLOSE; and of each of
+    the nearest obstacles, nearest first, the way to it [2] over REACH and its last step [2] over PACE.
     """
     xp, here = state.agent.__array_namespace__(), state.agent
     history = episode.seen(world, state, scan).history
