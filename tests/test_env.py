@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.env import episode, painting, views
 from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode as referee
@@ -32,9 +33,10 @@ HAZY = World("hazy", size=11, n_static=8, n_obstacles=5, history=8, **ALL)
 
 def wanted(world, seeds, predictor):
     """The outcomes that `hrm_jax.evaluate` gets."""
+    scenarios = world if isinstance(world, Scenarios) else drawing.draw(world, seeds)
     if predictor in BASELINES:
-        predictor = functools.partial(BASELINES[predictor], world=world)
-    return referee.run(drawing.draw(world, seeds), CELL_PROTOCOLS["standard"], predictor).outcomes
+        predictor = functools.partial(BASELINES[predictor], world=scenarios.world)
+    return referee.run(scenarios, CELL_PROTOCOLS["standard"], predictor).outcomes
 
 
 def played(env, seed, act):
@@ -119,6 +121,26 @@ def test_scenarios_of_ones_own_are_played_by_their_ids():
     assert own[-1][-1] == played(other, 41, lambda _: expert(other))[-1][-1]
     with pytest.raises(RequestError, match="seed = 43: scenarios have the ids 40 to 42"):
         env.reset(seed=43)
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """Scenarios of obstacles that wander, come and go, on a map of 8 rows and 11 columns."""
+    rng = np.random.default_rng(0)
+    tracks = rng.uniform(0, (8, 11), (12, 1, 7, 2)) + rng.normal(0, 0.5, (12, 40, 7, 2)).cumsum(axis=1)
+    tracks[:, 12:, 0] = tracks[:, :15, 1] = np.nan
+    return Scenarios.from_tracks(tracks, np.zeros((8, 11), bool), (0, 0), (7, 10), history=6)
+
+
+def test_recorded_obstacles_are_played_as_the_referee_plays_them(recorded):
+    env = GridWorldEnv(recorded, render_mode="rgb_array")
+    for predictor in ("reflection", "blind"):
+        played_by = functools.partial(expert, env, predictor)
+        found = [played(env, int(i), lambda _: played_by())[-1] for i in recorded.ids]  # noqa: B023
+        outcomes = "".join(step[-1]["outcome"] for step in found)
+        assert outcomes == wanted(recorded, None, predictor) and len(set(outcomes)) > 1
+        assert all(env.observation_space.contains(step[0]) for step in found)
+    assert (env.render() != painting.LINE).any() and len(played(env, 0, lambda _: WAIT)) <= 40 - 1 - 6
 
 
 def test_vectorised():
@@ -266,7 +288,7 @@ def test_wrong_calls_are_refused():
             env.step(action)
     with pytest.raises(RequestError, match='unknown predictor "oracel"; did you mean "oracle"?'):
         expert(env, "oracel")
-    with pytest.raises(RequestError, match=r"an array \[20, 5, 2\]; \[1, 20, 5, 2\] is needed"):
+    with pytest.raises(RequestError, match=r"returns shape \[20, 5, 2\]; .*\[1, 20, 5, 2\] are expected"):
         expert(env, lambda seen, horizon: np.zeros((horizon, 5, 2)))
     with pytest.raises(RequestError, match="not finite"):
         expert(env, lambda seen, horizon: np.full((1, horizon, 5, 2), np.nan))

@@ -11,15 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from hrm_jax.artefacts.errors import RequestError, known
-from hrm_jax.referee.cells.episode import DIVERGED
 from hrm_jax.referee.cells.space_time_astar import MOVES
 from hrm_jax.worlds import motion
 from hrm_jax.worlds.arrays import Array, Scan, scan
 from hrm_jax.worlds.baselines import BASELINES, LEAST_HISTORY
 from hrm_jax.worlds.features import Observation, Predict
-from hrm_jax.worlds.geometry import swept_distance
+from hrm_jax.worlds.geometry import known_ends, swept_distance
 from hrm_jax.worlds.motion import Obstacles
-from hrm_jax.worlds.rules import BOUNDS, FURTHEST, Rules
+from hrm_jax.worlds.rules import BOUNDS, Rules
 from hrm_jax.worlds.world import WORLDS, World
 
 ACTIONS = ("right", "left", "down", "up", "wait")  # in the planner's order
@@ -91,10 +90,13 @@ def step(world: World, state: State, action: Array) -> tuple[State, Ending]:
     step is a collision, which is tested before the goal.
     """
     after = _advance(world, state, _moved(state, action))
-    starts, ends = (one.agent - one.obstacles.position for one in (state, after))
-    collision = (swept_distance(starts, ends) < RULES.collision_radius).any()
+    met = state.obstacles.position, after.obstacles.position
+    if world.recorded:
+        met = known_ends(*met)
+    swept = swept_distance(state.agent - met[0], after.agent - met[1])
+    collision = (swept < RULES.collision_radius).any()
     success = (after.agent == after.goal).all() & ~collision
-    late = after.time >= world.history + RULES.limit(world.size)
+    late = after.time >= world.history + world.until(RULES.limit(world.size))
     return after, Ending(success, collision, late & ~success & ~collision)
 
 
@@ -111,13 +113,15 @@ def reward(before: State, after: State, ending: Ending, shaping: float = 0.0) ->
 
 def seen(world: World, state: State, scan: Scan = scan) -> Observation:
     """What a predictor sees, without the axis of episodes."""
-    history = motion.fill(state.noted, state.observed, scan) if world.drop else state.noted
+    gaps = world.drop or world.recorded
+    history = motion.fill(state.noted, state.observed, scan) if gaps else state.noted
     return Observation(history, state.observed, state.agents.astype(history.dtype), state.static)
 
 
 def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan) -> Array:
     """Positions [T + 1, N, 2] for the planner, now and predicted; of the bound "blind" no obstacle.
 
+    Of a recorded world's obstacle that is not there now they are NaN.
     `predict` is a function (`worlds.features.Predict`, asked about one episode), or of BASELINES or BOUNDS.
     """
     position, horizon = state.obstacles.position, RULES.horizon
@@ -130,14 +134,9 @@ def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan
         known("predictor", predict, (*BOUNDS, *BASELINES))
         predict = functools.partial(BASELINES[predict], world=world, scan=scan)
     scene = seen(world, state, scan)
-    predicted = xp.asarray(predict(Observation(*(part[None] for part in scene)), horizon))
-    if predicted.shape != (wanted := (1, horizon, *position.shape)):
-        raise RequestError(
-            f"the predictor returns an array {list(predicted.shape)}; {list(wanted)} is needed: [A, T, N, 2]"
-        )
-    if isinstance(predicted, np.ndarray) and not (np.abs(predicted) < FURTHEST).all():  # NaN fails this too
-        raise RequestError(f"the predictor {DIVERGED}")
-    return xp.concatenate([scene.history[-1:], predicted[0].astype(position.dtype)])
+    predicted = predict(Observation(*(part[None] for part in scene)), horizon)
+    both = xp.concatenate([scene.history[-1:], predicted[0].astype(position.dtype)])
+    return xp.where(scene.observed[-1][:, None], both, xp.nan) if world.recorded else both
 
 
 def _advance(world: World, state: State, there: Array) -> State:

@@ -14,6 +14,7 @@ from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.scenarios import LAST_ID, Scenarios
 from hrm_jax.env import episode, painting, views
 from hrm_jax.env.episode import ACTIONS, RULES
+from hrm_jax.judging.own import Function
 from hrm_jax.referee import drawing, dynamics
 from hrm_jax.referee.cells import space_time_astar
 from hrm_jax.worlds.features import Predict
@@ -128,17 +129,19 @@ def expert(env: gymnasium.Env, predictor: Predict | str = "oracle") -> int:
     """The planner's action in the current state of a `GridWorldEnv`, or of wrappers around one.
 
     `predictor` says where obstacles will be: "oracle" (the true future), "blind" (no obstacles), a name of
-    `worlds.baselines.BASELINES`, or a function of `worlds.features.Predict` such as a model's `predict`.
+    `worlds.baselines.BASELINES`, or a function (`judging.own`), such as a model's `predict`.
     Outcomes are those of `hrm_jax.evaluate`, scenario by scenario.
     """
     grid = env.unwrapped
     if not isinstance(grid, GridWorldEnv) or grid.state is None:
         raise RequestError("expert: a GridWorldEnv after its reset is needed")
     state = grid.state
+    if callable(predictor):
+        predictor = Function(predictor)  # which checks what it returns
     tracks = episode.tracks(grid.world, state, predictor)
     free = space_time_astar.free_cells(state.static[None])
-    here, goal = state.agent[None], state.goal[None]
-    plan = space_time_astar.plan_swept(free, here, goal, tracks[None], RULES.planning_radius)
+    here, goal, gaps = state.agent[None], state.goal[None], bool(grid.world.recorded)
+    plan = space_time_astar.plan_swept(free, here, goal, tracks[None], RULES.planning_radius, gaps)
     move = plan.cells[0, 1] - state.agent
     return int((space_time_astar.MOVES == move).all(axis=1).argmax())
 
@@ -148,7 +151,7 @@ def _space(world: World, observation: str) -> spaces.Space:
     if observation == "ego":
         return spaces.Box(-1, 1, (views.ego_length(world),), np.float32)
     size, seen = world.size, (world.history, world.n_obstacles)
-    exact = not (world.noise or world.drop)  # else what is noted or filled in may lie anywhere
+    exact = not (world.noise or world.drop or world.recorded)  # else a position may lie anywhere
     low, high = (0.0, float(size)) if exact else (-np.inf, np.inf)
     return spaces.Dict(
         history=spaces.Box(low, high, (*seen, 2), np.float32),

@@ -51,6 +51,8 @@ class GridWorld:
         return jax.vmap(self._draw)(jax.random.split(key, count))
 
     def _draw(self, key: jax.Array) -> State:
+        if self.world.recorded:
+            raise RequestError(f'world "{self.world.name}" is recorded, not drawn; a reset takes `worlds`')
         static, obstacles = drawing.reset(self.world, key)
         return self._begin(static, obstacles, *drawing.ends(self.world, static, key))
 
@@ -102,6 +104,7 @@ class GridWorld:
         """The planner's action, int32 []: `env.gym.expert` under jit; a function's arrays are jax's."""
         tracks = episode.tracks(self.world, state, predictor, jax.lax.scan)
         free = planner.free_cells(state.static[None])
-        plan = planner.plan(free, state.agent[None], state.goal[None], tracks[None], RULES.planning_radius)
+        here, goal, gaps = state.agent[None], state.goal[None], bool(self.world.recorded)
+        plan = planner.plan(free, here, goal, tracks[None], RULES.planning_radius, gaps)
         move = plan.cells[0, 1] - state.agent
         return (planner.MOVES == move).all(axis=1).argmax().astype(jnp.int32)

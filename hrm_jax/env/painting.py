@@ -32,7 +32,7 @@ def frame(state: State, struck: bool = False) -> np.ndarray:
     for age, (before, seen) in enumerate(zip(state.noted[-5:-1], state.observed[-5:-1], strict=True), 1):
         for position in before[seen]:
             _disc(canvas, cell, position, 0.12, OBSTACLE, 0.12 * age)
-    for position in state.obstacles.position:
+    for position in state.obstacles.position[~np.isnan(state.obstacles.position).any(axis=1)]:
         _disc(canvas, cell, position, RADIUS, OBSTACLE, 0.75)
     _disc(canvas, cell, state.agent, RADIUS, COLLISION if struck else AGENT)
     return canvas.round().astype(np.uint8)

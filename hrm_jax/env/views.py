@@ -9,7 +9,7 @@ from hrm_jax.env import episode
 from hrm_jax.env.episode import State
 from hrm_jax.referee.cells.space_time_astar import MOVES
 from hrm_jax.worlds.arrays import Array, Scan, scan
-from hrm_jax.worlds.geometry import dot, swept_distance
+from hrm_jax.worlds.geometry import FAR_AWAY, dot, swept_distance
 from hrm_jax.worlds.world import World
 
 NEAREST = 6  # obstacles of the view "ego"
@@ -46,6 +46,8 @@ def ego(world: World, state: State, scan: Scan = scan) -> Array:
     xp, here = state.agent.__array_namespace__(), state.agent
     history = episode.seen(world, state, scan).history
     away, moved = history[-1] - here, history[-1] - history[-2]
+    if world.recorded:  # what is not there is far away
+        away = xp.where(state.observed[-1][:, None], away, FAR_AWAY)
     nearest = xp.argsort(dot(away, away), stable=True)[:NEAREST]
     # Times a constant: what is divided by one, compilers multiply by its inverse, which rounds otherwise.
     obstacles = xp.concatenate([away[nearest] * (1 / REACH), moved[nearest] * (1 / PACE)], axis=-1)
