@@ -35,8 +35,10 @@ def main() -> int:
     for view in ("scene", "ego"):
         contenders = {
             "Gymnasium, a loop": gym_loop(options.world, view),
-            "jitted, worlds drawn before": jitted_loop(options, view, drawn=True),
-            "jitted, every reset draws a world": jitted_loop(options, view, drawn=False),
+            "jitted, worlds drawn before": jitted_loop(options, view, options.steps),
+            "jitted, every reset draws a world": jitted_loop(
+                options, view, options.steps // 16 or 1, drawn=False
+            ),
         }
         rates = {name: [] for name in contenders}
         for number in range(options.rounds):
@@ -70,8 +72,8 @@ def gym_loop(world: str, view: str, seconds: float = 1.0):
     return play
 
 
-def jitted_loop(options: argparse.Namespace, view: str, drawn: bool):
-    """The same of all the jitted environments: compiled, it makes `options.steps` steps of each."""
+def jitted_loop(options: argparse.Namespace, view: str, steps: int, drawn: bool = True):
+    """The same of all the jitted environments: compiled, it makes `steps` steps of each."""
     import jax
     import jax.numpy as jnp
 
@@ -95,11 +97,11 @@ def jitted_loop(options: argparse.Namespace, view: str, drawn: bool):
             total += sum(leaf.astype(jnp.float32).sum() for leaf in jax.tree.leaves((seen, reward)))
             return (states, total), None
 
-        return jax.lax.scan(body, (states, 0.0), jax.random.split(key, options.steps))[0][1]
+        return jax.lax.scan(body, (states, 0.0), jax.random.split(key, steps))[0][1]
 
     def play(number: int) -> int:
         jax.block_until_ready(loop(jax.random.key(number), worlds))
-        return count * options.steps
+        return count * steps
 
     play(0)  # compiles
     return play
