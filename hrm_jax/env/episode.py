@@ -51,7 +51,7 @@ def chosen(world: World | str) -> World:
     """The world, by name or as it is; `RequestError` unless it is one of single moves with a history."""
     allowed = [name for name, each in WORLDS.items() if each.layout == "cells"]
     if isinstance(world, str):
-        world = WORLDS[world] if world in WORLDS else WORLDS[known("world", world, allowed)]
+        world = WORLDS[world if world in WORLDS else known("world", world, allowed)]
     if world.layout != "cells":
         raise RequestError(
             f'world "{world.name}" is one of discs, for planners of whole paths; environments are of single '
@@ -119,9 +119,9 @@ def seen(world: World, state: State, scan: Scan = scan) -> Observation:
 
 
 def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan) -> Array:
-    """Positions [T + 1, N, 2] for the planner, now and predicted; of the bound "blind" no obstacle.
+    """Positions [T + 1, N, 2] for the planner, now and predicted.
 
-    Of a recorded world's obstacle that is not there now they are NaN.
+    Of the bound "blind" there is no obstacle; where one of a recorded world is not there now they are NaN.
     `predict` is a function (`worlds.features.Predict`, asked about one episode), or of BASELINES or BOUNDS.
     """
     position, horizon = state.obstacles.position, RULES.horizon

@@ -16,15 +16,12 @@ def frame(state: State, struck: bool = False) -> np.ndarray:
     Around the map is a margin of a cell, for obstacles go up to half a cell beyond its last row and column.
     """
     cell = CELL if max(state.static.shape) <= 32 else CELL // 2
-    canvas = np.where(np.kron(state.static, np.ones((cell, cell), bool))[..., None], WALL, PAPER).astype(
-        float
-    )
-    for line in (canvas[::cell], canvas[:, ::cell]):
-        line[line[..., 0] == PAPER[0]] = LINE
-    margin = np.empty((canvas.shape[0] + 2 * cell, canvas.shape[1] + 2 * cell, 3))
-    margin[:] = LINE
-    margin[cell:-cell, cell:-cell] = canvas
-    canvas = margin
+    rows, cols = (cell * (side + 2) for side in state.static.shape)
+    canvas = np.full((rows, cols, 3), LINE, np.float64)
+    ground = canvas[cell:-cell, cell:-cell]
+    ground[:] = PAPER
+    ground[::cell] = ground[:, ::cell] = LINE
+    ground[np.kron(state.static, np.ones((cell, cell), bool))] = WALL
     _disc(canvas, cell, state.goal, 0.45, GOAL)
     _disc(canvas, cell, state.goal, 0.3, PAPER)
     for before in state.agents[:-1]:
@@ -48,7 +45,7 @@ def _disc(
 ) -> None:
     """Paint a disc on the canvas [H, W, 3], whose margin is a cell; centre and radius are in cells."""
     middle, reach = (np.asarray(centre) + 1.5) * cell, radius * cell + 1
-    first, last = np.floor(middle - reach).astype(int), np.ceil(middle + reach).astype(int)
+    first, last = (np.maximum(edge, 0).astype(int) for edge in (middle - reach, middle + reach + 1))
     part = canvas[first[0] : last[0], first[1] : last[1]]
     row, col = (np.arange(side) + start + 0.5 for side, start in zip(part.shape, first, strict=False))
     distance = np.hypot(row[:, None] - middle[0], col - middle[1])
