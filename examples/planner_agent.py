@@ -5,25 +5,25 @@
 The rates are those of `hrm_jax.evaluate` on the same world and episodes.
 """
 
-import argparse
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from hrm_jax.console.parser import Parser, at_least, run_command  # noqa: E402
 from hrm_jax.env.gym import GridWorldEnv, expert  # noqa: E402
 from hrm_jax.judging.statistics import wilson  # noqa: E402
 
 PREDICTORS = ("oracle", "reflection", "constant_velocity", "blind")
 
 
-def main() -> None:
+def main(arguments=None) -> None:
     """Print a line a predictor."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = Parser("planner_agent.py", __doc__)
     parser.add_argument("--world", default="standard")
     parser.add_argument("--episodes", type=int, default=300)
     parser.add_argument("--predictor", nargs="+", default=PREDICTORS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    at_least(options, episodes=(1, 100_000))
     env = GridWorldEnv(options.world)
     for predictor in options.predictor:
         judge(f"planner, {predictor}", env, options.episodes, lambda seen: expert(env, predictor))  # noqa: B023
@@ -44,4 +44,4 @@ def judge(name, env, episodes, act) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

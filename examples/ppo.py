@@ -6,7 +6,6 @@
 It trains on scenarios drawn at random from 1,000 on and is judged by 0 to 299, which it has never seen.
 """
 
-import argparse
 import pathlib
 import sys
 import time
@@ -18,16 +17,18 @@ from stable_baselines3.common.env_util import make_vec_env
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from planner_agent import judge  # noqa: E402  which lies beside this file
 
+from hrm_jax.console.parser import Parser, at_least, run_command  # noqa: E402
 from hrm_jax.env.gym import GridWorldEnv, expert  # noqa: E402
 
 
-def main() -> None:
+def main(arguments=None) -> None:
     """Train, then print a line a policy."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = Parser("ppo.py", __doc__)
     parser.add_argument("--world", default="standard")
     parser.add_argument("--steps", type=int, default=700_000)
     parser.add_argument("--episodes", type=int, default=300)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    at_least(options, episodes=(1, 100_000), steps=1)
     torch.set_num_threads(1)
     view = {"world": options.world, "observation": "ego"}
     envs = make_vec_env(lambda: GridWorldEnv(**view, shaping=0.05), n_envs=8, seed=1_000_000)
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))
