@@ -193,11 +193,14 @@ WRONG_ARRAYS = {
     "half": ({"tracks": np.full((1, 30, 1, 2), (np.nan, 1.0))}, "tracks holds nan"),
     "far": ({"tracks": np.full((1, 30, 1, 2), np.inf)}, "infinite positions"),
     "map": ({"static": np.zeros((3, 10, 10))}, r"static has shape \[3, 10, 10\]"),
+    "ragged": ({"static": [[0, 1], [0]]}, r"static is no array of numbers; \[R, C\] or"),
+    "line": ({"static": [0, 1]}, r"static has shape \[2\]"),
+    "infinite start": ({"start": (np.inf, 1), "static": np.zeros((9, 9))}, "start holds"),
     "colours": ({"static": np.full((10, 10), 2)}, "static holds other numbers than 0 and 1"),
     "start": ({"start": (50, 1), "static": np.zeros((9, 9))}, "start holds 50"),
     "goal in a wall": ({"static": np.eye(10), "goal": (3, 3)}, "must be a free cell"),
     "history": ({"history": 29}, "at least history"),
-    "text": ({"tracks": "abc"}, "tracks are no array of numbers"),
+    "text": ({"tracks": "abc"}, "tracks is no array of numbers"),
 }
 
 

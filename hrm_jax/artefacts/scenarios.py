@@ -159,39 +159,52 @@ SCHEMA, SCHEMA_RECORDED = _schema(Scenarios), _schema(Recorded)
 
 def _from_tracks(tracks: Any, static: Any, start: Any, goal: Any, history: int, name: str) -> Scenarios:
     """See `Scenarios.from_tracks`."""
-    tracks = _numbers("tracks", tracks, 4, "[E, T, N, 2]: scenarios, times, obstacles, (row, column)")
-    if tracks.shape[3] != 2 or not tracks.size:
-        raise RequestError(f"tracks have shape {list(tracks.shape)}; [E, T, N, 2] is needed, all above 0")
+    wanted = "[E, T, N, 2] is needed: scenarios, times, obstacles, (row, column)"
+    tracks = _numbers("tracks", tracks, wanted)
+    if tracks.ndim != 4 or tracks.shape[3] != 2 or not tracks.size:
+        raise RequestError(f"tracks have shape {list(tracks.shape)}; {wanted}, all above 0")
     if np.isinf(tracks).any():
         raise RequestError("tracks hold infinite positions; NaN is where an obstacle is not there")
     count, length, obstacles, _ = tracks.shape
-    ends = [None if cell is None else _per_scenario(said, cell, (2,), count) for said, cell in
-            (("start", start), ("goal", goal))]  # fmt: skip
-    rows, columns = np.shape(static)[-2:] if np.ndim(static) > 1 else _smallest_map(tracks, *ends)
+    ends = {
+        said: None if cell is None else _per_scenario(said, cell, (2,), count)
+        for said, cell in (("start", start), ("goal", goal))
+    }
+    maps = _maps(tracks, static, ends)
+    _, rows, columns = maps.shape
     size = max(rows, columns, LEAST)
-    if size > LARGEST:
+    shape = None if rows == columns == size else (rows, columns)
+    world = RecordedWorld(
+        name, size, 0, obstacles, history=history, distinct_static=False, connected=False, safe_start=False,
+        recorded=length, shape=shape,
+    )  # fmt: skip
+    corners = {"start": (0, 0), "goal": (rows - 1, columns - 1)}
+    cells = {said: np.full((count, 2), corners[said]) if end is None else end for said, end in ends.items()}
+    beyond = ((0, 0), (0, size - rows), (0, size - columns))
+    whole = np.pad(maps, beyond, constant_values=True)
+    at_rest = obstacle_arrays(Obstacles(*np.zeros((2, count, obstacles, 2))))
+    ids = np.arange(count)
+    return _made(world, {"ids": ids, "static": whole, **at_rest, **cells, "tracks": tracks})
+
+
+def _maps(tracks: np.ndarray, static: Any, ends: dict[str, np.ndarray | None]) -> np.ndarray:
+    """Static cells bool [E, R, C], as given once or for each, or none on the smallest map."""
+    given = None if static is None else _numbers("static", static, "[R, C] or [E, R, C] is needed")
+    if given is not None and given.ndim > 1:
+        rows, columns = given.shape[-2:]
+    else:
+        rows, columns = _smallest_map(tracks, *ends.values())
+    if max(rows, columns) > LARGEST:
         raise RequestError(
             f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells "
             "are needed (divide the positions by their side)"
         )
-    if static is None:
-        static = np.zeros((rows, columns), bool)
-    maps = _per_scenario("static", static, (rows, columns), count)
+    if given is None:
+        return np.zeros((len(tracks), rows, columns), bool)
+    maps = _per_scenario("static", given, (rows, columns), len(tracks))
     if not np.isin(maps, (0, 1)).all():
         raise RequestError("static holds other numbers than 0 and 1, or True and False")
-    world = RecordedWorld(
-        name, size, 0, obstacles, history=history, distinct_static=False, connected=False, safe_start=False,
-        recorded=length, shape=None if rows == columns == size else (rows, columns),
-    )  # fmt: skip
-    whole = np.pad(maps.astype(bool), ((0, 0), (0, size - rows), (0, size - columns)), constant_values=True)
-    at_rest = obstacle_arrays(Obstacles(*np.zeros((2, count, obstacles, 2))))
-    first, last = np.zeros((count, 2), np.int64), np.full((count, 2), (rows - 1, columns - 1))
-    cells = [corner if end is None else end for corner, end in zip((first, last), ends, strict=True)]
-    arrays = {
-        "ids": np.arange(count), "static": whole, **at_rest, "start": cells[0], "goal": cells[1],
-        "tracks": tracks,
-    }  # fmt: skip
-    return _made(world, arrays)
+    return maps.astype(bool)
 
 
 def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, int]:
@@ -205,23 +218,20 @@ def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, i
 
 def _per_scenario(what: str, given: Any, shape: tuple[int, ...], count: int) -> np.ndarray:
     """Whole numbers [E, *shape], of which those for all scenarios may be given once."""
-    wanted = f"{[count, *shape]} or {list(shape)}"
-    array = _numbers(what, given, None, wanted)
+    wanted = f"{[count, *shape]} or {list(shape)} is needed"
+    array = _numbers(what, given, wanted)
     if array.shape not in (shape, (count, *shape)):
-        raise RequestError(f"{what} has shape {list(array.shape)}; {wanted} is needed")
-    if not (array == np.round(array)).all():
+        raise RequestError(f"{what} has shape {list(array.shape)}; {wanted}")
+    if not ((array == np.round(array)) & (np.abs(array) < FURTHEST)).all():
         raise RequestError(f"{what} holds other than whole numbers")
     return np.broadcast_to(array, (count, *shape)).astype(np.int64)
 
 
-def _numbers(what: str, given: Any, axes: int | None, wanted: str) -> np.ndarray:
+def _numbers(what: str, given: Any, wanted: str) -> np.ndarray:
     try:
-        array = np.asarray(given, np.float64)
+        return np.asarray(given, np.float64)
     except (TypeError, ValueError):
-        raise RequestError(f"{what} are no array of numbers; {wanted} is needed") from None
-    if axes is not None and array.ndim != axes:
-        raise RequestError(f"{what} have shape {list(array.shape)}; {wanted} is needed")
-    return array
+        raise RequestError(f"{what} is no array of numbers; {wanted}") from None
 
 
 def schema(world: World) -> dict[str, Array]:
