@@ -63,14 +63,14 @@ def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     """The scenarios that are asked for, drawn or read."""
     name, stored = _stored(request, protocol)
     chosen = stored.world if stored else WORLDS[known("world", name, (*WORLDS, "FILE.npz", "TRACKS.csv"))]
-    own = WORLDS[protocol.world]
-    if chosen.layout != own.layout:
+    usual = WORLDS[protocol.world]
+    if chosen.layout != usual.layout:
         allowed = [key for key, value in PROTOCOLS.items() if WORLDS[value.world].layout == chosen.layout]
         raise RequestError(
-            f'protocol "{protocol.name}" is for worlds of {own.layout}; "{name}" is one of {chosen.layout}, '
+            f'protocol "{protocol.name}" is for worlds of {usual.layout}; "{name}" is one of {chosen.layout}, '
             f"for which there are {', '.join(allowed)}"
         )
-    if not protocol.any_world and chosen != own:
+    if not protocol.any_world and chosen != usual:
         raise RequestError(
             f'protocol "{protocol.name}" is defined on world "{protocol.world}" alone, not on '
             f'"{name}"; protocols for any world: '
