@@ -27,6 +27,20 @@ from hrm_jax.referee.protocols import CELL_PROTOCOLS
 from hrm_jax.worlds.features import Observation
 
 AGAINST = ("constant_velocity", "reflection", "oracle")
+NONE = type(None)
+ARGUMENTS: dict[str, tuple[tuple[type, ...], str]] = {
+    "world": (
+        (str, Path, Scenarios, NONE),
+        "a name, a file or Scenarios (of arrays: Scenarios.from_tracks)",
+    ),
+    "protocol": ((str,), "a name"),
+    "episodes": ((int, NONE), "a whole number"),
+    "seeds": ((str, NONE), 'a text "A:B"'),
+    "backend": ((str,), "a name"),
+    "predictor": ((str, Path, NONE), "a name or a file"),
+    "history": ((int, NONE), "a whole number"),
+    "record": ((int,), "a whole number"),
+}
 Model = str | Path | Callable[[Observation, int], Any]
 
 
@@ -47,7 +61,7 @@ class Report:
     def save(self, path: str | Path) -> Path:
         """Write report.json, and beside it the recorded episodes, which are played once more; its path."""
         path = files.expanded(path)
-        keeping.check(path, self._recorded, ())
+        keeping.check(path, self._recorded, self._match.reads)
         report_file.write(path, self.data)
         if self._recorded:
             write = evaluation.recorder(self._match, self._results, self._recorded)
@@ -94,11 +108,14 @@ def judge(
     Raises `hrm_jax.artefacts.errors.RequestError`, one line, where something asked for is wrong; what a
     function raises itself is passed on.
     """
-    sources = _sources(model if isinstance(model, Mapping) else {_name(model): model})
+    _check(world, protocol, episodes, seeds, backend, predictor, history, record)
+    sources = _sources(model)
     if against is None:
         against = AGAINST if protocol in CELL_PROTOCOLS else ()
     for name in against:
         sources.setdefault(name, None)
+    if not sources:
+        raise RequestError("no model: there is nothing to judge")
     asked = Request(
         models=(),
         out=Path(),
@@ -115,22 +132,29 @@ def judge(
     return Report(match, evaluation.play_all(match), record)
 
 
-def _name(model: Model) -> str:
-    """What a model is called that nobody named."""
+def _check(*given: Any) -> None:
+    """Refuse arguments of other types than `judge` takes."""
+    for (name, (kinds, words)), value in zip(ARGUMENTS.items(), given, strict=True):
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise RequestError(f"{name} is of {type(value).__name__}; {words} is needed")
+
+
+def _sources(model: Model | Mapping[str, Model]) -> dict[str, Source]:
+    """Where models come from, by name."""
     if isinstance(model, str | Path):
-        return next(iter(request.sources([str(model)])))
-    name = getattr(model, "__name__", type(model).__name__)
-    return name if name.isidentifier() and name not in BUILT_IN else "model"
-
-
-def _sources(models: Mapping[str, Model]) -> dict[str, Source]:
+        return request.sources([str(model)])
+    if not isinstance(model, Mapping):
+        called = getattr(model, "__name__", type(model).__name__)
+        return {called if called.isidentifier() and called not in BUILT_IN else "model": Function(model)}
     found: dict[str, Source] = {}
-    for name, model in models.items():
-        if isinstance(model, str | Path):
-            if str(model) in BUILT_IN and str(model) != name:
-                raise RequestError(f'"{name}": {model} is built in, and keeps its name')
-            found |= request.sources([str(model) if str(model) == name else f"{name}={model}"])
-        else:
+    for name, one in model.items():
+        if not isinstance(name, str):
+            raise RequestError(f"{name!r:.50} cannot name a model; a text is needed")
+        if not isinstance(one, str | Path):
             request.check_name(name)
-            found[name] = Function(model)
+            found[name] = Function(one, name)
+        elif str(one) in BUILT_IN and str(one) != name:
+            raise RequestError(f'"{name}": {one} is built in, and keeps its name')
+        else:
+            found |= request.sources([str(one) if str(one) == name else f"{name}={one}"])
     return found

@@ -7,7 +7,10 @@ import pytest
 from hrm_jax import evaluate
 from hrm_jax.artefacts import provenance
 from hrm_jax.judging import evaluation, resuming
+from hrm_jax.referee import drawing
 from hrm_jax.referee.cells import episode
+from hrm_jax.referee.protocols import PROTOCOLS
+from hrm_jax.worlds.world import WORLDS
 
 WORDS = ("--model", "reflection", "--model", "kalman", "--model", "oracle")
 
@@ -85,3 +88,20 @@ def test_nothing_is_kept_of_changed_code_and_damage_is_judged_again(tmp_path, ju
     monkeypatch.setattr(provenance, "commit", lambda: "0123456789+")
     _interrupt(out, judged)
     assert not (tmp_path / "r.json.judged").exists()
+
+
+def test_what_cannot_be_kept_is_judged_all_the_same_and_others_files_stay(tmp_path, judged):
+    (tmp_path / "r.json.judged").write_text("mine")
+    _evaluate(tmp_path / "r.json")
+    assert (tmp_path / "r.json.judged").read_text() == "mine"
+    (tmp_path / "s.json.judged").mkdir()
+    (tmp_path / "s.json.judged" / "precious").write_text("mine")
+    _evaluate(tmp_path / "s.json")
+    assert [path.name for path in (tmp_path / "s.json.judged").iterdir()] == ["precious"]
+
+
+def test_nothing_is_kept_where_a_function_forecasts(tmp_path):
+    about = ("numpy", "own.py:f")
+    scenarios = drawing.draw(WORLDS["standard"], range(1))
+    kept = resuming.Kept(tmp_path / "r.json", scenarios, PROTOCOLS["standard"], about, {})
+    assert kept.find("oracle") is None and kept._path("oracle") is None

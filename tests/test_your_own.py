@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import sys
 import warnings
 from pathlib import Path
 
@@ -169,6 +170,22 @@ WRONG_LINES = {
     "wall between cells": ([[0, 1, 0, 1, 1, ""], ["", "", "", 0.5, 1, "wall"]], "a cell of the map"),
     "strange episode": ([[0, 1, 0, 1, 1, ""], [7, "", "", 1, 1, "wall"]], "no obstacle is in an episode 7"),
     "short record": ([[0, 1, 0, 1, 1, ""]], "recorded = 1 positions of a track: at least history + 2 = 8"),
+    "underscore": ([[0, 1, 0, "1_0", 1, ""]], 'row is "1_0"'),
+    "ages apart": (
+        [[0, 0, 0, 1, 1, ""], [0, 2 * 10**7, 0, 1, 1, ""]],
+        "20,000,001 steps from the first time",
+    ),
+    "two goals": ([[0, 1, 0, 1, 1, ""], *2 * [["", "", "", 1, 1, "goal"]]], "line 4: a second goal"),
+    "goal beyond": (
+        [[0, 1, 0, 1, 1, ""], ["", "", "", 3, 3, "map"], ["", "", "", 5, 1, "goal"]],
+        "beyond the map, whose last cell is (3, 3)",
+    ),
+    "two maps": (
+        [[0, 1, 0, 1, 1, ""], *(["", "", "", n, 3, "map"] for n in (3, 4))],
+        "another map than in line 3",
+    ),
+    "map of nothing": ([[0, 1, 0, 1, 1, ""], [7, "", "", 3, 3, "map"]], "no obstacle is in an episode 7"),
+    "endless wall": ([[0, 1, 0, 1, 1, ""], ["", "", "", "1e300", 1, "wall"]], "a map of 1000001x2 cells"),
     "far": ([[0, t, 0, 700, 1, ""] for t in range(9)], "701x2 cells; the planner handles up to 64x64"),
 }
 
@@ -179,6 +196,20 @@ def test_a_wrong_csv_gets_a_line(case, tmp_path):
     with pytest.raises(RequestError) as refused:
         tracks_file.load(_write_csv(tmp_path / "t.csv", lines=lines), HISTORY)
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_every_episode_begins_with_its_own_first_time_and_names_are_in_order(tmp_path):
+    lines = [
+        [e, e0 + t, 0, e, t / 10, ""] for e, e0 in ((2, 1000), (10, 0), ("9" * 5000, -7)) for t in range(9)
+    ]
+    found = tracks_file.load(_write_csv(tmp_path / "t.csv", lines=lines[:18]), 2)
+    assert found.tracks[:, 0, 0].tolist() == [[2, 0], [10, 0]] and found.world.recorded == 9
+    assert not np.isnan(found.tracks).any()
+    lines = [[e, t, 0, int(e), t / 10, ""] for e in ("1", "01", "2") for t in range(9)]
+    found = tracks_file.load(_write_csv(tmp_path / "t.csv", lines=lines), 2)
+    assert found.tracks[:, 0, 0, 0].tolist() == [1, 1, 2]
+    assert list(tracks_file._numbered(["2", "1", "01", "10"])) == ["01", "1", "2", "10"]
+    assert list(tracks_file._numbered(["9" * 5000, "10", "2"])) == ["10", "2", "9" * 5000]
 
 
 def test_a_csv_without_its_columns_names_them(tmp_path):
@@ -268,6 +299,7 @@ def test_what_a_function_is_given_is_its_own():
 
 
 WRONG_FUNCTIONS = {
+    "complex": "return seen.history[:, -1:].repeat(horizon, axis=1) + 0j",
     "shape": "return seen.history[:, :3]",
     "nan": "return np.nan * np.repeat(seen.history[:, -1:], horizon, axis=1)",
     "text": "return 'no'",
@@ -310,6 +342,57 @@ def test_the_command_takes_functions_of_files(tmp_path, monkeypatch):
     assert not (tmp_path / "x.json").exists()
 
 
+def test_files_of_one_name_have_their_own_neighbours(tmp_path, monkeypatch):
+    code = "from beside import SIGN\ndef f(seen, horizon):\n    import late\n    return {}\n"
+    body = "seen.history[:, -1:].repeat(horizon, axis=1) + SIGN * late.STEP"
+    for folder, sign in (("a", 0), ("b", 30)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(code.format(body))
+        (tmp_path / folder / "beside.py").write_text(f"SIGN = {sign}\n")
+        (tmp_path / folder / "late.py").write_text("STEP = 1\n")
+    files = {name: f"{tmp_path}/{name}/mine.py:f" for name in ("a", "b")}
+    models = hrm_jax.judge(files, episodes=20, against=["frozen"], record=0).data["models"]
+    assert models["a"]["outcomes"] == models["frozen"]["outcomes"] != models["b"]["outcomes"]
+    assert not {"beside", "late"} & set(sys.modules) and str(tmp_path / "a") not in sys.path
+
+
+@pytest.mark.parametrize("where", ["import sys; sys.exit(0)\n", ""])
+def test_a_file_that_ends_the_program_gets_a_line(where, tmp_path):
+    (tmp_path / "own.py").write_text(f"{where}def f(seen, horizon):\n    raise SystemExit(0)\n")
+    with pytest.raises(RequestError, match="SystemExit: 0"):
+        evaluate.main([f"--model={tmp_path}/own.py:f", "--episodes=2", f"--out={tmp_path}/r.json"])
+
+
+def test_what_has_no_name_of_its_own_is_called_as_asked(tmp_path):
+    (tmp_path / "own.py").write_text("import functools\nf = functools.partial(lambda a, b: 1 / 0)\n")
+    with pytest.raises(RequestError, match='model "f": f raises ZeroDivisionError: division by zero'):
+        evaluate.main([f"--model={tmp_path}/own.py:f", "--episodes=2", f"--out={tmp_path}/r.json"])
+
+
+def test_nothing_is_written_over_what_is_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    csv_file, code = _write_csv(tmp_path / "own.csv"), tmp_path / "own.py"
+    code.write_text("def f(seen, horizon):\n    return seen.history[:, -1:].repeat(horizon, axis=1)\n")
+    held = csv_file.read_text(), code.read_text()
+    for request in (
+        ["--model=oracle", "--world=~/own.csv", "--history=6", f"--out={csv_file}"],
+        [f"--model={code}:f", "--episodes=2", f"--out={code}"],
+        [
+            "--protocol=paths",
+            "--episodes=1",
+            "--model=stand_still",
+            "--predictor=~/own.py:f",
+            f"--out={code}",
+        ],
+    ):
+        with pytest.raises(RequestError, match="would be written over another file of this request"):
+            evaluate.main(request)
+    report = hrm_jax.judge("blind", world=csv_file, history=HISTORY, against=(), record=0)
+    with pytest.raises(RequestError, match="would be written over"):
+        report.save(csv_file)
+    assert (csv_file.read_text(), code.read_text()) == held
+
+
 def test_what_a_function_raises_is_its_own():
     def fails(seen, horizon):
         raise KeyError("mine")
@@ -325,7 +408,14 @@ def test_requests_that_fit_nothing_are_refused(tmp_path):
         "is built in, and keeps its name": {"model": {"a": "oracle"}},
         "is no predictor": {"model": {"a": 3}},
         "for a file of tracks": {"model": "oracle", "history": 3},
+        'backend "torch"': {"model": "oracle", "backend": "torch"},
+        'unknown world ""': {"model": "oracle", "world": ""},
+        "world is of ndarray; a name, a file or Scenarios": {"model": "oracle", "world": np.zeros(3)},
+        "seeds is of tuple": {"model": "oracle", "seeds": (0, 2)},
+        "record is of NoneType": {"model": "oracle", "record": None},
+        "3 cannot name a model": {"model": {3: constant_velocity}},
+        "there is nothing to judge": {"model": {}, "against": ()},
         "published": {"model": "oracle", "world": _scenarios(), "protocol": "hrm-cloud/2025-12"},
     }.items():
         with pytest.raises(RequestError, match=message if message != "published" else "defined on world"):
-            hrm_jax.judge(request.pop("model"), episodes=2, **request)
+            hrm_jax.judge(request.pop("model"), **{"episodes": 2} | request)

@@ -87,7 +87,11 @@ def alone(path: str | os.PathLike, what: str, shared: bool = False) -> Iterator[
 
 def is_meant(text: str) -> bool:
     """Whether a text is the name of a file, be it there or not, rather than of something built in."""
-    return exists(expanded(text)) or ("=" not in text and (text.endswith(ENDINGS) or os.sep in text))
+    return (
+        bool(text)
+        and exists(expanded(text))
+        or ("=" not in text and (text.lower().endswith(ENDINGS) or os.sep in text))
+    )
 
 
 def exists(path: pathlib.Path) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import archive, json_file
+from hrm_jax.artefacts import archive, json_file, numbers
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.worlds.motion import Motion, Obstacles, Record
@@ -228,10 +228,10 @@ def _per_scenario(what: str, given: Any, shape: tuple[int, ...], count: int) -> 
 
 
 def _numbers(what: str, given: Any, wanted: str) -> np.ndarray:
-    try:
-        return np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        raise RequestError(f"{what} is no array of numbers; {wanted}") from None
+    array = numbers.real(given, "fiub" if what == "static" else "fiu")
+    if array is None:
+        raise RequestError(f"{what} is no array of numbers; {wanted}")
+    return array
 
 
 def schema(world: World) -> dict[str, Array]:

@@ -2,10 +2,10 @@
 
 An npz has the arguments of `Scenarios.from_tracks` by name: tracks [E, T, N, 2], and if wanted static, start,
 goal and history. A CSV has a header and the columns episode, time, obstacle, row, column, a position a line,
-and if wanted kind. Without it, or where kind is "obstacle", a line is where an obstacle is at a time, a step
-apart; times without a line, it is not there. Other kinds need no time and no obstacle, and are for all
-episodes where none is named: "wall" a static cell, "start" and "goal" cells, "map" a corner of the map: the
-last row and column.
+and if wanted kind. Without it, or where kind is "obstacle", a line is where an obstacle is at a time. Times
+are steps, and an episode begins with the first of its own; at a time without a line an obstacle is not
+there. Other kinds need no time and no obstacle, and are for all episodes where none is named: "wall" a static
+cell, "start" and "goal" cells, "map" a corner of the map: the last row and column.
 """
 
 import csv
@@ -19,11 +19,13 @@ import numpy as np
 from hrm_jax.artefacts import archive, files, scenarios
 from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.artefacts.scenarios import HISTORY, Scenarios
-from hrm_jax.worlds.world import LARGEST
+from hrm_jax.worlds.rules import FURTHEST
+from hrm_jax.worlds.world import LARGEST, RECORDED
 
 ARRAYS = ("tracks", "static", "start", "goal", "history")
 COLUMNS = ("episode", "time", "obstacle", "row", "column")
 KINDS = ("obstacle", "wall", "start", "goal", "map")
+LONGEST = 19  # digits of a name that is a number
 MOST = 50_000_000  # positions of a file: episodes times obstacles times steps
 
 
@@ -73,8 +75,12 @@ def _of_csv(path: Path, history: int) -> Scenarios:
         raise RequestError('no line is of an obstacle; kind is to be "obstacle" or empty')
     episodes = _numbered(line.episode for line in placed)
     obstacles = _numbered(line.obstacle for line in placed)
-    times = [line.time for line in placed]
-    first, length = min(times), max(times) - min(times) + 1
+    begun, ended = ({name: of(times) for name, times in _times(placed).items()} for of in (min, max))
+    length = max(ended[name] - begun[name] for name in episodes) + 1
+    if length > RECORDED:
+        raise RequestError(
+            f"{length:,} steps from the first time of an episode to its last: at most {RECORDED:,}"
+        )
     if len(episodes) * len(obstacles) * length > MOST:
         raise RequestError(
             f"{len(episodes):,} episodes of {length:,} times and {len(obstacles):,} obstacles: at most "
@@ -82,7 +88,7 @@ def _of_csv(path: Path, history: int) -> Scenarios:
         )
     tracks = np.full((len(episodes), length, len(obstacles), 2), np.nan)
     for line in placed:
-        at = episodes[line.episode], line.time - first, obstacles[line.obstacle]
+        at = episodes[line.episode], line.time - begun[line.episode], obstacles[line.obstacle]
         if not np.isnan(tracks[at]).all():
             raise RequestError(
                 f"line {line.number}: obstacle {line.obstacle} is at time {line.time} of episode "
@@ -96,10 +102,22 @@ def _of_csv(path: Path, history: int) -> Scenarios:
     return Scenarios.from_tracks(tracks, static, **ends, history=history, name=path.stem)
 
 
+def _times(lines: Sequence[Line]) -> dict[str, list[int]]:
+    """The times of each episode, which begins with the first of them."""
+    found: dict[str, list[int]] = {}
+    for line in lines:
+        found.setdefault(line.episode, []).append(line.time)
+    return found
+
+
 def _ends(lines: Sequence[Line], episodes: dict[str, int]) -> np.ndarray | None:
     """Cells [E, 2]: of each episode, or of all; None where no line says."""
     if not lines:
         return None
+    said: dict[str, Line] = {}
+    for line in lines:
+        if (first := said.setdefault(line.episode, line)) is not line:
+            raise RequestError(f"line {line.number}: a second {line.kind}, after that of line {first.number}")
     cells = np.full((len(episodes), 2), np.nan)
     for line in sorted(lines, key=lambda line: line.episode != ""):  # those for all first
         cells[_meant(line, episodes)] = line.place
@@ -115,11 +133,21 @@ def _map(
     """Static cells bool [E, R, C]: of the size that "map" says, else of the smallest that holds all."""
     if not lines:
         return None
-    corners = [line.place for line in lines if line.kind == "map"]
+    corners = [line for line in lines if line.kind == "map"]
+    for line in corners:
+        _meant(line, episodes)
+        if line.place != corners[0].place:
+            raise RequestError(
+                f"line {line.number}: another map than in line {corners[0].number}; one is for all"
+            )
     known = [np.array([line.place for line in lines]), *(end for end in ends.values() if end is not None)]
     if not corners:
         known.append(np.floor(tracks.reshape(-1, 2) + 0.5))
-    rows, columns = (int(side) + 1 for side in np.nanmax(np.concatenate(known), axis=0))
+    furthest = np.nanmax(np.concatenate(known), axis=0)
+    if corners and (furthest > corners[0].place).any():
+        last = tuple(map(int, corners[0].place))
+        raise RequestError(f"a wall, start or goal is beyond the map, whose last cell is {last}")
+    rows, columns = (int(min(side, FURTHEST)) + 1 for side in furthest)
     if max(rows, columns) > LARGEST:
         raise RequestError(f"a map of {rows}x{columns} cells; at most {LARGEST}x{LARGEST}")
     static = np.zeros((len(episodes), rows, columns), bool)
@@ -142,8 +170,8 @@ def _meant(line: Line, episodes: dict[str, int]) -> Any:
 def _numbered(names: Iterable[str]) -> dict[str, int]:
     """Numbers from 0 for what is named, in the order of the names: as numbers where all are."""
     known = set(names)
-    numbers = all(name.isdecimal() for name in known)
-    return {name: i for i, name in enumerate(sorted(known, key=lambda name: int(name) if numbers else name))}
+    numbers = all(name.isascii() and name.isdecimal() and len(name) < LONGEST for name in known)
+    return {name: i for i, name in enumerate(sorted(known, key=lambda n: (int(n) if numbers else 0, n)))}
 
 
 # ---------------------------------------------------------------- lines
@@ -196,7 +224,7 @@ def _line(header: list[str], row: list[str], number: int) -> Line:
 
 def _number(said: dict[str, str], name: str, number: int) -> float:
     try:
-        value = float(said[name])
+        value = np.nan if "_" in said[name] else float(said[name])
     except ValueError:
         value = np.nan
     if not np.isfinite(value):

@@ -133,7 +133,7 @@ def make_planner(
 
 def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
     """What planners of paths roll obstacles forward with, a baseline's name or a file; it says its name."""
-    path = None if request in BASELINES else Path(request)
+    path = None if request in BASELINES else files.expanded(request)
     source: Source = path
     if function := own.parse(request):
         source = own.load(*function[1:])

@@ -16,8 +16,7 @@ from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.console.parser import at_least
 from hrm_jax.console.progress import watch
 from hrm_jax.judging import entrants, keeping, request, statistics, tables
-from hrm_jax.judging.entrants import Entrant, Source
-from hrm_jax.judging.own import Function
+from hrm_jax.judging.entrants import BACKENDS, Entrant, Source
 from hrm_jax.judging.request import Request
 from hrm_jax.judging.resuming import Kept
 from hrm_jax.referee.cells import episode
@@ -35,6 +34,7 @@ class Match(NamedTuple):
     backend: str
     compared: dict[str, Entrant]
     asked: list[str]  # without those that play in every match
+    reads: list[Path] = []  # files that nothing may be written over
 
     @property
     def limit(self) -> int:
@@ -50,9 +50,7 @@ def evaluate(asked: Request) -> None:
     """
     sources = request.sources(asked.models)
     match = enter(asked, sources)
-    read = [source.path if isinstance(source, Function) else source for source in sources.values()]
-    world = None if isinstance(asked.world, Scenarios) else asked.world
-    keeping.check(asked.out, asked.record, [*read, asked.predictor, world])
+    keeping.check(asked.out, asked.record, match.reads)
     about = asked.backend, asked.predictor or ""
     kept = Kept(asked.out, match.scenarios, match.protocol, about, sources)
     results = play_all(match, kept)
@@ -68,16 +66,18 @@ def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     """The match that is asked for, everything in it checked."""
     at_least(asked, record=(0, keeping.MOST_RECORDED))
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
+    known("backend", asked.backend, BACKENDS)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
     entered = {**sources, **{name: None for name in always if name not in sources}}
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
-    return Match(scenarios, protocol, asked.backend, compared, list(sources))
+    reads = request.reads(asked, sources)
+    return Match(scenarios, protocol, asked.backend, compared, list(sources), reads)
 
 
 def play_all(match: Match, kept: Kept | None = None) -> dict[str, Result]:
     """Every entrant's episodes; progress and seconds on stderr. What is `kept` is not played again."""
-    scenarios, protocol, backend, compared, _ = match
+    scenarios, protocol, backend, compared, *_ = match
     play, results = entrants.referee(backend, protocol), {}
     for name, entrant in compared.items():
         if kept and (found := kept.find(name)):
@@ -98,7 +98,7 @@ def play_all(match: Match, kept: Kept | None = None) -> dict[str, Result]:
 
 def build_report(match: Match, results: Mapping[str, Result]) -> Any:
     """The contents of report.json."""
-    scenarios, protocol, _, compared, _ = match
+    scenarios, protocol, _, compared, *_ = match
     models = {name: compared[name].about | summary(result) for name, result in results.items()}
     solved = {name: statistics.solved(result.outcomes) for name, result in results.items()}
     return {

@@ -5,7 +5,6 @@ get the NumPy referee's outcomes to the episode. A model's forward pass stays fl
 few. On a GPU nobody has compared them; a TPU has no float64, and what stands in for it rounds otherwise.
 """
 
-import contextlib
 import functools
 import sys
 from collections.abc import Callable
@@ -105,12 +104,12 @@ def _called_back(function: Function, seen: Observation, horizon: int) -> jax.Arr
     def call(history: jax.Array, observed: jax.Array, agent: jax.Array, static: jax.Array) -> np.ndarray:
         predicted = nothing
         if function.failure is None:
-            cells = (np.asarray(words).view(np.float64)[..., 0] for words in (history, agent))
-            with contextlib.suppress(Exception):  # kept in `failure`
-                history, agent = cells
-                predicted = function(
-                    Observation(history, np.asarray(observed), agent, np.asarray(static)), horizon
-                )
+            past, cells = (np.asarray(words).view(np.float64)[..., 0] for words in (history, agent))
+            try:
+                scene = Observation(past, np.asarray(observed), cells, np.asarray(static))
+                predicted = function(scene, horizon)
+            except BaseException as error:  # jax would make a page of it
+                function.failure = function.failure or error
         return predicted[..., None].view(np.uint32)
 
     words = jax.ShapeDtypeStruct((*shape, 2), jnp.uint32)

@@ -8,17 +8,20 @@ What it returns may be an array of NumPy, of PyTorch or of jax, and must depend 
 many are played at once differs between backends.
 """
 
+import contextlib
+import hashlib
 import importlib.util
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, numbers
 from hrm_jax.artefacts.errors import RequestError, nearest, one_line
 from hrm_jax.worlds.features import Observation
 from hrm_jax.worlds.rules import FURTHEST
@@ -27,29 +30,64 @@ SPEC = re.compile(r"(?:(?P<name>[^=/]+)=)?(?P<file>.+\.py):(?P<function>\w+)")
 WANTED = "positions [A, horizon, N, 2] in cells"
 
 
+class Home:
+    """The folder of somebody's file: what is imported from there is this file's alone, whatever its name."""
+
+    def __init__(self, path: Path):
+        self.folder = path.resolve().parent
+        self._modules: dict[str, ModuleType] = {}
+
+    @contextlib.contextmanager
+    def entered(self) -> Iterator[None]:
+        """Import from the folder first, as Python does for a file that it runs."""
+        before = set(sys.modules)
+        sys.path.insert(0, str(self.folder))
+        sys.modules.update(self._modules)
+        try:
+            yield
+        finally:
+            sys.path.remove(str(self.folder))
+            for name in set(sys.modules) - before:
+                if self._has(sys.modules[name]):
+                    self._modules[name] = sys.modules.pop(name)
+
+    def _has(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None) or ""
+        return bool(file) and Path(file).resolve().is_relative_to(self.folder)
+
+
 class Function:
     """A function as a predictor: its result checked, and what it raises kept in `failure`.
 
-    Of a function from the file `path`, errors are `RequestError`s that say the line; of another, its own.
+    Of a function from a file, errors are `RequestError`s that say the line; of another, its own.
     """
 
-    def __init__(self, function: Callable[[Observation, int], Any], path: Path | None = None):
+    def __init__(
+        self,
+        function: Callable[[Observation, int], Any],
+        name: str = "it",
+        path: Path | None = None,
+        home: Home | None = None,
+    ):
         if not callable(function):
             raise RequestError(f"{function!r:.99} is no predictor; a function (seen, horizon) is needed")
-        self.function, self.path = function, path
-        self.failure: Exception | None = None
+        self.function, self.name, self.path = function, name, path
+        self._home = home
+        self.failure: BaseException | None = None
 
     def __call__(self, seen: Observation, horizon: int) -> np.ndarray:
         """Positions [A, horizon, N, 2], float64, or an error that says what was expected."""
+        theirs = Observation(*(array.copy() for array in seen))  # to change as they like
         try:
-            found = self.function(Observation(*(array.copy() for array in seen)), horizon)  # theirs to change
-        except Exception as error:
+            with self._home.entered() if self._home else contextlib.nullcontext():
+                found = self.function(theirs, horizon)
+        except (Exception, SystemExit) as error:
             self.failure = error
-            if self.path is None:
+            if self._home is None:
                 raise
             place = traceback.extract_tb(error.__traceback__)[-1]
             said = f"{type(error).__name__}: {one_line(error)} ({place.filename}:{place.lineno})"
-            self.failure = RequestError(f"{self.function.__name__} raises {said}")
+            self.failure = RequestError(f"{self.name} raises {said}")
             raise self.failure from None
         try:
             return checked(found, (len(seen.history), horizon, *seen.history.shape[2:]))
@@ -61,12 +99,9 @@ class Function:
 def checked(found: Any, shape: tuple[int, ...]) -> np.ndarray:
     """What a predictor returned, as float64 of this shape [A, horizon, N, 2]."""
     expected = f"{WANTED} = {list(shape)} are expected"
-    if hasattr(found, "detach"):  # PyTorch's, which may be on a device or part of a graph
-        found = found.detach().cpu()
-    try:
-        array = np.asarray(found, np.float64, order="C")
-    except (TypeError, ValueError):
-        raise RequestError(f"returns {type(found).__name__}, no array of numbers; {expected}") from None
+    array = numbers.real(found)
+    if array is None:
+        raise RequestError(f"returns {type(found).__name__}, no array of real numbers; {expected}")
     if array.shape != shape:
         raise RequestError(f"returns shape {list(array.shape)}; {expected}")
     if not (np.abs(array) < FURTHEST).all():  # NaN fails this too
@@ -87,25 +122,25 @@ def load(file: str, name: str) -> Function:
     path = files.expanded(file)
     if not path.is_file():
         raise RequestError(f"{file}: no such file")
-    module = _run(path)
+    home = Home(path)
+    module = _run(path, home)
     function = getattr(module, name, None)
     if not callable(function):
         there = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         allowed = ", ".join(there) or "none"
         raise RequestError(f"{file} has no function {name}{nearest(name, there)}; functions there: {allowed}")
-    return Function(function, path)
+    return Function(function, name, path, home)
 
 
-def _run(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"own_{path.stem}", path)
+def _run(path: Path, home: Home) -> ModuleType:
+    key = hashlib.blake2b(str(path.resolve()).encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    spec = importlib.util.spec_from_file_location(f"own_{key}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look there
-    folder = str(path.resolve().parent)
-    if folder not in sys.path:
-        sys.path.append(folder)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with home.entered():
+            spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         raise RequestError(f"{path}: {type(error).__name__}: {one_line(error)}") from None
     return module

@@ -1,7 +1,7 @@
 """What an evaluation is asked for: models, a protocol and scenarios by name, read and checked."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from hrm_jax.artefacts.report_file import Before
 from hrm_jax.artefacts.scenarios import Scenarios
 from hrm_jax.judging import own
 from hrm_jax.judging.entrants import PATH_PLANNERS, PREDICTORS, Source
+from hrm_jax.judging.own import Function
 from hrm_jax.judging.reports import CHANGED
 from hrm_jax.referee import drawing
 from hrm_jax.referee.protocols import PROTOCOLS, Protocol
@@ -53,6 +54,17 @@ def sources(models: Sequence[str]) -> dict[str, Source]:
     return found
 
 
+def reads(request: Request, sources: Mapping[str, Source]) -> list[Path]:
+    """The files that an evaluation reads, over which it must not write."""
+    found = [source.path if isinstance(source, Function) else source for source in sources.values()]
+    if request.predictor:
+        function = own.parse(request.predictor)
+        found.append(files.expanded(function[1] if function else request.predictor))
+    if isinstance(request.world, str):
+        found.append(files.expanded(request.world))
+    return [path for path in found if path]
+
+
 def check_name(name: str) -> None:
     """Refuse what cannot name somebody's function."""
     if not re.search(json_file.NAME, name) or name in BUILT_IN:
@@ -67,8 +79,8 @@ def scenarios(request: Request, protocol: Protocol) -> Scenarios:
     if chosen.layout != usual.layout:
         allowed = [key for key, value in PROTOCOLS.items() if WORLDS[value.world].layout == chosen.layout]
         raise RequestError(
-            f'protocol "{protocol.name}" is for worlds of {usual.layout}; "{name}" is one of {chosen.layout}, '
-            f"for which there are {', '.join(allowed)}"
+            f'protocol "{protocol.name}" is for worlds of {usual.layout}; "{name}" is one of '
+            f"{chosen.layout}, for which there are {', '.join(allowed)}"
         )
     if not protocol.any_world and chosen != usual:
         raise RequestError(
@@ -91,7 +103,7 @@ def _stored(request: Request, protocol: Protocol) -> tuple[str, Scenarios | None
     if isinstance(request.world, Scenarios):
         name, stored = request.world.world.name, request.world
     else:
-        name, stored = request.world or protocol.world, None
+        name, stored = protocol.world if request.world is None else request.world, None
         if name not in WORLDS and files.is_meant(name):
             return name, tracks_file.load(files.expanded(name), request.history)
     if request.history is not None:

@@ -3,9 +3,9 @@
 It is taken again only by the same entrant (the bytes of its file), scenarios, protocol, backend and code.
 """
 
+import contextlib
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import archive, json_file, provenance
+from hrm_jax.artefacts import archive, files, json_file, provenance
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.scenarios import Scenarios, schema
+from hrm_jax.judging import own
 from hrm_jax.judging.own import Function
 from hrm_jax.referee.cells.episode import ErrorCounts, Result
 from hrm_jax.referee.protocols import Protocol
@@ -27,7 +28,7 @@ Sources = Mapping[str, Path | Function | None]
 class Kept:
     """The finished entrants of an evaluation, beside its report.
 
-    Nothing is kept of code that differs from its commit, nor of somebody's functions, whose code is anywhere.
+    Nothing is kept of code that differs from its commit, nor by somebody's functions, whose code is anywhere.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Kept:
         """`about`: what else every result depends on: the backend, a file that forecasts."""
         self._folder, self._sources = out.with_name(f"{out.name}.judged"), sources
         stamp = provenance.stamp()
-        self._usable = not stamp["commit"].endswith("+")
+        self._usable = not stamp["commit"].endswith("+") and not any(map(own.parse, about))
         fixed = [stamp, asdict(scenarios.world), asdict(protocol), *map(_identity, about)]
         self._base = hashlib.blake2b(json.dumps(fixed).encode())
         for name in schema(scenarios.world):
@@ -54,13 +55,17 @@ class Kept:
             return None
 
     def keep(self, name: str, result: Result, seconds: float) -> None:
-        """Keep a result that took long."""
+        """Keep a result that took long, if it can be written: it is needed only if something goes wrong."""
         if seconds >= LONG and (path := self._path(name)):
-            archive.write(path, _arrays(result))
+            with contextlib.suppress(RequestError):
+                archive.write(path, _arrays(result))
 
     def end(self) -> None:
-        """Forget all: the report is written."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Forget what was kept here: the report is written."""
+        with contextlib.suppress(OSError):  # what else is in a folder of this name is somebody's
+            for path in self._folder.glob("*.npz"):
+                path.unlink()
+            self._folder.rmdir()
 
     def _path(self, name: str) -> Path | None:
         source = self._sources.get(name)
@@ -73,7 +78,7 @@ class Kept:
 
 def _identity(text: str) -> str:
     """A name, or a digest of the file that it names."""
-    path = Path(text)
+    path = files.expanded(text)
     return hashlib.blake2b(path.read_bytes()).hexdigest() if text and path.is_file() else text
 
 
