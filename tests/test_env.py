@@ -53,11 +53,12 @@ def played(env, seed, act):
 # ---------------------------------------------------------------- Gymnasium
 
 
+@pytest.mark.parametrize("world", [CROWDED, drawing.draw(CROWDED, range(4))], ids=["drawn", "own"])
 @pytest.mark.parametrize("observation", views.VIEWS)
-def test_gymnasiums_own_checks_pass_without_a_warning(observation):
+def test_gymnasiums_own_checks_pass_without_a_warning(observation, world):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        env = gymnasium.make(NAME, world=CROWDED, observation=observation, render_mode="rgb_array")
+        env = gymnasium.make(NAME, world=world, observation=observation, render_mode="rgb_array")
         from gymnasium.utils.env_checker import check_env
 
         check_env(env.unwrapped)
@@ -119,8 +120,11 @@ def test_scenarios_of_ones_own_are_played_by_their_ids():
     own = played(env, 41, lambda _: expert(env))
     other = GridWorldEnv(CROWDED)
     assert own[-1][-1] == played(other, 41, lambda _: expert(other))[-1][-1]
-    with pytest.raises(RequestError, match="seed = 43: scenarios have the ids 40 to 42"):
-        env.reset(seed=43)
+    by_chance = [env.reset(seed=seed)[1]["scenario"] for seed in range(20)]
+    assert set(by_chance) == {40, 41, 42}
+    assert by_chance == [env.reset(seed=seed)[1]["scenario"] for seed in range(20)]
+    part = GridWorldEnv(drawing.draw(CROWDED, range(40, 43)), seeds=(41, 43))
+    assert {part.reset(seed=seed)[1]["scenario"] for seed in range(20)} == {41, 42}
 
 
 @pytest.fixture(scope="module")
@@ -265,6 +269,14 @@ def test_a_picture_shows_agent_goal_obstacles_and_static_cells():
         ({"world": World("now", history=0)}, 'world "now": history = 0; at least 2 are needed'),
         ({"world": World("x", generator="jax")}, 'generator = "jax"; NumPy draws those of philox'),
         ({"observation": "eggo"}, 'unknown observation "eggo"; did you mean "ego"?; allowed: scene, ego'),
+        ({"observation": None}, 'unknown observation "None"; allowed: scene, ego'),
+        ({"world": None}, "world is a NoneType; wanted is a World, or the name of one"),
+        ({"seeds": 5}, "seeds = 5: (A, B) is needed"),
+        ({"seeds": 0}, "seeds = 0: (A, B) is needed"),
+        ({"seeds": (0,)}, "seeds = (0,): (A, B) is needed"),
+        ({"seeds": (0, 1.5)}, "seeds = (0, 1.5): (A, B) is needed"),
+        ({"shaping": "a"}, "shaping = 'a': a finite number is needed"),
+        ({"shaping": float("nan")}, "shaping = nan: a finite number is needed"),
         ({"seeds": (3, 3)}, "seeds = (3, 3): (A, B) is needed, with 0 <= A < B <= 4294967296"),
         ({"render_mode": "human"}, "render_mode = 'human': None or rgb_array is allowed"),
     ],
@@ -272,6 +284,12 @@ def test_a_picture_shows_agent_goal_obstacles_and_static_cells():
 def test_wrong_environments_are_refused(fields, said):
     with pytest.raises(RequestError, match=re.escape(said)):
         GridWorldEnv(**fields)
+
+
+def test_true_is_the_action_1():
+    env = GridWorldEnv(CROWDED)
+    seen = [(env.reset(seed=2), env.step(action))[1][0] for action in (True, 1)]
+    assert all((seen[0][name] == seen[1][name]).all() for name in seen[1])
 
 
 def test_wrong_calls_are_refused():
@@ -428,7 +446,30 @@ def test_jitted_environments_are_refused_as_gymnasiums_are():
         GridWorld(observation="all")
     with pytest.raises(RequestError, match='scenarios of "crowded", not of world "standard"'):
         GridWorld("standard").of(drawing.draw(CROWDED, [0]))
+    with pytest.raises(RequestError, match=r"world is a Scenarios: give its \.world here"):
+        GridWorld(drawing.draw(CROWDED, [0]))
+    with pytest.raises(RequestError, match="shaping = nan: a finite number"):
+        GridWorld(shaping=float("nan"))
     assert GridWorld("dense") == GridWorld("dense") and hash(GridWorld("dense")) == hash(GridWorld("dense"))
+
+
+@pytest.mark.parametrize(
+    ("predicted", "said"),
+    [
+        (lambda seen, horizon: seen.history[:, -1:], r"shape \[1, 1, 5, 2\]"),
+        (lambda seen, horizon: np.zeros((2, horizon, 5, 2)), r"shape \[2, 20, 5, 2\]"),
+        (lambda seen, horizon: None, "NoneType"),
+    ],
+)
+def test_the_jitted_expert_refuses_predictions_of_another_shape(predicted, said):
+    jax = pytest.importorskip("jax")
+    from hrm_jax.env.jitted import GridWorld
+
+    env = GridWorld(CROWDED)
+    worlds = jax.eval_shape(lambda: env.draw(jax.random.key(0), 3))
+    wanted = rf"returns {said}; positions \[A, horizon, N, 2\] = \[1, 20, 5, 2\] are wanted"
+    with pytest.raises(RequestError, match=wanted):
+        jax.eval_shape(jax.vmap(lambda state: env.expert(state, predicted)), worlds)
 
 
 # ---------------------------------------------------------------- scripts

@@ -44,5 +44,5 @@ def known(kind: str, name: str, allowed: Iterable[str]) -> str:
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """`; did you mean "x"?` for the closest allowed name, or the empty string."""
-    close = difflib.get_close_matches(name, list(allowed), n=1)
+    close = difflib.get_close_matches(str(name), list(allowed), n=1)  # from Python it may be no text
     return f'; did you mean "{close[0]}"?' if close else ""

@@ -6,6 +6,8 @@ Positions are in cells, (row, column).
 """
 
 import functools
+import math
+from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +54,8 @@ def chosen(world: World | str) -> World:
     allowed = [name for name, each in WORLDS.items() if each.layout == "cells"]
     if isinstance(world, str):
         world = WORLDS[world if world in WORLDS else known("world", world, allowed)]
+    if not isinstance(world, World):
+        raise RequestError(f"world is a {type(world).__name__}; wanted is a World, or the name of one")
     if world.layout != "cells":
         raise RequestError(
             f'world "{world.name}" is one of discs, for planners of whole paths; environments are of single '
@@ -62,6 +66,13 @@ def chosen(world: World | str) -> World:
             f'world "{world.name}": history = {world.history}; at least {LEAST_HISTORY} are needed here'
         )
     return world
+
+
+def finite(shaping: float) -> float:
+    """The weight of `reward`'s shaping, refused unless it is a finite number."""
+    if not (isinstance(shaping, Real) and -math.inf < shaping < math.inf):
+        raise RequestError(f"shaping = {shaping!r:.50}: a finite number is needed")
+    return shaping
 
 
 def begin(
@@ -135,6 +146,12 @@ def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan
         predict = functools.partial(BASELINES[predict], world=world, scan=scan)
     scene = seen(world, state, scan)
     predicted = predict(Observation(*(part[None] for part in scene)), horizon)
+    found, wanted = getattr(predicted, "shape", None), (1, horizon, *position.shape)
+    if found != wanted:  # known under jit, too, where one array would be broadcast against another
+        said = type(predicted).__name__ if found is None else f"shape {list(found)}"
+        raise RequestError(
+            f"the predictor returns {said}; positions [A, horizon, N, 2] = {list(wanted)} are wanted"
+        )
     both = xp.concatenate([scene.history[-1:], predicted[0].astype(position.dtype)])
     return xp.where(scene.observed[-1][:, None], both, xp.nan) if world.recorded else both
 

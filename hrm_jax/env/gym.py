@@ -6,6 +6,7 @@
 Importing this module registers the name: Gymnasium 1.0 has given up looking for the environments of others.
 """
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -66,23 +67,28 @@ class GridWorldEnv(gymnasium.Env):
                 f'world "{self.world.name}": generator = "{self.world.generator}"; NumPy draws those of '
                 f"{', '.join(drawing.DRAWS)}"
             )
-        self._seeds = seeds or (SEEDS if self._own is None else self._held)
-        first, stop = self._held
-        if not first <= self._seeds[0] < self._seeds[1] <= stop:
-            raise RequestError(f"seeds = {self._seeds}: (A, B) is needed, with {first} <= A < B <= {stop}")
+        usual = SEEDS if self._own is None else self._held
+        self._seeds = usual if seeds is None else _within(self._held, seeds)
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise RequestError(f"render_mode = {render_mode!r}: None or rgb_array is allowed")
         self._view = views.VIEWS[known("observation", observation, views.VIEWS)]
-        self._shaping, self.render_mode = shaping, render_mode
+        self._shaping, self.render_mode = episode.finite(shaping), render_mode
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.observation_space = _space(self.world, observation)
         self.state: episode.State | None = None
         self._struck = False
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin the scenario with the id `seed`, the one that `evaluate` plays; None: of a random id."""
+        """Begin the scenario with the id `seed`, the one that `evaluate` plays; None: of a random id.
+
+        Scenarios of one's own do not have all ids: another seed, such as a library's 42, decides which of
+        them it is.
+        """
         super().reset(seed=seed)
-        self._scenario = int(self.np_random.integers(*self._seeds)) if seed is None else seed
+        first, stop = self._held
+        if seed is None or (self._own is not None and not first <= seed < stop):
+            seed = int(self.np_random.integers(*self._seeds))
+        self._scenario = seed
         drawn = self._drawn(self._scenario)
         obstacles = dynamics.select(drawn.obstacles, 0)
         self.state = episode.begin(self.world, drawn.static[0], obstacles, drawn.start[0], drawn.goal[0])
@@ -106,7 +112,7 @@ class GridWorldEnv(gymnasium.Env):
             names = ", ".join(f"{code} {name}" for code, name in enumerate(ACTIONS))
             raise RequestError(f"action {action!r:.50}: allowed are {names}")
         before = self.state
-        self.state, ending = episode.step(self.world, before, action)
+        self.state, ending = episode.step(self.world, before, int(action))  # True would be a mask
         reward = float(episode.reward(before, self.state, ending, self._shaping))
         success, self._struck, late = (bool(ended) for ended in ending)
         self._over = success or self._struck or late
@@ -144,6 +150,17 @@ def expert(env: gymnasium.Env, predictor: Predict | str = "oracle") -> int:
     plan = space_time_astar.plan_swept(free, here, goal, tracks[None], RULES.planning_radius, gaps)
     move = plan.cells[0, 1] - state.agent
     return int((space_time_astar.MOVES == move).all(axis=1).argmax())
+
+
+def _within(held: tuple[int, int], seeds: Any) -> tuple[int, int]:
+    """`seeds` as two whole numbers, refused unless they are a range of what is held."""
+    try:
+        first, stop = map(operator.index, seeds)
+        if held[0] <= first < stop <= held[1]:
+            return first, stop
+    except (TypeError, ValueError):  # no pair, or not of whole numbers
+        pass
+    raise RequestError(f"seeds = {seeds!r:.99}: (A, B) is needed, with {held[0]} <= A < B <= {held[1]}")
 
 
 def _space(world: World, observation: str) -> spaces.Space:

@@ -30,6 +30,8 @@ Step = tuple[Any, State, jax.Array, jax.Array, dict[str, jax.Array]]
 class GridWorld:
     """An environment. `world`, `observation` and `shaping` are as in `env.gym.GridWorldEnv`.
 
+    Scenarios of one's own are given to `of`, not as `world`.
+
     `worlds`, which gymnax calls params, are the states of which a reset takes one at random; None: a reset
     draws a new world. Under `vmap` every step pays for the reset of all environments, and taking is many
     times cheaper than drawing.
@@ -43,8 +45,11 @@ class GridWorld:
     default_params = None
 
     def __post_init__(self):
+        if isinstance(self.world, Scenarios):
+            raise RequestError("world is a Scenarios: give its .world here, and the scenarios to `of`")
         object.__setattr__(self, "world", episode.chosen(self.world))
         known("observation", self.observation, views.VIEWS)
+        episode.finite(self.shaping)
 
     def draw(self, key: jax.Array, count: int) -> State:
         """The first states [count] of worlds drawn by jax, after their history."""
