@@ -730,6 +730,12 @@ def test_a_report_that_contradicts_itself_is_refused(case, tmp_path):
     assert complaint in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_world_of_a_file_may_be_called_as_one_of_ours_of_another_layout(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({**full_report(), "world": f"discs{reports.CHANGED}"}))
+    assert reports.load(path)["protocol"] == "standard"
+
+
 METRICS = {
     "a text": ('{"step": 1, "eval/loss": "0.1"}', "record of step 1: eval/loss is"),
     "a truth": ('{"step": 1, "loss": true}', "record of step 1: loss is true"),

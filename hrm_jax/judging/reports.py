@@ -132,7 +132,7 @@ def _check_world(protocol: str, name: str) -> None:
     world, own = WORLDS.get(name.removesuffix(CHANGED)), WORLDS[rules.world]
     if not rules.any_world and world != own:
         raise RequestError(f'world is "{name}"; protocol "{protocol}" is defined on "{rules.world}" alone')
-    if world and world.layout != own.layout:
+    if world and world.layout != own.layout and not name.endswith(CHANGED):  # then it is a file's name
         raise RequestError(f'world is "{name}"; protocol "{protocol}" is for worlds of {own.layout}')
 
 
