@@ -58,7 +58,11 @@ def train(
     belongs to the process is its own business: the cache of compiled programs, the processes of a cluster.
     """
     words = [f"--config.{name}={value}" for name, value in (fields or {}).items()]
-    config, place = configs.read(config, words), workdirs.folder(os.fspath(workdir))
+    config = configs.read(config, words)
+    if not isinstance(workdir, str | os.PathLike):
+        raise RequestError(f"workdir is a {type(workdir).__name__}; wanted is the path of a folder")
+    place = workdirs.folder(os.fspath(workdir))
+    services.check(loggers)
     from hrm_jax.tasks import build
     from hrm_jax.training import loop, sharding
 

@@ -179,6 +179,7 @@ def test_the_command_line_resumes_what_python_began(tmp_path, capsys):
     [
         (("nonsense", "x"), "nonsense: no such file; configs/ has"),
         (({"steps": 3}, "x"), "config is a dict; wanted is a ConfigDict, or the name of one"),
+        ((config(), None), "workdir is a NoneType; wanted is the path of a folder"),
         ((config(), "gs://bucket/x"), "a folder of this machine is needed"),
         ((config(), "x", {"stepz": 3}), 'config: unknown config field stepz; did you mean "steps"'),
         ((config(), "x", {"steps": "many"}), "config: .*steps"),
@@ -253,6 +254,13 @@ def test_a_logger_that_does_not_begin_ends_the_run_before_it(tmp_path):
         train(config(), tmp_path, loggers=[first, Recorder("begin")])
     assert isinstance(error.value.__cause__, ConnectionError)
     assert [name for name, *_ in first.told] == ["begin", "close"] and not records(tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [["wandb"], "wandb", None, [loggers.WandB], [None]])
+def test_what_is_no_logger_is_refused_before_anything_is_made(wrong, tmp_path):
+    with pytest.raises(RequestError, match=r"; those of services are made by .*loggers\.named"):
+        train(config(), tmp_path / "run", loggers=wrong)
+    assert not list(tmp_path.iterdir())
 
 
 def test_all_processes_but_the_first_tell_no_logger(tmp_path):

@@ -11,7 +11,7 @@ import os
 import pathlib
 import time
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -158,6 +158,8 @@ class Comet(Logger):
 # By the name that --logger takes: what it is made by, and the module that it needs.
 SERVICES = {"wandb": (WandB, "wandb"), "mlflow": (MLflow, "mlflow"), "comet": (Comet, "comet_ml")}
 
+OF_SERVICES = '; those of services are made by hrm_jax.training.loggers.named(["wandb"])'
+
 
 def named(names: Iterable[str]) -> list[Logger]:
     """The loggers of these names; where the library of one is not installed, a `RequestError` says which."""
@@ -172,6 +174,16 @@ def named(names: Iterable[str]) -> list[Logger]:
             ) from None
         found.append(make(library))
     return found
+
+
+def check(loggers: Sequence[Logger]) -> None:
+    """Refuse what is no logger, before a run begins."""
+    if not isinstance(loggers, Sequence) or isinstance(loggers, str):
+        raise RequestError(f"loggers = {loggers!r:.50}: a list of loggers is needed{OF_SERVICES}")
+    for logger in loggers:
+        able = all(callable(getattr(logger, name, None)) for name in ("begin", "log", "close"))
+        if isinstance(logger, type) or not able:
+            raise RequestError(f"loggers: {logger!r:.50} is no logger{OF_SERVICES}")
 
 
 def tensorboard() -> list[Logger]:
