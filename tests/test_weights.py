@@ -139,6 +139,36 @@ def test_the_card_says_what_a_reader_asks(folder):
         assert text in card
 
 
+def test_a_file_has_the_name_by_which_it_is_given(npz, folder, tmp_path, monkeypatch):
+    """Not that of a cache to which links lead, as in a hub's snapshots."""
+    snapshot, blobs = tmp_path / "planner", tmp_path / "blobs"
+    snapshot.mkdir(), blobs.mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        (snapshot / path.name).symlink_to(path.rename(blobs / f"a{number}"))
+    (tmp_path / "link").symlink_to(snapshot)
+
+    def called(path):
+        return [*model_file.named([str(path)], ())]
+
+    for name in ("planner", "link"):
+        assert called(tmp_path / name) == called(tmp_path / name / "model.safetensors") == [name]
+    monkeypatch.chdir(snapshot)
+    assert called(".") == called("./model.safetensors") == ["planner"]
+    (snapshot / "below").mkdir()
+    monkeypatch.chdir(snapshot / "below")
+    assert called("..") == called("../model.safetensors") == ["planner"]
+    assert called("../../link/below/..") == ["planner"]
+
+
+def test_endings_are_in_letters_of_any_case(npz, tmp_path):
+    path = tmp_path / "up" / "UP.SAFETENSORS"
+    assert run_command(export.main, ["--model", str(npz), "--out", str(path)]) == 0
+    assert safetensors.load_file(path) and (path.parent / "config.json").exists()
+    assert same(model_file.read(path, networks.NETWORKS), model_file.read(npz, networks.NETWORKS))
+    with pytest.raises(RequestError, match=r"UP\.SAFETENSORS is there, too"):
+        model_file.check_writable(path.parent / "model.safetensors")
+
+
 # ---------------------------------------------------------------- what is wrong
 
 
@@ -253,6 +283,22 @@ def test_a_folder_of_something_else_is_not_written_into(name, npz, tmp_path, cap
     assert [path.name for path in place.iterdir()] == [name]
 
 
+@pytest.mark.parametrize(
+    "words", ["--step 3", "--step latest", "--weights averaged", "--episodes 9", "--scenarios s.npz"]
+)
+def test_what_is_of_runs_is_refused_of_a_model_file(words, npz, tmp_path, capsys):
+    asked = ["--model", str(npz), "--out", str(tmp_path / "new" / "z.npz"), *words.split()]
+    assert run_command(export.main, asked) == 2
+    error = f"error: {words.split()[0]}: for --workdir; --model is written as it is\n"
+    assert capsys.readouterr().err == error and [*tmp_path.iterdir()] == [npz]
+
+
+def test_a_model_that_cannot_be_read_leaves_no_folder(tmp_path, capsys):
+    out = tmp_path / "new" / "model.safetensors"
+    assert run_command(export.main, ["--model", str(tmp_path / "nope.npz"), "--out", str(out)]) == 2
+    assert "no such file" in capsys.readouterr().err and not out.parent.exists()
+
+
 @pytest.mark.parametrize("command", [["--out", "x.npz"], ["--scenarios", "s.npz"], ["--out", "model.npz"]])
 def test_a_model_is_written_as_it_is_and_not_over_itself(command, npz, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
@@ -274,6 +320,11 @@ def test_without_safetensors_it_is_one_line(npz, folder, monkeypatch, tmp_path, 
 
 
 # ---------------------------------------------------------------- hrm_jax.load
+
+
+def test_what_is_no_path_is_refused():
+    with pytest.raises(RequestError, match="path is a NoneType; wanted is that of a model file"):
+        hrm_jax.load(None)
 
 
 def test_a_predictor_predicts_from_positions_alone(folder):

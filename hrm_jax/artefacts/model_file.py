@@ -91,7 +91,7 @@ def write(out: str | os.PathLike, params: Mapping[str, Any], config: dict[str, A
 def keep(out: str | os.PathLike, config: dict[str, Any], weights: Weights) -> None:
     """Write what `read` returned of another file, under the same conditions: the ending of `out` says how."""
     checked(config, weights)
-    if Path(out).suffix == weights_file.SUFFIX:
+    if weights_file.is_meant(Path(out)):
         weights_file.write(Path(out), config, weights)
     else:
         arrays = {f"params/{name}": leaf for name, leaf in weights.items()}
@@ -100,7 +100,7 @@ def keep(out: str | os.PathLike, config: dict[str, Any], weights: Weights) -> No
 
 def check_writable(out: Path, reads: Sequence[str | os.PathLike | None] = ()) -> None:
     """`files.check_writable` of a model file and of all that is written beside it."""
-    if out.suffix == weights_file.SUFFIX:
+    if weights_file.is_meant(out):
         weights_file.check_place(out)
         for path in weights_file.beside(out):
             files.check_writable(path, [*reads, out])
@@ -133,7 +133,7 @@ def read(path: str | os.PathLike, known: Iterable[str]) -> tuple[dict[str, Any],
     absent = "no such file (write one with python -m hrm_jax.export)"
     path = located(path)
     ending, reader = ".npz", archive.read
-    if path.suffix == weights_file.SUFFIX:
+    if weights_file.is_meant(path):
         ending, reader = weights_file.SUFFIX, weights_file.read
     with archive.reading(path, absent, f"not a complete model{ending}", reader) as arrays:
         config = json_file.parse(str(arrays.pop("config")), "config", nan=True)
@@ -215,7 +215,7 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
             path = None
         elif files.is_meant(request):
             path = located(files.expanded(request))
-            name = path.stem if path.stem != "model" else path.resolve().parent.name
+            name = path.stem if path.stem != "model" else _called(path.parent)
         elif not separator:
             known("model", request, (*built_in, "FILE.npz"))
         if path and (not re.search(json_file.NAME, name) or name in reserved):
@@ -226,6 +226,12 @@ def named(requests: Iterable[str], reserved: Container[str], built_in: Sequence[
             raise RequestError(f'two models are called "{name}"; name one with --model NAME=FILE')
         found[name] = path and located(path)
     return found
+
+
+def _called(folder: Path) -> str:
+    """The name of a folder as it is given: what a link leads to may be a cache's."""
+    folder = folder.absolute()
+    return (folder.resolve() if folder.name == ".." else folder).name
 
 
 def check_constants(config: Mapping[str, Any], constants: Mapping[str, Any]) -> None:

@@ -24,6 +24,11 @@ NEEDED = f"{SUFFIX} needs safetensors: pip install 'hrm_jax[safetensors]'"
 CONFIG, CARD = "config.json", "README.md"
 
 
+def is_meant(path: Path) -> bool:
+    """Whether a file of this name is, or is to be, a model.safetensors."""
+    return path.suffix.lower() == SUFFIX
+
+
 def beside(path: Path) -> list[Path]:
     """The files that belong to the parameters in `path`."""
     return [path.with_name(CONFIG), path.with_name(CARD)]
@@ -33,7 +38,7 @@ def check_place(path: Path) -> None:
     """Refuse to write where safetensors is missing, or in a folder of something else, or of another model."""
     _library()
     config, card = beside(path)
-    taken = [other for other in path.parent.glob(f"*{SUFFIX}") if other.name != path.name]
+    taken = [other for other in path.parent.glob("*") if is_meant(other) and other.name != path.name]
     if card.is_file() and not card.read_text("utf-8", "replace").startswith(model_card.BEGIN):
         taken.append(card)
     if config.exists():

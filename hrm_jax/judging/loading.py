@@ -29,6 +29,8 @@ def load(
 
     A file that is damaged, or not of a model, is a `RequestError`.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise RequestError(f"path is a {type(path).__name__}; wanted is that of a model file")
     path = model_file.located(files.expanded(path))
     config, params = model_file.read(path, networks.NETWORKS)
     name = config["model"]["name"]
