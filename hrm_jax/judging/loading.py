@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import files, model_file, networks
+from hrm_jax.artefacts import files, model_file, networks, numbers
 from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.judging import solvers
 from hrm_jax.puzzles.dataset import Meta, PuzzleSet
@@ -143,10 +143,9 @@ class PuzzleModel:
 
 
 def _floats(name: str, given: Any) -> np.ndarray:
-    try:
-        array = np.asarray(given, np.float64)
-    except (TypeError, ValueError):
-        raise RequestError(f"{name} is no array of numbers") from None
+    array = numbers.real(given, "fiub")
+    if array is None:
+        raise RequestError(f"{name} is no array of numbers")
     if not np.isfinite(array).all():
         raise RequestError(f"{name} is not finite: {(~np.isfinite(array)).sum():,} of {array.size:,} numbers")
     return array
