@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from hrm_jax.artefacts import files, model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.console.parser import Parser, at_least, program, run_command
+from hrm_jax.training import workdir
 
 EPISODES = 1000  # for --scenarios, where nobody says how many
 OF_RUNS = ("step", "weights", "set", "scenarios", "episodes")  # options that --model does not take
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given := [f"--{name}" for name in OF_RUNS if getattr(args, name) not in (None, [])]:
             raise RequestError(f"{', '.join(given)}: for --workdir; --model is written as it is")
         return convert(args.model, args.out)
+    if not files.exists(args.workdir):  # no folder is made for what cannot be exported
+        workdir.read_config(args.workdir)
     of_run = [args.workdir / name for name in ("config.json", "metrics.jsonl", "lock", "checkpoints")]
     for path, other in ((args.out, args.scenarios), (args.scenarios, args.out)):
         if path:

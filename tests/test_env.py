@@ -306,6 +306,8 @@ def test_wrong_calls_are_refused():
             env.step(action)
     with pytest.raises(RequestError, match='unknown predictor "oracel"; did you mean "oracle"?'):
         expert(env, "oracel")
+    with pytest.raises(RequestError, match='unknown predictor "None"'):
+        expert(env, None)
     with pytest.raises(RequestError, match=r"returns shape \[20, 5, 2\]; .*\[1, 20, 5, 2\] are expected"):
         expert(env, lambda seen, horizon: np.zeros((horizon, 5, 2)))
     with pytest.raises(RequestError, match="not finite"):

@@ -293,10 +293,13 @@ def test_what_is_of_runs_is_refused_of_a_model_file(words, npz, tmp_path, capsys
     assert capsys.readouterr().err == error and [*tmp_path.iterdir()] == [npz]
 
 
-def test_a_model_that_cannot_be_read_leaves_no_folder(tmp_path, capsys):
+@pytest.mark.parametrize(
+    "option, complaint", [("--model", "no such file"), ("--workdir", "is no workdir of hrm_jax.train")]
+)
+def test_a_model_that_cannot_be_read_leaves_no_folder(option, complaint, tmp_path, capsys):
     out = tmp_path / "new" / "model.safetensors"
-    assert run_command(export.main, ["--model", str(tmp_path / "nope.npz"), "--out", str(out)]) == 2
-    assert "no such file" in capsys.readouterr().err and not out.parent.exists()
+    assert run_command(export.main, [option, str(tmp_path / "nope.npz"), "--out", str(out)]) == 2
+    assert complaint in capsys.readouterr().err and not out.parent.exists()
 
 
 @pytest.mark.parametrize("command", [["--out", "x.npz"], ["--scenarios", "s.npz"], ["--out", "model.npz"]])

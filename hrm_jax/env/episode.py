@@ -141,7 +141,7 @@ def tracks(world: World, state: State, predict: Predict | str, scan: Scan = scan
         _, future = motion.roll(world, state.obstacles, horizon, state.agent, state.time, state.static, scan)
         both = xp.concatenate([position[None], future])
         return both if predict == "oracle" else both[:, :0]
-    if isinstance(predict, str):
+    if not callable(predict):
         known("predictor", predict, (*BOUNDS, *BASELINES))
         predict = functools.partial(BASELINES[predict], world=world, scan=scan)
     scene = seen(world, state, scan)
