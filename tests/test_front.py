@@ -122,7 +122,7 @@ def test_what_needs_jax_says_so_in_one_line(tmp_path):
     model = ROOT / "tests" / "golden" / "lstm_d16.npz"
     wanted = [
         ["train", "--config", "quickstart", "--workdir", "x"],
-        ["export", "--workdir", "x", "--out", "y"],
+        ["export", "--workdir", ".", "--out", "y"],
         ["sweep", "--worlds", "swarm", "--out", "z"],
         ["interop", "golden", str(model)],
         ["evaluate", "--model", "reflection", "--backend", "jit", "--episodes", "1", "--out", "r.json"],
