@@ -193,12 +193,8 @@ def _maps(tracks: np.ndarray, static: Any, ends: dict[str, np.ndarray | None]) -
     if given is not None and given.ndim > 1:
         rows, columns = given.shape[-2:]
     else:
-        rows, columns = _smallest_map(tracks, *ends.values())
-    if max(rows, columns) > LARGEST:
-        raise RequestError(
-            f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells "
-            "are needed (divide the positions by their side)"
-        )
+        rows, columns = smallest_map(tracks, *ends.values())
+    check_map(rows, columns)
     if given is None:
         return np.zeros((len(tracks), rows, columns), bool)
     maps = _per_scenario("static", given, (rows, columns), len(tracks))
@@ -207,7 +203,16 @@ def _maps(tracks: np.ndarray, static: Any, ends: dict[str, np.ndarray | None]) -
     return maps.astype(bool)
 
 
-def _smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, int]:
+def check_map(rows: int, columns: int) -> None:
+    """Refuse a map that the planner cannot hold."""
+    if max(rows, columns) > LARGEST:
+        raise RequestError(
+            f"a map of {rows}x{columns} cells; the planner handles up to {LARGEST}x{LARGEST}: larger cells "
+            "are needed (divide the positions by their side)"
+        )
+
+
+def smallest_map(tracks: np.ndarray, *cells: np.ndarray | None) -> tuple[int, int]:
     """Rows and columns of a map that holds all positions and cells."""
     with np.errstate(invalid="ignore"):
         places = [np.floor(tracks.reshape(-1, 2) + 0.5), *(end for end in cells if end is not None)]

@@ -18,9 +18,8 @@ import numpy as np
 
 from hrm_jax.artefacts import archive, files, scenarios
 from hrm_jax.artefacts.errors import RequestError, naming
-from hrm_jax.artefacts.scenarios import HISTORY, Scenarios
-from hrm_jax.worlds.rules import FURTHEST
-from hrm_jax.worlds.world import LARGEST, RECORDED
+from hrm_jax.artefacts.scenarios import HISTORY, Scenarios, check_map, smallest_map
+from hrm_jax.worlds.world import RECORDED
 
 ARRAYS = ("tracks", "static", "start", "goal", "history")
 COLUMNS = ("episode", "time", "obstacle", "row", "column")
@@ -30,7 +29,7 @@ MOST = 50_000_000  # positions of a file: episodes times obstacles times steps
 
 
 class Line(NamedTuple):
-    """A line of the CSV; None: the column is empty."""
+    """A line of the CSV; time and obstacle are those of obstacles alone."""
 
     number: int
     kind: str
@@ -140,16 +139,12 @@ def _map(
             raise RequestError(
                 f"line {line.number}: another map than in line {corners[0].number}; one is for all"
             )
-    known = [np.array([line.place for line in lines]), *(end for end in ends.values() if end is not None)]
-    if not corners:
-        known.append(np.floor(tracks.reshape(-1, 2) + 0.5))
-    furthest = np.nanmax(np.concatenate(known), axis=0)
-    if corners and (furthest > corners[0].place).any():
+    cells = np.array([line.place for line in lines]), *ends.values()
+    rows, columns = smallest_map(np.empty((0, 2)) if corners else tracks, *cells)
+    if corners and (rows - 1 > corners[0].place[0] or columns - 1 > corners[0].place[1]):
         last = tuple(map(int, corners[0].place))
         raise RequestError(f"a wall, start or goal is beyond the map, whose last cell is {last}")
-    rows, columns = (int(min(side, FURTHEST)) + 1 for side in furthest)
-    if max(rows, columns) > LARGEST:
-        raise RequestError(f"a map of {rows}x{columns} cells; at most {LARGEST}x{LARGEST}")
+    check_map(rows, columns)
     static = np.zeros((len(episodes), rows, columns), bool)
     for line in lines:
         if line.kind == "wall":

@@ -18,7 +18,7 @@ from hrm_jax.judging.reports import agree
 from hrm_jax.puzzles.kinds import KINDS, UNKNOWN
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.rules import SUCCESS, TIMEOUT
-from hrm_jax.worlds.world import WORLDS
+from hrm_jax.worlds.world import WORLDS, until
 
 ROUNDING = 0.01  # cells: positions are kept in hundredths
 
@@ -73,9 +73,7 @@ def _complaint(episode: Episode, trace: Trace, rules: Protocol, world: dict[str,
     published = isinstance(rules, PathProtocol) and rules.published
     farthest = math.inf if published else rules.speed if isinstance(rules, PathProtocol) else 1
     inside, places = agent[: None if trace.agent_unit == 1 else -1], trace.obstacles / traces_file.HUNDREDTHS
-    limit = rules.limit(size)
-    if recorded := world.get("recorded"):
-        limit = min(limit, recorded - 1 - world.get("history", 0))
+    limit = until(rules.limit(size), world.get("recorded", 0), world.get("history", 0))
     steps = limit + published  # whose first point is tested where the agent stands
     if math.dist(agent[0], start) > ROUNDING:
         return f"begins at {agent[0].tolist()}; its start is {start}"

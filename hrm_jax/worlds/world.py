@@ -93,7 +93,7 @@ class World:
 
     def until(self, limit: int) -> int:
         """Steps after which an episode is a timeout, where the rules say `limit`: it ends with its record."""
-        return min(limit, self.recorded - 1 - self.history) if self.recorded else limit
+        return until(limit, self.recorded, self.history)
 
     def __post_init__(self):
         if isinstance(self.kinds, list):  # JSON has no tuple
@@ -210,6 +210,11 @@ WORLDS = {
         World("diffusion", history=0, generator="discs/mt19937", **_DISCS),
     )
 }
+
+
+def until(limit: int, recorded: int, history: int) -> int:
+    """See `World.until`; `recorded` is 0 where obstacles move by rules."""
+    return min(limit, recorded - 1 - history) if recorded else limit
 
 
 def of_config(fields: Mapping[str, Any]) -> World:
