@@ -57,10 +57,14 @@ class Run(NamedTuple):
         return f"configs/{self.config}.py:{self.world},{self.model}"
 
     @property
+    def words(self) -> list[str]:
+        """What sets the fields of its config on a command line."""
+        return [f"--config.{field}" for field in (f"seed={self.seed}", *self.fields)]
+
+    @property
     def commands(self) -> list[tuple[str, ...]]:
         """What makes it: its training, and what exports its last step, each a command of hrm_jax."""
-        fields = [f"--config.{field}" for field in (f"seed={self.seed}", *self.fields)]
-        training = ("train", f"--config={self.choice}", f"--workdir={self.folder}", *fields)
+        training = ("train", f"--config={self.choice}", f"--workdir={self.folder}", *self.words)
         if self.trial:
             return [training]
         config = _config(self)
@@ -105,7 +109,7 @@ class Run(NamedTuple):
 
 @functools.cache
 def _config(run: Run) -> "ConfigDict":
-    return configs.read(run.choice, [f"--config.{field}" for field in (f"seed={run.seed}", *run.fields)])
+    return configs.read(run.choice, run.words)
 
 
 def train_all(kind: str, runs: Sequence[Run], jobs: int) -> bool:
