@@ -32,7 +32,7 @@ import optax  # noqa: E402
 from configs import base  # noqa: E402
 from hrm_jax.gridworld import rollout  # noqa: E402
 from hrm_jax.models import predictors  # noqa: E402
-from hrm_jax.models.predictors import hrm  # noqa: E402
+from hrm_jax.models.predictors import hrm_block as block  # noqa: E402
 from hrm_jax.training import optimizer  # noqa: E402
 from hrm_jax.worlds import world  # noqa: E402
 
@@ -41,14 +41,14 @@ SIZE, STEPS, HISTORY, HELD_OUT = WORLD.size, 70, 20, 16_384
 FURTHEST = (SIZE - world.WALL_GAP) / SIZE
 CHANNELS, NORMS = 64, (0.1, 1.0, 10.0, 1000.0)
 PARTS = ("trivial", "linear", "trained")
-propose = hrm.propose  # as published
+propose = block.propose  # as published
 
 
 class Change(NamedTuple):
     """What differs from the published block, its inputs or its training."""
 
     model: dict[str, Any] = {}
-    state: float = hrm.MIX  # r in h = 0.7071 message + r state
+    state: float = block.MIX  # r in h = 0.7071 message + r state
     branch: bool = True  # False: the candidate is h itself, without the maps behind the norms
     inputs: Callable[[jax.Array], jax.Array] = lambda history: history
     bfloat16: bool = False  # weights and both moments are rounded to it after every update (F11)
@@ -64,7 +64,7 @@ CHANGES = {
     "no branch": Change(branch=False),
     "norm multiplies (F6)": Change(model={"norm": "rms"}),
     "state weighs 0": Change(state=0.0),
-    "state subtracted": Change(state=-hrm.MIX),
+    "state subtracted": Change(state=-block.MIX),
     "reads last steps": Change(inputs=displacements),
     "reads cells, centred": Change(inputs=lambda history: SIZE * (history - 0.5)),
     "bfloat16 (F11)": Change(bfloat16=True),
@@ -134,9 +134,9 @@ def linear(history, target, test_history, test_target) -> None:
     last_two = np.eye(HISTORY)[:, -2:]
     print(f"{'linear in the last two positions':38}{ridge(last_two, 0, train, test)[1]:10.2e}")
     gates = np.linspace(1e-3, 1 - 1e-3, CHANNELS)
-    for state in (hrm.MIX, 0.0, -hrm.MIX):
+    for state in (block.MIX, 0.0, -block.MIX):
         kept = 1 - gates * (1 - state)
-        filters = hrm.MIX * gates * kept ** np.arange(HISTORY - 1, -1, -1)[:, None]  # [T, channels]
+        filters = block.MIX * gates * kept ** np.arange(HISTORY - 1, -1, -1)[:, None]  # [T, channels]
         fits = [ridge(filters, 10.0**p, train, test) for p in range(-15, 3)]
         best = [min(loss for norm, loss in fits if norm <= limit) for limit in NORMS]
         cells = ", ".join(f"{loss:.2e} (norm {limit:g})" for loss, limit in zip(best, NORMS, strict=True))
@@ -158,10 +158,10 @@ def trained(change: Change, rate: float, episodes, history, target, options) -> 
     """The held-out loss of a network trained with `change`, and its mean derivatives, latest first."""
 
     def changed(config, weights, message, state):
-        message = message + (change.state / hrm.MIX - 1) * state
-        return propose(config, weights, message, state) if change.branch else hrm.MIX * (message + state)
+        message = message + (change.state / block.MIX - 1) * state
+        return propose(config, weights, message, state) if change.branch else block.MIX * (message + state)
 
-    hrm.propose = changed
+    block.propose = changed
     jax.clear_caches()  # of blocks traced with another `propose`
     group = {"name": "hrm", "width": options.width, "heads": 4, "blocks": options.blocks, "unroll": 1}
     group |= {"k_step": options.k_step, "h_stream": options.k_step > 0}

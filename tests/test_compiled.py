@@ -19,6 +19,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # One of each kind of step, small: its networks, and what its task carries from step to step.
 SMALL = {
     "hrm_full": {"model.blocks": 2, "model.width": 128, "model.heads": 4, "batch_size": 16},
+    "hrm_mid": {"model.recurrence": "wavefront", "model.width": 128, "model.heads": 4, "batch_size": 16},
     "benchmark:standard,lstm": {"batch_size": 48},
     "diffusion_v1": {
         "model.size": 16,
@@ -50,6 +51,13 @@ def test_every_config_lowers_for_every_device_and_without_float64(name, meshes):
     update, *arguments = compiling.laid(experiment_of(name, meshes[8], even(name)))
     module = jax.export.export(update, platforms=PLATFORMS)(*arguments).mlir_module()
     assert "f64" not in module and "stablehlo.custom_call @Sharding" not in module
+
+
+def test_a_recurrence_in_waves_lowers_for_every_device_and_has_no_loop(meshes):
+    fields = SMALL["hrm_mid"] | {"model.dtype": "bfloat16", "model.state_dtype": "bfloat16"}
+    update, *arguments = compiling.laid(experiment_of("hrm_mid", meshes[8], fields))
+    module = jax.export.export(update, platforms=PLATFORMS)(*arguments).mlir_module()
+    assert "f64" not in module and "stablehlo.while" not in module
 
 
 def compiled(name, fsdp, capfd):

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from types import SimpleNamespace
 
 import chex
 import jax
@@ -168,12 +169,12 @@ def _jitted(model):
 def _output_and_gradient(model):
     """y, and d mean(y²) / d params."""
 
-    def loss(params, history):
-        y = model.apply({"params": params}, history)
+    def loss(params, history, keys):
+        y = model.apply({"params": params}, history, keys)
         return jnp.mean(y**2), y
 
     gradient = jax.jit(jax.grad(loss, has_aux=True))
-    return lambda params, history: gradient(params, history)[::-1]
+    return lambda params, history, keys=None: gradient(params, history, keys)[::-1]
 
 
 def _hrm(**fields):
@@ -363,6 +364,65 @@ def test_speed_knobs_change_nothing(random_params, walks):
         _close(other_y, y, 1e-6)
         for a, b in zip(*map(jax.tree.leaves, (other_gradient, gradient)), strict=True):
             np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
+
+
+@pytest.mark.parametrize(
+    "time, fields",
+    [
+        (
+            7,
+            dict(k_step=3, blocks=3, detach=False, norm="rms", initial_state="noise"),
+        ),  # the last cycle is short
+        (5, dict(k_step=1, blocks=1)),
+        (4, dict(k_step=9, blocks=2, context_norm="messages")),  # one cycle, and none is whole
+        (4, dict(k_step=0, blocks=3, context_norm="candidate", norm="rms")),
+        (4, dict(h_stream=False, block="recurrent", remat=True)),
+        (5, dict(attention="obstacles", norm="rms", rollout="carry")),
+    ],
+)
+def test_a_recurrence_in_waves_is_the_one_in_scans(time, fields, random_params, walks):
+    in_scans, in_waves = _hrm(**fields, init_std=0.0), _hrm(**fields, init_std=0.0, recurrence="wavefront")
+    params, history, keys = random_params(in_scans, time=time), walks(3, 4, time), _keys(count=3)
+    (y, gradient), (other_y, other_gradient) = (
+        _output_and_gradient(model)(params, history, keys) for model in (in_scans, in_waves)
+    )
+    _close(other_y, y, 1e-6)
+    for a, b in zip(*map(jax.tree.leaves, (other_gradient, gradient)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4 * max(np.abs(b).max(), 1e-9))
+
+
+def test_cycles_beyond_what_is_unrolled_are_in_a_loop(random_params, walks, monkeypatch):
+    model, params, history = _hrm(recurrence="wavefront"), random_params(_hrm()), walks(3, 1, 9)
+    unrolled = _output_and_gradient(model)(params, history)
+    monkeypatch.setattr(hrm, "UNROLLED", 7)
+    looped = _output_and_gradient(_hrm(recurrence="wavefront"))
+    assert "scan" in str(jax.make_jaxpr(looped)(params, history))
+    for a, b in zip(*map(jax.tree.leaves, (looped(params, history), unrolled)), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
+
+
+def test_the_direction_of_a_gpu_is_the_direction():
+    """At zero, within eps of it, and elsewhere; its gradient is the derivative."""
+    rows = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32) * [[0], [1e-4], [1], [100]]
+    slope = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)
+    for kind in ("rms", "published"):
+        (y, back), (other_y, other_back) = (
+            jax.vjp(functools.partial(of, kind=kind, eps=1e-2), jnp.float32(rows))
+            for of in (layers.direction, lambda x, kind, eps: layers.direction_in_rows(x, kind, eps))
+        )
+        np.testing.assert_array_equal(other_y, y)
+        (gradient,), (other,) = back(jnp.float32(slope)), other_back(jnp.float32(slope))
+        np.testing.assert_allclose(other, gradient, rtol=2e-5, atol=1e-6)
+        assert np.abs(other[0]).min() > 0
+
+
+def test_the_recurrence_is_chosen_by_the_device():
+    gpu, cpu, tpu = (SimpleNamespace(platform=name) for name in ("gpu", "cpu", "tpu"))
+    found = [models.for_device({"name": "hrm"}, device)["recurrence"] for device in (gpu, cpu, tpu)]
+    assert found == ["wavefront", "scan", "scan"]
+    assert models.for_device({"name": "hrm", "remat": True}, gpu)["recurrence"] == "scan"
+    assert models.for_device({"name": "hrm", "recurrence": "scan"}, gpu)["recurrence"] == "scan"
+    assert models.for_device({"name": "lstm"}, gpu) == {"name": "lstm"}
 
 
 @pytest.mark.parametrize("name", ["hrm", "hrm, states too", "lstm", "gru", "transformer"])

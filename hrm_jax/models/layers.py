@@ -4,6 +4,7 @@ Axes: G groups (a batch of worlds or single obstacles), N obstacles of a group, 
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -46,11 +47,37 @@ def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Arra
 def direction(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
     """`normalize` without its gain, which a caller may multiply into the matrix that follows."""
     x = x.astype(jnp.float32)
-    dim = x.shape[-1]
-    scale = dim**0.5 if kind == "rms" else dim**-0.5
     # The maximum stands inside the root so that the gradient at exactly zero is finite.
     square = jnp.sum(x * x, axis=-1, keepdims=True)
-    return scale * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps))
+    return _scale(x, kind) * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps))
+
+
+def _scale(x: jax.Array, kind: Norm) -> float:
+    return float(x.shape[-1] ** (0.5 if kind == "rms" else -0.5))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
+    """`direction` for GPUs: fewer kernels, and fewer bytes that its gradient moves.
+
+    A sum stands in every place of its row, or XLA has kernels for the few numbers that follow from it.
+    """
+    x = x.astype(jnp.float32)
+    return _scale(x, kind) * x * jax.lax.rsqrt(jnp.maximum(_in_row(x * x), eps * eps))
+
+
+def _in_row(x: jax.Array) -> jax.Array:
+    return jnp.broadcast_to(jnp.sum(x, axis=-1, keepdims=True), x.shape)
+
+
+def _direction_backward(kind: Norm, eps: float, x: jax.Array, slope: jax.Array) -> tuple[jax.Array]:
+    square, along = _in_row(x * x), _in_row(slope * x)
+    inverse = jax.lax.rsqrt(jnp.maximum(square, eps * eps))
+    turned = jnp.where(square > eps * eps, along * inverse * inverse, 0)
+    return (_scale(x, kind) * inverse * (slope - turned * x),)
+
+
+direction_in_rows.defvjp(lambda x, kind, eps: (direction_in_rows(x, kind, eps), x), _direction_backward)
 
 
 def linear(w: Weights, x: jax.Array, prefix: str = "", dtype: Any = jnp.float32) -> jax.Array:

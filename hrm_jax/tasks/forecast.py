@@ -60,7 +60,7 @@ class Forecast(Task):
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data = data_of(config, DataConfig, "benchmark")
-        self.world, self.model = predictors.parts(config)
+        self.world, self.model = predictors.parts(config, mesh)
         if self.data.history > self.world.history:
             raise RequestError(
                 f"data.history = {self.data.history}: at most the {self.world.history} steps that the agent "

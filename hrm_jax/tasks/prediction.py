@@ -61,7 +61,7 @@ class Prediction(Task):
 
     def __init__(self, config: Mapping[str, Any], mesh: Mesh):
         self.data = data_of(config, DataConfig, "quickstart")
-        self.world, self.model = predictors.parts(config)
+        self.world, self.model = predictors.parts(config, mesh)
         if getattr(self.model.config, "features", "positions") == "scene":
             raise RequestError("model.features = scene: a window shows no scene; it needs task = forecast")
         if not self.world.simple:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from hrm_jax.models import predictors
 from hrm_jax.worlds import features
@@ -14,10 +15,11 @@ from hrm_jax.worlds.world import World, of_config, to_config
 HORIZONS = (1, 5, 10, 20)  # steps ahead at which the error of the free run is reported
 
 
-def parts(config: Mapping[str, Any]) -> tuple[World, nn.Module]:
-    """World and model of a config."""
+def parts(config: Mapping[str, Any], mesh: Mesh | None = None) -> tuple[World, nn.Module]:
+    """World and model of a config; the model as the devices of a mesh run it the fastest."""
     world = of_config(config["data"]["world"])
-    return world, predictors.build({**config["model"], "size": world.size})
+    fields = {**config["model"], "size": world.size}
+    return world, predictors.build(predictors.for_device(fields, mesh.devices.flat[0]) if mesh else fields)
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from hrm_jax.training import checkpoint, workdir
 from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.step import TrainState
 
-FREE = ("dtype", "attention", "remat", "unroll")  # of a model, what a run may change without a word
+# Of a model, what a run may change without a word.
+FREE = ("dtype", "attention", "remat", "unroll", "recurrence")
 
 
 def started(experiment: Experiment, state: TrainState, say: Callable[[str], None]) -> TrainState:

@@ -23,6 +23,7 @@ FREE = (
     "profile_steps",
     "compile_cache",
     "model.unroll",
+    "model.recurrence",
     "plan.",
     "model.remat",
     "model.attention",

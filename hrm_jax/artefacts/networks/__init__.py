@@ -55,7 +55,7 @@ APART = ("puzzles", "initial/high", "initial/low")
 OPTIONAL = {
     "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
     "context_norm", "dtype", "state_dtype", "detach", "initial_state", "init_std", "remat", "unroll",
-    "dropout", "grad", "grad_mode", "last_k",
+    "recurrence", "dropout", "grad", "grad_mode", "last_k",
 }  # fmt: skip
 
 

@@ -91,6 +91,8 @@ class HRMConfig(InputsConfig):
     )
     remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
     unroll: Few = 4  # blocks (and L steps) unrolled in their scans
+    # Block after block in scans, or those at once that do not wait for each other; auto: by the device.
+    recurrence: Literal["auto", "scan", "wavefront"] = "auto"
 
     def __post_init__(self):
         super().__post_init__()

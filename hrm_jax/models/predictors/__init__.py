@@ -1,6 +1,7 @@
 """Predictors by name, the modules of `artefacts.networks`: read by the prediction task and by `interop`."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,6 +10,7 @@ from flax import linen as nn
 
 from hrm_jax.models import layers
 from hrm_jax.models.draws import Keys
+from hrm_jax.models.predictors import hrm
 from hrm_jax.models.predictors.base import roll_out as roll_out
 from hrm_jax.models.predictors.hrm import HRM
 from hrm_jax.models.predictors.hrm_8gpu_v2 import HRM8GPUV2
@@ -25,6 +27,11 @@ PREDICTORS: dict[str, type[nn.Module]] = {
 }
 build = functools.partial(layers.build_named, PREDICTORS)
 describe = functools.partial(layers.describe_named, PREDICTORS)
+
+
+def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """The fields of a network as a device runs it the fastest, where they leave that open."""
+    return hrm.for_device(fields, device) if fields["name"] == "hrm" else dict(fields)
 
 
 def initial_params(model: nn.Module, key: jax.Array) -> dict[str, Any]:

@@ -6,21 +6,26 @@ The published networks attend over a sequence of one token, so softmax is 1 and 
 they are counted (28,969,474 holds to the unit) and never computed. `attention="obstacles"` uses them.
 """
 
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.networks.predictors import HRMConfig
 from hrm_jax.models import draws, layers
 from hrm_jax.models.draws import Keys
+from hrm_jax.models.predictors import hrm_block as block
 from hrm_jax.models.predictors.base import Network, Predictor, Weights, root_mean_square
 
-State = tuple[tuple[jax.Array, jax.Array | None], jax.Array]  # of the L and the H stream; steps taken
-MIX = 0.7071  # the gated block's scale of message + state, as published
-CONTEXT_FLOOR = 0.01  # mean square that context_norm adds, so that its gradient at zero is at most 10
-SHUT = 0.05  # a gate this close to 0 or 1 counts as saturated: its slope is a fifth of the steepest or less
+Pair = tuple[jax.Array, jax.Array | None]  # states of the L and the H stream
+State = tuple[Pair, jax.Array]  # and steps taken
+Blocks = tuple[jax.Array, ...]  # states of a stream, one of each block
+Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
+UNROLLED = 128  # blocks of one program, of a recurrence in waves: it compiles in about a minute
 NOISE = 0.01  # standard deviation of the noisy initial state
 
 
@@ -36,7 +41,8 @@ class HRM(Predictor):
         streams = {name: self._stream(name) for name in ("low", "high")[: 1 + c.h_stream]}
         head = self._declare_head(*layers.normal_or_torch(c.init_std, c.width))
         inputs = {"embed": embed, **self._declare_neighbours()}
-        return Network(c, inputs, Streams(c, {name: prepare(c, w) for name, w in streams.items()}), head)
+        core = Streams(c, {name: block.prepare(c, w) for name, w in streams.items()})
+        return Network(c, inputs, core, head)
 
     def _stream(self, name: str) -> Weights:
         """Parameters of one stream, its blocks stacked on the leading axis."""
@@ -69,30 +75,50 @@ class Streams(NamedTuple):
         Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
         turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
         """
-        c = self.config
+        c, waves = self.config, self.config.recurrence == "wavefront"
         states = initial_state(c, x.shape[1:], keys)
         x = x.astype(c.state_dtype)
-
-        def cycle(states, inputs):  # inputs [≤ k, ..., D]
-            low_state, high_state = states
-            if c.slow:
-                high_state = self._step_high(low_state, high_state)
-
-            def body(low_state, x):
-                return self._step_low(low_state, high_state, x), None
-
-            low_state, _ = jax.lax.scan(body, low_state, inputs, unroll=min(len(inputs), c.unroll))
-            return (low_state, high_state), None
-
+        cycle = self._in_waves(x.shape[1:-1]) if waves else self._in_scans
+        if waves:
+            states = jax.tree.map(tuple, states)
         k = c.k_step if c.slow else len(x)
         whole = len(x) // k
         if whole > 1:
-            states, _ = jax.lax.scan(cycle, states, x[: whole * k].reshape(whole, k, *x.shape[1:]))
+            at_once = max(1, UNROLLED // (c.blocks * (k + 1))) if waves else 1
+            cycles = x[: whole * k].reshape(whole, k, *x.shape[1:])
+            states, _ = jax.lax.scan(cycle, states, cycles, unroll=min(whole, at_once))
         elif whole:
             states, _ = cycle(states, x[:k])
         if len(x) % k:
             states, _ = cycle(states, x[whole * k :])
+        if waves:
+            low, high = states
+            states = jnp.stack(low), jnp.stack(high) if c.h_stream else None
         return (states, jnp.int32(len(x))), states[0][-1]
+
+    def _in_scans(self, states: Pair, inputs: jax.Array) -> tuple[Pair, None]:
+        """A cycle with inputs [≤ k, ..., D], block after block."""
+        low, high = states
+        if self.config.slow:
+            high = self._step_high(low, high)
+
+        def body(low, x):
+            return self._step_low(low, high, x), None
+
+        low, _ = jax.lax.scan(body, low, inputs, unroll=min(len(inputs), self.config.unroll))
+        return (low, high), None
+
+    def _in_waves(self, rows: tuple[int, ...]) -> Callable[[Any, jax.Array], tuple[Any, None]]:
+        """The same cycle with states as tuples of blocks, each [*rows, D]; see `run_waves`."""
+        c, weights = self.config, {name: repeated(w, rows) for name, w in self.weights.items()}
+
+        def cycle(states, inputs):
+            low, high = states
+            if c.slow:
+                high = run_waves(c, weights["high"], self._to_high(low)[None], high)
+            return (run_waves(c, weights["low"], self._to_low(high, inputs), low), high), None
+
+        return cycle
 
     def advance(self, state: State, x: jax.Array, keys: Keys | None) -> tuple[State, jax.Array]:
         """The recurrence one step further with input [..., D]; the count of k goes on."""
@@ -109,37 +135,40 @@ class Streams(NamedTuple):
         seen = {"rms": root_mean_square((new_low, new_high))}
         if c.block == "recurrent":
             return seen
-        shut = saturated(gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
+        shut = block.saturated(block.gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
         if c.slow:
-            of_high = saturated(gates(c, self.weights["high"], send(c, low), high, new_high))
+            of_high = block.saturated(block.gates(c, self.weights["high"], send(c, low), high, new_high))
             shut = jnp.where(step % c.k_step == 0, (shut + of_high) / 2, shut)
         return seen | {"saturated": shut}
 
     def _step_high(self, low: jax.Array, high: jax.Array) -> jax.Array:
         """The H stream's next state [blocks, ..., D]."""
-        message = send(self.config, low).astype(low.dtype)
-        message = jax.lax.stop_gradient(message) if self.config.detach else message
-        return run_stream(self.config, self.weights["high"], message, high)
+        return run_stream(self.config, self.weights["high"], self._to_high(low), high)
 
     def _step_low(self, low: jax.Array, high: jax.Array | None, x: jax.Array) -> jax.Array:
         """The L stream's next state [blocks, ..., D]."""
         return run_stream(self.config, self.weights["low"], self._to_low(high, x), low)
 
+    def _to_high(self, low: jax.Array) -> jax.Array:
+        message = send(self.config, low).astype(self.config.state_dtype)
+        return jax.lax.stop_gradient(message) if self.config.detach else message
+
     def _to_low(self, high: jax.Array | None, x: jax.Array) -> jax.Array:
         return (x if high is None else x + send(self.config, high)).astype(self.config.state_dtype)
 
 
+def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """The fields of a network with a device's fastest recurrence, where they leave it open."""
+    config = networks.config(fields, ("hrm",))
+    if config.recurrence != "auto":
+        return dict(fields)
+    waves = device.platform == "gpu" and not config.remat  # which asks for less memory
+    return {**fields, "recurrence": "wavefront" if waves else "scan"}
+
+
 def send(config: HRMConfig, state: jax.Array) -> jax.Array:
     """What a stream in state [blocks, ..., D] tells the other one [..., D]."""
-    return normed(config, "messages", state[-1])
-
-
-def normed(config: HRMConfig, place: str, x: jax.Array) -> jax.Array:
-    """x [..., D], of an RMS below 1 where `context_norm` is of this place."""
-    if config.context_norm != place:
-        return x
-    x = x.astype(jnp.float32)
-    return x * jax.lax.rsqrt(jnp.mean(x * x, axis=-1, keepdims=True) + CONTEXT_FLOOR)
+    return block.normed(config, "messages", state[-1])
 
 
 def initial_state(
@@ -160,104 +189,49 @@ def initial_state(
 
 def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
     """Send `message` [..., D] up the blocks; each block's output is its new state: [blocks, ..., D]."""
-    # Matmul results are kept for the backward pass, all between them is computed again: a third of the
-    # memory and of its traffic for a few per cent of the arithmetic. `remat` keeps the inputs alone.
-    policy = None if config.remat else jax.checkpoint_policies.dots_saveable
-    apply = jax.checkpoint(apply_block, static_argnums=0, policy=policy, prevent_cse=False)
+    apply = recomputing(config, functools.partial(block.apply, config))
 
-    def body(message, block):
-        weights, state = block
-        out = apply(config, weights, message, state)
+    def body(message, inputs):
+        weights, state = inputs
+        out = apply(weights, message, state)
         return out, out
 
     return jax.lax.scan(body, message, (stream, state), unroll=min(config.blocks, config.unroll))[1]
 
 
-def apply_block(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
-    """One block: message and state [..., N, D] to its output; between them all but matmuls is float32."""
-    dtype, message, state = state.dtype, message.astype(jnp.float32), state.astype(jnp.float32)
-    candidate = propose(config, w, message, state)
-    if config.block == "recurrent":
-        return candidate.astype(dtype)
-    return (state + gate(config, w, candidate, state) * (candidate - state)).astype(dtype)
+def run_waves(config: HRMConfig, stream: Weights, messages: jax.Array, state: Sequence[jax.Array]) -> Blocks:
+    """`run_stream` for one message after another, [k, ..., D], with `repeated` weights: a GPU's form of it.
 
-
-def propose(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
-    """The candidate of a block for its next state [..., N, D]."""
-    dtype = jnp.dtype(config.dtype)
-    h = message + state if config.block == "recurrent" else MIX * (message + state)
-    n = layers.direction(h, config.norm, config.norm_eps)
-    if config.attention == "single":
-        h = h + layers.linear(w, n, "mix_", dtype)
-    else:
-        h = h + attend(config, w, n)
-    n = layers.direction(h, config.norm, config.norm_eps)
-    gated, linear = jnp.split(layers.linear(w, n, "up_", dtype).astype(dtype), 2, axis=-1)
-    h = h + layers.linear(w, jax.nn.silu(gated) * linear, "down_", dtype)
-    return normed(config, "candidate", h)
-
-
-def gate(config: HRMConfig, w: Weights, candidate: jax.Array, state: jax.Array) -> jax.Array:
-    """How much of its candidate a block takes, [..., N, D] from 0 to 1."""
-    dtype = jnp.dtype(config.dtype)
-    # One matmul on [candidate, state], as published: two would write and add two results.
-    both = jnp.concatenate([candidate.astype(dtype), state.astype(dtype)], axis=-1)
-    return jax.nn.sigmoid(layers.linear(w, both, "gate_", dtype))
-
-
-def gates(
-    config: HRMConfig, stream: Weights, message: jax.Array, before: jax.Array, after: jax.Array
-) -> jax.Array:
-    """A stream's gates [blocks, ..., D] when `message` [..., D] took it from one state to the next."""
-    messages = jnp.concatenate([message[None], after[:-1]]).astype(jnp.float32)
-    before = before.astype(jnp.float32)
-
-    def of_block(w, message, state):
-        return gate(config, w, propose(config, w, message, state), state)
-
-    return jax.vmap(of_block)(stream, messages, before)
-
-
-def saturated(gates: jax.Array) -> jax.Array:
-    """The share of gates that are within `SHUT` of 0 or 1."""
-    return jnp.mean(jnp.abs(gates - 0.5) > 0.5 - SHUT)
-
-
-def attend(config: HRMConfig, w: Weights, n: jax.Array) -> jax.Array:
-    """Self-attention across the obstacles of one world: [..., N, D] to [..., N, D]."""
-    dtype = jnp.dtype(config.dtype)
-    q, k = layers.split_heads(layers.linear(w, n, "qk_", dtype), 2, config.heads)
-    (v,) = layers.split_heads(layers.linear(w, n, "v_", dtype), 1, config.heads)
-    return layers.linear(w, layers.attention(q, k, v).reshape(n.shape), "out_", dtype)
-
-
-def prepare(config: HRMConfig, stream: Weights) -> Weights:
-    """Weights as the recurrence uses them, computed once a call instead of once an application.
-
-    A norm's gain is multiplied into the matrix that reads it: its gradient then is one small sum a call,
-    not a sum over the batch an application. Attention over one token is the linear map V then out: one
-    matrix, folded in float32. The SwiGLU is padded with zeros to a multiple of 128 where accelerators want
-    it (1331 is odd: unaligned rows).
+    Block b of step t waits for block b - 1 of that step and for itself in the step before. All that have
+    b + t in common are computed at once (Appleyard et al. 2016, 1604.01946): k + blocks - 1 waves, not
+    k x blocks applications. They are in no loop, so nothing is copied to the stacks that a loop's gradient
+    reads.
     """
-    used = {k: v for k, v in stream.items() if not k.startswith(("norm", "qk_", "v_", "out_"))}
-    gain1, gain2 = stream["norm1"][:, :, None], stream["norm2"][:, :, None]
-    if config.attention == "single":
-        used["mix_kernel"] = gain1 * (stream["v_kernel"] @ stream["out_kernel"])
-        folded = jnp.einsum("nd,nde->ne", stream["v_bias"], stream["out_kernel"])
-        used["mix_bias"] = folded + stream["out_bias"]
-    else:
-        used |= {k: v for k, v in stream.items() if k.startswith(("qk_", "v_", "out_"))}
-        used |= {k: gain1 * stream[k] for k in ("qk_kernel", "v_kernel")}
-    used["up_kernel"] = gain2 * stream["up_kernel"]
-    if config.dtype == "bfloat16":
-        used |= _aligned(config, used)
-    return used
+    apply = recomputing(config, jax.vmap(functools.partial(block.apply, config)))
+    outs = list(state)
+    for wave in range(len(messages) + len(outs) - 1):
+        first, end = max(0, wave - len(messages) + 1), min(len(outs), wave + 1)
+        weights = jax.tree.map(lambda leaf, part=slice(first, end): leaf[part], stream)
+        below = [outs[first - 1] if first else messages[wave], *outs[first : end - 1]]
+        outs[first:end] = apply(weights, jnp.stack(below), jnp.stack(outs[first:end]))
+    return tuple(outs)
 
 
-def _aligned(config: HRMConfig, stream: Weights) -> Weights:
-    f = config.hidden
-    extra = -f % 128
-    up = stream["up_kernel"].reshape(config.blocks, config.width, 2, f)
-    up = jnp.pad(up, ((0, 0), (0, 0), (0, 0), (0, extra)))
-    down = jnp.pad(stream["down_kernel"], ((0, 0), (0, extra), (0, 0)))
-    return {"up_kernel": up.reshape(config.blocks, config.width, -1), "down_kernel": down}
+def repeated(stream: Weights, rows: tuple[int, ...]) -> Weights:
+    """A stream's weights with each bias once a row: one sum over rows a call is its gradient."""
+
+    def in_rows(bias):  # [blocks, D] to [blocks, *rows, D]
+        apart = jnp.expand_dims(bias, range(1, 1 + len(rows)))
+        return jnp.broadcast_to(apart, (len(bias), *rows, bias.shape[-1]))
+
+    return {name: in_rows(leaf) if name.endswith("bias") else leaf for name, leaf in stream.items()}
+
+
+def recomputing(config: HRMConfig, apply: Apply) -> Apply:
+    """`apply`, which keeps its matmul results for the backward pass, and all between them is computed again.
+
+    A third of the memory and of its traffic for a few per cent of the arithmetic. With `remat` it keeps its
+    inputs alone.
+    """
+    policy = None if config.remat else jax.checkpoint_policies.dots_saveable
+    return jax.checkpoint(apply, policy=policy, prevent_cse=False)

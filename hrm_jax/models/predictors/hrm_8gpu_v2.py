@@ -14,7 +14,7 @@ from hrm_jax.artefacts.networks.predictors import HRM8GPUV2Config
 from hrm_jax.models import layers
 from hrm_jax.models.draws import Keys
 from hrm_jax.models.predictors.base import Weights, roll_out
-from hrm_jax.models.predictors.hrm import MIX
+from hrm_jax.models.predictors.hrm_block import MIX
 from hrm_jax.worlds.features import Context
 
 
