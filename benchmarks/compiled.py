@@ -39,6 +39,7 @@ ROWS = [  # config, topology, fields that are set
     ("trm_sudoku", "v5e:2x4", {}),
     ("hrm_mid", "v5e:2x4", {}),
     ("hrm_fullscale", "v5e:2x4", {}),
+    ("hrm_fullscale", "h100:1", {}),
     ("hrm_8gpu_v2", "v5e:2x4", {}),
     ("lstm_512", "v5e:2x4", {}),
     ("pot_poh", "v5e:2x4", {}),

@@ -152,7 +152,8 @@ def hrm() -> ConfigDict:
     inputs(m)
     m.remat = False  # recompute blocks in the backward pass: less memory, more time
     m.unroll = 4  # blocks unrolled in the scan over them
-    m.recurrence = "auto"  # scan | wavefront: blocks that do not wait for each other at once; auto: on GPUs
+    # scan | wavefront (at once the blocks that do not wait for each other) | unrolled (so, in no loop)
+    m.recurrence = "auto"  # by the device
     return m
 
 

@@ -91,8 +91,8 @@ class HRMConfig(InputsConfig):
     )
     remat: bool = False  # recompute each block in the backward pass instead of keeping its activations
     unroll: Few = 4  # blocks (and L steps) unrolled in their scans
-    # Block after block in scans, or those at once that do not wait for each other; auto: by the device.
-    recurrence: Literal["auto", "scan", "wavefront"] = "auto"
+    # Block after block in scans; or at once those that do not wait for each other, in a loop or in none.
+    recurrence: Literal["auto", "scan", "wavefront", "unrolled"] = "auto"  # auto: by the device
 
     def __post_init__(self):
         super().__post_init__()
@@ -107,6 +107,11 @@ class HRMConfig(InputsConfig):
     def across(self) -> bool:
         """Whether the blocks attend across the obstacles of a world."""
         return self.attention == "obstacles"
+
+    @property
+    def waves(self) -> bool:
+        """Whether blocks run at once that do not wait for each other."""
+        return self.recurrence in ("wavefront", "unrolled")
 
     @property
     def slow(self) -> bool:

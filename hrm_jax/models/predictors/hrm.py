@@ -25,6 +25,7 @@ Pair = tuple[jax.Array, jax.Array | None]  # states of the L and the H stream
 State = tuple[Pair, jax.Array]  # and steps taken
 Blocks = tuple[jax.Array, ...]  # states of a stream, one of each block
 Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
+FASTEST = {"gpu": "unrolled", "tpu": "wavefront"}  # recurrence, by the compiled programs' floors
 UNROLLED = 128  # blocks of one program, of a recurrence in waves: it compiles in about a minute
 NOISE = 0.01  # standard deviation of the noisy initial state
 
@@ -75,7 +76,7 @@ class Streams(NamedTuple):
         Time is cut into cycles of k steps (H once, then L k times) and the rest, so no step asks whether its
         turn has come: a `lax.scan` over whole cycles, then one shorter cycle.
         """
-        c, waves = self.config, self.config.recurrence == "wavefront"
+        c, waves = self.config, self.config.waves
         states = initial_state(c, x.shape[1:], keys)
         x = x.astype(c.state_dtype)
         cycle = self._in_waves(x.shape[1:-1]) if waves else self._in_scans
@@ -84,7 +85,7 @@ class Streams(NamedTuple):
         k = c.k_step if c.slow else len(x)
         whole = len(x) // k
         if whole > 1:
-            at_once = max(1, UNROLLED // (c.blocks * (k + 1))) if waves else 1
+            at_once = max(1, UNROLLED // (c.blocks * (k + 1))) if c.recurrence == "unrolled" else 1
             cycles = x[: whole * k].reshape(whole, k, *x.shape[1:])
             states, _ = jax.lax.scan(cycle, states, cycles, unroll=min(whole, at_once))
         elif whole:
@@ -162,8 +163,8 @@ def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
     config = networks.config(fields, ("hrm",))
     if config.recurrence != "auto":
         return dict(fields)
-    waves = device.platform == "gpu" and not config.remat  # which asks for less memory
-    return {**fields, "recurrence": "wavefront" if waves else "scan"}
+    fastest = "scan" if config.remat else FASTEST.get(device.platform, "scan")  # `remat` asks for less memory
+    return {**fields, "recurrence": fastest}
 
 
 def send(config: HRMConfig, state: jax.Array) -> jax.Array:
@@ -200,12 +201,11 @@ def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: ja
 
 
 def run_waves(config: HRMConfig, stream: Weights, messages: jax.Array, state: Sequence[jax.Array]) -> Blocks:
-    """`run_stream` for one message after another, [k, ..., D], with `repeated` weights: a GPU's form of it.
+    """`run_stream` for one message after another, [k, ..., D], with `repeated` weights.
 
     Block b of step t waits for block b - 1 of that step and for itself in the step before. All that have
     b + t in common are computed at once (Appleyard et al. 2016, 1604.01946): k + blocks - 1 waves, not
-    k x blocks applications. They are in no loop, so nothing is copied to the stacks that a loop's gradient
-    reads.
+    k x blocks applications. What is in no loop is not copied to the stacks that a loop's gradient reads.
     """
     apply = recomputing(config, jax.vmap(functools.partial(block.apply, config)))
     outs = list(state)

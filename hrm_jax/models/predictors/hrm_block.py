@@ -24,7 +24,7 @@ def apply(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -
 def propose(config: HRMConfig, w: Weights, message: jax.Array, state: jax.Array) -> jax.Array:
     """The candidate of a block for its next state [..., N, D]."""
     dtype = jnp.dtype(config.dtype)
-    direction = layers.direction_in_rows if config.recurrence == "wavefront" else layers.direction
+    direction = layers.direction_in_rows if config.waves else layers.direction
     h = message + state if config.block == "recurrent" else MIX * (message + state)
     n = direction(h, config.norm, config.norm_eps)
     if config.attention == "single":
