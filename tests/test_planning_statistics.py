@@ -60,23 +60,63 @@ def test_permutation_is_brute_force(a, b):
         far.append(abs(Fraction(sum(seeds[i] for i in chosen), len(a)) - Fraction(sum(rest), len(b))))
     found = abs(Fraction(sum(a), len(a)) - Fraction(sum(b), len(b)))
     expected = sum(distance >= found for distance in far) / len(far)
-    assert statistics.permutation(a, b) == statistics.permutation(b, a) == pytest.approx(expected, rel=1e-12)
+    assert (
+        statistics.permutation((a, b)) == statistics.permutation((b, a)) == pytest.approx(expected, rel=1e-12)
+    )
 
 
 @pytest.mark.parametrize(("size", "least"), [(2, 2 / 6), (3, 2 / 20), (5, 2 / 252), (6, 2 / 924)])
 def test_permutation_reaches_its_least_whatever_the_spread(size, least):
     apart = [900 + seed for seed in range(size)], [850 - 40 * seed for seed in range(size)]
     for a, b in (apart, ([1000] * size, [300] * size), (apart[0], [0] * size)):
-        assert statistics.permutation(a, b) == pytest.approx(least, rel=1e-12)
+        assert statistics.permutation((a, b)) == pytest.approx(least, rel=1e-12)
 
 
 def test_permutation_of_one_seed_and_of_many():
-    assert statistics.permutation([3], [1, 2]) is None and statistics.permutation([3, 2], [1]) is None
+    assert statistics.permutation(([3], [1, 2])) is statistics.permutation(([3, 2], [1])) is None
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 50, 60), rng.integers(5, 55, 60)  # 1e35 ways: as the normal distribution has it
     both = np.concatenate([a, b])
     z = abs(a.mean() - b.mean()) / np.sqrt(both.var(ddof=1) * (2 / 60))
-    assert statistics.permutation(a, b) == pytest.approx(2 * NormalDist().cdf(-z), rel=0.05)
+    assert statistics.permutation((a, b)) == pytest.approx(2 * NormalDist().cdf(-z), rel=0.05)
+
+
+def test_permutation_within_worlds_is_brute_force():
+    """Seeds are dealt anew in each world, never from one to another."""
+    worlds = [((7, 3, 9), (1, 7, 2)), ((52, 58, 59), (60, 61, 55)), ((4, 4, 4), (4, 4, 3))]
+    deals = []
+    for a, b in worlds:
+        seeds = (*a, *b)
+        deals.append([sum(seeds[i] for i in chosen) for chosen in itertools.combinations(range(6), 3)])
+    middle = sum(Fraction(sum(a) + sum(b), 2) for a, b in worlds)
+    found = abs(sum(sum(a) for a, _ in worlds) - middle)
+    far = [abs(sum(dealt) - middle) for dealt in itertools.product(*deals)]
+    expected = sum(distance >= found for distance in far) / len(far)
+    assert 0.05 < expected < 0.95
+    assert statistics.permutation(*worlds) == pytest.approx(expected, rel=1e-12)
+    assert statistics.permutation(worlds[0], ((1, 2), (3, 4))) is None
+
+
+def test_worlds_together_tell_what_none_of_them_tells():
+    """Six seeds all below six, in three worlds: 2 of 924**3 deals."""
+    rng = np.random.default_rng(0)
+
+    def outcomes(rate):
+        return "".join("1" if solved else "0" for solved in rng.random(200) < rate)
+
+    def world(*groups):
+        return {
+            f"{group}/{seed}": {"group": group, "outcomes": outcomes(rate)}
+            for group, rate in groups
+            for seed in range(6)
+        }
+
+    reports = [world(("hrm", 0.5), ("lstm", 0.9)) for _ in range(3)]
+    (pair,) = statistics.in_all_worlds(reports, [("hrm", "lstm")])
+    assert -0.5 < pair["difference"] < -0.3
+    assert pair["p_seeds"] == pytest.approx(2 / 924**3, rel=1e-9) and pair["p_episodes"] < 1e-30
+    alone = [statistics.groups(models)["group_pairs"] for models in reports]
+    assert all(min(one["p_seeds"] for one in found) > 0.002 for found in alone)
 
 
 def _models(**groups):

@@ -1,5 +1,6 @@
 """Intervals, paired tests, and the spread of models that were trained several times."""
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -104,27 +105,36 @@ def sign_flip(differences: np.ndarray) -> float:
     return float(min(1.0, chance[extreme].sum()))
 
 
-def permutation(a: Sequence[int], b: Sequence[int]) -> float | None:
+def permutation(*worlds: tuple[Sequence[int], Sequence[int]]) -> float | None:
     """Exact two-sided p-value of two groups' mean rates, were every training seed as likely in either.
 
-    Of all ways to deal the seeds into groups of these sizes, the share whose means differ at least as much.
-    `a` and `b` are successes of equally many trials: whole numbers, so that what is level compares as equal.
-    None: a group of one seed.
+    Of all ways to deal the seeds of a world into groups of these sizes, the share whose means differ at least
+    as much; of several worlds, dealt each by itself, the means over all of their trials. A group is the
+    successes of its seeds, in a world each of as many trials: whole numbers, so that what is level compares
+    as equal. None: a group of one seed, or of other sizes in another world.
     """
-    if min(len(a), len(b)) < 2:
+    sizes = {(len(a), len(b)) for a, b in worlds}
+    if len(sizes) > 1 or min(map(min, sizes)) < 2:
         return None
-    counts = np.array([*a, *b], np.int64)
-    counts -= counts.min()
+    counts = [np.array([*a, *b], np.int64) for a, b in worlds]
+    counts = [of_world - of_world.min() for of_world in counts]
+    ((in_a, in_b),) = sizes
+    dealt = functools.reduce(np.convolve, (_dealt(of_world, in_a) for of_world in counts))
+    found = sum(int(of_world[:in_a].sum()) for of_world in counts)
+    distance = np.abs((in_a + in_b) * np.arange(len(dealt)) - in_a * (len(dealt) - 1))
+    return float(dealt[distance >= distance[found]].sum() / dealt.sum())
+
+
+def _dealt(counts: np.ndarray, size: int) -> np.ndarray:
+    """How likely each sum, from 0 to that of all, of `size` of these counts is; not of sum 1."""
     total = int(counts.sum())
-    # Chance [seeds dealt to a, their sum], were every seed dealt by a fair coin: no deal is likelier.
-    chance = np.zeros((len(a) + 1, total + 1))
+    # Chance [seeds dealt, their sum], were every seed dealt by a fair coin: no deal is likelier.
+    chance = np.zeros((size + 1, total + 1))
     chance[0, 0] = 1
     for count in counts.tolist():
         chance[1:, count:] += chance[:-1, : total + 1 - count]
         chance /= 2
-    distance = np.abs(len(counts) * np.arange(total + 1) - len(a) * total)
-    dealt = chance[-1]
-    return float(dealt[distance >= distance[counts[: len(a)].sum()]].sum() / dealt.sum())
+    return chance[-1]
 
 
 def resampled(solved: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -179,15 +189,20 @@ def groups(models: Mapping[str, Mapping[str, Any]], independent: bool = True) ->
 
     They are the spread over training seeds, and tests between groups, where trials are `independent`.
     """
+    rows = _rows(models)
+    if not rows:
+        return {}
+    summaries = {group: _spread(trained.mean(axis=1).tolist()) for group, trained in rows.items()}
+    return {"groups": summaries, "group_pairs": _group_pairs(rows) if independent else []}
+
+
+def _rows(models: Mapping[str, Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """What each group solved, int [seeds, N]."""
     members: dict[str, list[np.ndarray]] = {}
     for model in models.values():
         if model.get("group") is not None:
             members.setdefault(model["group"], []).append(solved(model["outcomes"]))
-    if not members:
-        return {}
-    rows = {group: np.array(trained, int) for group, trained in members.items()}  # [seeds, N]
-    summaries = {group: _spread(trained.mean(axis=1).tolist()) for group, trained in rows.items()}
-    return {"groups": summaries, "group_pairs": _group_pairs(rows) if independent else []}
+    return {group: np.array(trained, int) for group, trained in members.items()}
 
 
 def _group_pairs(rows: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -196,7 +211,6 @@ def _group_pairs(rows: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     means = resampled(several) if len(several) > 1 else {}
     tested = []
     for a, b in itertools.combinations(rows, 2):
-        level = len(rows[a]) == len(rows[b])  # else a sign is no fair coin's, were the groups alike
         both = a in means and b in means
         rates = [Fraction(int(rows[group].sum()), rows[group].size) for group in (a, b)]
         tested.append(
@@ -205,11 +219,36 @@ def _group_pairs(rows: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
                 "b": b,
                 "difference": float(rates[0] - rates[1]),
                 "interval": np.quantile(means[a] - means[b], [0.025, 0.975]).tolist() if both else None,
-                "p_episodes": sign_flip(rows[a].sum(axis=0) - rows[b].sum(axis=0)) if level else None,
-                "p_seeds": permutation(rows[a].sum(axis=1).tolist(), rows[b].sum(axis=1).tolist()),
+                **_tests((rows[a], rows[b])),
             }
         )
     return held_together(tested)
+
+
+def in_all_worlds(
+    reports: Sequence[Mapping[str, Mapping[str, Any]]], pairs: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Tests of these pairs of groups over all trials of the `models` of several reports at once.
+
+    Holm's adjustment is over these pairs: with every world there is more to be seen, not less.
+    """
+    rows, tested = [_rows(models) for models in reports], []
+    for a, b in pairs:
+        rates = [np.concatenate([of[group].mean(axis=0) for of in rows]).mean() for group in (a, b)]
+        tests = _tests(*((of[a], of[b]) for of in rows))
+        tested.append({"a": a, "b": b, "difference": float(rates[0] - rates[1]), **tests})
+    return held_together(tested)
+
+
+def _tests(*worlds: tuple[np.ndarray, np.ndarray]) -> dict[str, float | None]:
+    """Of two groups [seeds, N] in one world or in several: over episodes, and over training seeds."""
+    level = all(len(a) == len(b) for a, b in worlds)  # else a sign is no fair coin's, were the groups alike
+    differences = [a.sum(axis=0) - b.sum(axis=0) for a, b in worlds]
+    solved_by_seed = [(a.sum(axis=1).tolist(), b.sum(axis=1).tolist()) for a, b in worlds]
+    return {
+        "p_episodes": sign_flip(np.concatenate(differences)) if level else None,
+        "p_seeds": permutation(*solved_by_seed),
+    }
 
 
 def held_together(tested: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -229,12 +268,17 @@ def puzzle_groups(models: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     The tests take examples for independent: there are none where a puzzle has several, or they are voted on.
     """
     return groups(
-        {name: {**counted(model), "group": model.get("group")} for name, model in models.items()},
+        graded(models),
         all(
             model.get("puzzles", model["n"]) == model["n"] and not model.get("voting")
             for model in models.values()
         ),
     )
+
+
+def graded(models: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Models with the results that groups are of."""
+    return {name: {**counted(model), "group": model.get("group")} for name, model in models.items()}
 
 
 def counted(result: Mapping[str, Any]) -> Mapping[str, Any]:

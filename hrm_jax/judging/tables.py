@@ -21,6 +21,8 @@ from hrm_jax.judging.marks import counted_marks, mark
 from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
+APART = ("groups", "difference, points")
+TESTS = ("p over episodes", "Holm", "p over training seeds", "Holm")  # headings of `P_VALUES`
 GAIN = f"less by, per {EVERY} updates"
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
@@ -64,16 +66,37 @@ def members(report: Report | PuzzleReport, group: str) -> list[Any]:
 def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
     """The tests between groups of all reports, held together, and how to read them; or empty."""
     several = len(reports) > 1
-    heading = ["groups", "difference, points", "95 % interval", "p over episodes", "Holm",
-               "p over training seeds", "Holm"]  # fmt: skip
-    rows = [["world"] * several + heading]
+    rows = [["world"] * several + [*APART, "95 % interval", *TESTS]]
     together = held_together(reports)
     for report, tested in zip(reports, together, strict=True):
-        for pair in tested:
-            p = [p_value(pair[key]) for key in P_VALUES]
-            apart = [f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}", difference(pair)]
-            rows.append([report["world"]] * several + apart + p)
-    return f"{markdown(rows)}\n\n{family(together)}" if len(rows) > 1 else ""
+        rows += [
+            [report["world"]] * several + [*_apart(pair), difference(pair), *_p(pair)] for pair in tested
+        ]
+    if len(rows) == 1:
+        return ""
+    return "\n\n".join(filter(None, (markdown(rows), family(together), _in_all(reports) if several else "")))
+
+
+def _in_all(reports: Sequence[Report | PuzzleReport]) -> str:
+    """The tests of those groups that all reports compare, over all trials at once; or empty."""
+    first, *others = [
+        [(pair["a"], pair["b"]) for pair in report.get("group_pairs") or []] for report in reports
+    ]
+    if not (shared := [pair for pair in first if all(pair in pairs for pairs in others)]):
+        return ""
+    tested = statistics.in_all_worlds([statistics.graded(report["models"]) for report in reports], shared)
+    said = (
+        f"All trials of the {len(reports)} reports at once, seeds dealt anew in each; Holm over these pairs:"
+    )
+    return f"{said}\n\n{markdown([[*APART, *TESTS], *([*_apart(pair), *_p(pair)] for pair in tested)])}"
+
+
+def _apart(pair: Mapping[str, Any]) -> list[str]:
+    return [f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}"]
+
+
+def _p(pair: Mapping[str, Any]) -> list[str]:
+    return [p_value(pair[key]) for key in P_VALUES]
 
 
 def held_together(reports: Sequence[Report | PuzzleReport]) -> list[list[dict[str, Any]]]:
