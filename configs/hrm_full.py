@@ -5,8 +5,9 @@
 32,970 updates of 16,384 samples (8 x 2,048). The original: 160 minutes on eight H100s, about 56,000
 samples/s, loss 2.19e-4, 34/50 under `hrm-cloud/2025-12`. That loss is 4.6 times constant velocity's, and an
 exact future gets 33/50 there. It kept weights and Adam's moments in bfloat16 (fault F11); here only matmuls
-and the streams' states are (`--config.model.state_dtype=float32`: matmuls alone). On one GPU it needs 23 GiB,
-with `--config.model.remat=True` 8; on each of eight 4. Our figures: RESULTS.md.
+and the streams' states are (`--config.model.state_dtype=float32`: matmuls alone). On one GPU it needs 37 GiB,
+with `--config.model.recurrence=scan` 23 and with `--config.model.remat=True` 8; on each of eight 5. Our
+figures: RESULTS.md.
 """
 
 from configs import base
