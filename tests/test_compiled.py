@@ -53,11 +53,13 @@ def test_every_config_lowers_for_every_device_and_without_float64(name, meshes):
     assert "f64" not in module and "stablehlo.custom_call @Sharding" not in module
 
 
-def test_a_recurrence_in_waves_lowers_for_every_device_and_has_no_loop(meshes):
-    fields = SMALL["hrm_mid"] | {"model.dtype": "bfloat16", "model.state_dtype": "bfloat16"}
+@pytest.mark.parametrize("recurrence", ["wavefront", "unrolled"])
+def test_a_recurrence_in_waves_lowers_for_every_device(recurrence, meshes):
+    fields = {"model.dtype": "bfloat16", "model.state_dtype": "bfloat16", "model.recurrence": recurrence}
+    fields = SMALL["hrm_mid"] | fields
     update, *arguments = compiling.laid(experiment_of("hrm_mid", meshes[8], fields))
     module = jax.export.export(update, platforms=PLATFORMS)(*arguments).mlir_module()
-    assert "f64" not in module and "stablehlo.while" not in module
+    assert "f64" not in module and ("stablehlo.while" in module) == (recurrence == "wavefront")
 
 
 def compiled(name, fsdp, capfd):

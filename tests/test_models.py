@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.compiled import program, roofline
 from hrm_jax.models import layers
 from hrm_jax.models import predictors as models
 from hrm_jax.models.predictors import hrm
@@ -391,16 +392,35 @@ def test_a_recurrence_in_waves_is_the_one_in_scans(time, fields, random_params, 
         np.testing.assert_allclose(a, b, atol=1e-4 * max(np.abs(b).max(), 1e-9))
 
 
-def test_waves_may_be_in_a_loop_over_cycles(random_params, walks):
-    params, history = random_params(_hrm()), walks(3, 1, 9)
-    unrolled = _output_and_gradient(_hrm(recurrence="unrolled"))(params, history)
-    looped = _output_and_gradient(_hrm(recurrence="wavefront"))
-    assert "scan" in str(jax.make_jaxpr(looped)(params, history))
-    for a, b in zip(*map(jax.tree.leaves, (looped(params, history), unrolled)), strict=True):
+@pytest.mark.parametrize(
+    "recurrence, k, most", [("wavefront", 2, 128), ("unrolled", 2, 7), ("unrolled", 0, 4)]
+)
+def test_waves_may_be_in_a_loop_over_cycles(recurrence, k, most, random_params, walks, monkeypatch):
+    """Of H, of as many as are unrolled at most, and of L alone in pieces."""
+    params, history = random_params(_hrm(k_step=k)), walks(3, 1, 9)
+    in_scans = _output_and_gradient(_hrm(k_step=k))(params, history)
+    monkeypatch.setattr(hrm, "UNROLLED", most)
+    model = _hrm(k_step=k, recurrence=recurrence, unroll=2)  # of its own, for it is traced with these many
+    looped = _output_and_gradient(model)
+    assert "while" in jax.jit(looped).lower(params, history).as_text()
+    for a, b in zip(*map(jax.tree.leaves, (looped(params, history), in_scans)), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
 
 
-def test_the_direction_of_a_gpu_is_the_direction():
+@pytest.mark.parametrize("recurrence", ["scan", "unrolled"])
+def test_remat_computes_products_again(recurrence, random_params, walks):
+    """XLA would see that they are the same, where no loop is between the two."""
+    params, history = random_params(_hrm()), walks(2, 1, 4)
+
+    def flops(**fields):
+        gradient = _output_and_gradient(_hrm(recurrence=recurrence, unroll=3, **fields))
+        text = jax.jit(gradient).lower(params, history).compile().as_text()
+        return sum(kernel.times * kernel.flops for kernel in roofline.kernels(program.read(text)))
+
+    assert flops(remat=True) > 1.2 * flops() > 0
+
+
+def test_the_direction_in_rows_is_the_direction():
     """At zero, within eps of it, and elsewhere; its gradient is the derivative."""
     rows = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32) * [[0], [1e-4], [1], [100]]
     slope = np.random.default_rng(1).normal(size=(4, 6)).astype(np.float32)

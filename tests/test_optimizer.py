@@ -217,6 +217,19 @@ def test_clipping_bounds_the_global_norm():
 # ---------------------------------------------------------------- non-finite gradients
 
 
+@pytest.mark.parametrize("place", range(5))
+def test_one_number_that_is_not_finite_is_found_wherever_it_is(place):
+    """Among arrays of one shape, of other dtypes and of whole numbers."""
+    leaves = [np.ones((2, 3), np.float32) for _ in range(3)] + [
+        np.ones(3, np.float32),
+        np.ones((), np.float32),
+    ]
+    tree = {"counts": np.ones((2, 3), np.int32), "half": jnp.ones((2, 3), jnp.bfloat16), "leaves": leaves}
+    assert optimizer.all_finite(tree)
+    leaves[place].flat[-1] = np.inf if place % 2 else np.nan
+    assert not optimizer.all_finite(tree)
+
+
 @pytest.mark.parametrize("schedule", ["constant", "onecycle"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_non_finite_gradient_changes_nothing(schedule, bad):

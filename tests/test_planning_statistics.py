@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from hrm_jax.judging import statistics
+from hrm_jax.judging import statistics, tables
 from hrm_jax.judging.statistics import mcnemar, wilson
 from hrm_jax.referee.cells.episode import ErrorCounts
 
@@ -111,12 +111,33 @@ def test_worlds_together_tell_what_none_of_them_tells():
             for seed in range(6)
         }
 
-    reports = [world(("hrm", 0.5), ("lstm", 0.9)) for _ in range(3)]
-    (pair,) = statistics.in_all_worlds(reports, [("hrm", "lstm")])
+    models = [world(("hrm", 0.5), ("lstm", 0.9)) for _ in range(3)]
+    (pair,) = statistics.in_all_worlds(models, [("hrm", "lstm")])
     assert -0.5 < pair["difference"] < -0.3
     assert pair["p_seeds"] == pytest.approx(2 / 924**3, rel=1e-9) and pair["p_episodes"] < 1e-30
-    alone = [statistics.groups(models)["group_pairs"] for models in reports]
-    assert all(min(one["p_seeds"] for one in found) > 0.002 for found in alone)
+    reports = [
+        {"world": name, "models": of_world, **statistics.groups(of_world)}
+        for name, of_world in zip("abc", models, strict=True)
+    ]
+    assert all(report["group_pairs"][0]["p_seeds"] > 0.002 for report in reports)
+    turned = dict(reports[1], group_pairs=[dict(reports[1]["group_pairs"][0], a="lstm", b="hrm")])
+    for others, row in (([*reports[1:]], "hrm - lstm"), ([turned, reports[2]], "hrm - lstm")):
+        *_, said, table = tables.group_tests([reports[0], *others]).split("\n\n")
+        assert said.startswith("All trials of the 3 reports") and row in table
+    # Two reports of one world may be of the same trainings.
+    assert "All trials" not in tables.group_tests([*reports, reports[0]])
+
+
+def test_a_world_counts_by_its_trials():
+    def models(a, b):
+        return {
+            f"{name}/{seed}": {"group": name, "outcomes": outcomes}
+            for name, outcomes in (("a", a), ("b", b))
+            for seed in (0, 1)
+        }
+
+    (pair,) = statistics.in_all_worlds([models("1110", "0000"), models("11", "11")], [("a", "b")])
+    assert pair["difference"] == pytest.approx(0.5)
 
 
 def _models(**groups):

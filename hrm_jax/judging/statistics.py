@@ -230,7 +230,7 @@ def in_all_worlds(
 ) -> list[dict[str, Any]]:
     """Tests of these pairs of groups over all trials of the `models` of several reports at once.
 
-    Holm's adjustment is over these pairs: with every world there is more to be seen, not less.
+    A world counts by its trials. Holm's adjustment is over these pairs alone, however many worlds there are.
     """
     rows, tested = [_rows(models) for models in reports], []
     for a, b in pairs:

@@ -23,6 +23,10 @@ from hrm_jax.referee.protocols import PROTOCOLS, CellProtocol, PathProtocol
 P_VALUES = ("p_episodes", "p_episodes_holm", "p_seeds", "p_seeds_holm")
 APART = ("groups", "difference, points")
 TESTS = ("p over episodes", "Holm", "p over training seeds", "Holm")  # headings of `P_VALUES`
+IN_ALL = (
+    "All trials of the {} reports at once, seeds dealt anew in each. A report counts by its trials; Holm's "
+    "adjustment is over the pairs of this table alone:"
+)
 GAIN = f"less by, per {EVERY} updates"
 WALKS = "Walks from start to goal, of the answers' moves and of walkers that nothing was trained for:"
 # Of ARC without augmentations, examples are the test inputs of its tasks: several of some.
@@ -78,17 +82,19 @@ def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
 
 
 def _in_all(reports: Sequence[Report | PuzzleReport]) -> str:
-    """The tests of those groups that all reports compare, over all trials at once; or empty."""
-    first, *others = [
-        [(pair["a"], pair["b"]) for pair in report.get("group_pairs") or []] for report in reports
-    ]
-    if not (shared := [pair for pair in first if all(pair in pairs for pairs in others)]):
+    """The tests of those groups that all reports compare, over all trials at once; or empty.
+
+    Each world counts once: the trainings of two reports of one world may be the same.
+    """
+    first, *others = [report.get("group_pairs") or [] for report in reports]
+    compared = [{frozenset((pair["a"], pair["b"])) for pair in pairs} for pairs in others]
+    shared = [(pair["a"], pair["b"]) for pair in first]
+    shared = [pair for pair in shared if all(frozenset(pair) in pairs for pairs in compared)]
+    if not shared or len({report["world"] for report in reports}) < len(reports):
         return ""
     tested = statistics.in_all_worlds([statistics.graded(report["models"]) for report in reports], shared)
-    said = (
-        f"All trials of the {len(reports)} reports at once, seeds dealt anew in each; Holm over these pairs:"
-    )
-    return f"{said}\n\n{markdown([[*APART, *TESTS], *([*_apart(pair), *_p(pair)] for pair in tested)])}"
+    rows = [[*APART, *TESTS], *([*_apart(pair), *_p(pair)] for pair in tested)]
+    return f"{IN_ALL.format(len(reports))}\n\n{markdown(rows)}"
 
 
 def _apart(pair: Mapping[str, Any]) -> list[str]:

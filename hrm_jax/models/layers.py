@@ -56,13 +56,16 @@ def _scale(x: jax.Array, kind: Norm) -> float:
     return float(x.shape[-1] ** (0.5 if kind == "rms" else -0.5))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
-    """`direction` for GPUs: fewer kernels, and fewer bytes that its gradient moves.
+    """`direction` for accelerators: fewer kernels, and fewer bytes that its gradient moves.
 
     A sum stands in every place of its row, or XLA has kernels for the few numbers that follow from it.
     """
-    x = x.astype(jnp.float32)
+    return _direction_in_rows(x.astype(jnp.float32), kind, eps)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
     return _scale(x, kind) * x * jax.lax.rsqrt(jnp.maximum(_in_row(x * x), eps * eps))
 
 
@@ -77,7 +80,7 @@ def _direction_backward(kind: Norm, eps: float, x: jax.Array, slope: jax.Array) 
     return (_scale(x, kind) * inverse * (slope - turned * x),)
 
 
-direction_in_rows.defvjp(lambda x, kind, eps: (direction_in_rows(x, kind, eps), x), _direction_backward)
+_direction_in_rows.defvjp(lambda x, kind, eps: (_direction_in_rows(x, kind, eps), x), _direction_backward)
 
 
 def linear(w: Weights, x: jax.Array, prefix: str = "", dtype: Any = jnp.float32) -> jax.Array:

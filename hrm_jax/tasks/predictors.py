@@ -16,10 +16,12 @@ HORIZONS = (1, 5, 10, 20)  # steps ahead at which the error of the free run is r
 
 
 def parts(config: Mapping[str, Any], mesh: Mesh | None = None) -> tuple[World, nn.Module]:
-    """World and model of a config; the model as the devices of a mesh run it the fastest."""
+    """World and model of a config; the model in the form that is for the devices of a mesh."""
     world = of_config(config["data"]["world"])
     fields = {**config["model"], "size": world.size}
-    return world, predictors.build(predictors.for_device(fields, mesh.devices.flat[0]) if mesh else fields)
+    if mesh is not None:
+        fields = predictors.for_device(fields, mesh.devices.flat[0])
+    return world, predictors.build(fields)
 
 
 def describe(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -50,8 +50,10 @@ def _memory(found: Needs, chip: Chip | None, experiment: Experiment) -> str:
     if found.floor and found.memory <= chip.memory:
         return f"{line}: fits"
     config = experiment.config
+    scan = "--config.model.recurrence=scan or " if config.model.get("recurrence") == "auto" else ""
     remat = "--config.model.remat=true or " if config.model.get("remat") is False else ""
-    return f"{line}: does not fit, try {remat}--config.optimizer.accumulate={2 * config.optimizer.accumulate}"
+    more = f"--config.optimizer.accumulate={2 * config.optimizer.accumulate}"
+    return f"{line}: does not fit, try {scan}{remat}{more}"
 
 
 def _on_chip(found: Needs, chip: Chip, batch_size: int) -> Iterator[str]:

@@ -30,7 +30,7 @@ describe = functools.partial(layers.describe_named, PREDICTORS)
 
 
 def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
-    """The fields of a network as a device runs it the fastest, where they leave that open."""
+    """The fields of a network, with what they leave to the device."""
     return hrm.for_device(fields, device) if fields["name"] == "hrm" else dict(fields)
 
 

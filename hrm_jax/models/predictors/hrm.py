@@ -25,8 +25,9 @@ Pair = tuple[jax.Array, jax.Array | None]  # states of the L and the H stream
 State = tuple[Pair, jax.Array]  # and steps taken
 Blocks = tuple[jax.Array, ...]  # states of a stream, one of each block
 Apply = Callable[[Weights, jax.Array, jax.Array], jax.Array]
-FASTEST = {"gpu": "unrolled", "tpu": "wavefront"}  # recurrence, by the compiled programs' floors
-UNROLLED = 128  # blocks of one program, of a recurrence in waves: it compiles in about a minute
+# Recurrence, by the floors of compiled programs (RESULTS.md); no card has timed it yet.
+FASTEST = {"gpu": "unrolled", "tpu": "wavefront"}
+UNROLLED = 128  # applications of blocks in waves that stand in no loop: they compile in about a minute
 NOISE = 0.01  # standard deviation of the noisy initial state
 
 
@@ -82,7 +83,8 @@ class Streams(NamedTuple):
         cycle = self._in_waves(x.shape[1:-1]) if waves else self._in_scans
         if waves:
             states = jax.tree.map(tuple, states)
-        k = c.k_step if c.slow else len(x)
+        longest = max(1, UNROLLED // c.blocks) if waves else len(x)
+        k = c.k_step if c.slow else min(longest, len(x))
         whole = len(x) // k
         if whole > 1:
             at_once = max(1, UNROLLED // (c.blocks * (k + 1))) if c.recurrence == "unrolled" else 1
@@ -159,7 +161,7 @@ class Streams(NamedTuple):
 
 
 def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
-    """The fields of a network with a device's fastest recurrence, where they leave it open."""
+    """The fields of a network with the recurrence for a device, where they leave it open."""
     config = networks.config(fields, ("hrm",))
     if config.recurrence != "auto":
         return dict(fields)
@@ -201,11 +203,11 @@ def run_stream(config: HRMConfig, stream: Weights, message: jax.Array, state: ja
 
 
 def run_waves(config: HRMConfig, stream: Weights, messages: jax.Array, state: Sequence[jax.Array]) -> Blocks:
-    """`run_stream` for one message after another, [k, ..., D], with `repeated` weights.
+    """`run_stream` for messages [k, ..., D], with `repeated` weights: each block's state [..., D] after them.
 
     Block b of step t waits for block b - 1 of that step and for itself in the step before. All that have
     b + t in common are computed at once (Appleyard et al. 2016, 1604.01946): k + blocks - 1 waves, not
-    k x blocks applications. What is in no loop is not copied to the stacks that a loop's gradient reads.
+    k x blocks applications.
     """
     apply = recomputing(config, jax.vmap(functools.partial(block.apply, config)))
     outs = list(state)
@@ -228,10 +230,11 @@ def repeated(stream: Weights, rows: tuple[int, ...]) -> Weights:
 
 
 def recomputing(config: HRMConfig, apply: Apply) -> Apply:
-    """`apply`, which keeps its matmul results for the backward pass, and all between them is computed again.
+    """`apply`, of which the gradient computes again what is cheap: all but matmul results; `remat`: all.
 
-    A third of the memory and of its traffic for a few per cent of the arithmetic. With `remat` it keeps its
-    inputs alone.
+    In a loop that keeps a third of the memory and of its traffic away. In waves that are in no loop XLA sees
+    that both are the same and keeps what it computed, which on a GPU takes more memory and less time; `remat`
+    does not let it.
     """
     policy = None if config.remat else jax.checkpoint_policies.dots_saveable
-    return jax.checkpoint(apply, policy=policy, prevent_cse=False)
+    return jax.checkpoint(apply, policy=policy, prevent_cse=config.remat and config.waves)

@@ -36,7 +36,7 @@ def norm_scale(x: np.ndarray, eps: float) -> np.ndarray:
 
 
 def hrm(config: dict[str, Any], params: Params) -> Core:
-    """The twin of `hrm_jax.models.predictors.hrm`."""
+    """The twin of `hrm_jax.models.predictors.hrm` and `hrm_block`."""
     low = _hrm_blocks(config, params["low"])
     high = _hrm_blocks(config, params["high"]) if config["h_stream"] else []
     k = config["k_step"] if config["h_stream"] else 0
