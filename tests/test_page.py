@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,17 @@ def test_episodes_are_recorded_that_tell_neighbours_in_the_ranking_apart():
     assert evaluation.choose(outcomes, 2) == [0, 1]  # which the middle one solved, and not the worst
     assert evaluation.choose(outcomes, 3) == [0, 1, 6]
     assert evaluation.choose(outcomes, 99) == list(range(9))
+
+
+def test_reports_of_tracks_of_one_name_are_told_apart_by_their_files(tmp_path):
+    synthetic(tmp_path)
+    (tmp_path / "other").mkdir()
+    for name in ("a.json", "standard.traces.npz"):
+        shutil.copy(tmp_path / name, tmp_path / "other" / name)
+    paths = [tmp_path / "a.json", tmp_path / "other" / "a.json", tmp_path / "b.json"]
+    one, same, another = inputs.load_reports(paths)
+    assert one.heading.endswith(f"({paths[0]})") and same.heading.endswith(f"({paths[1]})")
+    assert another.heading == inputs.load_report(paths[2]).heading and "(" not in another.heading
 
 
 def test_the_page_opens_on_models_that_fare_differently(tmp_path):

@@ -1,7 +1,8 @@
 """What a page is made of: reports with their recorded episodes, training runs, a grid of densities."""
 
+import collections
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict, TypeGuard
 
@@ -22,11 +23,12 @@ class Report:
 
     data: Any  # report_file.Report or PuzzleReport
     traces: Any = None  # Traces or Answers, where some were recorded
+    path: str = ""  # of its file, where only that tells it from another on the page
 
     @property
     def heading(self) -> str:
         """Protocol, world and seeds in a line."""
-        return tables.heading(self.data)
+        return tables.heading(self.data) + (f" ({self.path})" if self.path else "")
 
     @property
     def fault(self) -> str:
@@ -91,6 +93,16 @@ def finite(value: object) -> TypeGuard[float]:
 
 
 # ---------------------------------------------------------------- reports
+
+
+def load_reports(paths: Sequence[str | Path]) -> list[Report]:
+    """Reports, told apart: tracks of one name may have come from two files."""
+    found = [load_report(path) for path in paths]
+    headings = collections.Counter(report.heading for report in found)
+    return [
+        replace(report, path=str(path)) if headings[report.heading] > 1 else report
+        for report, path in zip(found, paths, strict=True)
+    ]
 
 
 def load_report(path: str | Path) -> Report:

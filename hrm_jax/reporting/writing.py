@@ -33,7 +33,7 @@ def write(asked: Request) -> None:
     """Write what is asked for; what can be wrong with it is found before the first file is written."""
     if not (asked.reports or asked.workdirs or asked.density):
         raise RequestError("nothing to report on; give --report, --workdir or --density")
-    reports = [inputs.load_report(path) for path in asked.reports]
+    reports = inputs.load_reports(asked.reports)
     runs = inputs.load_runs(asked.workdirs)
     density = load_density(asked.density) if asked.density else None
     animations = _animations(asked, reports)
