@@ -19,7 +19,14 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 # One of each kind of step, small: its networks, and what its task carries from step to step.
 SMALL = {
     "hrm_full": {"model.blocks": 2, "model.width": 128, "model.heads": 4, "batch_size": 16},
-    "hrm_mid": {"model.recurrence": "unrolled", "model.width": 128, "model.heads": 4, "batch_size": 16},
+    "hrm_mid": {
+        "model.recurrence": "unrolled",
+        "model.width": 128,
+        "model.heads": 4,
+        "model.blocks": 2,
+        "data.history": 4,
+        "batch_size": 16,
+    },
     "benchmark:standard,lstm": {"batch_size": 48},
     "diffusion_v1": {
         "model.size": 16,
