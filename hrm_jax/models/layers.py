@@ -47,13 +47,16 @@ def normalize(x: jax.Array, gain: jax.Array, kind: Norm, eps: float) -> jax.Arra
 def direction(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
     """`normalize` without its gain, which a caller may multiply into the matrix that follows."""
     x = x.astype(jnp.float32)
-    # The maximum stands inside the root so that the gradient at exactly zero is finite.
-    square = jnp.sum(x * x, axis=-1, keepdims=True)
-    return _scale(x, kind) * x * jax.lax.rsqrt(jnp.maximum(square, eps * eps))
+    return _scale(x, kind) * x * _inverse(jnp.sum(x * x, axis=-1, keepdims=True), eps)
 
 
 def _scale(x: jax.Array, kind: Norm) -> float:
     return float(x.shape[-1] ** (0.5 if kind == "rms" else -0.5))
+
+
+def _inverse(square: jax.Array, eps: float) -> jax.Array:
+    """1 / max(|x|, eps) of |x|². The maximum stands in the root: at zero, too, the gradient is finite."""
+    return jax.lax.rsqrt(jnp.maximum(square, eps * eps))
 
 
 def direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
@@ -66,7 +69,7 @@ def direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
 def _direction_in_rows(x: jax.Array, kind: Norm, eps: float) -> jax.Array:
-    return _scale(x, kind) * x * jax.lax.rsqrt(jnp.maximum(_in_row(x * x), eps * eps))
+    return _scale(x, kind) * x * _inverse(_in_row(x * x), eps)
 
 
 def _in_row(x: jax.Array) -> jax.Array:
@@ -75,7 +78,7 @@ def _in_row(x: jax.Array) -> jax.Array:
 
 def _direction_backward(kind: Norm, eps: float, x: jax.Array, slope: jax.Array) -> tuple[jax.Array]:
     square, along = _in_row(x * x), _in_row(slope * x)
-    inverse = jax.lax.rsqrt(jnp.maximum(square, eps * eps))
+    inverse = _inverse(square, eps)
     turned = jnp.where(square > eps * eps, along * inverse * inverse, 0)
     return (_scale(x, kind) * inverse * (slope - turned * x),)
 
