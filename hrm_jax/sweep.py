@@ -78,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="config fields of which each model of each world gets its own best values")  # fmt: skip
     add("--trials", type=int, default=2, help="with --tune: trainings of each combination")
     add(
+        "--finalists",
+        type=int,
+        metavar="N",
+        help="with --tune: each model's best combinations after one training; only they get the others",
+    )
+    add(
         "--lengths",
         default="",
         metavar="STEPS,STEPS,…",
@@ -168,6 +174,9 @@ def _stages(
         fields += (f"steps={found['chosen']}",)
     if options.tune:
         trials = {rival: _trials(world, rival, fields, options) for rival in rivals}
+        if options.finalists:
+            yield "tuning", _same([trial.runs[0] for each in trials.values() for trial in each])
+            trials = {rival: tuning.final(each, options.finalists) for rival, each in trials.items()}
         yield "tuning", _same([run for each in trials.values() for trial in each for run in trial.runs])
         tried = {rival: tuning.tried(rival, each) for rival, each in trials.items()}
         chosen = {rival: tuning.chosen(rows) for rival, rows in tried.items()}
@@ -225,7 +234,7 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The worlds and the models asked for; everything that can be wrong with the request is found here."""
     own = tuning.FIRST_SEED if options.tune or options.lengths else 1000  # seeds of trials begin there
     most = {"seeds": (1, own), "trials": (1, 1000), "jobs": (0, JOBS), "record": (0, MOST_RECORDED)}
-    at_least(options, episodes=1, first=0, **most)
+    at_least(options, episodes=1, first=0, finalists=1, **most)
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
     ablations = [f"hrm,{name}" for name in getattr(config, "ABLATIONS", ())]

@@ -154,6 +154,29 @@ def test_all_get_enough_updates_and_each_model_its_own_best_settings(calls, tmp_
         reports.load(path)
 
 
+def test_only_the_best_of_a_first_trial_get_the_others(calls, tmp_path):
+    rates = ("--tune", "optimizer.learning_rate=1e-3,1e-2,1", "--finalists", "2", "--seeds", "1")
+    assert _sweep(tmp_path, *rates) == 0
+    seeds = [words["config.seed"] for command, words in calls if command == "train"]
+    assert seeds == ["100"] * 12 + ["101"] * 4 + ["0"] * 2
+    path = tmp_path / "standard.report.json"
+    told = json.loads(path.read_text())
+    ours = [(row["choice"], *row["fields"]) for row in told["tuning"] if len(row["losses"]) == 2]
+    rate = "optimizer.learning_rate="
+    best = {"hrm": "1e-3", "hrm,k4": "1e-3", "lstm": "1e-2", "lstm,shallow": "1e-3"}
+    assert ours == [(choice, rate + value) for choice, value in best.items()]
+    for row in told["tuning"]:  # a first loss that the finalists' mean is above
+        row["losses"] = [loss or 1e-3 for loss in row["losses"]]
+        row["losses"][1:] = [9.0] * len(row["losses"][1:])
+    path.write_text(json.dumps(told))
+    assert reports.load(path)
+    for row in told["tuning"][:3]:
+        row["chosen"] = row["fields"] == [f"{rate}1e-2"]
+    path.write_text(json.dumps(told))
+    with pytest.raises(RequestError, match="tuning: of hrm the one of the least loss"):
+        reports.load(path)
+
+
 # ---------------------------------------------------------------- elsewhere
 
 
@@ -321,6 +344,7 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--tune", "optimizer.learning_rate=fast"], "learning_rate"),
         (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
         (["--trials", "0"], "--trials 0"),
+        (["--finalists", "0"], "--finalists 0"),
         (["--lengths", "400,200"], "rising numbers"),
         (["--lengths", "400,800", "--until", "nan"], "--until nan: 0 to 100 per cent"),
         (["--lengths", "400,2e3"], "rising numbers"),

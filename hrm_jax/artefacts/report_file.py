@@ -189,7 +189,8 @@ class Tried(TypedDict):
     model: Name
     choice: Name  # in the config
     fields: list[Name]  # FIELD=VALUE
-    losses: Annotated[list[float | None], Meta(min_length=1)]  # by tuning seed; null where it diverged
+    # By tuning seed; null where it diverged. The first alone, where others of the model were better there.
+    losses: Annotated[list[float | None], Meta(min_length=1)]
     chosen: bool  # those that it was trained with
 
 
@@ -290,6 +291,12 @@ def group_of(name: str) -> str:
 def mean_loss(tried: Tried) -> float:
     """Over the tuning seeds; infinite where one diverged."""
     return math.fsum(map(number, tried["losses"])) / len(tried["losses"])
+
+
+def winner(trials: Sequence[Tried]) -> Tried:
+    """The first of the least mean loss, of those of a model that were tried with all the tuning seeds."""
+    seeds = max(len(tried["losses"]) for tried in trials)
+    return min((tried for tried in trials if len(tried["losses"]) == seeds), key=mean_loss)
 
 
 def best(reached: Reached) -> str:

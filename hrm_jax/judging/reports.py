@@ -121,8 +121,7 @@ def _check_before(report: Any) -> None:
     for tried in report.get("tuning") or []:
         judged[known("model in tuning", tried["model"], judged)].append(tried)
     for name, trials in judged.items():
-        chosen = [report_file.mean_loss(tried) for tried in trials if tried["chosen"]]
-        if trials and chosen != [min(map(report_file.mean_loss, trials))]:
+        if trials and [tried for tried in trials if tried["chosen"]] != [report_file.winner(trials)]:
             raise RequestError(f"tuning: of {name} the one of the least loss is chosen, and no other")
 
 

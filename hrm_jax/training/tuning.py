@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.artefacts.json_file import nullable
-from hrm_jax.artefacts.report_file import Lengths, Reached, Tried, enough, least_loss, mean_loss
+from hrm_jax.artefacts.json_file import nullable, number
+from hrm_jax.artefacts.report_file import Lengths, Reached, Tried, enough, least_loss, mean_loss, winner
 from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
 
@@ -62,8 +62,18 @@ def folder(fields: Sequence[str]) -> str:
     return ",".join(f"{name.rpartition('.')[2]}={value}" for name, _, value in settings).replace("/", "_")
 
 
+def final(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """The trials of a rival once each was trained for the first time: the best `most` of them are trained on.
+
+    Those that go on to the other tuning seeds are as many for every rival, so that all have the same chance.
+    """
+    firsts = {trial: number(training.held_out(trial.runs[0])) for trial in trials}
+    best = sorted(trials, key=firsts.__getitem__)[:most]
+    return [trial if trial in best else trial._replace(runs=trial.runs[:1]) for trial in trials]
+
+
 def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
-    """What a report says of the trials of a rival; the first of the least mean held-out loss is chosen."""
+    """What a report says of the trials of a rival; the `winner` of them is chosen."""
     rows: list[Tried] = [
         {
             "model": rival,
@@ -74,7 +84,7 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
         }
         for trial in trials
     ]
-    best = min(rows, key=mean_loss)
+    best = winner(rows)
     if not math.isfinite(mean_loss(best)):
         world = trials[0].runs[0].world
         raise RequestError(
