@@ -39,6 +39,8 @@ DOCUMENTS = [Path(__file__).resolve().parent.parent / name for name in ("README.
 RECOMPUTED = {"pairs", "groups", "group_pairs"}
 UNSHOWN = {"traces", "walks", "data"}
 UNSHOWN_OF_MODELS = {"segments", "parts", "prediction"}
+AHEAD = 10  # steps, of the error shown
+ERROR = f"median error {AHEAD} steps ahead, cells"
 MARKED = re.compile(r"(<!-- (\w+) of ([^:>]+?)(?::\s([^>]+?))?\s-->\n)(.*?)(<!-- end -->)", re.S)
 
 
@@ -123,7 +125,7 @@ def filled(text: str, folder: Path) -> str:
 
 
 def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
-    """A row per group: its size, and its mean, lowest and highest rate."""
+    """A row per group: its size, what it was tuned to, its mean, lowest and highest rate, and its errors."""
     if chosen:
         raise RequestError(f"{chosen[0]}: of groups all are shown")
     rows = [
@@ -136,18 +138,34 @@ def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
             "training seeds",
             "mean %",
             "lowest to highest",
+            "tuned to",
+            ERROR,
         ]
     ]
     for report in loaded:
+        best = _tuned(report)
         for name, group in report["groups"].items():
             members = [result for result in report["models"].values() if result.get("group") == name]
             size, updates = (_alike(members, key) for key in ("parameters", "step"))
-            mean, low, high = (percent(group[key]) for key in ("mean", "min", "max"))
-            judged = f"{members[0]['n']:,}"
-            rows.append(
-                [_world(report), judged, name, size, updates, str(group["seeds"]), mean, f"{low} to {high}"]
-            )
+            rates = _rate(report, name, group).removesuffix(")").split(" (")
+            cells = [f"{members[0]['n']:,}", name, size, updates, str(group["seeds"]), *rates]
+            rows.append([_world(report), *cells, best.get(name, ""), _error(members)])
     return markdown([[cell for cell, used in zip(row, _used(rows), strict=True) if used] for row in rows])
+
+
+def _error(members: Sequence[Mapping[str, Any]]) -> str:
+    """In cells, of the seeds' median errors 10 steps ahead the lowest and highest; "" where none are told."""
+    medians = [member["prediction"]["median"] for member in members if member.get("prediction")]
+    errors = sorted(median[AHEAD - 1] for median in medians if len(median) >= AHEAD)
+    return f"{errors[0]:.2f} to {errors[-1]:.2f}" if errors else ""
+
+
+def _tuned(report: Any) -> dict[str, str]:
+    """Of each model that was tuned, the settings chosen; the learning rate by its value alone."""
+    chosen = [tried for tried in report.get("tuning") or [] if tried["chosen"]]
+    return {
+        tried["model"]: tables.settings(tried).replace("optimizer.learning_rate=", "") for tried in chosen
+    }
 
 
 def _rates(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
@@ -172,8 +190,8 @@ def _choices(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
     """A row per report: how long the models were trained, and with what settings those named."""
     rows = [["world", "updates", *chosen]]
     for report in loaded:
-        best = {tried["model"]: tables.settings(tried) for tried in report["tuning"] if tried["chosen"]}
-        cells = [best[known("model", name, best)].replace("optimizer.learning_rate=", "") for name in chosen]
+        best = _tuned(report)
+        cells = [best[known("model", name, best)] for name in chosen]
         found = report.get("lengths")
         rows.append([_world(report), f"{found['chosen']:,}" if found else "", *cells])
     return markdown(rows)

@@ -9,8 +9,8 @@ Every run is one that `hrm_jax.train` would make by itself, in OUT/world/model/s
 again, and a killed sweep goes on where it was. Models of puzzles are judged by the test half of DATA/world.
 With --lengths the models of a world are first trained with each of these numbers of updates; all get the
 first that the next hardly improves. With --tune every model is then tried with each combination of values,
-and as each of its VARIANTS in the config; the least mean held-out loss chooses. These trainings have seeds of
-their own, 100, 101, …, and are in the report.
+and as each of its VARIANTS in the config (not with --ablations, which compares variants); the least mean
+held-out loss chooses. These trainings have seeds of their own, 100, 101, …, and are in the report.
 Leaves OUT/world.report.json and OUT/report/index.html.
 
 On machines that share OUT, --list prints what can be trained now as commands of a shell, a line a run, for
@@ -216,7 +216,7 @@ def _trials(world: str, rival: str, fields: Sequence[str], options: argparse.Nam
                 options.out / "trials" / world / model / tuning.folder(point) / str(seed), trial=True)
             for seed in seeds
         ))
-        for model in _variants(_config(options.config), rival)
+        for model in _variants(rival, options)
         for point in tuning.grid(options.tune)
     ]  # fmt: skip
 
@@ -252,13 +252,14 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         if "=" not in assignment:
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
     for world in worlds:
-        _check(world, [model for rival in rivals for model in _variants(config, rival)], options)
+        _check(world, [model for rival in rivals for model in _variants(rival, options)], options)
     return worlds, rivals
 
 
-def _variants(config: ModuleType, rival: str) -> Sequence[str]:
-    """The choices of the config that a rival may be tuned to."""
-    return getattr(config, "VARIANTS", {}).get(rival, (rival,))
+def _variants(rival: str, options: argparse.Namespace) -> Sequence[str]:
+    """The choices of the config that a rival may be tuned to; of an ablation, which is a choice, itself."""
+    variants = {} if options.ablations else getattr(_config(options.config), "VARIANTS", {})
+    return variants.get(rival, (rival,))
 
 
 def _config(name: str) -> ModuleType:

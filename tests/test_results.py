@@ -64,6 +64,8 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
     tried = [{"steps": steps, "losses": {"x": loss}} for steps, loss in ((40, 0.4), (1080, 0.1))]
     report["lengths"] = {"until": 5.0, "tried": tried, "chosen": 1080}
     report["models"]["x/1"]["health"] = {"steps": 10, "error": 2.4, "constant_velocity": 2.4}
+    for seed in range(3):
+        report["models"][f"x/{seed}"]["prediction"] = {"median": [0.1] * 9 + [0.5 + seed / 10]}
     path.write_text(json.dumps(report))
     results.main(["keep", str(path), str(told / "0.json.gz")])
     document = told / "D.md"
@@ -75,6 +77,13 @@ def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
     assert "| standard | 1,080   | x,shallow 1e-2 |" in text
     assert "| 62.0 (60.0 to 64.0; 1 of them \N{DAGGER}) | 62.0 \N{DAGGER} |" in text
     assert "(80.0 to 84.0) |" in text
+    document.write_text("<!-- groups of 0.json.gz -->\n<!-- end -->")
+    results.main(["fill", str(document)])
+    _, _, tuned, plain = (line.split("|")[-4:-1] for line in document.read_text().splitlines()[1:5])
+    assert [cell.strip() for cell in tuned] == [
+        "60.0 to 64.0; 1 of them \N{DAGGER}", "x,shallow 1e-2", "0.50 to 0.70",
+    ]  # fmt: skip
+    assert [cell.strip() for cell in plain] == ["80.0 to 84.0", "", ""]
     document.write_text("<!-- choices of 0.json.gz: y -->\n<!-- end -->")
     with pytest.raises(RequestError, match='unknown model "y"; allowed: x'):
         results.main(["fill", str(document)])

@@ -244,6 +244,13 @@ def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys
         _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
 
 
+def test_an_ablation_is_tuned_to_no_other(calls, tmp_path, capsys):
+    asked = ("--models", "hrm", "--ablations", "--tune", "optimizer.learning_rate=1e-3", "--trials", "1")
+    lines, _ = _listed(capsys, tmp_path, *asked)
+    found = [command[1].partition("standard,")[2] for (command,) in lines]
+    assert found == ["hrm", *(f"hrm,{name}" for name in benchmark.ABLATIONS)]
+
+
 def test_a_run_that_another_process_trains_is_left_to_it(calls, tmp_path, capsys):
     busy = tmp_path / "standard" / "hrm" / "0"
     busy.mkdir(parents=True)
