@@ -49,11 +49,12 @@ def _memory(found: Needs, chip: Chip | None, experiment: Experiment) -> str:
     line = f"{found.memory / GIB:.2f} of {chip.memory / GIB:.2f} GiB {parts}"
     if found.floor and found.memory <= chip.memory:
         return f"{line}: fits"
-    config = experiment.config
-    scan = "--config.model.recurrence=scan or " if config.model.get("recurrence") == "auto" else ""
-    remat = "--config.model.remat=true or " if config.model.get("remat") is False else ""
-    more = f"--config.optimizer.accumulate={2 * config.optimizer.accumulate}"
-    return f"{line}: does not fit, try {scan}{remat}{more}"
+    config, tries = experiment.config, []
+    if config.model.get("remat") is False:  # with it, auto is a scan
+        tries = ["--config.model.recurrence=scan"] * (config.model.get("recurrence") == "auto")
+        tries.append("--config.model.remat=true")
+    tries.append(f"--config.optimizer.accumulate={2 * config.optimizer.accumulate}")
+    return f"{line}: does not fit, try {' or '.join(tries)}"
 
 
 def _on_chip(found: Needs, chip: Chip, batch_size: int) -> Iterator[str]:
