@@ -1,11 +1,15 @@
-"""FLOPs of a training step: loops count as often as they run."""
+"""What a training step costs: loops count as often as they run."""
+
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import pytest
+from ml_collections import ConfigDict
 
+from hrm_jax.compiled.chips import CHIPS
 from hrm_jax.models import predictors as models
-from hrm_jax.training import cost
+from hrm_jax.training import compiling, cost
 
 
 def _flops(f, *shapes):
@@ -73,3 +77,20 @@ def test_the_headline_network_costs_what_its_formula_says(dtype):
 def test_counting_parameters():
     tree = {"a": jnp.zeros((3, 4)), "b": {"c": jnp.zeros(5), "d": jnp.zeros((), jnp.bfloat16)}}
     assert cost.count(tree) == 18
+
+
+@pytest.mark.parametrize(
+    ("model", "tried"),
+    [
+        ({"remat": False, "recurrence": "auto"}, ["model.recurrence=scan", "model.remat=true"]),
+        ({"remat": False, "recurrence": "scan"}, ["model.remat=true"]),
+        ({"remat": True, "recurrence": "auto"}, []),  # a scan already
+        ({}, []),
+    ],
+)
+def test_what_saves_memory_is_suggested_to_who_does_not_do_it_yet(model, tried):
+    config = ConfigDict({"model": model, "optimizer": {"accumulate": 2}})
+    needs = compiling.Needs(2**40, 2**30, 1.0, (), None)
+    said = cost._memory(needs, CHIPS["h100"], SimpleNamespace(config=config))
+    fields = [*tried, "optimizer.accumulate=4"]
+    assert said.endswith("does not fit, try " + " or ".join(f"--config.{field}" for field in fields))
