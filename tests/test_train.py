@@ -55,7 +55,6 @@ def command(workdir, cache, *extra, devices=1, config="configs/quickstart.py", *
     fields = words(compile_cache=cache, **overrides)
     run = [sys.executable, "-m", "hrm_jax.train", "--config", config, *fields, *extra]
     environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
-    environment.pop("XLA_FLAGS", None)
     return {"args": [*run, "--workdir", str(workdir)], "env": environment, "cwd": ROOT}
 
 
