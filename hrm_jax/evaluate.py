@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--seeds", metavar="A:B", help="scenario ids A to B-1")
     add("--backend", choices=BACKENDS, default="numpy",
         help="numpy is the referee; jax predicts for it; jit plays whole episodes on the device")  # fmt: skip
+    add("--jobs", type=int, default=1, metavar="N",
+        help="models at a time, a process each; one, where functions or other backends play")  # fmt: skip
     add("--record", type=int, default=0, metavar="N",
         help="also write N episodes, at most 1,000, that tell the models apart, for the page")  # fmt: skip
     add("--out", type=Path, required=True, help="where report.json goes")

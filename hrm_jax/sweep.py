@@ -318,7 +318,8 @@ def _judge(world: str, runs: Sequence[Run], before: Before, options: argparse.Na
         return out
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
-    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record, before=before))
+    jobs = max(1, options.jobs)
+    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record, jobs=jobs, before=before))
     return out
 
 

@@ -16,6 +16,7 @@ import pytest
 from configs import benchmark
 from hrm_jax import evaluate, report
 from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import networks as networks_of_files
 from hrm_jax.artefacts import scenarios as scenario_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.models import predictors as models
@@ -229,20 +230,43 @@ def test_it_runs_where_jax_is_not_installed(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_interrupting_leaves_no_report(tmp_path):
+def test_several_processes_judge_alike(run, capsys):
+    words = [f"--model={name}" for name in ("reflection", "frozen", "oracle")]
+    one, two = (run(*words, "--episodes", 30, "--jobs", jobs) for jobs in (1, 2))
+    assert list(one["models"]) == list(two["models"]) and one == two
+    assert sorted(re.findall(r"(\w+): 30 episodes in", capsys.readouterr().err)) == sorted(
+        2 * ["reflection", "frozen", "oracle"]
+    )
+
+
+def test_a_model_that_diverges_in_another_process_is_one_line(tmp_path):
+    config = benchmark.get_config("standard,lstm").to_dict()
+    config["model"]["width"] = 8
+    description = Forecast.describe(config)
+    shapes = networks_of_files.NETWORKS["lstm"].shapes(networks_of_files.config(description["model"]))
+    weights = {name: np.full(shape, 1e30, np.float32) for name, shape in shapes.items()}
+    model_file.write(tmp_path / "wild.npz", model_file.unflatten(weights), {**description, "config": config})
+    words = ["--model=wild.npz", "--model=oracle", "--episodes=3", "--jobs=2", "--out=r.json"]
+    done = _process("evaluate", *words, cwd=tmp_path)
+    assert done.returncode == 2 and 'error: model "wild": predicts positions that' in done.stderr
+    assert "Traceback" not in done.stderr and os.listdir(tmp_path) == ["wild.npz"]
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_interrupting_leaves_no_report(tmp_path, jobs):
     slow = World("slow", n_obstacles=60)
     scenario_file.save(tmp_path / "scenarios.npz", drawing.draw(slow, range(300)))
     process = subprocess.Popen(
         [sys.executable, "-m", "hrm_jax.evaluate", "--model", "frozen", "--model", "reflection",
          "--model", "kalman", "--model", "constant_velocity", "--model", "oracle",
-         "--world", "scenarios.npz", "--out", "r.json"],
+         "--world", "scenarios.npz", "--out", "r.json", "--jobs", jobs],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         # A suite that runs in the background ignores Ctrl-C, and so would what it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     first = process.stderr.readline()
-    assert first.startswith("frozen:")
+    assert re.match("frozen:" if jobs == "1" else r"\w+: 300 episodes", first)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in errors and output == ""

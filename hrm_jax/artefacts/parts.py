@@ -15,8 +15,6 @@ import os
 import shutil
 import signal
 import sys
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -24,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from hrm_jax.artefacts import archive, files, json_file
+from hrm_jax.artefacts import archive, files, json_file, workers
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError, WriteError
 
@@ -184,10 +182,4 @@ def _uninterrupted() -> Iterator[None]:
 def _worker(parent: int) -> None:
     """A process leaves Ctrl-C to its parent, finishing its item, and ends when the parent was killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    workers.end_with(parent)

@@ -22,5 +22,10 @@ def watch(name: str, unit: str, total: int, closing: bool = True) -> Iterator[Pr
 
         yield show
     if closing:
-        seconds = time.perf_counter() - began
-        print(f"{name}: {total:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
+        say_took(name, unit, total, time.perf_counter() - began)
+
+
+def say_took(name: str, unit: str, total: int, seconds: float) -> None:
+    """A line at the end of what was long."""
+    tqdm.write(f"{name}: {total:,} {unit} in {seconds:.1f} s", file=sys.stderr)
+    sys.stderr.flush()

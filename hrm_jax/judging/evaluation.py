@@ -1,22 +1,25 @@
 """Entrants play scenarios under a protocol: the episodes, the report of them, and those that are recorded."""
 
+import contextlib
+import functools
 import itertools
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import provenance, traces_file
-from hrm_jax.artefacts.errors import RequestError, known
+from hrm_jax.artefacts import provenance, traces_file, workers
+from hrm_jax.artefacts.errors import known, naming
 from hrm_jax.artefacts.scenarios import Scenarios
-from hrm_jax.console.parser import at_least
-from hrm_jax.console.progress import watch
-from hrm_jax.judging import entrants, keeping, request, statistics, tables
+from hrm_jax.console.parser import JOBS, at_least
+from hrm_jax.console.progress import say_took, watch
+from hrm_jax.judging import entrants, keeping, own, request, statistics, tables
 from hrm_jax.judging.entrants import BACKENDS, Entrant, Source
+from hrm_jax.judging.own import Function
 from hrm_jax.judging.request import Request
 from hrm_jax.judging.resuming import Kept
 from hrm_jax.referee.cells import episode
@@ -24,6 +27,7 @@ from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
+from hrm_jax.worlds.world import World
 
 
 class Match(NamedTuple):
@@ -35,6 +39,7 @@ class Match(NamedTuple):
     compared: dict[str, Entrant]
     asked: list[str]  # without those that play in every match
     reads: list[Path] = []  # files that nothing may be written over
+    anew: Callable[[str], Entrant] | None = None  # makes one in another process; None: they stay in this one
 
     @property
     def limit(self) -> int:
@@ -53,7 +58,7 @@ def evaluate(asked: Request) -> None:
     keeping.check(asked.out, asked.record, match.reads)
     about = asked.backend, asked.predictor or ""
     kept = Kept(asked.out, match.scenarios, match.protocol, about, sources)
-    results = play_all(match, kept)
+    results = play_all(match, kept, asked.jobs)
     report = build_report(match, results)
     report |= asked.before
     keeping.keep(asked.out, report, tables.evaluation(report, match.limit))
@@ -64,7 +69,7 @@ def evaluate(asked: Request) -> None:
 
 def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     """The match that is asked for, everything in it checked."""
-    at_least(asked, record=(0, keeping.MOST_RECORDED))
+    at_least(asked, record=(0, keeping.MOST_RECORDED), jobs=(1, JOBS))
     protocol = PROTOCOLS[known("protocol", asked.protocol, PROTOCOLS)]
     known("backend", asked.backend, BACKENDS)
     always = ALWAYS if isinstance(protocol, PathProtocol) else ()
@@ -72,28 +77,77 @@ def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
     reads = request.reads(asked, sources)
-    return Match(scenarios, protocol, asked.backend, compared, list(sources), reads)
+    anew = functools.partial(_anew, entered, asked.predictor, scenarios.world, protocol)
+    functions = own.parse(asked.predictor or "") or any(isinstance(one, Function) for one in sources.values())
+    here = functions or asked.backend != "numpy"
+    return Match(scenarios, protocol, asked.backend, compared, list(sources), reads, None if here else anew)
 
 
-def play_all(match: Match, kept: Kept | None = None) -> dict[str, Result]:
-    """Every entrant's episodes; progress and seconds on stderr. What is `kept` is not played again."""
-    scenarios, protocol, backend, compared, *_ = match
-    play, results = entrants.referee(backend, protocol), {}
-    for name, entrant in compared.items():
+def _anew(
+    entered: Mapping[str, Source], predictor: str | None, asked: World, protocol: Protocol, name: str
+) -> Entrant:
+    return entrants.enter({name: entered[name]}, predictor, "numpy", asked, protocol)[name]
+
+
+def play_all(match: Match, kept: Kept | None = None, jobs: int = 1) -> dict[str, Result]:
+    """Every entrant's episodes, those of `jobs` entrants at a time; progress and seconds on stderr.
+
+    What is `kept` is not played again.
+    """
+    results = {}
+    for name in match.compared:
         if kept and (found := kept.find(name)):
             print(f"{name}: was judged before the evaluation was interrupted", file=sys.stderr)
             results[name] = found
-            continue
+    missing = [name for name in match.compared if name not in results]
+    if match.anew and min(jobs, len(missing)) > 1:
+        played = _at_once(match, match.anew, missing, jobs)
+    else:
+        played = _in_turn(match, missing)
+    with contextlib.closing(played):
+        for name, result, seconds in played:
+            if kept:
+                kept.keep(name, result, seconds)
+            results[name] = result
+    return {name: results[name] for name in match.compared}
+
+
+Played = tuple[str, Result, float]  # by whom, and the seconds that it took
+
+
+def _in_turn(match: Match, names: Sequence[str]) -> Generator[Played, None, None]:
+    """One entrant after another, in this process."""
+    scenarios, protocol, backend, compared, *_ = match
+    referee = entrants.referee(backend, protocol)
+    for name in names:
+        player = compared[name].source if backend == "jit" else compared[name].play
         began = time.monotonic()
-        with watch(name, "episodes", len(scenarios)) as progress:
-            try:
-                player = entrant.source if backend == "jit" else entrant.play
-                results[name] = play(scenarios, protocol, player, progress)
-            except RequestError as error:
-                raise RequestError(f'model "{name}": {error}') from None
-        if kept:
-            kept.keep(name, results[name], time.monotonic() - began)
-    return results
+        with watch(name, "episodes", len(scenarios)) as progress, naming(f'model "{name}"'):
+            result = referee(scenarios, protocol, player, progress)
+        yield name, result, time.monotonic() - began
+
+
+def _at_once(
+    match: Match, anew: Callable[[str], Entrant], names: Sequence[str], jobs: int
+) -> Generator[Played, None, None]:
+    """As they come, by so many processes."""
+    play = functools.partial(_elsewhere, match.scenarios, match.protocol, anew)
+    with (
+        watch("judging", "models", len(names), closing=False) as progress,
+        contextlib.closing(workers.unordered(play, names, jobs)) as played,
+    ):
+        for done, (name, result, seconds) in enumerate(played, 1):
+            say_took(name, "episodes", len(match.scenarios), seconds)
+            progress(done, len(names))
+            yield name, result, seconds
+
+
+def _elsewhere(scenarios: Scenarios, protocol: Protocol, anew: Callable[[str], Entrant], name: str) -> Played:
+    """One entrant's episodes, in another process."""
+    began = time.monotonic()
+    with naming(f'model "{name}"'):
+        result = entrants.referee("numpy", protocol)(scenarios, protocol, anew(name).play)
+    return name, result, time.monotonic() - began
 
 
 def build_report(match: Match, results: Mapping[str, Result]) -> Any:

@@ -35,6 +35,7 @@ class Request:
     backend: str = "numpy"  # of entrants.BACKENDS
     history: int | None = None  # steps that are watched first, of recorded tracks
     record: int = 0  # episodes to record
+    jobs: int = 1  # entrants that play at a time
     before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
 
