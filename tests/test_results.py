@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from hrm_jax.artefacts import json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports, statistics
 
@@ -21,6 +22,20 @@ def test_the_tables_are_those_of_the_kept_reports():
     marked = [found[2] for path in results.DOCUMENTS for found in results.MARKED.findall(path.read_text())]
     assert {ROOT / name for names in marked for name in names.split()} == set(KEPT)  # none is kept in vain
     assert KEPT and results.main(["fill", "--check"]) == 0
+
+
+def test_three_finalists_have_been_enough():
+    """Where all settings were tried twice, the best three of the first time give the same choices."""
+    choices = 0
+    for world in ("standard", "dense", "large"):
+        tuning = results.load(ROOT / f"results/tuned/{world}.json.gz")["tuning"]
+        for model in {tried["model"] for tried in tuning}:
+            trials = [tried for tried in tuning if tried["model"] == model]
+            assert {len(tried["losses"]) for tried in trials} == {2}
+            finalists = sorted(trials, key=lambda tried: json_file.number(tried["losses"][0]))[:3]
+            assert report_file.winner(finalists)["chosen"]
+            choices += 1
+    assert choices == 15
 
 
 @pytest.fixture
