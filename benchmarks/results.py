@@ -40,7 +40,7 @@ RECOMPUTED = {"pairs", "groups", "group_pairs"}
 UNSHOWN = {"traces", "walks", "data"}
 UNSHOWN_OF_MODELS = {"segments", "parts", "prediction"}
 AHEAD = 10  # steps, of the error shown
-ERROR = f"median error {AHEAD} steps ahead, cells"
+ERROR = f"error {AHEAD} steps ahead, cells"
 MARKED = re.compile(r"(<!-- (\w+) of ([^:>]+?)(?::\s([^>]+?))?\s-->\n)(.*?)(<!-- end -->)", re.S)
 
 
@@ -147,14 +147,15 @@ def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
         for name, group in report["groups"].items():
             members = [result for result in report["models"].values() if result.get("group") == name]
             size, updates = (_alike(members, key) for key in ("parameters", "step"))
-            rates = _rate(report, name, group).removesuffix(")").split(" (")
-            cells = [f"{members[0]['n']:,}", name, size, updates, str(group["seeds"]), *rates]
-            rows.append([_world(report), *cells, best.get(name, ""), _error(members)])
+            cells = [f"{members[0]['n']:,}", name, size, updates, str(group["seeds"]), percent(group["mean"])]
+            rows.append(
+                [_world(report), *cells, _range(report, name, group), best.get(name, ""), _error(members)]
+            )
     return markdown([[cell for cell, used in zip(row, _used(rows), strict=True) if used] for row in rows])
 
 
 def _error(members: Sequence[Mapping[str, Any]]) -> str:
-    """In cells, of the seeds' median errors 10 steps ahead the lowest and highest; "" where none are told."""
+    """The lowest and highest of the seeds' median errors, in cells; empty where none is known."""
     medians = [member["prediction"]["median"] for member in members if member.get("prediction")]
     errors = sorted(median[AHEAD - 1] for median in medians if len(median) >= AHEAD)
     return f"{errors[0]:.2f} to {errors[-1]:.2f}" if errors else ""
@@ -181,9 +182,13 @@ def _rates(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
 def _rate(report: Any, name: str, found: Mapping[str, Any]) -> str:
     if "mean" not in found:
         return percent(found["rate"]) + tables.mark(found)
+    return f"{percent(found['mean'])} ({_range(report, name, found)})"
+
+
+def _range(report: Any, name: str, group: Mapping[str, Any]) -> str:
+    """The lowest and highest rate of a group, and how many of it are marked."""
     marks = tables.counted_marks(tables.members(report, name))
-    range_of_seeds = f"{percent(found['min'])} to {percent(found['max'])}"
-    return f"{percent(found['mean'])} ({'; '.join([range_of_seeds, *marks])})"
+    return "; ".join([f"{percent(group['min'])} to {percent(group['max'])}", *marks])
 
 
 def _choices(loaded: Sequence[Any], chosen: Sequence[str]) -> str:

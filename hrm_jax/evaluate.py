@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add("--backend", choices=BACKENDS, default="numpy",
         help="numpy is the referee; jax predicts for it; jit plays whole episodes on the device")  # fmt: skip
     add("--jobs", type=int, default=1, metavar="N",
-        help="models at a time, a process each; one, where functions or other backends play")  # fmt: skip
+        help="models judged at a time, each by a process; of backend numpy, without functions")  # fmt: skip
     add("--record", type=int, default=0, metavar="N",
         help="also write N episodes, at most 1,000, that tell the models apart, for the page")  # fmt: skip
     add("--out", type=Path, required=True, help="where report.json goes")

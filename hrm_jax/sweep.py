@@ -9,8 +9,8 @@ Every run is one that `hrm_jax.train` would make by itself, in OUT/world/model/s
 again, and a killed sweep goes on where it was. Models of puzzles are judged by the test half of DATA/world.
 With --lengths the models of a world are first trained with each of these numbers of updates; all get the
 first that the next hardly improves. With --tune every model is then tried with each combination of values,
-and as each of its VARIANTS in the config (not with --ablations, which compares variants); the least mean
-held-out loss chooses. These trainings have seeds of their own, 100, 101, …, and are in the report.
+and as each of its VARIANTS in the config (with --ablations, which compares such, only as itself); the least
+mean held-out loss chooses. These trainings have seeds of their own, 100, 101, …, and are in the report.
 Leaves OUT/world.report.json and OUT/report/index.html.
 
 On machines that share OUT, --list prints what can be trained now as commands of a shell, a line a run, for
@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--episodes", type=int, default=EPISODES, help="scenarios that judge each world")
     add("--first", type=int, default=0, help="id of the first of them")
     add("--jobs", type=int, default=1,
-        help="runs at a time, each on its share of the cores; 0: none, what is missing is said")  # fmt: skip
+        help="runs at a time, each on its share of the cores, and models judged at a time; 0: nothing is "
+        "trained, what is missing is said")  # fmt: skip
     add("--list", action="store_true", help="print the runs that can be trained now as commands, a line each")
     add("--record", type=int, default=6, help="episodes for the report's player")
     add("--set", nargs="*", action="extend", default=[], metavar="FIELD=VALUE",
@@ -81,7 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--finalists",
         type=int,
         metavar="N",
-        help="with --tune: each model's best combinations after one training; only they get the others",
+        help="with --tune: how many combinations of each model, its best with the first tuning seed, are "
+        "trained with the other seeds; all",
     )
     add(
         "--lengths",
@@ -243,6 +245,8 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     rivals = list(dict.fromkeys(options.models + ablations * options.ablations))
     for rival in rivals:
         known("model", rival.partition(",")[0], config.MODELS)
+    if options.finalists and not options.tune:
+        raise RequestError(f"--finalists {options.finalists}: they are of --tune FIELD=VALUE,VALUE,…")
     if not 0 <= options.until <= 100:
         raise RequestError(f"--until {options.until}: 0 to 100 per cent")
     of_steps = [field for field in (*options.set, *options.tune) if field.partition("=")[0] == "steps"]
@@ -257,7 +261,7 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
 
 
 def _variants(rival: str, options: argparse.Namespace) -> Sequence[str]:
-    """The choices of the config that a rival may be tuned to; of an ablation, which is a choice, itself."""
+    """The choices of the config that a rival may be tuned to; with --ablations all are only themselves."""
     variants = {} if options.ablations else getattr(_config(options.config), "VARIANTS", {})
     return variants.get(rival, (rival,))
 

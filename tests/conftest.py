@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 # All are inherited by the processes that tests start. Most of the suite's time is compilation: unoptimised,
-# it takes a third, and with XLA's older emitter of fusions, in one piece, half of that. The code of this one,
-# too, fuses a * b + c where the compiler may optimise: tests of rounding can fail.
+# it takes a third. The older emitter of fusions halves that; more than one piece a program gains nothing on
+# busy cores. Either emitter fuses a * b + c where the compiler may optimise: tests of rounding can fail.
 # JAX_DISABLE_MOST_OPTIMIZATIONS=0 bash launch/test.sh: programs as users have them.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1") == "1":
@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture
 def optimised():
-    """XLA optimises, as a user's does: it fuses a * b + c into one rounding."""
+    """XLA optimises: it fuses a * b + c into one rounding, as it does for users, by another emitter here."""
     before = jax.config.values["jax_disable_most_optimizations"]
     jax.config.update("jax_disable_most_optimizations", False)
     yield

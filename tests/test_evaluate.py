@@ -126,6 +126,8 @@ REFUSED = {
     "negative seeds": (["--model", "oracle", "--seeds=-3:3"], "A:B"),
     "seeds of 20 digits": (["--model", "oracle", "--seeds", f"0:{10**20 - 1}"], f"go beyond {2**32}"),
     "seeds of 5000 digits": (["--model", "oracle", "--seeds", "0:" + 5000 * "9"], "A:B is needed"),
+    "no jobs": (["--model", "oracle", "--jobs", "0"], "--jobs 0: at least 1"),
+    "too many jobs": (["--model", "oracle", "--jobs", "100000"], "--jobs 100000: at most"),
     "seeds of fractions": (["--model", "oracle", "--seeds", "0:1e3"], "A:B is needed"),
     "seeds of another script": (["--model", "oracle", "--seeds", "0:\u0663"], "A:B is needed"),
     "more than memory holds": (["--model", "oracle", "--episodes", f"{10**6 + 1}"], "at most 1,000,000"),
@@ -252,6 +254,13 @@ def test_a_model_that_diverges_in_another_process_is_one_line(tmp_path):
     assert "Traceback" not in done.stderr and os.listdir(tmp_path) == ["wild.npz"]
 
 
+def test_functions_are_judged_in_this_process(run, tmp_path):
+    still = "def still(seen, horizon):\n    return seen.history[:, -1:].repeat(horizon, axis=1)\n"
+    (tmp_path / "mine.py").write_text(still)
+    report = run("--model", "mine.py:still", "--model", "frozen", "--episodes", 4, "--jobs", 2)
+    assert report["models"]["still"]["outcomes"] == report["models"]["frozen"]["outcomes"]
+
+
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_interrupting_leaves_no_report(tmp_path, jobs):
     slow = World("slow", n_obstacles=60)
@@ -261,13 +270,13 @@ def test_interrupting_leaves_no_report(tmp_path, jobs):
          "--model", "kalman", "--model", "constant_velocity", "--model", "oracle",
          "--world", "scenarios.npz", "--out", "r.json", "--jobs", jobs],
         cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         # A suite that runs in the background ignores Ctrl-C, and so would what it starts.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     first = process.stderr.readline()
     assert re.match("frozen:" if jobs == "1" else r"\w+: 300 episodes", first)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     output, errors = process.communicate(timeout=30)
     assert process.returncode == 130 and "Traceback" not in errors and output == ""
     assert os.listdir(tmp_path) == ["scenarios.npz"]

@@ -201,6 +201,7 @@ def test_the_predictor_of_a_planner_is_in_the_report_and_decides(run):
     asked, outcomes = ("--model", "asks.npz", "--episodes", 12), {}
     for predictor in ("reflection", "lstm64.npz"):
         report = run(*asked, "--model", "once.npz", "--predictor", predictor)
+        assert report == run(*asked, "--model", "once.npz", "--predictor", predictor, "--jobs", 3)
         assert report["models"]["asks"]["predictor"] == predictor
         assert "predictor" not in report["models"]["once"]
         outcomes[predictor] = _outcomes(report)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hrm_jax.artefacts import parts
+from hrm_jax.artefacts import parts, workers
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.puzzles.lattice import build as lattice
@@ -97,8 +97,8 @@ def negative(number):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_results_are_in_the_order_of_the_items_and_errors_arrive(jobs):
-    assert list(parts.ordered(negative, [3, 1, 2], jobs)) == [-3, -1, -2]
-    results = parts.ordered(negative, itertools.count(), jobs)
+    assert list(workers.ordered(negative, [3, 1, 2], jobs)) == [-3, -1, -2]
+    results = workers.ordered(negative, itertools.count(), jobs)
     assert [next(results) for _ in range(5)] == [0, -1, -2, -3, -4]
     with pytest.raises(ValueError, match="five"):
         next(results)

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 
 from configs import benchmark
-from hrm_jax import density, sweep
+from hrm_jax import density, report, sweep
 from hrm_jax.artefacts import model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError
-from hrm_jax.judging import reports
+from hrm_jax.judging import reports, tables
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.tasks.forecast import Forecast
-from hrm_jax.training import configs, runs, workdir
+from hrm_jax.training import configs, runs, tuning, workdir
 from hrm_jax.training.runs import Run
+from hrm_jax.training.tuning import Trial
 
 
 @pytest.fixture
@@ -170,6 +171,11 @@ def test_only_the_best_of_a_first_trial_get_the_others(calls, tmp_path):
         row["losses"][1:] = [9.0] * len(row["losses"][1:])
     path.write_text(json.dumps(told))
     assert reports.load(path)
+    table = tables.before(reports.load(path))
+    assert re.search(r"\| hrm +\| optimizer.learning_rate=1e-3 +\| 4.5 +\| 0.001, 9 +\| yes", table)
+    assert re.search(r"\| hrm +\| optimizer.learning_rate=1e-2 +\| - +\| 0.009 ", table)
+    report.main(["--report", str(path), "--out", str(tmp_path / "page")])
+    assert "was not tried again" in (tmp_path / "page" / "index.html").read_text()
     for row in told["tuning"][:3]:
         row["chosen"] = row["fields"] == [f"{rate}1e-2"]
     path.write_text(json.dumps(told))
@@ -242,6 +248,29 @@ def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys
         lines, _ = _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
         _run(lines)
         _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+
+
+def test_finalists_that_all_diverge_later_are_told_from_settings_that_all_do(calls, tmp_path, monkeypatch):
+    trials = tuning.grid(["optimizer.learning_rate=1e-3,1e-2,3e-2"])
+    losses = {("1e-3", 100): 0.1, ("1e-2", 100): 0.2, ("3e-2", 100): math.inf}
+    monkeypatch.setattr(
+        runs, "held_out", lambda run: losses.get((run.fields[0].partition("=")[2], run.seed), math.inf)
+    )
+    tried = [
+        Trial(
+            "hrm", point, tuple(Run("benchmark", "standard", "hrm", s, point, tmp_path) for s in (100, 101))
+        )
+        for point in trials
+    ]
+    assert [len(trial.runs) for trial in tuning.final(tried, 3)] == [
+        2,
+        2,
+        1,
+    ]  # one that diverged is no finalist
+    with pytest.raises(RequestError, match="at each of 1 settings; other --tune values or more --finalists"):
+        tuning.tried("hrm", tuning.final(tried, 1))
+    with pytest.raises(RequestError, match="at each of 2 settings; other --tune values or more"):
+        tuning.tried("hrm", tuning.final(tried, 3))
 
 
 def test_an_ablation_is_tuned_to_no_other(calls, tmp_path, capsys):
@@ -352,6 +381,7 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
         (["--trials", "0"], "--trials 0"),
         (["--finalists", "0"], "--finalists 0"),
+        (["--finalists", "2"], "--finalists 2: they are of --tune"),
         (["--lengths", "400,200"], "rising numbers"),
         (["--lengths", "400,800", "--until", "nan"], "--until nan: 0 to 100 per cent"),
         (["--lengths", "400,2e3"], "rising numbers"),

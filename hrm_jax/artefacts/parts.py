@@ -5,20 +5,16 @@ Other processes, on machines that share the disk, may make some of them before (
 with its seal (`seal`); what is damaged, or another's, is said and made again.
 """
 
-import concurrent.futures
 import contextlib
 import functools
 import hashlib
 import itertools
 import json
-import os
 import shutil
-import signal
 import sys
-from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -26,10 +22,7 @@ from hrm_jax.artefacts import archive, files, json_file, workers
 from hrm_jax.artefacts.archive import Arrays
 from hrm_jax.artefacts.errors import RequestError, WriteError
 
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 NOTE, LOCK, SEAL = "request.json", "lock", "seal"
-AHEAD = 4  # items that every process may be ahead of the one that is waited for
 
 
 @contextlib.contextmanager
@@ -60,7 +53,7 @@ def make(
 ) -> Generator[Arrays, None, None]:
     """The arrays of these parts of `out`, which from then on are there; other processes may make others."""
     with _begun(out, request, shared=True) as folder:
-        yield from ordered(functools.partial(_stored, folder, part), numbers, jobs)
+        yield from workers.ordered(functools.partial(_stored, folder, part), numbers, jobs)
 
 
 def missing(out: Path, request: dict[str, Any], numbers: Iterable[int]) -> list[int]:
@@ -110,7 +103,7 @@ def stream(folder: Path, make: Callable[[int], Arrays], jobs: int) -> Generator[
 
     `make` is pickled where there are several processes: a function of a module, or a partial of one.
     """
-    return ordered(functools.partial(_stored, folder, make), itertools.count(), jobs)
+    return workers.ordered(functools.partial(_stored, folder, make), itertools.count(), jobs)
 
 
 def _stored(folder: Path, make: Callable[[int], Arrays], number: int) -> Arrays:
@@ -139,47 +132,3 @@ def seal(folder: Path, number: int, arrays: Arrays) -> str:
         digest.update(json.dumps([number, name, array.dtype.str, array.shape]).encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def ordered(
-    function: Callable[[Item], Result], items: Iterable[Item], jobs: int
-) -> Generator[Result, None, None]:
-    """`map` by several processes, which never are more than a few items ahead; one job is this process.
-
-    When it is closed early, items at work are finished and the others are dropped.
-    """
-    if jobs == 1:
-        yield from map(function, items)
-        return
-    items = iter(items)
-    waiting: deque[concurrent.futures.Future[Result]] = deque()
-    with concurrent.futures.ProcessPoolExecutor(jobs, initializer=_worker, initargs=(os.getpid(),)) as pool:
-        try:
-            with _uninterrupted():
-                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))
-                yield result
-        finally:
-            for task in waiting:
-                task.cancel()
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait while processes are started: one that it ends before `_worker` takes a lock with it."""
-    found: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: found.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if found:
-        raise KeyboardInterrupt
-
-
-def _worker(parent: int) -> None:
-    """A process leaves Ctrl-C to its parent, finishing its item, and ends when the parent was killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    workers.end_with(parent)

@@ -189,7 +189,7 @@ class Tried(TypedDict):
     model: Name
     choice: Name  # in the config
     fields: list[Name]  # FIELD=VALUE
-    # By tuning seed; null where it diverged. The first alone, where others of the model were better there.
+    # By tuning seed; null where it diverged. Only the first, where it was not among the finalists.
     losses: Annotated[list[float | None], Meta(min_length=1)]
     chosen: bool  # those that it was trained with
 
@@ -293,10 +293,21 @@ def mean_loss(tried: Tried) -> float:
     return math.fsum(map(number, tried["losses"])) / len(tried["losses"])
 
 
-def winner(trials: Sequence[Tried]) -> Tried:
-    """The first of the least mean loss, of those of a model that were tried with all the tuning seeds."""
+def finalists(losses: Sequence[float], most: int) -> list[int]:
+    """Of the losses of a model's settings with the first tuning seed, where the least are that are finite."""
+    order = sorted(range(len(losses)), key=losses.__getitem__)
+    return [index for index in order[:most] if math.isfinite(losses[index])]
+
+
+def tried_in_full(trials: Sequence[Tried]) -> list[Tried]:
+    """Of the settings of a model, those that were tried with all the tuning seeds."""
     seeds = max(len(tried["losses"]) for tried in trials)
-    return min((tried for tried in trials if len(tried["losses"]) == seeds), key=mean_loss)
+    return [tried for tried in trials if len(tried["losses"]) == seeds]
+
+
+def winner(trials: Sequence[Tried]) -> Tried:
+    """The first of the least mean loss, of those of a model that were tried in full."""
+    return min(tried_in_full(trials), key=mean_loss)
 
 
 def best(reached: Reached) -> str:

@@ -27,7 +27,6 @@ from hrm_jax.referee.cells.episode import Result
 from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import ALWAYS
 from hrm_jax.referee.protocols import PROTOCOLS, PathProtocol, Protocol
-from hrm_jax.worlds.world import World
 
 
 class Match(NamedTuple):
@@ -39,7 +38,7 @@ class Match(NamedTuple):
     compared: dict[str, Entrant]
     asked: list[str]  # without those that play in every match
     reads: list[Path] = []  # files that nothing may be written over
-    anew: Callable[[str], Entrant] | None = None  # makes one in another process; None: they stay in this one
+    alone: bool = True  # all play in this process: not NumPy's alone, or functions, which are not pickled
 
     @property
     def limit(self) -> int:
@@ -77,16 +76,9 @@ def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
     reads = request.reads(asked, sources)
-    anew = functools.partial(_anew, entered, asked.predictor, scenarios.world, protocol)
     functions = own.parse(asked.predictor or "") or any(isinstance(one, Function) for one in sources.values())
-    here = functions or asked.backend != "numpy"
-    return Match(scenarios, protocol, asked.backend, compared, list(sources), reads, None if here else anew)
-
-
-def _anew(
-    entered: Mapping[str, Source], predictor: str | None, asked: World, protocol: Protocol, name: str
-) -> Entrant:
-    return entrants.enter({name: entered[name]}, predictor, "numpy", asked, protocol)[name]
+    alone = bool(functions) or asked.backend != "numpy"
+    return Match(scenarios, protocol, asked.backend, compared, list(sources), reads, alone)
 
 
 def play_all(match: Match, kept: Kept | None = None, jobs: int = 1) -> dict[str, Result]:
@@ -100,10 +92,8 @@ def play_all(match: Match, kept: Kept | None = None, jobs: int = 1) -> dict[str,
             print(f"{name}: was judged before the evaluation was interrupted", file=sys.stderr)
             results[name] = found
     missing = [name for name in match.compared if name not in results]
-    if match.anew and min(jobs, len(missing)) > 1:
-        played = _at_once(match, match.anew, missing, jobs)
-    else:
-        played = _in_turn(match, missing)
+    several = min(jobs, len(missing)) > 1 and not match.alone
+    played = _in_processes(match, missing, jobs) if several else _in_turn(match, missing)
     with contextlib.closing(played):
         for name, result, seconds in played:
             if kept:
@@ -127,11 +117,10 @@ def _in_turn(match: Match, names: Sequence[str]) -> Generator[Played, None, None
         yield name, result, time.monotonic() - began
 
 
-def _at_once(
-    match: Match, anew: Callable[[str], Entrant], names: Sequence[str], jobs: int
-) -> Generator[Played, None, None]:
-    """As they come, by so many processes."""
-    play = functools.partial(_elsewhere, match.scenarios, match.protocol, anew)
+def _in_processes(match: Match, names: Sequence[str], jobs: int) -> Generator[Played, None, None]:
+    """Those of `jobs` entrants at a time, as they come."""
+    players = {name: match.compared[name].play for name in names}
+    play = functools.partial(_play, match.scenarios, match.protocol, players)
     with (
         watch("judging", "models", len(names), closing=False) as progress,
         contextlib.closing(workers.unordered(play, names, jobs)) as played,
@@ -142,11 +131,11 @@ def _at_once(
             yield name, result, seconds
 
 
-def _elsewhere(scenarios: Scenarios, protocol: Protocol, anew: Callable[[str], Entrant], name: str) -> Played:
-    """One entrant's episodes, in another process."""
+def _play(scenarios: Scenarios, protocol: Protocol, players: Mapping[str, Any], name: str) -> Played:
+    """One entrant's episodes, in a process of its own."""
     began = time.monotonic()
     with naming(f'model "{name}"'):
-        result = entrants.referee("numpy", protocol)(scenarios, protocol, anew(name).play)
+        result = entrants.referee("numpy", protocol)(scenarios, protocol, players[name])
     return name, result, time.monotonic() - began
 
 

@@ -122,7 +122,9 @@ def _check_before(report: Any) -> None:
         judged[known("model in tuning", tried["model"], judged)].append(tried)
     for name, trials in judged.items():
         if trials and [tried for tried in trials if tried["chosen"]] != [report_file.winner(trials)]:
-            raise RequestError(f"tuning: of {name} the one of the least loss is chosen, and no other")
+            raise RequestError(
+                f"tuning: of {name} the one of the least loss, tried in full, is chosen, and no other"
+            )
 
 
 def _check_world(protocol: str, name: str) -> None:

@@ -136,7 +136,13 @@ def before(report: Report | PuzzleReport) -> str:
     lengths += [[row["steps"], row["loss"], row["gain"], row["chosen"]] for row in reached(report)]
     tuning = [["model", "tried", "held-out loss, mean", "by tuning seed", "chosen"]]
     tuning += [
-        [tried["model"], tried["settings"], f"{tried['loss']:.4g}", tried["by_seed"], tried["chosen"]]
+        [
+            tried["model"],
+            tried["settings"],
+            "-" if tried["loss"] is None else f"{tried['loss']:.4g}",
+            tried["by_seed"],
+            tried["chosen"],
+        ]
         for tried in trials(report)
     ]
     return "\n\n".join(markdown(rows) for rows in (lengths, tuning) if len(rows) > 1)
@@ -160,16 +166,23 @@ def reached(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str,
 
 
 def trials(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, Any]]:
-    """Of each of those settings: model, settings in words, mean loss, losses by seed, whether chosen."""
+    """Of each of those settings: model, settings in words, mean loss, losses by seed, whether chosen.
+
+    The mean is None of what was not tried with all seeds.
+    """
+    found = report.get("tuning") or []
+    seeds: dict[str, int] = {}
+    for tried in found:
+        seeds[tried["model"]] = max(seeds.get(tried["model"], 0), len(tried["losses"]))
     return [
         {
             "model": tried["model"],
             "settings": settings(tried),
-            "loss": mean_loss(tried),
+            "loss": mean_loss(tried) if len(tried["losses"]) == seeds[tried["model"]] else None,
             "by_seed": ", ".join("diverged" if one is None else f"{one:.4g}" for one in tried["losses"]),
             "chosen": "yes" if tried["chosen"] else "",
         }
-        for tried in report.get("tuning") or ()
+        for tried in found
     ]
 
 

@@ -36,7 +36,8 @@ SPREAD = (
 )
 TUNING = (
     "Before the runs that are judged, every model was trained with each of these settings and with training "
-    "seeds that are used for nothing else. The least mean held-out loss chose; nothing here has seen the "
+    "seeds that are used for nothing else. The least mean held-out loss chose. What has one loss alone was "
+    "behind others of its model with the first seed, and was not tried again. Nothing here has seen the "
     "scenarios or puzzles of this report."
 )
 LENGTHS = (

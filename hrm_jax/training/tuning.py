@@ -7,7 +7,17 @@ from typing import NamedTuple
 
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.json_file import nullable, number
-from hrm_jax.artefacts.report_file import Lengths, Reached, Tried, enough, least_loss, mean_loss, winner
+from hrm_jax.artefacts.report_file import (
+    Lengths,
+    Reached,
+    Tried,
+    enough,
+    finalists,
+    least_loss,
+    mean_loss,
+    tried_in_full,
+    winner,
+)
 from hrm_jax.training import runs as training
 from hrm_jax.training.runs import Run
 
@@ -63,13 +73,14 @@ def folder(fields: Sequence[str]) -> str:
 
 
 def final(trials: Sequence[Trial], most: int) -> list[Trial]:
-    """The trials of a rival once each was trained for the first time: the best `most` of them are trained on.
+    """The trials of a rival once each was trained for the first time: finalists alone keep the others.
 
-    Those that go on to the other tuning seeds are as many for every rival, so that all have the same chance.
+    These are as many for every rival, so that all have the same chance.
     """
-    firsts = {trial: number(training.held_out(trial.runs[0])) for trial in trials}
-    best = sorted(trials, key=firsts.__getitem__)[:most]
-    return [trial if trial in best else trial._replace(runs=trial.runs[:1]) for trial in trials]
+    found = finalists([number(training.held_out(trial.runs[0])) for trial in trials], most)
+    return [
+        trial if index in found else trial._replace(runs=trial.runs[:1]) for index, trial in enumerate(trials)
+    ]
 
 
 def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
@@ -84,11 +95,11 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
         }
         for trial in trials
     ]
-    best = winner(rows)
+    best, in_full = winner(rows), tried_in_full(rows)
     if not math.isfinite(mean_loss(best)):
-        world = trials[0].runs[0].world
+        world, more = trials[0].runs[0].world, " or more --finalists" * (len(in_full) < len(rows))
         raise RequestError(
-            f"{rival} in {world} diverged at each of {len(rows)} settings; other --tune values"
+            f"{rival} in {world} diverged at each of {len(in_full)} settings; other --tune values{more}"
         )
     best["chosen"] = True
     return rows

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from hrm_jax.artefacts import parts
+from hrm_jax.artefacts import parts, workers
 from hrm_jax.artefacts.errors import RequestError, nearest
 from hrm_jax.artefacts.files import atomic_write
 from hrm_jax.console.parser import at_least
@@ -129,7 +129,7 @@ def _digest(sets: dict[str, list[Task]]) -> str:
 
 def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int) -> None:
     """Write both splits. The arrays may be larger than memory: they are filled on disk, task by task."""
-    named = parts.ordered(functools.partial(_names, settings=settings), tasks, jobs)
+    named = workers.ordered(functools.partial(_names, settings=settings), tasks, jobs)
     names = list(tqdm(named, "augmentations", len(tasks), disable=None))
     counts = np.array([len(of_task) for of_task in names])
     pairs = {split: np.array([len(getattr(task, split)) for task in tasks]) for split in SPLITS}
@@ -139,7 +139,7 @@ def _fill(work: Path, folder: Path, tasks: list[Task], settings: dict, jobs: int
     first = {split: last[split] - counts * pairs[split] for split in SPLITS}
     rows = [{split: (int(first[split][t]), int(last[split][t])) for split in SPLITS}
             for t in range(len(tasks))]  # fmt: skip
-    filled = parts.ordered(
+    filled = workers.ordered(
         functools.partial(put, work, settings), zip(range(len(tasks)), tasks, rows, strict=True), jobs
     )
     for _ in tqdm(filled, "tasks", len(tasks), disable=None):

@@ -25,7 +25,7 @@ class Predictor:
     `parameters`: how many it has; `network`: its passes, float32, positions and displacements over size."""
 
     def __init__(self, config: dict[str, Any], params: Weights):
-        self.config = config
+        self.config, self._params = config, params
         self.parameters = sum(array.size for array in params.values())
         model_file.check_constants(config, features.CONSTANTS)
         model = config["model"]
@@ -34,6 +34,10 @@ class Predictor:
         self._scene = model.get("features") == "scene"
         self._together = self._scene or model.get("attention") == "obstacles"
         self.network = NETWORKS[model["name"]](model, model_file.unflatten(params))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process makes it anew: networks are full of functions, which cannot be pickled."""
+        return type(self), (self.config, self._params)
 
     def predict(self, observation: Observation, horizon: int) -> np.ndarray:
         """Free-running prediction: E observed scenes to positions [E, horizon, N, 2] in cells, float64.

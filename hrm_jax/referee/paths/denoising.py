@@ -45,7 +45,11 @@ class Sampler:
 
     def __init__(self, config: dict[str, Any], params: Weights):
         self.network = denoiser.Denoiser(config, params)
-        self.config, self.parameters = config, self.network.parameters
+        self.config, self._params, self.parameters = config, params, self.network.parameters
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process makes it anew, as it does a predictor."""
+        return type(self), (self.config, self._params)
 
     def __call__(self, request: Request, speed: float) -> np.ndarray:
         """Clean paths [A, S, P, 2] in the model's coordinates; `speed` cells a step are allowed."""
