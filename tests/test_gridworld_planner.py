@@ -21,11 +21,7 @@ except AttributeError:  # jax < 0.8
 
 PLAN = jax.jit(planner.plan)
 # What conftest.py turns off. Only optimised code fuses a * b + c into one rounding.
-OPTIMISED = {
-    "xla_backend_optimization_level": 3,
-    "xla_llvm_disable_expensive_passes": False,
-    "xla_cpu_use_fusion_emitters": True,
-}
+OPTIMISED = {"xla_backend_optimization_level": 3, "xla_llvm_disable_expensive_passes": False}
 PLAN_OPTIMISED = jax.jit(planner.plan, compiler_options=OPTIMISED)
 
 MOVES_PLANNED = 10
