@@ -33,7 +33,8 @@ def ordered(
     items = iter(items)
     waiting: deque[concurrent.futures.Future[Result]] = deque()
     ends, end = multiprocessing.Pipe(duplex=False)
-    with end, ends, concurrent.futures.ProcessPoolExecutor(jobs, None, _begin, (ends, end)) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, initializer=_begin, initargs=(ends, end))
+    with end, ends, pool:
         try:
             with _ctrl_c_waits():
                 waiting.extend(pool.submit(function, item) for item in itertools.islice(items, AHEAD * jobs))
