@@ -251,22 +251,17 @@ def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys
 
 
 def test_finalists_that_all_diverge_later_are_told_from_settings_that_all_do(calls, tmp_path, monkeypatch):
-    trials = tuning.grid(["optimizer.learning_rate=1e-3,1e-2,3e-2"])
+    trials, seeds = tuning.grid(["optimizer.learning_rate=1e-3,1e-2,3e-2"]), (100, 101)
     losses = {("1e-3", 100): 0.1, ("1e-2", 100): 0.2, ("3e-2", 100): math.inf}
     monkeypatch.setattr(
         runs, "held_out", lambda run: losses.get((run.fields[0].partition("=")[2], run.seed), math.inf)
     )
     tried = [
-        Trial(
-            "hrm", point, tuple(Run("benchmark", "standard", "hrm", s, point, tmp_path) for s in (100, 101))
-        )
+        Trial("hrm", point, tuple(Run("benchmark", "standard", "hrm", s, point, tmp_path) for s in seeds))
         for point in trials
     ]
-    assert [len(trial.runs) for trial in tuning.final(tried, 3)] == [
-        2,
-        2,
-        1,
-    ]  # one that diverged is no finalist
+    # One that diverged is no finalist.
+    assert [len(trial.runs) for trial in tuning.final(tried, 3)] == [2, 2, 1]
     with pytest.raises(RequestError, match="at each of 1 settings; other --tune values or more --finalists"):
         tuning.tried("hrm", tuning.final(tried, 1))
     with pytest.raises(RequestError, match="at each of 2 settings; other --tune values or more"):

@@ -1,6 +1,7 @@
 """Processes that work for this one: none outlives it, and one that is killed is one line."""
 
 import contextlib
+import functools
 import os
 import signal
 import subprocess
@@ -14,12 +15,12 @@ from hrm_jax.artefacts import workers
 from hrm_jax.artefacts.errors import RequestError
 
 ROOT = Path(__file__).resolve().parent.parent
-LARGE = b"0" * 2**20  # more than a pipe holds
+WORLD = b"0" * 2**20  # more than a pipe holds
 
 
-def work(item):
+def work(world, number):
     """Says who works; on request fails, is killed, or takes long."""
-    number, _ = item
+    assert world == WORLD
     if number == 5:
         raise RequestError("five")
     if number == 6:
@@ -30,19 +31,20 @@ def work(item):
     return -number
 
 
-def _items(*numbers):
-    return [(number, LARGE) for number in numbers]
+def results(*numbers):
+    """Of two processes."""
+    return list(workers.unordered(functools.partial(work, WORLD), numbers, 2))
 
 
 def test_results_come_from_other_processes():
-    assert sorted(workers.unordered(work, _items(3, 1, 2), 2)) == [-3, -2, -1]
+    assert sorted(results(3, 1, 2)) == [-3, -2, -1]
 
 
 @pytest.mark.parametrize(("number", "complaint"), [(5, "five"), (6, "ended from outside.* fewer --jobs")])
 def test_an_error_ends_the_others_and_is_one_line(number, complaint):
     began = time.monotonic()
     with pytest.raises(RequestError, match=complaint):
-        list(workers.unordered(work, _items(7, number, 1, 2, 3), 2))
+        results(7, number, 1, 2, 3)
     assert time.monotonic() - began < 30  # and not the minute of the slow one
 
 
@@ -50,8 +52,8 @@ def test_an_error_ends_the_others_and_is_one_line(number, complaint):
 def test_no_process_outlives_its_parent(end):
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from hrm_jax.artefacts import workers; from tests.test_workers import work, _items\n"
-        "if __name__ == '__main__': list(workers.unordered(work, _items(7, 7, 1, 1), 2))"
+        "from tests.test_workers import results\n"
+        "if __name__ == '__main__': results(7, 7, 1, 1)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,

@@ -14,6 +14,7 @@ from hrm_jax.artefacts.report_file import (
     gain,
     least_loss,
     mean_loss,
+    tried_in_full,
 )
 from hrm_jax.console.tables import interval, markdown, percent, rate
 from hrm_jax.judging import marks, statistics
@@ -170,19 +171,20 @@ def trials(report: Mapping[str, Any] | Report | PuzzleReport) -> list[dict[str, 
 
     The mean is None of what was not tried with all seeds.
     """
-    found = report.get("tuning") or []
-    seeds: dict[str, int] = {}
-    for tried in found:
-        seeds[tried["model"]] = max(seeds.get(tried["model"], 0), len(tried["losses"]))
+    found: dict[str, list[Tried]] = {}
+    for tried in report.get("tuning") or ():
+        found.setdefault(tried["model"], []).append(tried)
     return [
         {
             "model": tried["model"],
             "settings": settings(tried),
-            "loss": mean_loss(tried) if len(tried["losses"]) == seeds[tried["model"]] else None,
+            "loss": mean_loss(tried) if tried in in_full else None,
             "by_seed": ", ".join("diverged" if one is None else f"{one:.4g}" for one in tried["losses"]),
             "chosen": "yes" if tried["chosen"] else "",
         }
-        for tried in found
+        for of_model in found.values()
+        for in_full in [tried_in_full(of_model)]
+        for tried in of_model
     ]
 
 
