@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All tests, on CPU: 9 to 13 minutes on 2 idle cores. Arguments go to pytest: bash launch/test.sh -k planner
+# All tests, on CPU: 8 to 11 minutes on 2 idle cores. Arguments go to pytest: bash launch/test.sh -k planner
 # The slower proofs: bash launch/test.sh -m slow
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh" requirements.txt launch/test.txt

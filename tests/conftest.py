@@ -1,6 +1,7 @@
 """Eight virtual CPU devices for the whole suite, and what several test files share."""
 
 import functools
+import gc
 import os
 
 import hypothesis
@@ -38,6 +39,21 @@ SLOWEST = ("test_train.py", "test_puzzle_task.py", "test_forecast.py", "test_hrm
 def pytest_collection_modifyitems(items):
     """The slowest files first: one that begins last leaves the other core with nothing to do."""
     items.sort(key=lambda item: SLOWEST.index(item.path.name) if item.path.name in SLOWEST else len(SLOWEST))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_the_next_file_wants_it():
+    """Settings of jax as they were: an optimising compiler that one file left on cost the others two minutes.
+
+    What is compiled stays; the garbage collector need not look at it again with every file that comes.
+    """
+    before = dict(jax.config.values) if jax else {}
+    yield
+    for name, value in before.items():
+        if jax.config.values[name] != value:
+            jax.config.update(name, value)
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import pytest
 
 from hrm_jax import __main__ as front
@@ -52,16 +51,8 @@ def test_every_block_says_its_language(page):
     assert {block.language for block in blocks(page)} <= {"python", "bash", "text", "json", "csv", "toml"}
 
 
-@pytest.fixture
-def hasty_compiler():
-    """What a page compiles runs once or twice: to compile it well would take longer."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=_name)
-def test_python_runs(page, tmp_path, monkeypatch, capsys, hasty_compiler):
+def test_python_runs(page, tmp_path, monkeypatch, capsys):
     """All blocks of a page one after another, in one namespace and a folder of their own."""
     for library in re.findall(rf"^import ({'|'.join(OPTIONAL)})$", page.read_text(), re.M):
         pytest.importorskip(library)
