@@ -66,8 +66,10 @@ class Cached(NamedTuple):
         x = x + w["time"]["kernel"][:steps, None, :]
         causal = jnp.tril(jnp.ones((steps, steps), bool))
         caches = []
-        for layer in w["stack"]:
-            x, cache = _checkpointed(self.config, layer, x, None, None, causal)
+        for i, layer in enumerate(w["stack"]):
+            # What follows reads the last step only, so the last layer has one query.
+            mask = causal[-1:] if i == len(w["stack"]) - 1 else causal
+            x, cache = _checkpointed(self.config, layer, x, None, None, mask)
             caches.append(tuple(jnp.pad(a, ((0, 0), (0, 0), (0, further), (0, 0))) for a in cache))
         return (tuple(caches), jnp.int32(steps)), _normal(x[-1], w["final"]["norm"])
 
@@ -95,7 +97,8 @@ def apply_layer(
     step: jax.Array | None,
     mask: jax.Array,
 ) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    """Queries x [Q, rows, D] on the keys that `mask` [Q, S] shows: the output, and all keys and values.
+    """The last Q steps of x [T, rows, D], on the keys that `mask` [Q, S] shows: their outputs [Q, rows, D],
+    and all keys and values.
 
     Keys and values are those of x itself, or the cache [rows, heads, S, D_head] with those of x at `step`.
     """
@@ -106,6 +109,7 @@ def apply_layer(
         k, v = (
             jax.lax.dynamic_update_slice_in_dim(a, b, step, 2) for a, b in zip(cache, (k, v), strict=True)
         )
+    x, q = x[-len(mask) :], q[:, :, -len(mask) :]
     scores = jnp.einsum("rhqd,rhkd->rhqk", q, k) / q.shape[-1] ** 0.5
     weights = jax.nn.softmax(jnp.where(mask, scores, -jnp.inf))
     mixed = jnp.einsum("rhqk,rhkd->rhqd", weights, v)

@@ -1,4 +1,4 @@
-"""NumPy passes of the networks over time, one step at a time, arranged for speed on a CPU.
+"""NumPy passes of the networks over time, arranged for speed on a CPU.
 
 Formulas: docs/models.md and `hrm_jax.models`. Norm gains are folded into the matrix that follows,
 attention over a single token is one folded matrix.
@@ -15,7 +15,10 @@ from hrm_jax.artefacts.errors import RequestError
 Weights = dict[str, np.ndarray]
 Params = dict[str, Weights]  # by group
 Step = Callable[[np.ndarray], np.ndarray]  # input [rows, D] to top [rows, D]; the state moves on
-Core = Callable[[int, int], Step]  # rows, and how many successive rows are one group -> a fresh start
+Start = Callable[[int, int], Step]  # rows, and how many successive rows are one group -> the first step
+# Inputs [T, rows, D], and the members of a group -> the step that follows, and the last step's top.
+Core = Callable[[np.ndarray, int], tuple[Step, np.ndarray]]
+Cache = tuple[np.ndarray, np.ndarray]  # keys and values [rows, heads, steps, D / heads]
 MIX = np.float32(0.7071)
 CONTEXT_FLOOR = np.float32(0.01)  # mean square that HRM's context_norm adds
 EPS = 1e-6  # of the transformer's norms
@@ -33,6 +36,18 @@ def norm_scale(x: np.ndarray, eps: float) -> np.ndarray:
     """1 / max(|row|, eps) of x [rows, D]: [rows, 1]."""
     square = np.einsum("ij,ij->i", x, x)
     return (1 / np.sqrt(np.maximum(square, np.float32(eps) ** 2)))[:, None].astype(np.float32)
+
+
+def in_steps(start: Start) -> Core:
+    """The core of a network that takes one step after the other."""
+
+    def read(x: np.ndarray, members: int) -> tuple[Step, np.ndarray]:
+        step = start(x.shape[1], members)
+        for now in x:
+            top = step(now)
+        return step, top
+
+    return read
 
 
 def hrm(config: dict[str, Any], params: Params) -> Core:
@@ -58,7 +73,7 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
 
         return step
 
-    return start
+    return in_steps(start)
 
 
 def _normed(config: dict[str, Any], place: str, x: np.ndarray) -> np.ndarray:
@@ -166,7 +181,7 @@ def recurrent(arrange: Callable, cell: Callable, states: int, config: dict[str, 
 
         return step
 
-    return start
+    return in_steps(start)
 
 
 def _doubled_g(w: Weights) -> Weights:
@@ -202,52 +217,74 @@ def _gru_cell(w: Weights, hidden: np.ndarray, x: np.ndarray) -> tuple[np.ndarray
 
 
 def transformer(config: dict[str, Any], params: Params) -> Core:
-    """The twin of `hrm_jax.models.predictors.transformer`."""
+    """The twin of `hrm_jax.models.predictors.transformer`: of the last layer, only the last step's output."""
     stack = [_transformer_layer(config, params[f"layer{i}"]) for i in range(config["layers"])]
     time, gain, scale = params["time"]["kernel"], params["final"]["norm"], np.float32(config["width"] ** 0.5)
 
-    def start(rows: int, members: int) -> Step:
-        caches: list[tuple[list, list]] = [([], []) for _ in stack]
+    def read(x: np.ndarray, members: int) -> tuple[Step, np.ndarray]:
+        past: list[Cache | None] = [None] * len(stack)
+        taken = 0
 
-        def step(x: np.ndarray) -> np.ndarray:
-            t = len(caches[0][0])
-            if t == len(time):
+        def take(x: np.ndarray) -> np.ndarray:
+            """Further inputs [rows, T, D] to the last one's top [rows, D]."""
+            nonlocal taken
+            first, taken = taken, taken + x.shape[1]
+            most = len(time)
+            if taken > most:
                 raise RequestError(
-                    f"history and predicted steps are more than the transformer's model.positions = {t}"
+                    f"history and predicted steps are more than the transformer's model.positions = {most}"
                 )
-            x = x + time[t]
-            for layer, cache in zip(stack, caches, strict=True):
-                x = layer(x, *cache)
-            return x * (norm_scale(x, EPS) * scale) * gain
+            x = x + time[first:taken]
+            for i, layer in enumerate(stack):
+                x, past[i] = layer(x, past[i], i == len(stack) - 1)
+            top = x[:, -1]
+            return top * (norm_scale(top, EPS) * scale) * gain
 
-        return step
+        return lambda x: take(x[:, None]), take(np.swapaxes(x, 0, 1))
 
-    return start
+    return read
 
 
 def _transformer_layer(config: dict[str, Any], w: Weights) -> Callable:
-    """One layer as a function (x [rows, D], keys, values) -> [rows, D] that adds to the two lists."""
-    d, heads, scale = config["width"], config["heads"], np.float32(config["width"] ** 0.5)
-    qkv_kernel, up_kernel = (
-        (scale * w[n])[:, None] * w[k] for n, k in (("norm1", "qkv_kernel"), ("norm2", "up_kernel"))
-    )
-    # Sums over the numbers of a head as one matmul: a key a row makes any other product tiny.
-    of_head = np.repeat(np.eye(heads, dtype=np.float32), d // heads, axis=0)
-    sharp = of_head / np.float32((d // heads) ** 0.5)
+    """One layer as a function (x [rows, T, D], what it cached, whether only the last step is asked for).
 
-    def layer(x: np.ndarray, keys: list[np.ndarray], values: list[np.ndarray]) -> np.ndarray:
-        q, k, v = np.split((x @ qkv_kernel) * norm_scale(x, EPS) + w["qkv_bias"], 3, axis=1)
-        keys.append(k)
-        values.append(v)
-        scores = np.stack([(key * q) @ sharp for key in keys])  # [S, rows, heads]
-        weights = np.exp(scores - scores.max(axis=0))
-        weights /= weights.sum(axis=0)
-        mixed = sum((share @ of_head.T) * value for share, value in zip(weights, values, strict=True))
-        x = x + mixed @ w["out_kernel"] + w["out_bias"]
-        up = (x @ up_kernel) * norm_scale(x, EPS) + w["up_bias"]
-        return x + _gelu(up) @ w["down_kernel"] + w["down_bias"]
+    It returns the outputs [rows, T or 1, D] and the longer cache.
+    """
+    d, heads, scale = config["width"], config["heads"], np.float32(config["width"] ** 0.5)
+    soft = np.repeat(np.array([(d // heads) ** -0.5, 1, 1], np.float32), d)  # of the queries only
+    qkv_kernel, qkv_bias = (scale * w["norm1"])[:, None] * w["qkv_kernel"] * soft, w["qkv_bias"] * soft
+    up_kernel = (scale * w["norm2"])[:, None] * w["up_kernel"]
+
+    def layer(x: np.ndarray, past: Cache | None, only_last: bool) -> tuple[np.ndarray, Cache]:
+        rows, steps, _ = x.shape
+        flat = x.reshape(-1, d)
+        qkv = (flat @ qkv_kernel) * norm_scale(flat, EPS) + qkv_bias
+        q, k, v = np.moveaxis(qkv.reshape(rows, steps, 3, heads, -1), (2, 3), (0, 2))
+        if past is not None:
+            k, v = (np.concatenate(pair, axis=2) for pair in zip(past, (k, v), strict=True))
+        if only_last:
+            x, q = x[:, -1:], q[:, :, -1:]
+        x = x + _attend_causally(q, k, v).reshape(x.shape) @ w["out_kernel"] + w["out_bias"]
+        flat = x.reshape(-1, d)
+        up = (flat @ up_kernel) * norm_scale(flat, EPS) + w["up_bias"]
+        return x + (_gelu(up) @ w["down_kernel"] + w["down_bias"]).reshape(x.shape), (k, v)
 
     return layer
+
+
+def _attend_causally(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Queries of the last Q steps, on the keys and values of all: [rows, heads, …, D_head], then
+    [rows, Q, heads, D_head].
+    """
+    scores = q @ np.swapaxes(k, -1, -2)
+    queries, steps = scores.shape[-2:]
+    if queries > 1:
+        scores += np.triu(np.full((queries, steps), -np.inf, np.float32), steps - queries + 1)
+    scores -= scores.max(axis=-1, keepdims=True)
+    weights = np.exp(scores, out=scores)
+    mixed = weights @ v
+    mixed /= weights.sum(axis=-1, keepdims=True)
+    return np.swapaxes(mixed, 1, 2)
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

@@ -122,11 +122,8 @@ class Network:
     def _read(self, positions: np.ndarray, seen: features.Seen | None) -> tuple[Callable, np.ndarray]:
         """The core through positions [T, G, N, 2] from its start: its next step, and its top [rows, D]."""
         _, groups, members, _ = positions.shape
-        step = self._core(groups * members, members)
         embedded = self._embed(positions, features.moves(positions), seen)
-        for x in embedded.reshape(len(positions), groups * members, -1):
-            top = step(x)
-        return step, top
+        return self._core(embedded.reshape(len(positions), groups * members, -1), members)
 
     def _embed(self, now: np.ndarray, moved: np.ndarray, seen: features.Seen | None) -> np.ndarray:
         """Positions and last displacements [..., G, N, 2] as the core's input: [..., rows, D]."""
