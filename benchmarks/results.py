@@ -9,12 +9,13 @@ groups of training seeds; a row a report, with the rates of the models and group
 tuned to; the tests between groups, those named or all; or what benchmarks/compiled.py measured:
 
 <!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
-<!-- rates of results/swarm.json.gz results/mixed.json.gz: oracle; reflection; hrm; lstm -->
-<!-- choices of results/swarm.json.gz results/mixed.json.gz: hrm; lstm -->
+<!-- rates of results/tuned: oracle; reflection; hrm; lstm -->
+<!-- choices of results/tuned: hrm; lstm -->
 <!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
 <!-- compiled of results/compiled.json -->
 
-Files are named from the document's folder. `fill --check` writes nothing, and ends with 1 where it would.
+Files are named from the document's folder; a folder's name stands for all its reports, in the order of the worlds
+that they are named after. `fill --check` writes nothing, and ends with 1 where it would.
 """
 
 import functools
@@ -34,6 +35,7 @@ from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import Parser, run_command
 from hrm_jax.console.tables import markdown, percent
 from hrm_jax.judging import reports, tables
+from hrm_jax.worlds.world import WORLDS
 
 DOCUMENTS = [Path(__file__).resolve().parent.parent / name for name in ("README.md", "RESULTS.md")]
 RECOMPUTED = {"pairs", "groups", "group_pairs"}
@@ -111,7 +113,7 @@ def filled(text: str, folder: Path) -> str:
         mark, kind, names, pairs, _, end = found.groups()
         if kind not in KINDS:
             raise RequestError(f"{mark.strip()}: no such table; allowed: {', '.join(KINDS)}")
-        paths = [folder / name for name in names.split()]
+        paths = named(folder, names)
         # What benchmarks/compiled.py wrote is no report.
         loaded = [json.loads(path.read_text()) if kind == "compiled" else read(path) for path in paths]
         chosen = [" ".join(pair.split()) for pair in (pairs or "").split(";") if pair.strip()]
@@ -122,6 +124,19 @@ def filled(text: str, folder: Path) -> str:
             "a mark of a table is not closed: <!-- KIND of FILE ... --> and <!-- end --> are needed"
         )
     return MARKED.sub(table, text)
+
+
+def named(folder: Path, names: str) -> list[Path]:
+    """The kept reports that a mark names."""
+
+    def order(path: Path) -> tuple[int, str]:
+        world = path.name.partition(".")[0]
+        return list(WORLDS).index(world) if world in WORLDS else len(WORLDS), world
+
+    found: list[Path] = []
+    for path in (folder / name for name in names.split()):
+        found += sorted(path.glob("*.json.gz"), key=order) if path.is_dir() else [path]
+    return found
 
 
 def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:

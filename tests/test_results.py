@@ -20,8 +20,15 @@ KEPT = sorted((ROOT / "results").rglob("*.json*"))
 def test_the_tables_are_those_of_the_kept_reports():
     """`python benchmarks/results.py fill` makes them so."""
     marked = [found[2] for path in results.DOCUMENTS for found in results.MARKED.findall(path.read_text())]
-    assert {ROOT / name for names in marked for name in names.split()} == set(KEPT)  # none is kept in vain
+    assert {path for names in marked for path in results.named(ROOT, names)} == set(KEPT)  # none kept in vain
     assert KEPT and results.main(["fill", "--check"]) == 0
+
+
+def test_a_folder_of_reports_is_in_the_order_of_the_worlds(tmp_path):
+    for name in ("other", "clocked", "standard", "large"):
+        (tmp_path / f"{name}.json.gz").touch()
+    found = results.named(tmp_path.parent, f"{tmp_path.name} one.json.gz")
+    assert [path.name.partition(".")[0] for path in found] == ["standard", "large", "clocked", "other", "one"]
 
 
 def test_three_finalists_have_been_enough():
