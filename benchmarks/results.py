@@ -14,8 +14,8 @@ tuned to; the tests between groups, those named or all; or what benchmarks/compi
 <!-- pairs of results/poh/8.json.gz results/poh/6.json.gz: looped,last - soft,t4,last; looped - soft,t4 -->
 <!-- compiled of results/compiled.json -->
 
-Files are named from the document's folder; a folder's name stands for all its reports, in the order of the worlds
-that they are named after. `fill --check` writes nothing, and ends with 1 where it would.
+Files are named from the document's folder; a folder's name stands for all its reports, in the order of the
+worlds that they are named after. `fill --check` writes nothing, and ends with 1 where it would.
 """
 
 import functools
