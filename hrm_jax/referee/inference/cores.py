@@ -32,6 +32,14 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
     return np.reciprocal(x, out=x)
 
 
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Of the last axis, in place."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= x.sum(axis=-1, keepdims=True)
+    return x
+
+
 def norm_scale(x: np.ndarray, eps: float) -> np.ndarray:
     """1 / max(|row|, eps) of x [rows, D]: [rows, 1]."""
     square = np.einsum("ij,ij->i", x, x)
@@ -157,9 +165,7 @@ def attend(qkv: np.ndarray, heads: int) -> np.ndarray:
     batch, length, _ = qkv.shape
     q, k, v = np.moveaxis(qkv.reshape(batch, length, 3, heads, -1), (2, 3), (0, 2))
     scores = q @ np.swapaxes(k, -1, -2) / np.float32(q.shape[-1] ** 0.5)
-    scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    scores /= scores.sum(axis=-1, keepdims=True)
-    return np.swapaxes(scores @ v, 1, 2).reshape(batch, length, -1)
+    return np.swapaxes(softmax(scores) @ v, 1, 2).reshape(batch, length, -1)
 
 
 def recurrent(arrange: Callable, cell: Callable, states: int, config: dict[str, Any], params: Params) -> Core:
@@ -280,11 +286,7 @@ def _attend_causally(q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
     queries, steps = scores.shape[-2:]
     if queries > 1:
         scores += np.triu(np.full((queries, steps), -np.inf, np.float32), steps - queries + 1)
-    scores -= scores.max(axis=-1, keepdims=True)
-    weights = np.exp(scores, out=scores)
-    mixed = weights @ v
-    mixed /= weights.sum(axis=-1, keepdims=True)
-    return np.swapaxes(mixed, 1, 2)
+    return np.swapaxes(softmax(scores) @ v, 1, 2)
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from hrm_jax.artefacts import model_file
 from hrm_jax.referee.inference.blocks import in_blocks
-from hrm_jax.referee.inference.cores import Params, Weights
+from hrm_jax.referee.inference.cores import Params, Weights, softmax
 from hrm_jax.worlds import raster
 
 BLOCK_ROWS = 8  # paths or maps per block: the activations then stay in cache
@@ -187,8 +187,5 @@ def _attend(w: Weights, model: dict[str, Any], x: np.ndarray) -> np.ndarray:
     heads = packed.reshape(rows, points, 3, model["heads"], -1).transpose(2, 0, 3, 1, 4)
     q, k, v = heads  # [B, heads, P, D_head]
     scores = (q * np.float32(q.shape[-1] ** -0.5)) @ k.swapaxes(2, 3)
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
-    mixed = (scores @ v).swapaxes(1, 2).reshape(-1, channels)
+    mixed = (softmax(scores) @ v).swapaxes(1, 2).reshape(-1, channels)
     return x + (mixed @ w["out_kernel"] + w["out_bias"]).reshape(x.shape)

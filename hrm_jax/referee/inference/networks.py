@@ -13,7 +13,7 @@ import numpy as np
 from hrm_jax.artefacts import model_file
 from hrm_jax.artefacts.errors import RequestError, naming
 from hrm_jax.referee.inference.blocks import in_blocks
-from hrm_jax.referee.inference.cores import CORES, MIX, Params, Weights, attend, norm_scale, sigmoid
+from hrm_jax.referee.inference.cores import CORES, MIX, Params, Weights, attend, norm_scale, sigmoid, softmax
 from hrm_jax.worlds import features
 from hrm_jax.worlds.features import Context, Observation
 
@@ -158,8 +158,7 @@ def attend_neighbours(
     square = np.sum(place**2, axis=-3)
     scores -= np.logaddexp(w["sharpness"], np.float32(0))[:, None, None] * square[..., None, :, :]
     scores[..., np.arange(members), np.arange(members)] = -np.inf
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    weights /= weights.sum(axis=-1, keepdims=True)
+    weights = softmax(scores)
     read = [np.swapaxes(weights @ v, -3, -2)]
     read += [np.einsum("...hij,...cij->...ihc", weights, away) for away in (place, speed)]
     read = np.concatenate([a.reshape(*x.shape[:-1], -1) for a in read], axis=-1)
