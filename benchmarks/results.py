@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.console.parser import Parser, run_command
 from hrm_jax.console.tables import markdown, percent
@@ -87,7 +87,10 @@ def keep(path: Path, out: Path) -> None:
 def _small(result: Mapping[str, Any]) -> dict[str, Any]:
     median = (result.get("prediction") or {}).get("median")
     kept = {key: value for key, value in result.items() if key not in UNSHOWN_OF_MODELS}
-    return kept | ({"prediction": {"median": [round(error, 4) for error in median]}} if median else {})
+    if not median:
+        return kept
+    # Null: at that many steps ahead no obstacle of recorded tracks was left.
+    return kept | {"prediction": {"median": [e if e is None else round(e, 4) for e in median]}}
 
 
 def load(path: Path) -> Any:
@@ -115,7 +118,9 @@ def filled(text: str, folder: Path) -> str:
             raise RequestError(f"{mark.strip()}: no such table; allowed: {', '.join(KINDS)}")
         paths = named(folder, names)
         # What benchmarks/compiled.py wrote is no report.
-        loaded = [json.loads(path.read_text()) if kind == "compiled" else read(path) for path in paths]
+        loaded = [
+            json_file.read(path, "compiled.json") if kind == "compiled" else read(path) for path in paths
+        ]
         chosen = [" ".join(pair.split()) for pair in (pairs or "").split(";") if pair.strip()]
         return f"{mark}{KINDS[kind](loaded, chosen)}\n{end}"
 
@@ -172,7 +177,8 @@ def _groups(loaded: Sequence[Any], chosen: Sequence[str]) -> str:
 def _error(members: Sequence[Mapping[str, Any]]) -> str:
     """The lowest and highest of the seeds' median errors, in cells; empty where none is known."""
     medians = [member["prediction"]["median"] for member in members if member.get("prediction")]
-    errors = sorted(median[AHEAD - 1] for median in medians if len(median) >= AHEAD)
+    known = (median[AHEAD - 1] for median in medians if len(median) >= AHEAD)
+    errors = sorted(error for error in known if error is not None)
     return f"{errors[0]:.2f} to {errors[-1]:.2f}" if errors else ""
 
 

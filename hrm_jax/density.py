@@ -17,7 +17,7 @@ from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import Density, DensityCell
 from hrm_jax.console.parser import Parser, at_least, program, run_command
 from hrm_jax.console.tables import markdown, rate
-from hrm_jax.judging import entrants, evaluation, keeping, request, statistics
+from hrm_jax.judging import entrants, evaluation, keeping, marks, request, statistics
 from hrm_jax.judging.entrants import BACKENDS, Predictor
 from hrm_jax.judging.evaluation import Match
 from hrm_jax.referee import drawing
@@ -74,7 +74,11 @@ def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: i
         compared = {predictor.name: predictor.enter(world) for predictor in predictors}
         results = evaluation.play_all(Match(scenarios, STANDARD, backend, compared, list(compared)))
         models: dict[str, Any] = {
-            name: {"n": episodes, **statistics.rate(result.outcomes.count(SUCCESS), episodes)}
+            name: {
+                "n": episodes,
+                **statistics.rate(result.outcomes.count(SUCCESS), episodes),
+                "health": compared[name].about.get("health"),
+            }
             for name, result in results.items()
         }
         cells.append({"n_obstacles": world.n_obstacles, "speed": world.speed, "models": models})
@@ -86,9 +90,9 @@ def _table(density: Density) -> str:
     names = list(density["cells"][0]["models"])
     rows = [["obstacles", "speed", *names]]
     for cell in density["cells"]:
-        shown = [rate(cell["models"][name]) for name in names]
+        shown = [rate(cell["models"][name]) + marks.mark(cell["models"][name]) for name in names]
         rows.append([str(cell["n_obstacles"]), f"{cell['speed']:g}", *shown])
-    return markdown(rows)
+    return "\n\n".join([markdown(rows), *marks.sentences(density["cells"][0]["models"])])
 
 
 if __name__ == "__main__":

@@ -22,9 +22,10 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
@@ -37,6 +38,7 @@ from hrm_jax.judging.evaluation import evaluate
 from hrm_jax.judging.keeping import MOST_RECORDED
 from hrm_jax.judging.request import Request
 from hrm_jax.puzzles import kinds
+from hrm_jax.referee import drawing
 from hrm_jax.reporting import writing
 from hrm_jax.training import configs, tuning
 from hrm_jax.training import runs as training
@@ -108,7 +110,11 @@ def _sweep(options: argparse.Namespace) -> int:
     reports = []
     for number, world in enumerate(worlds, 1):
         print(f"{world} ({number} of {len(worlds)})", flush=True)
-        reports.append(_in_world(world, rivals, options))
+        try:
+            reports.append(_in_world(world, rivals, options))
+        except tuning.Untrainable as error:  # the other worlds are judged all the same
+            print(f"{world}: {error}", file=sys.stderr, flush=True)
+            reports.append(None)
     done = [report for report in reports if report]
     if len(done) < len(reports):
         return 1
@@ -156,9 +162,12 @@ def _list(options: argparse.Namespace, command: str) -> int:
 
 def _unfinished(world: str, rivals: Sequence[str], options: argparse.Namespace) -> tuple[str, list[Run]]:
     """What is trained next in a world: the kind, and its runs that are not done; "" and none at the end."""
-    for kind, runs in _stages(world, rivals, {}, options):
-        if missing := [run for run in runs if not run.done]:
-            return kind, missing
+    try:
+        for kind, runs in _stages(world, rivals, {}, options):
+            if missing := [run for run in runs if not run.done]:
+                return kind, missing
+    except tuning.Untrainable as error:
+        print(f"{world}: {error}", flush=True)
     return "", []
 
 
@@ -191,10 +200,11 @@ def _stages(
 
 
 def _same(runs: list[Run]) -> list[Run]:
-    """These, if they are what was trained before."""
-    for run in runs:
+    """These, each once, if they are what was trained before."""
+    each = list(dict.fromkeys(runs))
+    for run in each:
         run.check_settings()
-    return runs
+    return each
 
 
 def _pilots(world: str, rivals: Sequence[str], options: argparse.Namespace) -> dict[int, list[Run]]:
@@ -236,7 +246,7 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """The worlds and the models asked for; everything that can be wrong with the request is found here."""
     own = tuning.FIRST_SEED if options.tune or options.lengths else 1000  # seeds of trials begin there
     most = {"seeds": (1, own), "trials": (1, 1000), "jobs": (0, JOBS), "record": (0, MOST_RECORDED)}
-    at_least(options, episodes=1, first=0, finalists=1, **most)
+    at_least(options, episodes=(1, drawing.MOST), first=0, finalists=1, **most)
     config = _config(options.config)
     worlds = [known("world", name, config.WORLDS) for name in dict.fromkeys(options.worlds)]
     ablations = [f"hrm,{name}" for name in getattr(config, "ABLATIONS", ())]
@@ -249,15 +259,27 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         raise RequestError(f"--finalists {options.finalists}: they are of --tune FIELD=VALUE,VALUE,…")
     if not 0 <= options.until <= 100:
         raise RequestError(f"--until {options.until}: 0 to 100 per cent")
-    of_steps = [field for field in (*options.set, *options.tune) if field.partition("=")[0] == "steps"]
-    if tuning.lengths(options.lengths) and of_steps:
-        raise RequestError(f"{of_steps[0]}: --lengths says how many")
+    _check_assignments(options)
+    for world in worlds:
+        _check(world, [model for rival in rivals for model in _variants(rival, options)], options)
+    tried = {rival: len(_variants(rival, options)) for rival in rivals}
+    if options.tune and len(set(tried.values())) > 1:
+        told = ", ".join(f"{rival} {count}" for rival, count in tried.items())
+        print(f"not the same chance for all: variants that are tried: {told}", flush=True)
+    return worlds, rivals
+
+
+def _check_assignments(options: argparse.Namespace) -> None:
+    """Refuse what sets or tunes no field, or one that the sweep itself sets."""
+    own = {"seed": "--seeds says how many", "epochs": "a sweep counts in steps"}
+    if tuning.lengths(options.lengths):
+        own["steps"] = "--lengths says how many"
     for assignment in options.set:
         if "=" not in assignment:
             raise RequestError(f"--set {assignment}: FIELD=VALUE, with a field of the config")
-    for world in worlds:
-        _check(world, [model for rival in rivals for model in _variants(rival, options)], options)
-    return worlds, rivals
+    for assignment in (*options.set, *options.tune):
+        if why := own.get(assignment.partition("=")[0]):
+            raise RequestError(f"{assignment}: {why}")
 
 
 def _variants(rival: str, options: argparse.Namespace) -> Sequence[str]:
@@ -281,12 +303,25 @@ def _check(world: str, models: Sequence[str], options: argparse.Namespace) -> No
         for model in models
         for fields in ((*options.set, *point) for point in tuning.grid(options.tune))
     ]
+    for config in found:
+        _check_config(config)
     if all(config.model.name in solvers.FAMILIES for config in found):
         _check_data(world, found, options)
     elif options.data:
         raise RequestError(f"--data {options.data}: no puzzles are judged by --config {options.config}")
     elif WORLDS[world].layout != "cells":
         raise RequestError(f"world {world}: predictors move among cells; see {program('evaluate')}")
+
+
+def _check_config(config: "ConfigDict") -> None:
+    """Refuse values that its run would refuse when it begins."""
+    from hrm_jax.tasks import TASKS
+    from hrm_jax.training import experiment
+
+    fields = config.to_dict()
+    experiment.check(fields)
+    task: Any = TASKS[known("task", fields["task"], TASKS)]
+    task.describe(fields)
 
 
 def _check_data(world: str, found: Sequence["ConfigDict"], options: argparse.Namespace) -> None:
@@ -323,7 +358,8 @@ def _judge(world: str, runs: Sequence[Run], before: Before, options: argparse.Na
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
     jobs = max(1, options.jobs)
-    evaluate(Request(models, out, world=world, seeds=seeds, record=options.record, jobs=jobs, before=before))
+    asked = Request(models, out, world=world, seeds=seeds, record=options.record, jobs=jobs, before=before)
+    evaluate(replace(asked, diverging=True))  # a run that came to nothing is counted, too
     return out
 
 

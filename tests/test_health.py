@@ -80,6 +80,11 @@ WELL = {"steps": 10, "error": 0.1, "constant_velocity": 2.4, "gates_saturated": 
         ),
         (dict(error=2.29), ["2.29 cells against 2.4"]),
         (dict(error=2.27), []),
+        (
+            dict(error=2.2, frozen=2.0),
+            ["more than standing still: held-out error at 10 steps 2.2 cells against 2"],
+        ),
+        (dict(error=1.8, frozen=2.0), []),
         (dict(error=None), ["inf cells against 2.4"]),
         (dict(gates_saturated=0.97), ["more than half of its gates saturated (97 %)"]),
         (dict(state_growth=117.0), ["states that grow 117 times"]),
@@ -96,4 +101,5 @@ def test_figures_are_those_of_the_record():
     record |= {f"eval/constant_velocity/error_{h}": 2.0 for h in (5, 10, 20)} | {"eval/state_growth": np.inf}
     expected = {"steps": 10, "error": 0.5, "constant_velocity": 2.0, "state_growth": None}
     assert health.measured(record) == expected
+    assert health.measured(record | {"eval/frozen/error_10": 6.0}) == {**expected, "frozen": 6.0}
     assert health.measured({"step": 3, "loss": 1.0}) is None and health.faults(None) == []

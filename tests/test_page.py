@@ -19,7 +19,7 @@ from test_report import (  # noqa: F401 (fixtures)
 )
 
 from hrm_jax.artefacts.traces_file import GONE
-from hrm_jax.judging import evaluation, marks, reports
+from hrm_jax.judging import evaluation, marks, reports, tables
 from hrm_jax.reporting import animations, explained, inputs, openings, page, verdict
 
 STORY = "document.querySelector('.player .story').textContent"
@@ -98,6 +98,11 @@ def test_ties_are_ties_and_few_seeds_say_little():
         "x and z cannot be told apart: they reach the goal in 82.0 and 81.7 % of 50 episodes.",
         "Behind x, by more than chance: y (42.0 %).",
     ]
+    for name in ("y/0", "y/3"):
+        apart["models"][name]["health"] = {"steps": 10, "error": None, "constant_velocity": 2.4}
+    said = verdict.sentences(inputs.Report(apart))
+    assert said[1] == "Behind x, by more than chance: y (42.0 %, 2 of 6 not trained)."
+    assert "| x - y \N{DAGGER} | +" in tables.group_tests([apart])
     few = verdict.sentences(inputs.Report(grouped({"x": (48, 48, 49), "y": (10, 12, 11)})))
     assert few[0].startswith("x is the best of 2 learned models: it reaches the goal in 96.7 %")
     assert few[2].startswith("That holds for these trained models; 3 training seeds of each are too few")

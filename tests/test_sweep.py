@@ -18,6 +18,8 @@ from hrm_jax import density, report, sweep
 from hrm_jax.artefacts import model_file, networks, report_file
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.judging import reports, tables
+from hrm_jax.judging.evaluation import evaluate
+from hrm_jax.judging.request import Request
 from hrm_jax.puzzles import __main__ as puzzles
 from hrm_jax.tasks.forecast import Forecast
 from hrm_jax.training import configs, runs, tuning, workdir
@@ -244,10 +246,10 @@ def test_what_trials_decide_is_listed_when_they_are_done(calls, tmp_path, capsys
         _run(lines)
     assert found == [[["train"]] * 6, [["train"]] * 8, [["train", "export"]] * 2]
     assert not _listed(capsys, tmp_path, *asked)[0]
-    with pytest.raises(RequestError, match="diverged at each of 2 settings"):
-        lines, _ = _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
-        _run(lines)
-        _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+    lines, _ = _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+    _run(lines)
+    lines, said = _listed(capsys, tmp_path / "bad", "--tune", "optimizer.learning_rate=1")
+    assert not lines and "diverged at each of 2 settings" in said
 
 
 def test_finalists_that_all_diverge_later_are_told_from_settings_that_all_do(calls, tmp_path, monkeypatch):
@@ -360,10 +362,67 @@ def test_a_run_of_another_variant_is_not_taken_for_done(tmp_path):
         run._replace(seed=1).check_settings()
 
 
-def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
-    with pytest.raises(RequestError, match="hrm in standard diverged at each of 2 settings"):
-        _sweep(tmp_path, "--tune", "optimizer.learning_rate=1")
+def test_where_everything_diverges_nothing_is_chosen_and_the_next_world_is_begun(calls, tmp_path, capsys):
+    assert _sweep(tmp_path, "--worlds", "standard", "swarm", "--tune", "optimizer.learning_rate=1") == 1
+    said = capsys.readouterr()
+    assert "standard: hrm in standard diverged at each of 2 settings" in said.err
+    assert "swarm (2 of 2)" in said.out and "swarm: hrm in swarm diverged" in said.err
     assert not (tmp_path / "standard").exists()
+
+
+def test_a_lost_run_is_counted(calls, tmp_path, monkeypatch, capsys):
+    """Too many of its updates were not finite: what it had learned by then is judged, as one that is lost."""
+    well = runs.call
+
+    def call(command, log, cores):
+        if "--step=latest" in command:
+            command = tuple("--step=5" if word == "--step=latest" else word for word in command)
+        done = well(command, log, cores)
+        if command[0] == "train" and f"--workdir={tmp_path}/standard/lstm/0" in command:
+            records = [{"step": 3, "eval/loss": 0.1}, {"step": 5, "loss": 1.0, "bad_steps": 10.0}]
+            lines = [json.dumps(record) + "\n" for record in records]
+            (tmp_path / "standard/lstm/0/metrics.jsonl").write_text("".join(lines))
+            return False
+        return done
+
+    monkeypatch.setattr(runs, "call", call)
+    assert _sweep(tmp_path, "--seeds", "1") == 0
+    made = len(calls)
+    assert _sweep(tmp_path, "--seeds", "1") == 0 and len(calls) == made  # it is done
+    assert set(json.loads((tmp_path / "standard.report.json").read_text())["models"]) > {"hrm/0", "lstm/0"}
+    trial = Run("benchmark", "standard", "lstm", 0, (), tmp_path / "standard/lstm/0", trial=True)
+    assert runs.held_out(trial) == math.inf and trial.done
+    (trial.folder / "metrics.jsonl").write_text('{"step": 5, "loss": null, "bad_steps": 9.0}\n')
+    assert runs.held_out(trial) is None and not trial.done  # it was interrupted, and may recover
+    (trial.folder / "metrics.jsonl").write_text(
+        '{"step": 800, "loss": null, "bad_steps": 1.0}\n{"step": 800, "eval/loss": 0.5}\n'
+    )
+    assert runs.held_out(trial) == 0.5
+
+
+def test_a_predictor_that_diverges_is_judged_by_a_sweep(calls, tmp_path, monkeypatch):
+    """Cut off where predictions end; alone it is refused."""
+    write = model_file.write
+
+    def explode(out, weights, description):
+        head = {**weights["head"], "bias": weights["head"]["bias"] + np.float32(1e9)}
+        write(out, weights if "lstm" in out.parts else {**weights, "head": head}, description)
+
+    monkeypatch.setattr(model_file, "write", explode)
+    assert _sweep(tmp_path, "--seeds", "1") == 0
+    models = json.loads((tmp_path / "standard.report.json").read_text())["models"]
+    assert models["hrm/0"]["prediction"]["median"][0] > 20 > models["lstm/0"]["prediction"]["median"][0]
+    with pytest.raises(RequestError, match="not finite, or over 1e.06 cells away"):
+        evaluate(Request([str(tmp_path / "standard/hrm/0/model.npz")], tmp_path / "r.json", episodes=2))
+
+
+def test_another_network_is_not_taken_for_the_same_run():
+    """model.attention names a kernel of puzzle models, but of HRM what it attends to."""
+    single, obstacles, auto, matmul = (
+        {"init_from": "", "model": {"attention": name}} for name in ("single", "obstacles", "auto", "matmul")
+    )
+    assert workdir.differing(single, obstacles) == ["model.attention"]
+    assert workdir.differing(auto, matmul) == []
 
 
 @pytest.mark.parametrize(
@@ -373,7 +432,16 @@ def test_where_everything_diverges_nothing_is_chosen(calls, tmp_path):
         (["--tune", "optimizer.learning_rate=1e-3,,1"], "FIELD=VALUE,VALUE"),
         (["--tune", "optimizer.lerning_rate=1e-3"], "did you mean"),
         (["--tune", "optimizer.learning_rate=fast"], "learning_rate"),
-        (["--tune", "seed=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
+        (["--tune", "steps=" + ",".join(map(str, range(1001)))], "1,001 combinations; at most 1,000"),
+        (["--tune", "seed=1,2"], "seed=1,2: --seeds says how many"),
+        (["--set", "seed=7"], "seed=7: --seeds says how many"),
+        (["--set", "epochs=3"], "epochs=3: a sweep counts in steps"),
+        (["--tune", "data.horizon=5,20"], "held-out losses on other data cannot be compared"),
+        (["--tune", "batch_size=8,16", "batch_size=32"], "batch_size is given twice"),
+        (["--tune", "optimizer.learning_rate=1e-3,-1"], "optimizer.learning_rate = -1"),
+        (["--set", "optimizer.schedule=foo"], "optimizer.schedule"),
+        (["--set", "model.width=0"], "model.width = 0"),
+        (["--episodes", "1000001"], "--episodes 1000001: at most 1,000,000"),
         (["--trials", "0"], "--trials 0"),
         (["--finalists", "0"], "--finalists 0"),
         (["--finalists", "2"], "--finalists 2: they are of --tune"),

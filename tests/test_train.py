@@ -20,7 +20,7 @@ from jax.sharding import AxisType
 
 from configs import base, quickstart
 from hrm_jax import train
-from hrm_jax.artefacts import model_file
+from hrm_jax.artefacts import health, model_file, report_file
 from hrm_jax.artefacts.networks import NETWORKS
 from hrm_jax.console.parser import run_command
 from hrm_jax.tasks import build, exporting
@@ -402,6 +402,11 @@ def test_non_finite_updates_are_skipped_and_then_stop_the_run(tmp_path, capsys):
     error = capsys.readouterr().err
     assert re.search(r"stopped: step \d+: the last 5 updates were not finite", error), error
     assert all(np.isfinite(leaf).all() for leaf in params_of(tmp_path)[1])
+    *_, last = report_file.load_records(tmp_path / "metrics.jsonl")
+    assert last["bad_steps"] == 5
+    exporting.export_model(tmp_path, "latest", tmp_path / "model.npz")
+    config, _ = model_file.read(tmp_path / "model.npz", tuple(NETWORKS))
+    assert health.untrained(config["health"])  # of a lost run, whatever it had learned by then
 
 
 def test_dry_run_prints_the_cost_and_writes_nothing(tmp_path, cache):

@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from hrm_jax.artefacts.json_file import nullable, number
 
 STEPS = 10  # ahead, at most: where the error is compared
-BETTER = 0.05  # share by which a model that has learned something is better than constant velocity
+BETTER = 0.05  # share by which a model that has learned something is better than a trivial predictor
 MOST_SATURATED = 0.5  # share of gates that are within 0.05 of 0 or 1
 MOST_GROWTH = 10.0  # of the state's RMS, from a third of the steps to the last one
 
@@ -23,6 +23,7 @@ class Health(TypedDict):
     steps: int  # ahead, of the errors
     error: Figure
     constant_velocity: Figure  # its error on the same windows
+    frozen: NotRequired[Figure]  # that of standing still, which is the smaller one where obstacles turn often
     gates_saturated: NotRequired[Figure]
     state_growth: NotRequired[Figure]
 
@@ -34,17 +35,30 @@ def measured(record: Mapping[str, Any]) -> Health | None:
     if not ahead:
         return None
     found = {"error": f"eval/error_{ahead[-1]}", "constant_velocity": reference.format(ahead[-1])}
-    found |= {name: f"eval/{name}" for name in OF_STATES if f"eval/{name}" in record}
+    known = {"frozen": f"eval/frozen/error_{ahead[-1]}", **{name: f"eval/{name}" for name in OF_STATES}}
+    found |= {name: key for name, key in known.items() if key in record}
     figures: Any = {name: nullable(record[key]) for name, key in found.items()}
     figures["steps"] = ahead[-1]
     return figures
 
 
+def lost(health: Health | None) -> Health:
+    """Of a training that was given up, whose last evaluation, if there was one, measured `health`."""
+    known: Health = health or {"steps": STEPS, "error": None, "constant_velocity": None}
+    return {**known, "error": None}
+
+
 def untrained(health: Health | None) -> bool:
-    """Whether a predictor has learned no more than constant velocity; no, where nothing is known of it."""
+    """Whether a predictor has learned no more than a trivial one; no, where nothing is known of it."""
     if health is None:
         return False
-    return not number(health["error"]) < (1 - BETTER) * number(health["constant_velocity"])
+    return not number(health["error"]) < (1 - BETTER) * _trivial(health)[0]
+
+
+def _trivial(health: Health) -> tuple[float, str]:
+    """The smaller error of the trivial predictors, and which of them has it."""
+    moving, standing = number(health["constant_velocity"]), number(health.get("frozen"))
+    return min((moving, "constant velocity"), (standing, "standing still"))
 
 
 def faults(health: Health | None) -> list[str]:
@@ -55,12 +69,12 @@ def faults(health: Health | None) -> list[str]:
     """
     if health is None:
         return []
-    error, reference = number(health["error"]), number(health["constant_velocity"])
+    error, (reference, trivial) = number(health["error"]), _trivial(health)
     saturated, growth = number(health.get("gates_saturated", 0)), number(health.get("state_growth", 0))
     found = []
     if untrained(health):
         found.append(
-            f"has not learned more than constant velocity: held-out error at {health['steps']} steps "
+            f"has not learned more than {trivial}: held-out error at {health['steps']} steps "
             f"{error:.3g} cells against {reference:.3g}"
         )
     if not saturated <= MOST_SATURATED:

@@ -53,7 +53,7 @@ class Config(TypedDict):
     segments: NotRequired[Steps | None]  # of its training
     step: NotRequired[Annotated[int, Meta(ge=0)] | None]
     kind: NotRequired[str]  # of the puzzles of its training
-    health: NotRequired[Health | None]  # of a predictor, at its last evaluation
+    health: NotRequired[Health | None]  # of a predictor at its last evaluation, or of a lost training
     held_out: NotRequired[dict[str, float | None]]  # what that evaluation measured
     identifiers: NotRequired[str]  # the digest of what puzzle identifiers stood for in training
     config: NotRequired[Run]

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -35,6 +35,7 @@ Span = tuple[Count, Annotated[int, Meta(ge=1, le=LAST_ID + 1)]]  # ids [first, l
 Curve = Annotated[list[float | None], Meta(min_length=1)]  # per step ahead, from 0; null or NaN where unknown
 FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00]+\Z")]
 EVERY = 200  # updates that `gain` is of
+LARGEST_LOG = 700.0  # of what a float holds
 ROUNDING = 1e-6  # of shares that were computed elsewhere, or written with few digits
 
 
@@ -74,6 +75,7 @@ class Judged(Trials):
     parameters: NotRequired[Count | None]
     group: NotRequired[Name | None]  # of a model that was trained several times
     seed: NotRequired[Annotated[int, Meta(ge=-(2**53), le=2**53)] | None]
+    health: NotRequired[Health | None]  # of a predictor, or of a training that is lost
 
 
 class Result(Judged):
@@ -83,7 +85,6 @@ class Result(Judged):
     timeouts: Count
     failures: NotRequired[dict[str, Count] | None]  # by cause: worlds.rules.FAILURES
     prediction: NotRequired[Prediction | None]
-    health: NotRequired[Health | None]  # of a predictor, as its training left it
     predictor: NotRequired[Name]  # whose forecasts a planner of paths used
 
 
@@ -257,12 +258,18 @@ class PuzzleReport(Header):
     walks: NotRequired[dict[Name, Walk] | None]
 
 
+class DensityRate(Trials):
+    """A model in one world of the grid."""
+
+    health: NotRequired[Health | None]  # of a predictor, as its training left it
+
+
 class DensityCell(TypedDict):
     """One world of the grid."""
 
     n_obstacles: Annotated[int, Meta(ge=0, le=10_000)]
     speed: Annotated[float, Meta(ge=0, le=1000)]  # cells a step
-    models: Annotated[dict[str, Trials], Meta(min_length=1)]
+    models: Annotated[dict[str, DensityRate], Meta(min_length=1)]
 
 
 class Density(TypedDict):
@@ -280,6 +287,7 @@ class Record(TypedDict):
 
 
 Metrics = dict[str, float | None]  # of a record; null or NaN where there is no number
+BAD_STEPS = "bad_steps"  # of a record: updates in a row, up to it, that were skipped; left out where 0
 METRIC_SHARES = re.compile(r"eval/(.+/)?(success|exact|exact_[0-9]+|tokens|copy)")
 
 
@@ -325,7 +333,10 @@ def gain(fewer: Reached, more: Reached) -> float:
     before, after = least_loss(fewer), least_loss(more)
     if not 0 < before < math.inf:
         return 100.0 if after < before else 0.0
-    return 100 * (1 - (after / before) ** (EVERY / (more["steps"] - fewer["steps"])))
+    if not after:
+        return 100.0
+    each = EVERY / (more["steps"] - fewer["steps"]) * math.log(after / before)
+    return -100 * math.expm1(min(each, LARGEST_LOG))
 
 
 def enough(tried: Sequence[Reached], until: float) -> int:
@@ -334,6 +345,15 @@ def enough(tried: Sequence[Reached], until: float) -> int:
         if gain(fewer, more) < until:
             return fewer["steps"]
     return tried[-1]["steps"]
+
+
+def lost(records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bool:
+    """Whether a training was given up, by its records: too many updates in a row were not finite."""
+    last = records[-1] if records else {}
+    if BAD_STEPS not in last:  # of a finite update, or an older record, which says no more than null
+        return "loss" in last and last["loss"] is None
+    limit = config.get("optimizer", {}).get("max_bad_steps", math.inf)
+    return number(last[BAD_STEPS]) >= limit
 
 
 def load_records(path: str | Path) -> list[Record]:

@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from hrm_jax.artefacts import files, model_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.report_file import group_of
@@ -17,7 +19,7 @@ from hrm_jax.referee.paths import episode as path_episode
 from hrm_jax.referee.paths.planners import PLANNERS
 from hrm_jax.referee.protocols import CELL_PROTOCOLS, PATH_PROTOCOLS, PathProtocol, Protocol
 from hrm_jax.worlds.baselines import BASELINES, LEAST_HISTORY
-from hrm_jax.worlds.rules import BOUNDS
+from hrm_jax.worlds.rules import BOUNDS, FURTHEST
 from hrm_jax.worlds.world import World
 
 PREDICTORS = (*BASELINES, *BOUNDS)  # what --model accepts apart from files
@@ -61,6 +63,18 @@ class Predictor(NamedTuple):
         if model is None:
             return Entrant(functools.partial(baseline, world=asked) if baseline else self.name, self.name, {})
         return Entrant(model.predict, model, _about(self.name, model.parameters, model.config))
+
+
+def bounded(entrant: Entrant) -> Entrant:
+    """A predictor that is not refused where it diverges: what it predicts is cut off at the bound."""
+    if not callable(entrant.play):
+        return entrant
+    return entrant._replace(play=functools.partial(_bounded, entrant.play))
+
+
+def _bounded(predict: Callable[..., np.ndarray], seen: Any, horizon: int) -> np.ndarray:
+    predicted = np.asarray(predict(seen, horizon), np.float64)
+    return np.clip(np.nan_to_num(predicted, nan=np.inf), 1 - FURTHEST, FURTHEST - 1)
 
 
 def enter(
@@ -143,7 +157,9 @@ def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
             + ", ".join(BASELINES)
         )
     predictor = read_predictor(request, source, "numpy" if backend == "jit" else backend)
-    return predictor.enter(asked)._replace(about={"predictor": files.printable(request)})
+    entrant = predictor.enter(asked)
+    health = {"health": entrant.about["health"]} if "health" in entrant.about else {}
+    return entrant._replace(about={"predictor": files.printable(request), **health})
 
 
 def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> None:

@@ -75,6 +75,8 @@ def enter(asked: Request, sources: Mapping[str, Source]) -> Match:
     entered = {**sources, **{name: None for name in always if name not in sources}}
     scenarios = request.scenarios(asked, protocol)
     compared = entrants.enter(entered, asked.predictor, asked.backend, scenarios.world, protocol)
+    if asked.diverging:
+        compared = {name: entrants.bounded(entrant) for name, entrant in compared.items()}
     reads = request.reads(asked, sources)
     functions = own.parse(asked.predictor or "") or any(isinstance(one, Function) for one in sources.values())
     alone = bool(functions) or asked.backend != "numpy"

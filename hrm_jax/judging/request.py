@@ -36,6 +36,7 @@ class Request:
     history: int | None = None  # steps that are watched first, of recorded tracks
     record: int = 0  # episodes to record
     jobs: int = 1  # entrants that play at a time
+    diverging: bool = False  # a predictor that diverges is cut off where predictions end, and not refused
     before: Before = field(default_factory=Before)  # what the report says of how the models were trained
 
 

@@ -70,6 +70,11 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
     return FAMILIES[config["model"]["name"]](path, config, params, puzzles)
 
 
+def _health(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What the report says of a training that is lost."""
+    return {"health": config["health"]} if config.get("health") else {}
+
+
 # ---------------------------------------------------------------- HRM-ACT and TRM
 
 
@@ -84,6 +89,7 @@ def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: Puzzl
         "step": config.get("step"),
         "trained_segments": trained,
         **({} if checked else {"identifiers_checked": False}),
+        **_health(config),
     }
     return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
 
@@ -192,6 +198,7 @@ def _poh(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet
         "parameters": networks.count(params),
         "step": config.get("step"),
         "trained_segments": known.passes,
+        **_health(config),
     }
     walking = (
         functools.partial(_poh_scores, fields, params) if known.start or known.tokens != "walls" else None

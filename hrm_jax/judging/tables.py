@@ -75,7 +75,8 @@ def group_tests(reports: Sequence[Report | PuzzleReport]) -> str:
     together = held_together(reports)
     for report, tested in zip(reports, together, strict=True):
         rows += [
-            [report["world"]] * several + [*_apart(pair), difference(pair), *_p(pair)] for pair in tested
+            [report["world"]] * several + [*_apart(pair, [report]), difference(pair), *_p(pair)]
+            for pair in tested
         ]
     if len(rows) == 1:
         return ""
@@ -94,12 +95,17 @@ def _in_all(reports: Sequence[Report | PuzzleReport]) -> str:
     if not shared or len({report["world"] for report in reports}) < len(reports):
         return ""
     tested = statistics.in_all_worlds([statistics.graded(report["models"]) for report in reports], shared)
-    rows = [[*APART, *TESTS], *([*_apart(pair), *_p(pair)] for pair in tested)]
+    rows = [[*APART, *TESTS], *([*_apart(pair, reports), *_p(pair)] for pair in tested)]
     return f"{IN_ALL.format(len(reports))}\n\n{markdown(rows)}"
 
 
-def _apart(pair: Mapping[str, Any]) -> list[str]:
-    return [f"{pair['a']} - {pair['b']}", f"{100 * pair['difference']:+.1f}"]
+def _apart(pair: Mapping[str, Any], reports: Sequence[Report | PuzzleReport]) -> list[str]:
+    """The groups, each with the mark of seeds that did not train, and by how much the first is ahead."""
+    names = []
+    for group in (pair["a"], pair["b"]):
+        found = [mark(result) for report in reports for result in members(report, group)]
+        names.append(group + marks.UNTRAINED * (marks.UNTRAINED in found))
+    return [" - ".join(names), f"{100 * pair['difference']:+.1f}"]
 
 
 def _p(pair: Mapping[str, Any]) -> list[str]:
@@ -295,7 +301,7 @@ def _puzzles(models: Mapping[str, Any]) -> list[list[str]]:
         judged = [result, *[result.get("lenient")] * lenient]
         tokens = result.get("tokens")
         cells = [rate(part, result["n"]) if part else "-" for part in judged]
-        rows.append([name, *cells, "-" if tokens is None else f"{100 * tokens:.2f} %"])
+        rows.append([name + mark(result), *cells, "-" if tokens is None else f"{100 * tokens:.2f} %"])
     return rows
 
 
@@ -396,7 +402,7 @@ def _legend(report: PuzzleReport) -> str:
     if first.get("lenient"):
         lines.append(f"Lenient: {kind.lenient.short if kind and kind.lenient else 'any right answer'}.")
     lines += [measuring.note] if (measuring := measuring_of(report)) else []
-    lines.append("Interval: Wilson.")
+    lines += ["Interval: Wilson.", *marks.sentences(report["models"])]
     if first.get("puzzles", first["n"]) < first["n"]:
         lines.append(GROUPED.format(**first))
     lines += filter(None, [unchecked(report)])

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, NamedTuple
 
 from hrm_jax.console.tables import percent
-from hrm_jax.judging.marks import listed
+from hrm_jax.judging.marks import UNTRAINED, listed, mark
 from hrm_jax.judging.statistics import mean_rate
 from hrm_jax.judging.tables import rate_of_groups
 from hrm_jax.reporting.inputs import Report
@@ -127,7 +127,13 @@ def _leaders(
         tie = f"{listed([one.name for one in them])} cannot be told apart"
         said.append(f"{tie}: {f'each {reaches}' if alike else f'they {reach}'} {rates} of {n}.")
     if behind:
-        rates = listed([f"{one.name} ({percent(one.rate)} %)" for one in behind])
+        models = report.data["models"]
+        untrained = [sum(mark(models[name]) == UNTRAINED for name in one.models) for one in behind]
+        notes = [f", {count} of {len(one.models)} not trained" if count else ""
+                 for one, count in zip(behind, untrained, strict=True)]  # fmt: skip
+        rates = listed([
+            f"{one.name} ({percent(one.rate)} %{note})" for one, note in zip(behind, notes, strict=True)
+        ])  # fmt: skip
         said.append(f"Behind {best.name if level else 'it'}, by more than chance: {rates}.")
     return said
 

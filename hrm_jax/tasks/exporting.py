@@ -38,13 +38,13 @@ def export_model(
     description = task.describe(config)
     if "plan" in description:
         check_plan(description)
-    description |= measured(workdir, step)
+    description |= measured(workdir, step, config)
     model_file.write(out, params, {**description, "step": step, "config": config})
     name, count = description["model"]["name"], networks.count(model_file.flatten(params))
     return f"{out}: {name}, {count:,} parameters, step {step:,} of {workdir}"
 
 
-def measured(workdir: pathlib.Path, step: int) -> dict[str, Any]:
+def measured(workdir: pathlib.Path, step: int, config: dict[str, Any]) -> dict[str, Any]:
     """What the last evaluation up to `step` measured, and the "health" of a predictor; {} without records."""
     records: list[Any] = []
     with contextlib.suppress(RequestError):  # a model is worth its file without them
@@ -53,6 +53,8 @@ def measured(workdir: pathlib.Path, step: int) -> dict[str, Any]:
     evaluated = [record for record in records if checkpoint.METRIC in record]
     figures = [found for record in records if (found := health.measured(record))]
     found: dict[str, Any] = {"health": figures[-1]} if figures else {}
+    if report_file.lost(records, config):
+        found["health"] = health.lost(figures[-1] if figures else None)
     if evaluated:
         found["held_out"] = {
             name: nullable(value)

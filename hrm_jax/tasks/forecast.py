@@ -130,7 +130,12 @@ class Forecast(Task):
         ahead = jnp.arange(1, self.data.horizon + 1)[:, None, None, None]
         straight = scenes.history[..., -1, :] + ahead * moved
         results = {"eval/loss": self.loss(params, (), scenes, None)[0]}
-        forecasts = {"eval/": self.forecast(params, scenes), "eval/constant_velocity/": straight}
+        standing = jnp.broadcast_to(scenes.history[..., -1, :], straight.shape)
+        forecasts = {
+            "eval/": self.forecast(params, scenes),
+            "eval/constant_velocity/": straight,
+            "eval/frozen/": standing,
+        }
         for prefix, tracks in forecasts.items():
             results |= predictors.errors(prefix, tracks, future, self.world.size)
         seen = scenes.history, forecasts["eval/"], scenes.context

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 
 from hrm_jax.artefacts import health
+from hrm_jax.artefacts.report_file import BAD_STEPS
 from hrm_jax.training import checkpoint, cost, metrics, processes, sharding, step, warm_start, workdir
 from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.loggers import Logger
@@ -24,8 +25,8 @@ class NonFinite(RuntimeError):
 def train(experiment: Experiment, folder: pathlib.Path, loggers: Sequence[Logger] = ()) -> TrainState:
     """Train to the last step, to SIGTERM or Ctrl-C, or until early stopping; the state is saved at the end.
 
-    Raises `NonFinite`, and `RequestError` where another config began the workdir or another process trains in
-    it. However it ends, the save under way is finished.
+    Raises `NonFinite`, once the state is saved, and `RequestError` where another config began the workdir or
+    another process trains in it. However it ends, the save under way is finished.
     """
     config, mesh, task, steps, optimizer = experiment
     first = jax.process_index() == 0  # the process that writes files
@@ -55,7 +56,7 @@ def train(experiment: Experiment, folder: pathlib.Path, loggers: Sequence[Logger
         trace = metrics.Trace(config.profile_steps, start, folder)
         # Written while the next step is computed: the device never waits for the host.
         logged: list[Logged] = []
-        evaluated = None
+        evaluated, lost = None, ""
 
         def due(every: int) -> bool:
             return done % every == 0 or done == steps
@@ -67,7 +68,8 @@ def train(experiment: Experiment, folder: pathlib.Path, loggers: Sequence[Logger
             if done == start + 1:
                 jax.block_until_ready(scalars)  # compilation is not part of the pace
                 pace.restart(done)
-            write_logged(logged, writer, config.optimizer.max_bad_steps)
+            if lost := write_logged(logged, writer, config.optimizer.max_bad_steps):
+                break
             if due(config.log_every):
                 scalars = {**scalars, "learning_rate": optimizer.schedule(done - 1)}
                 logged.append((done, scalars, pace.rate(done)))
@@ -82,10 +84,12 @@ def train(experiment: Experiment, folder: pathlib.Path, loggers: Sequence[Logger
                 checkpoints.save(done, current, evaluated)
             if due(config.eval_every) or due(config.checkpoint.every):
                 pace.restart(done)
-        write_logged(logged, writer, config.optimizer.max_bad_steps)
+        lost = lost or write_logged(logged, writer, config.optimizer.max_bad_steps)
         if done > start:
             checkpoints.save(done, current, None)
         checkpoints.close()
+        if lost:
+            raise NonFinite(lost)
         if done == steps or patience.exhausted:
             for fault in health.faults(health.measured(evaluated or {})):
                 writer.say(f"warning: this run {fault}")
@@ -124,19 +128,21 @@ def longer(experiment: Experiment, before: dict[str, Any], start: int) -> list[s
     ]
 
 
-def write_logged(logged: list[Logged], writer: metrics.Writer, limit: int) -> None:
-    """Write and forget what is logged; `NonFinite` where `limit` updates in a row were skipped."""
+def write_logged(logged: list[Logged], writer: metrics.Writer, limit: int) -> str:
+    """Write and forget what is logged; why the run is lost where `limit` updates in a row were skipped."""
     while logged:
         step, scalars, rate = logged.pop()
         values = {**{name: float(value) for name, value in scalars.items()}, "samples_per_second": rate}
-        bad = int(values.pop("bad_steps"))
+        if not (bad := int(values[BAD_STEPS])):
+            del values[BAD_STEPS]
         writer.write(step, values)
         writer.progress(step, values)
         if bad >= limit:
-            raise NonFinite(
+            return (
                 f"step {step}: the last {bad} updates were not finite and were skipped "
                 f"(optimizer.max_bad_steps = {limit}); the parameters are as before them"
             )
+    return ""
 
 
 def opening(experiment: Experiment, workdir: pathlib.Path, current: TrainState, start: int) -> str:

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from hrm_jax.artefacts import archive, files, json_file, report_file
 from hrm_jax.artefacts.errors import RequestError
@@ -20,13 +20,6 @@ if TYPE_CHECKING:
 
 
 NAMED = 20  # runs that a line names at most
-
-
-class Length(TypedDict):
-    """What a run's config.json says of its end."""
-
-    steps: int
-    early_stopping: int
 
 
 class Run(NamedTuple):
@@ -59,7 +52,7 @@ class Run(NamedTuple):
     @property
     def words(self) -> list[str]:
         """What sets the fields of its config on a command line."""
-        return [f"--config.{field}" for field in (f"seed={self.seed}", *self.fields)]
+        return [f"--config.{field}" for field in (*self.fields, f"seed={self.seed}")]
 
     @property
     def commands(self) -> list[tuple[str, ...]]:
@@ -69,16 +62,21 @@ class Run(NamedTuple):
             return [training]
         config = _config(self)
         # A training that is interrupted ends well: the number keeps what it has saved from being exported.
-        last = "latest" if config.early_stopping else config.steps
-        export = ("export", "--workdir", str(self.folder), "--out", str(self.parameters), f"--step={last}")
-        return [training, export]
+        return [training, self.export("latest" if config.early_stopping else config.steps)]
+
+    def export(self, step: str | int) -> tuple[str, ...]:
+        """What exports it, a command of hrm_jax."""
+        return ("export", "--workdir", str(self.folder), "--out", str(self.parameters), f"--step={step}")
 
     @property
     def done(self) -> bool:
         """Whether there is nothing left to do."""
         if self.trial:  # at work, it may yet recover from a loss that is not finite
             return held_out(self) is not None and not self.at_work
-        return self.parameters.exists() and _exported(self.parameters) == _end(self, _records(self))
+        if not self.parameters.exists():
+            return False
+        records = _records(self)
+        return _lost(self, records) or _exported(self.parameters) == _end(self, records)
 
     @property
     def at_work(self) -> bool:
@@ -101,7 +99,7 @@ class Run(NamedTuple):
         apart = [
             f"{name} = {found[name]}, not {wanted[name]}"
             for name in sorted(wanted.keys() & found.keys())
-            if found[name] != wanted[name] and not name.startswith(workdir.FREE)
+            if not workdir.alike(name, found[name], wanted[name])
         ]
         if apart:
             raise RequestError(f"{self.folder} was trained with {'; '.join(apart)}; give another --out")
@@ -171,13 +169,16 @@ def _train(run: Run, cores: set[int]) -> bool:
         trained = call(training, log, cores)
         if run.trial:  # one whose rate was too high for it has told what it should
             return run.done
-        return trained and _end(run, _records(run)) is not None and call(export[0], log, cores)
+        records = _records(run)
+        if _lost(run, records):  # it counts as what it is: model.npz says that it is lost
+            return call(run.export("latest"), log, cores)
+        return trained and _end(run, records) is not None and call(export[0], log, cores)
 
 
 def held_out(run: Run) -> float | None:
-    """The held-out loss at the end of a training, infinite of one that diverged; None: not ended yet."""
+    """The held-out loss at the end of a training, infinite of one that is lost; None: not ended yet."""
     records = _records(run)
-    if records and "loss" in records[-1] and records[-1]["loss"] is None:
+    if _lost(run, records):
         return math.inf
     if _end(run, records) is None:
         return None
@@ -196,10 +197,16 @@ def _end(run: Run, records: Sequence[Any]) -> int | None:
 
     if not records:
         return None
-    config = json_file.load(run.folder / "config.json", Length, "config.json")
+    config = workdir.read_config(run.folder)
     done: int = max(record["step"] for record in records)
     ended = done >= config["steps"] or Patience(config["early_stopping"], list(records)).exhausted
     return done if ended else None
+
+
+def _lost(run: Run, records: Sequence[Any]) -> bool:
+    """Whether a training was given up because its updates were not finite."""
+    says = records and report_file.BAD_STEPS in records[-1]
+    return report_file.lost(records, workdir.read_config(run.folder) if says else {})
 
 
 def _exported(model: Path) -> int:

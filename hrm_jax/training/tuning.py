@@ -25,6 +25,10 @@ FIRST_SEED = 100  # of trials: those of the runs that are judged begin at 0
 MOST_POINTS = 1000  # of a grid
 
 
+class Untrainable(RequestError):
+    """Every setting of a model diverged in a world, or every model did."""
+
+
 class Trial(NamedTuple):
     """Settings that are tried for a rival of a world, once with each tuning seed."""
 
@@ -40,6 +44,10 @@ def grid(options: Sequence[str]) -> list[tuple[str, ...]]:
         field, _, values = option.partition("=")
         if not (field and all(values.split(","))):
             raise RequestError(f"--tune {option}: FIELD=VALUE,VALUE,… with a field of the config")
+        if field.startswith("data."):
+            raise RequestError(f"--tune {option}: held-out losses on other data cannot be compared")
+        if field in (axis[0].partition("=")[0] for axis in axes):
+            raise RequestError(f"--tune {option}: {field} is given twice; FIELD=VALUE,VALUE,…")
         axes.append([f"{field}={value}" for value in dict.fromkeys(values.split(","))])
     if (points := math.prod(map(len, axes))) > MOST_POINTS:
         raise RequestError(f"--tune: {points:,} combinations; at most {MOST_POINTS:,}")
@@ -62,7 +70,7 @@ def length(world: str, pilots: Mapping[int, Sequence[Run]], until: float) -> Len
         for steps, runs in pilots.items()
     ]
     if not math.isfinite(min(map(least_loss, tried))):
-        raise RequestError(f"all models of {world} diverged at every one of --lengths")
+        raise Untrainable(f"all models of {world} diverged at every one of --lengths")
     return {"until": until, "tried": tried, "chosen": enough(tried, until)}
 
 
@@ -98,7 +106,7 @@ def tried(rival: str, trials: Sequence[Trial]) -> list[Tried]:
     best, in_full = winner(rows), tried_in_full(rows)
     if not math.isfinite(mean_loss(best)):
         world, more = trials[0].runs[0].world, " or more --finalists" * (len(in_full) < len(rows))
-        raise RequestError(
+        raise Untrainable(
             f"{rival} in {world} diverged at each of {len(in_full)} settings; other --tune values{more}"
         )
     best["chosen"] = True

@@ -26,10 +26,16 @@ FREE = (
     "model.recurrence",
     "plan.",
     "model.remat",
-    "model.attention",
     "data.device_gib",
 )
+KERNELS = ("auto", "matmul", "xla", "cudnn")  # of model.attention: the same function; of HRM it is another
 LENGTHS = ("steps", "epochs")  # may grow
+
+
+class Optimizer(TypedDict):
+    """What of the group `optimizer` is read without a task."""
+
+    max_bad_steps: NotRequired[int]
 
 
 class Config(TypedDict):
@@ -39,6 +45,7 @@ class Config(TypedDict):
     seed: int
     data: dict[str, Any]
     model: dict[str, Any]
+    optimizer: NotRequired[Optimizer]
     steps: NotRequired[int]
     epochs: NotRequired[int]
 
@@ -112,8 +119,14 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     A field that the old one lacks is newer than the run, and its default is what was done before.
     """
     old, new = flat({"init_from": "", **old}), flat(new)
-    names = [n for n in sorted(old) if old[n] != new.get(n) and not n.startswith(FREE)]
+    names = [n for n in sorted(old) if not alike(n, old[n], new.get(n))]
     return [n for n in names if not (n in LENGTHS and 0 < old[n] < new.get(n, 0))]
+
+
+def alike(name: str, old: Any, new: Any) -> bool:
+    """Whether a field, by its dotted name, has the same value, or two that give the same run."""
+    free = name.startswith(FREE) or (name == "model.attention" and old in KERNELS and new in KERNELS)
+    return free or bool(old == new)
 
 
 def flat(config: dict[str, Any]) -> dict[str, Any]:
