@@ -100,12 +100,15 @@ def _in_all(reports: Sequence[Report | PuzzleReport]) -> str:
 
 
 def _apart(pair: Mapping[str, Any], reports: Sequence[Report | PuzzleReport]) -> list[str]:
-    """The groups, each with the mark of seeds that did not train, and by how much the first is ahead."""
-    names = []
-    for group in (pair["a"], pair["b"]):
-        found = [mark(result) for report in reports for result in members(report, group)]
-        names.append(group + marks.UNTRAINED * (marks.UNTRAINED in found))
+    """The groups, and by how much the first is ahead."""
+    names = [marked(pair[side], reports) for side in ("a", "b")]
     return [" - ".join(names), f"{100 * pair['difference']:+.1f}"]
+
+
+def marked(group: str, reports: Sequence[Report | PuzzleReport]) -> str:
+    """The name of a group, marked where some of its seeds did not train."""
+    found = [mark(result) for report in reports for result in members(report, group)]
+    return group + marks.UNTRAINED * (marks.UNTRAINED in found)
 
 
 def _p(pair: Mapping[str, Any]) -> list[str]:

@@ -138,7 +138,7 @@ def _statistics(report: Report, index: int, together: list[list[dict]]) -> Marku
     """What stands behind the verdict; nothing where no two models were tested."""
     made = [
         (tables.training_seeds(report, index), notes.SPREAD),
-        (tables.group_tests(together[index], index), f"{notes.GROUPS} {family(together)}"),
+        (tables.group_tests(report, together[index], index), f"{notes.GROUPS} {family(together)}"),
         (tables.pairs(report, index), notes.pairs(report)),
         (tables.lengths(report, index), notes.lengths(report)),
         (tables.tuning(report, index), notes.TUNING),

@@ -13,6 +13,7 @@ from hrm_jax.judging.statistics import counted, mean_rate
 from hrm_jax.judging.tables import (
     GAIN,
     by_part,
+    marked,
     measured,
     measuring_of,
     members,
@@ -256,10 +257,11 @@ def _group(group: str, spread: dict, results: list[dict]) -> Record:
     }
 
 
-def group_tests(tested: list[dict], index: int) -> Markup | None:
+def group_tests(report: Report, tested: list[dict], index: int) -> Markup | None:
     """Tests between models that were each trained several times: over episodes, and over training seeds."""
     if not tested:
         return None
+    records = [pair | {side: marked(pair[side], [report.data]) for side in ("a", "b")} for pair in tested]
     columns = [
         Column("a", "Group a"),
         Column("b", "Group b"),
@@ -270,7 +272,7 @@ def group_tests(tested: list[dict], index: int) -> Markup | None:
         Column("p_seeds", "p over training seeds", p_value, optional=True),
         Column("p_seeds_holm", "the same, Holm", p_value, optional=True),
     ]
-    return table(columns, {None: tested}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
+    return table(columns, {None: records}, "Tests between groups", ["a", "b"], id=f"group-pairs-{index}")
 
 
 def lengths(report: Report, index: int) -> Markup | None:
