@@ -77,7 +77,7 @@ def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: i
             name: {
                 "n": episodes,
                 **statistics.rate(result.outcomes.count(SUCCESS), episodes),
-                "health": compared[name].about.get("health"),
+                **({"health": health} if (health := compared[name].about.get("health")) else {}),
             }
             for name, result in results.items()
         }

@@ -22,12 +22,11 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hrm_jax.artefacts import networks
+from hrm_jax.artefacts import fields, networks
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.report_file import EVERY, Before
 from hrm_jax.console import shell
@@ -107,20 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _sweep(options: argparse.Namespace) -> int:
     worlds, rivals = _asked(options)
-    reports = []
+    judged: dict[str, Path] = {}
+    left = False  # whether anything is left to train
     for number, world in enumerate(worlds, 1):
         print(f"{world} ({number} of {len(worlds)})", flush=True)
         try:
-            reports.append(_in_world(world, rivals, options))
+            if report := _in_world(world, rivals, options):
+                judged[world] = report
+            else:
+                left = True
         except tuning.Untrainable as error:  # the other worlds are judged all the same
             print(f"{world}: {error}", file=sys.stderr, flush=True)
-            reports.append(None)
-    done = [report for report in reports if report]
-    if len(done) < len(reports):
-        return 1
-    first = [_folder(world, rival, 0, options) for world in worlds for rival in rivals]
-    writing.write(writing.Request(out=options.out / "report", reports=done, workdirs=first))
-    return 0
+    if judged and not left:
+        first = [_folder(world, rival, 0, options) for world in judged for rival in rivals]
+        told = list(judged.values())
+        writing.write(writing.Request(out=options.out / "report", reports=told, workdirs=first))
+    return int(len(judged) < len(worlds))
 
 
 def _in_world(world: str, rivals: Sequence[str], options: argparse.Namespace) -> Path | None:
@@ -265,7 +266,7 @@ def _asked(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     tried = {rival: len(_variants(rival, options)) for rival in rivals}
     if options.tune and len(set(tried.values())) > 1:
         told = ", ".join(f"{rival} {count}" for rival, count in tried.items())
-        print(f"not the same chance for all: variants that are tried: {told}", flush=True)
+        print(f"models do not have the same chance: so many variants of each are tried: {told}", flush=True)
     return worlds, rivals
 
 
@@ -314,14 +315,17 @@ def _check(world: str, models: Sequence[str], options: argparse.Namespace) -> No
 
 
 def _check_config(config: "ConfigDict") -> None:
-    """Refuse values that its run would refuse when it begins."""
+    """Refuse values that are wrong by themselves, as its run would when it begins."""
     from hrm_jax.tasks import TASKS
     from hrm_jax.training import experiment
 
-    fields = config.to_dict()
-    experiment.check(fields)
-    task: Any = TASKS[known("task", fields["task"], TASKS)]
-    task.describe(fields)
+    given = config.to_dict()
+    experiment.check(given)
+    task: Any = TASKS[known("task", given["task"], TASKS)]
+    fields.build("data", task.data_fields, given["data"])
+    task.describe(given)
+    if not config.steps:
+        raise RequestError("steps = 0: a sweep counts in steps; at least 1")
 
 
 def _check_data(world: str, found: Sequence["ConfigDict"], options: argparse.Namespace) -> None:
@@ -358,8 +362,10 @@ def _judge(world: str, runs: Sequence[Run], before: Before, options: argparse.Na
     seeds = f"{options.first}:{options.first + options.episodes}"
     models = [*trained, *PREDICTORS]
     jobs = max(1, options.jobs)
-    asked = Request(models, out, world=world, seeds=seeds, record=options.record, jobs=jobs, before=before)
-    evaluate(replace(asked, diverging=True))  # a run that came to nothing is counted, too
+    evaluate(Request(
+        models, out, world=world, seeds=seeds, record=options.record, jobs=jobs, before=before,
+        diverging=True,  # a run that came to nothing is counted, too
+    ))  # fmt: skip
     return out
 
 

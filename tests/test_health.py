@@ -85,7 +85,7 @@ WELL = {"steps": 10, "error": 0.1, "constant_velocity": 2.4, "gates_saturated": 
             ["more than standing still: held-out error at 10 steps 2.2 cells against 2"],
         ),
         (dict(error=1.8, frozen=2.0), []),
-        (dict(error=None), ["inf cells against 2.4"]),
+        (dict(error=None), ["is lost: its updates or its held-out error were not finite"]),
         (dict(gates_saturated=0.97), ["more than half of its gates saturated (97 %)"]),
         (dict(state_growth=117.0), ["states that grow 117 times"]),
         (dict(state_growth=None, error=9.0), ["9 cells against 2.4", "states that grow inf times"]),

@@ -21,6 +21,7 @@ from test_report import (  # noqa: F401 (fixtures)
 from hrm_jax.artefacts.traces_file import GONE
 from hrm_jax.judging import evaluation, marks, reports, tables
 from hrm_jax.reporting import animations, explained, inputs, openings, page, verdict
+from hrm_jax.reporting import tables as page_tables
 
 STORY = "document.querySelector('.player .story').textContent"
 AXE = os.environ.get("AXE", "")  # axe.min.js, of npm's axe-core
@@ -103,6 +104,9 @@ def test_ties_are_ties_and_few_seeds_say_little():
     said = verdict.sentences(inputs.Report(apart))
     assert said[1] == "Behind x, by more than chance: y (42.0 %, 2 of 6 not trained)."
     assert "| x - y \N{DAGGER} | +" in tables.group_tests([apart])
+    apart["models"]["z/1"]["health"] = apart["models"]["y/0"]["health"]
+    assert verdict.sentences(inputs.Report(apart))[0].startswith("x and z (1 of 6 not trained) cannot be")
+    assert "y \N{DAGGER}</th>" in page_tables.group_tests(inputs.Report(apart), apart["group_pairs"], 0)
     few = verdict.sentences(inputs.Report(grouped({"x": (48, 48, 49), "y": (10, 12, 11)})))
     assert few[0].startswith("x is the best of 2 learned models: it reaches the goal in 96.7 %")
     assert few[2].startswith("That holds for these trained models; 3 training seeds of each are too few")

@@ -367,7 +367,7 @@ def test_where_everything_diverges_nothing_is_chosen_and_the_next_world_is_begun
     said = capsys.readouterr()
     assert "standard: hrm in standard diverged at each of 2 settings" in said.err
     assert "swarm (2 of 2)" in said.out and "swarm: hrm in swarm diverged" in said.err
-    assert not (tmp_path / "standard").exists()
+    assert not (tmp_path / "standard").exists() and not (tmp_path / "report").exists()
 
 
 def test_a_lost_run_is_counted(calls, tmp_path, monkeypatch, capsys):
@@ -389,6 +389,10 @@ def test_a_lost_run_is_counted(calls, tmp_path, monkeypatch, capsys):
     assert _sweep(tmp_path, "--seeds", "1") == 0
     made = len(calls)
     assert _sweep(tmp_path, "--seeds", "1") == 0 and len(calls) == made  # it is done
+    (tmp_path / "standard/lstm/0/model.npz").unlink()
+    ((export,),), _ = _listed(capsys, tmp_path, "--seeds", "1")  # it is not trained again
+    assert export[0] == "export" and export[-1] == "--step=latest"
+    assert _sweep(tmp_path, "--seeds", "1") == 0 and calls[made:] == [("export", {"step": "5"})]
     assert set(json.loads((tmp_path / "standard.report.json").read_text())["models"]) > {"hrm/0", "lstm/0"}
     trial = Run("benchmark", "standard", "lstm", 0, (), tmp_path / "standard/lstm/0", trial=True)
     assert runs.held_out(trial) == math.inf and trial.done
@@ -436,7 +440,9 @@ def test_another_network_is_not_taken_for_the_same_run():
         (["--tune", "seed=1,2"], "seed=1,2: --seeds says how many"),
         (["--set", "seed=7"], "seed=7: --seeds says how many"),
         (["--set", "epochs=3"], "epochs=3: a sweep counts in steps"),
-        (["--tune", "data.horizon=5,20"], "held-out losses on other data cannot be compared"),
+        (["--tune", "data.horizon=5,20"], "held-out losses of another task cannot be compared"),
+        (["--set", "data.eval_episodes=0"], "data.eval_episodes = 0"),
+        (["--set", "steps=0"], "steps = 0: a sweep counts in steps"),
         (["--tune", "batch_size=8,16", "batch_size=32"], "batch_size is given twice"),
         (["--tune", "optimizer.learning_rate=1e-3,-1"], "optimizer.learning_rate = -1"),
         (["--set", "optimizer.schedule=foo"], "optimizer.schedule"),

@@ -72,7 +72,9 @@ def faults(health: Health | None) -> list[str]:
     error, (reference, trivial) = number(health["error"]), _trivial(health)
     saturated, growth = number(health.get("gates_saturated", 0)), number(health.get("state_growth", 0))
     found = []
-    if untrained(health):
+    if health["error"] is None:
+        found.append("is lost: its updates or its held-out error were not finite")
+    elif untrained(health):
         found.append(
             f"has not learned more than {trivial}: held-out error at {health['steps']} steps "
             f"{error:.3g} cells against {reference:.3g}"

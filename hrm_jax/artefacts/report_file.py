@@ -349,11 +349,8 @@ def enough(tried: Sequence[Reached], until: float) -> int:
 
 def lost(records: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) -> bool:
     """Whether a training was given up, by its records: too many updates in a row were not finite."""
-    last = records[-1] if records else {}
-    if BAD_STEPS not in last:  # of a finite update, or an older record, which says no more than null
-        return "loss" in last and last["loss"] is None
     limit = config.get("optimizer", {}).get("max_bad_steps", math.inf)
-    return number(last[BAD_STEPS]) >= limit
+    return bool(records) and number(records[-1].get(BAD_STEPS, 0)) >= limit
 
 
 def load_records(path: str | Path) -> list[Record]:

@@ -142,7 +142,7 @@ def make_planner(
         predict = forecaster.play if forecaster else None
         planner = diffusion.DiffusionPlanner(sampler(config, params), rules, predict)
     forecast = forecaster.about if needed and forecaster else {}
-    return Entrant(planner, planner, _about(name, planner.parameters, config) | forecast)
+    return Entrant(planner, planner, forecast | _about(name, planner.parameters, config))
 
 
 def make_forecaster(request: str, backend: str, asked: World) -> Entrant:

@@ -9,7 +9,7 @@ from hrm_jax.console.tables import percent
 from hrm_jax.reporting import curves
 from hrm_jax.reporting.inputs import Report, Run, finite
 from hrm_jax.reporting.markup import Column, Record, number, rate_columns, table, whole
-from hrm_jax.reporting.tables import MODEL
+from hrm_jax.reporting.tables import MODEL, css
 
 BEST = ("success", "exact")  # held-out shares of which the table of runs shows the highest
 
@@ -54,7 +54,7 @@ def density(data: dict) -> Markup:
         *rate_columns("Rate %"),
     ]
     records = [
-        {**field, **result, "model": name}
+        {**field, **result, "model": name, "css": css(result)}
         for field in data["cells"]
         for name, result in field["models"].items()
     ]

@@ -72,6 +72,11 @@ def by_kind(models: dict[str, dict]) -> dict[str, list[str]]:
     return {sort: sorted((n for n in models if kind(n) == sort), key=place) for sort in KINDS}
 
 
+def css(result: dict) -> str | None:
+    """The class of a model's row, which shows its mark."""
+    return {UNTRAINED: "untrained", WARNED: "warned"}.get(mark(result))
+
+
 # ---------------------------------------------------------------- results
 
 
@@ -86,8 +91,7 @@ def results(report: Report, index: int, styles: dict[str, Style]) -> Markup:
         bar = charts.interval_bar(result, span, styles[name], level)
         causes = dict.fromkeys(FAILURES, 0) | result["failures"] if result.get("failures") else {}
         lenient = {f"lenient-{key}": value for key, value in (result.get("lenient") or {}).items()}
-        css = {UNTRAINED: "untrained", WARNED: "warned"}.get(mark(result))
-        return {**result, **causes, **lenient, "model": name, "bar": bar, "css": css}
+        return {**result, **causes, **lenient, "model": name, "bar": bar, "css": css(result)}
 
     headings = PATH_HEADINGS if report.path_rules else HEADINGS
     bodies: dict[tuple[str, str] | None, Sequence[Record]] = {
@@ -261,7 +265,7 @@ def group_tests(report: Report, tested: list[dict], index: int) -> Markup | None
     """Tests between models that were each trained several times: over episodes, and over training seeds."""
     if not tested:
         return None
-    records = [pair | {side: marked(pair[side], [report.data]) for side in ("a", "b")} for pair in tested]
+    records = [pair | {side: marked(pair[side], [report.data]) for side in "ab"} for pair in tested]
     columns = [
         Column("a", "Group a"),
         Column("b", "Group b"),

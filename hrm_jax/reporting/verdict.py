@@ -119,23 +119,32 @@ def _leaders(
     said = []
     if not level:
         first = f"{best.name} is the best of {of}: it {reaches}" if behind else f"{best.name} {reaches}"
-        said.append(f"{first} {percent(best.rate)} % of {n} ({_spread(report, best)}).")
+        doubts = _in_brackets(_spread(report, best), _untrained(report, best))
+        said.append(f"{first} {percent(best.rate)} % of {n}{doubts}.")
     else:
         them = [best, *level]
         alike = len({one.rate for one in them}) == 1
         rates = f"{percent(best.rate)} %" if alike else f"{listed([percent(one.rate) for one in them])} %"
-        tie = f"{listed([one.name for one in them])} cannot be told apart"
+        named = [one.name + _in_brackets(_untrained(report, one)) for one in them]
+        tie = f"{listed(named)} cannot be told apart"
         said.append(f"{tie}: {f'each {reaches}' if alike else f'they {reach}'} {rates} of {n}.")
     if behind:
-        models = report.data["models"]
-        untrained = [sum(mark(models[name]) == UNTRAINED for name in one.models) for one in behind]
-        notes = [f", {count} of {len(one.models)} not trained" if count else ""
-                 for one, count in zip(behind, untrained, strict=True)]  # fmt: skip
-        rates = listed([
-            f"{one.name} ({percent(one.rate)} %{note})" for one, note in zip(behind, notes, strict=True)
-        ])  # fmt: skip
+        told = [(one.name, f"{percent(one.rate)} %", _untrained(report, one)) for one in behind]
+        rates = listed([name + _in_brackets(*notes) for name, *notes in told])
         said.append(f"Behind {best.name if level else 'it'}, by more than chance: {rates}.")
     return said
+
+
+def _untrained(report: Report, one: Contender) -> str:
+    """How many of a group's models did not train; empty where all did."""
+    count = sum(mark(report.data["models"][name]) == UNTRAINED for name in one.models)
+    return f"{count} of {len(one.models)} not trained" if count else ""
+
+
+def _in_brackets(*notes: str) -> str:
+    """Those that say something, behind a space."""
+    said = ", ".join(filter(None, notes))
+    return f" ({said})" if said else ""
 
 
 def _spread(report: Report, one: Contender) -> str:

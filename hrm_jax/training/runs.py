@@ -57,16 +57,18 @@ class Run(NamedTuple):
     @property
     def commands(self) -> list[tuple[str, ...]]:
         """What makes it: its training, and what exports its last step, each a command of hrm_jax."""
-        training = ("train", f"--config={self.choice}", f"--workdir={self.folder}", *self.words)
         if self.trial:
-            return [training]
-        config = _config(self)
+            return [self.training]
+        lost, config = _lost(self, _records(self)), _config(self)
         # A training that is interrupted ends well: the number keeps what it has saved from being exported.
-        return [training, self.export("latest" if config.early_stopping else config.steps)]
+        step = "latest" if lost or config.early_stopping else config.steps
+        export = ("export", "--workdir", str(self.folder), "--out", str(self.parameters), f"--step={step}")
+        return [export] if lost else [self.training, export]
 
-    def export(self, step: str | int) -> tuple[str, ...]:
-        """What exports it, a command of hrm_jax."""
-        return ("export", "--workdir", str(self.folder), "--out", str(self.parameters), f"--step={step}")
+    @property
+    def training(self) -> tuple[str, ...]:
+        """Its training, a command of hrm_jax."""
+        return ("train", f"--config={self.choice}", f"--workdir={self.folder}", *self.words)
 
     @property
     def done(self) -> bool:
@@ -75,8 +77,8 @@ class Run(NamedTuple):
             return held_out(self) is not None and not self.at_work
         if not self.parameters.exists():
             return False
-        records = _records(self)
-        return _lost(self, records) or _exported(self.parameters) == _end(self, records)
+        step, records = _exported(self.parameters), _records(self)
+        return step >= records[-1]["step"] if _lost(self, records) else step == _end(self, records)
 
     @property
     def at_work(self) -> bool:
@@ -163,22 +165,23 @@ def shares_of_cores(jobs: int) -> list[set[int]]:
 
 
 def _train(run: Run, cores: set[int]) -> bool:
-    training, *export = run.commands
     files.check_writable(run.folder / "log.txt")
     with open(run.folder / "log.txt", "a") as log:
-        trained = call(training, log, cores)
+        lost = _lost(run, _records(run))  # then model.npz says so, and it is judged as what it is
+        if not run.trial and lost and call(run.commands[-1], log, cores) and run.done:
+            return True
+        trained = call(run.training, log, cores)
         if run.trial:  # one whose rate was too high for it has told what it should
             return run.done
         records = _records(run)
-        if _lost(run, records):  # it counts as what it is: model.npz says that it is lost
-            return call(run.export("latest"), log, cores)
-        return trained and _end(run, records) is not None and call(export[0], log, cores)
+        ended = _lost(run, records) or (trained and _end(run, records) is not None)
+        return ended and call(run.commands[-1], log, cores)
 
 
 def held_out(run: Run) -> float | None:
     """The held-out loss at the end of a training, infinite of one that is lost; None: not ended yet."""
     records = _records(run)
-    if _lost(run, records):
+    if _lost(run, records) or _not_finite(records):
         return math.inf
     if _end(run, records) is None:
         return None
@@ -199,14 +202,21 @@ def _end(run: Run, records: Sequence[Any]) -> int | None:
         return None
     config = workdir.read_config(run.folder)
     done: int = max(record["step"] for record in records)
-    ended = done >= config["steps"] or Patience(config["early_stopping"], list(records)).exhausted
+    patience = Patience(config.get("early_stopping", 0), list(records))
+    ended = done >= config.get("steps", math.inf) or patience.exhausted
     return done if ended else None
 
 
 def _lost(run: Run, records: Sequence[Any]) -> bool:
     """Whether a training was given up because its updates were not finite."""
     says = records and report_file.BAD_STEPS in records[-1]
-    return report_file.lost(records, workdir.read_config(run.folder) if says else {})
+    return bool(says) and report_file.lost(records, workdir.read_config(run.folder))
+
+
+def _not_finite(records: Sequence[Any]) -> bool:
+    """Whether records of an earlier version, which do not count skipped updates, end without a loss."""
+    last = records[-1] if records else {}
+    return "loss" in last and last["loss"] is None and report_file.BAD_STEPS not in last
 
 
 def _exported(model: Path) -> int:

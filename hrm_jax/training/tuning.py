@@ -44,8 +44,8 @@ def grid(options: Sequence[str]) -> list[tuple[str, ...]]:
         field, _, values = option.partition("=")
         if not (field and all(values.split(","))):
             raise RequestError(f"--tune {option}: FIELD=VALUE,VALUE,… with a field of the config")
-        if field.startswith("data."):
-            raise RequestError(f"--tune {option}: held-out losses on other data cannot be compared")
+        if field.startswith(("data.", "objective.")):  # what the held-out loss is of
+            raise RequestError(f"--tune {option}: held-out losses of another task cannot be compared")
         if field in (axis[0].partition("=")[0] for axis in axes):
             raise RequestError(f"--tune {option}: {field} is given twice; FIELD=VALUE,VALUE,…")
         axes.append([f"{field}={value}" for value in dict.fromkeys(values.split(","))])

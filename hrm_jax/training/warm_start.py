@@ -15,7 +15,7 @@ from hrm_jax.training.experiment import Experiment
 from hrm_jax.training.step import TrainState
 
 # Of a model, what a run may change without a word.
-FREE = ("dtype", "attention", "remat", "unroll", "recurrence")
+FREE = ("dtype", "remat", "unroll", "recurrence")
 
 
 def started(experiment: Experiment, state: TrainState, say: Callable[[str], None]) -> TrainState:
@@ -29,7 +29,8 @@ def started(experiment: Experiment, state: TrainState, say: Callable[[str], None
     source = files.expanded(config["init_from"])
     described, given = _read(source, config["model"]["name"])
     for name, value in described.get("model", {}).items():
-        if name not in FREE and _plain(config["model"].get(name, value)) != _plain(value):
+        ours = _plain(config["model"].get(name, value))
+        if name not in FREE and not workdir.alike(f"model.{name}", _plain(value), ours):
             say(f"{source} had model.{name} = {value}; this run has {config['model'][name]}")
     params, sparse = model_file.flatten(_shapes(state.params)), experiment.task.groups.sparse
     same_rows = described.get("identifiers") in (None, experiment.task.recorded.get("identifiers"))

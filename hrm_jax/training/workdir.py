@@ -13,6 +13,7 @@ from typing import Any, NotRequired, TypedDict
 
 from hrm_jax.artefacts import files, json_file
 from hrm_jax.artefacts.errors import RequestError
+from hrm_jax.artefacts.networks.puzzles import KERNELS
 
 # Fields that may change between two starts: they alter neither the data nor the parameters.
 FREE = (
@@ -28,7 +29,6 @@ FREE = (
     "model.remat",
     "data.device_gib",
 )
-KERNELS = ("auto", "matmul", "xla", "cudnn")  # of model.attention: the same function; of HRM it is another
 LENGTHS = ("steps", "epochs")  # may grow
 
 
@@ -47,6 +47,7 @@ class Config(TypedDict):
     model: dict[str, Any]
     optimizer: NotRequired[Optimizer]
     steps: NotRequired[int]
+    early_stopping: NotRequired[int]
     epochs: NotRequired[int]
 
 
@@ -125,7 +126,9 @@ def differing(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def alike(name: str, old: Any, new: Any) -> bool:
     """Whether a field, by its dotted name, has the same value, or two that give the same run."""
-    free = name.startswith(FREE) or (name == "model.attention" and old in KERNELS and new in KERNELS)
+    # Of an HRM predictor it names another network.
+    kernels = name == "model.attention" and old in KERNELS and new in KERNELS
+    free = kernels or name.startswith(FREE)
     return free or bool(old == new)
 
 

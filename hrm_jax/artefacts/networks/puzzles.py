@@ -5,7 +5,7 @@ width of the puzzle embedding.
 """
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from hrm_jax.artefacts import fields
 from hrm_jax.artefacts.errors import RequestError
@@ -13,6 +13,8 @@ from hrm_jax.artefacts.fields import AboveZero, Few, NotNegative, Positive
 from hrm_jax.artefacts.networks.shapes import Shapes, check_heads, grouped
 
 Cycles = Annotated[int, fields.at_least(1), fields.at_most(1_000)]
+Kernel = Literal["auto", "matmul", "xla", "cudnn"]
+KERNELS = get_args(Kernel)  # of attention, which all compute the same
 Cells = Annotated[int, fields.at_least(1), fields.at_most(1_000_000)]
 Prefix = Annotated[int, fields.at_least(0), fields.at_most(10_000)]
 
@@ -48,7 +50,7 @@ class HRMACTConfig:
     # Of activations and matmuls; parameters, norms, softmax, losses are float32.
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     # auto: cudnn where it can be, else matmul. xla and cudnn (GPU, bfloat16): jax.nn.dot_product_attention.
-    attention: Literal["auto", "matmul", "xla", "cudnn"] = "auto"
+    attention: Kernel = "auto"
     remat: bool = False  # recompute each block in the backward pass: less memory, more time
     unroll: Few = 4  # blocks unrolled in the scan over them
 
