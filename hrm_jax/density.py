@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from hrm_jax.artefacts import files
+from hrm_jax.artefacts import files, health
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.report_file import Density, DensityCell
 from hrm_jax.console.parser import Parser, at_least, program, run_command
@@ -77,7 +77,7 @@ def _judge(worlds: Sequence[World], predictors: Sequence[Predictor], episodes: i
             name: {
                 "n": episodes,
                 **statistics.rate(result.outcomes.count(SUCCESS), episodes),
-                **({"health": health} if (health := compared[name].about.get("health")) else {}),
+                **health.told(compared[name].about),
             }
             for name, result in results.items()
         }

@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hrm_jax.artefacts import fields, networks
+from hrm_jax.artefacts import networks
 from hrm_jax.artefacts.errors import RequestError, known
 from hrm_jax.artefacts.report_file import EVERY, Before
 from hrm_jax.console import shell
@@ -316,6 +316,7 @@ def _check(world: str, models: Sequence[str], options: argparse.Namespace) -> No
 
 def _check_config(config: "ConfigDict") -> None:
     """Refuse values that are wrong by themselves, as its run would when it begins."""
+    from hrm_jax.artefacts import fields
     from hrm_jax.tasks import TASKS
     from hrm_jax.training import experiment
 

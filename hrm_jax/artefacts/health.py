@@ -42,6 +42,11 @@ def measured(record: Mapping[str, Any]) -> Health | None:
     return figures
 
 
+def told(about: Mapping[str, Any]) -> dict[str, Any]:
+    """The "health" in what a model file or a report says of a model; {} where it says nothing of it."""
+    return {"health": about["health"]} if about.get("health") else {}
+
+
 def lost(health: Health | None) -> Health:
     """Of a training that was given up, whose last evaluation, if there was one, measured `health`."""
     known: Health = health or {"steps": STEPS, "error": None, "constant_velocity": None}

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hrm_jax.artefacts import files, model_file
+from hrm_jax.artefacts import files, health, model_file
 from hrm_jax.artefacts.errors import RequestError, known, naming
 from hrm_jax.artefacts.report_file import group_of
 from hrm_jax.judging import own
@@ -158,8 +158,8 @@ def make_forecaster(request: str, backend: str, asked: World) -> Entrant:
         )
     predictor = read_predictor(request, source, "numpy" if backend == "jit" else backend)
     entrant = predictor.enter(asked)
-    health = {"health": entrant.about["health"]} if "health" in entrant.about else {}
-    return entrant._replace(about={"predictor": files.printable(request), **health})
+    about = {"predictor": files.printable(request), **health.told(entrant.about)}
+    return entrant._replace(about=about)
 
 
 def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> None:
@@ -172,9 +172,7 @@ def check_world(path: Path | None, trained: dict[str, Any], asked: World) -> Non
 
 
 def _about(name: str, parameters: int, config: dict[str, Any]) -> dict[str, Any]:
-    about: dict[str, Any] = {"parameters": parameters}
-    if health := config.get("health"):
-        about["health"] = health
+    about = {"parameters": parameters, **health.told(config)}
     if group := group_of(name):
         about |= {"group": group, "seed": config.get("config", {}).get("seed")}
     return about

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hrm_jax.artefacts import model_file, networks
+from hrm_jax.artefacts import health, model_file, networks
 from hrm_jax.artefacts.errors import RequestError
 from hrm_jax.artefacts.model_file import Weights
 from hrm_jax.puzzles import kinds
@@ -70,11 +70,6 @@ def load(path: Path, puzzles: PuzzleSet) -> Model:
     return FAMILIES[config["model"]["name"]](path, config, params, puzzles)
 
 
-def _health(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What the report says of a training that is lost."""
-    return {"health": config["health"]} if config.get("health") else {}
-
-
 # ---------------------------------------------------------------- HRM-ACT and TRM
 
 
@@ -89,7 +84,7 @@ def _hrm_act(path: Path, config: dict[str, Any], params: Weights, puzzles: Puzzl
         "step": config.get("step"),
         "trained_segments": trained,
         **({} if checked else {"identifiers_checked": False}),
-        **_health(config),
+        **health.told(config),
     }
     return Model(functools.partial(_hrm_act_solver, path, config["model"], params), trained, about)
 
@@ -198,7 +193,7 @@ def _poh(path: Path, config: dict[str, Any], params: Weights, puzzles: PuzzleSet
         "parameters": networks.count(params),
         "step": config.get("step"),
         "trained_segments": known.passes,
-        **_health(config),
+        **health.told(config),
     }
     walking = (
         functools.partial(_poh_scores, fields, params) if known.start or known.tokens != "walls" else None
