@@ -143,6 +143,7 @@ def hrm() -> ConfigDict:
     m.detach = True  # stop the gradient from H into L
     m.norm = "published"  # published (fault F6) | rms
     m.norm_eps = 1e-6
+    m.h_gain = 0.0  # at its start, of a learned gain on what H tells L; 0: no gain (published)
     m.context_norm = "none"  # none (published) | messages (between L and H) | candidate (of a block)
     m.initial_state = "zeros"  # zeros | noise
     m.init_std = 0.01  # of Linear weights; 0: torch's default

@@ -36,7 +36,9 @@ def _watched(model, history, horizon, bias=None):
 # ---------------------------------------------------------------- the loop between the streams
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("hrm", 50, 500), ("hrm-stable", 0, 2)])
+@pytest.mark.parametrize(
+    ("name", "least", "most"), [("hrm", 50, 500), ("hrm-stable", 0, 2), ("hrm-quiet", 0, 2)]
+)
 def test_the_loop_between_the_streams_grows_at_initialisation_as_published_or_not_at_all(
     name, least, most, walks
 ):

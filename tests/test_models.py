@@ -100,7 +100,8 @@ def _reference_hrm(params, c, history):
             m = _context(c, "messages", h_low[-1])
             for i, w in enumerate(high):
                 h_high[i] = m = _block(w, m, h_high[i], c)
-        m = e + _context(c, "messages", h_high[-1])
+        told = _context(c, "messages", h_high[-1])
+        m = e + (told * p["message"]["gain"] if c.h_gain else told)
         for i, w in enumerate(low):
             h_low[i] = m = _block(w, m, h_low[i], c)
     return _displacement(h_low[-1] @ p["head"]["kernel"] + p["head"]["bias"], history, c)
@@ -204,6 +205,8 @@ def _hrm(**fields):
         (4, dict(k_step=1, unroll=4)),
         (7, dict(k_step=2, norm="rms", context_norm="messages")),
         (7, dict(k_step=2, context_norm="candidate")),
+        (7, dict(k_step=2, norm="rms", h_gain=0.1)),
+        (5, dict(k_step=3, context_norm="messages", h_gain=0.1)),
     ],
 )
 def test_hrm_computes_the_specification(time, fields, random_params, walks):
@@ -383,6 +386,7 @@ def test_speed_knobs_change_nothing(random_params, walks):
         (3, dict(k_step=1, blocks=1)),
         (3, dict(k_step=9, context_norm="messages")),  # one cycle, which is not whole
         (2, dict(k_step=0, blocks=3, context_norm="candidate", norm="rms")),
+        (4, dict(k_step=2, h_gain=0.1)),
         (3, dict(h_stream=False, block="recurrent", remat=True)),
         (3, dict(attention="obstacles", norm="rms")),
     ],

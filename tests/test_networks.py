@@ -40,6 +40,10 @@ FAMILIES = {
     "lstm 3, motion": dict(name="lstm", width=5, layers=3, features="motion"),
     "scene": dict(HRM, **SCENE),
     "normed messages": dict(HRM, norm="rms", context_norm="messages"),
+    "quiet messages, carry": dict(
+        HRM, features="motion", rollout="carry", k_step=3, context_norm="messages", h_gain=0.1
+    ),
+    "a gain without H": dict(HRM, h_stream=False, h_gain=0.1),
     "normed candidate, scene, carry": dict(HRM, **SCENE, rollout="carry", k_step=3, context_norm="candidate"),
     "scene, carry": dict(HRM, **SCENE, rollout="carry", blocks=1, k_step=3),
     "obstacles, scene, carry": dict(HRM, features="scene", rollout="carry", attention="obstacles", k_step=0),
@@ -145,7 +149,7 @@ def test_a_model_file_of_before_says_less_and_means_the_published(random_params,
     path = _write(tmp_path / "model.npz", model, random_params(model, scale=0.5))
     seen = _observe(np.moveaxis(walks(4, 3, TIME), 1, 2) * SIZE)
     expected = networks.load(path).predict(seen, 3)
-    new = ("patch", "neighbours", "agent", "rollout", "horizon", "h_stream", "context_norm")
+    new = ("patch", "neighbours", "agent", "rollout", "horizon", "h_stream", "context_norm", "h_gain")
     _change(path, lambda c: {**c, "model": {k: v for k, v in c["model"].items() if k not in new}})
     np.testing.assert_array_equal(networks.load(path).predict(seen, 3), expected)
 

@@ -54,8 +54,8 @@ APART = ("puzzles", "initial/high", "initial/low")
 # Fields that a model file may lack: files of before they were added, or of what only training reads.
 OPTIONAL = {
     "features", "patch", "neighbours", "agent", "rollout", "horizon", "attention", "h_stream",
-    "context_norm", "dtype", "state_dtype", "detach", "initial_state", "init_std", "remat", "unroll",
-    "recurrence", "dropout", "grad", "grad_mode", "last_k",
+    "context_norm", "h_gain", "dtype", "state_dtype", "detach", "initial_state", "init_std", "remat",
+    "unroll", "recurrence", "dropout", "grad", "grad_mode", "last_k",
 }  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from hrm_jax.artefacts.fields import AboveZero, Few, Fraction, NotNegative, Posi
 from hrm_jax.artefacts.networks.shapes import Shapes, affine, check_heads, grouped
 
 Norm = Literal["published", "rms"]
-Std = Annotated[float, fields.at_least(0)]
+Scale = Annotated[float, fields.at_least(0)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,9 @@ class HRMConfig(InputsConfig):
     norm_eps: AboveZero = 1e-6
     # An RMS norm of what the streams send each other, or of what each block proposes: states stay bounded.
     context_norm: Literal["none", "messages", "candidate"] = "none"
+    h_gain: Scale = 0.0  # at its start, of a learned gain on what H tells L; 0: no gain, as published
     initial_state: Literal["zeros", "noise"] = "zeros"  # N(0, 0.01²) in training, in evaluation 0
-    init_std: Std = 0.01  # of Linear weights, biases zero; 0: torch's default
+    init_std: Scale = 0.01  # of Linear weights, biases zero; 0: torch's default
     attention: Literal["single", "obstacles"] = "single"  # one token, as published | a world's
     state_dtype: Literal["float32", "bfloat16"] = (
         "float32"  # of the streams' states and of what passes between blocks, in training
@@ -118,6 +119,11 @@ class HRMConfig(InputsConfig):
         """Whether the H stream ever runs."""
         return self.h_stream and self.k_step > 0
 
+    @property
+    def gained(self) -> bool:
+        """Whether what H tells L has a gain."""
+        return self.h_stream and self.h_gain > 0
+
     def shapes(self) -> Shapes:
         """Of all parameters; the blocks of a stream are stacked."""
         d, f = self.width, self.hidden
@@ -126,7 +132,8 @@ class HRMConfig(InputsConfig):
         if self.block == "gated":
             block |= affine(2 * d, d, "gate_")
         streams = ("low", "high")[: 1 + self.h_stream]
-        return self.ends() | grouped(dict.fromkeys(streams, block), (self.blocks,))
+        gain = {"message/gain": (d,)} if self.gained else {}
+        return self.ends() | grouped(dict.fromkeys(streams, block), (self.blocks,)) | gain
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +145,7 @@ class HRM8GPUV2Config:
     blocks: Few = 4  # in each of the two stacks
     k_step: Few = 2  # passes through the H stack
     norm_eps: AboveZero = 1e-6
-    init_std: Std = 0.01
+    init_std: Scale = 0.01
     size: Few = 20  # cells; the world that the positions are scaled by
     dtype: Literal["float32", "bfloat16"] = "float32"
 

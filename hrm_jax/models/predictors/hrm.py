@@ -43,8 +43,11 @@ class HRM(Predictor):
         streams = {name: self._stream(name) for name in ("low", "high")[: 1 + c.h_stream]}
         head = self._declare_head(*layers.normal_or_torch(c.init_std, c.width))
         inputs = {"embed": embed, **self._declare_neighbours()}
-        core = Streams(c, {name: block.prepare(c, w) for name, w in streams.items()})
-        return Network(c, inputs, core, head)
+        weights = {name: block.prepare(c, w) for name, w in streams.items()}
+        if c.gained:  # LayerScale (Touvron et al. 2021, 2103.17239), where the slow stream joins the fast one
+            start = nn.initializers.constant(c.h_gain)
+            weights["message"] = layers.declare(self, "message", gain=(start, (c.width,)))
+        return Network(c, inputs, Streams(c, weights), head)
 
     def _stream(self, name: str) -> Weights:
         """Parameters of one stream, its blocks stacked on the leading axis."""
@@ -66,7 +69,10 @@ class HRM(Predictor):
 
 
 class Streams(NamedTuple):
-    """The recurrence, a `base.Core`: prepared weights "low", and "high" where there is an H stream."""
+    """The recurrence, a `base.Core`.
+
+    Prepared weights "low", "high" where there is an H stream, and "message" where what it tells L has a gain.
+    """
 
     config: HRMConfig
     weights: Weights
@@ -136,6 +142,8 @@ class Streams(NamedTuple):
         """Of the step between two states with input x; see `base.Core`."""
         c, ((low, high), step), ((new_low, new_high), _) = self.config, before, after
         seen = {"rms": root_mean_square((new_low, new_high))}
+        if c.slow:
+            seen["h_varies"] = varying(self._told(new_high))
         if c.block == "recurrent":
             return seen
         shut = block.saturated(block.gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
@@ -157,7 +165,12 @@ class Streams(NamedTuple):
         return jax.lax.stop_gradient(message) if self.config.detach else message
 
     def _to_low(self, high: jax.Array | None, x: jax.Array) -> jax.Array:
-        return (x if high is None else x + send(self.config, high)).astype(self.config.state_dtype)
+        return (x if high is None else x + self._told(high)).astype(self.config.state_dtype)
+
+    def _told(self, high: jax.Array) -> jax.Array:
+        """What the H stream in state [blocks, ..., D] tells L [..., D]."""
+        message = send(self.config, high)
+        return message * self.weights["message"]["gain"] if self.config.gained else message
 
 
 def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
@@ -172,6 +185,12 @@ def for_device(fields: Mapping[str, Any], device: Any) -> dict[str, Any]:
 def send(config: HRMConfig, state: jax.Array) -> jax.Array:
     """What a stream in state [blocks, ..., D] tells the other one [..., D]."""
     return block.normed(config, "messages", state[-1])
+
+
+def varying(message: jax.Array) -> jax.Array:
+    """The share of a message's power [..., D] that differs between the obstacles it is for, from 0 to 1."""
+    rows = message.reshape(-1, message.shape[-1]).astype(jnp.float32)
+    return jnp.mean(jnp.var(rows, axis=0)) / jnp.maximum(jnp.mean(rows * rows), 1e-30)
 
 
 def initial_state(

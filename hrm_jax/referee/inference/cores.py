@@ -63,6 +63,7 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
     low = _hrm_blocks(config, params["low"])
     high = _hrm_blocks(config, params["high"]) if config["h_stream"] else []
     k = config["k_step"] if config["h_stream"] else 0
+    gain = params["message"]["gain"] if k and config["h_gain"] else np.float32(1)
 
     def start(rows: int, members: int) -> Step:
         low_states, high_states = (
@@ -75,7 +76,7 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
             if k and t % k == 0:
                 _run_stream(high, _normed(config, "messages", low_states[-1]), high_states, members)
             t += 1
-            message = x + _normed(config, "messages", high_states[-1]) if k else x
+            message = x + gain * _normed(config, "messages", high_states[-1]) if k else x
             _run_stream(low, message, low_states, members)
             return low_states[-1]
 
