@@ -6,8 +6,8 @@
 Worlds: standard, dense, swarm, mixed, interacting, noisy, large; clocked and rounds, where only a long memory
 knows what comes; and discs, where the diffusion planners move. Models: hrm (as published), hrm-stable (each
 block's candidate is normed, so that states stay bounded: docs/models.md#hrm), hrm-quiet (what the streams say
-is normed, and of what H says L hears a tenth at first), lstm, gru, transformer. A third word changes one thing
-of an HRM (see ABLATIONS), or makes a model `wide`: 1.8 million parameters, for a GPU.
+is normed, and of what H says L hears a tenth at first), lstm, gru, transformer. A third word changes one
+thing of an HRM (see ABLATIONS), or makes a model `wide`: 1.8 million parameters, for a GPU.
 All at once, over several training seeds, with evaluation and report: `python -m hrm_jax.sweep --help`.
 
 About a minute a run on 2 CPU cores. RESULTS.md has the tables. The learning rate here, 1e-2, was chosen in
