@@ -5,8 +5,8 @@
 
 The free run of held-out windows of each: the loss; of what H tells L the share that differs between obstacles
 (of its mean square), and its RMS beside that of L's input; the share of saturated gates, of H when it runs
-and of L. --train makes runs of 800 updates first; in "H must differ" the mean over the obstacles of a batch is
-taken from H's message before its norm, so that nothing but differences is left of it.
+and of L. --train makes runs of 800 updates first; in "H must differ" the mean over the obstacles of a batch
+is taken from H's message before its norm, so that nothing but differences is left of it.
 """
 
 import argparse
