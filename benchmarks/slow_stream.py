@@ -5,7 +5,7 @@
 
 The free run of held-out windows of each: the loss; of what H tells L the share that differs between obstacles
 (of its mean square), and its RMS beside that of L's input; the share of saturated gates, of H when it runs
-and of L. --train makes runs of 800 updates first; in "H must differ" the mean over the obstacles of a batch
+and of L. --train makes such runs first; in "H must differ" the mean over the obstacles of a batch
 is taken from H's message before its norm, so that nothing but differences is left of it.
 """
 
@@ -31,7 +31,6 @@ from hrm_jax.train import train  # noqa: E402
 from hrm_jax.training import checkpoint, sharding  # noqa: E402
 
 WINDOWS = 16  # held-out episodes
-FIELDS = {"steps": 800, "checkpoint.every": 800, "eval_every": 800, "data.closed_loop_episodes": 0}
 CHANGES = {  # choices of configs/benchmark.py after the world
     "H normed": "hrm,messages",
     "H must differ": "hrm,messages",
@@ -50,6 +49,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="workdirs of HRMs of configs/benchmark.py")
     parser.add_argument("--train", action="store_true", help="make runs and measure them, too")
     parser.add_argument("--world", default="rounds")
+    parser.add_argument("--updates", type=int, default=800)
     parser.add_argument("--rate", type=float, default=5e-3)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--only", nargs="+", choices=CHANGES, default=list(CHANGES))
@@ -85,7 +85,8 @@ def differing(streams: hrm.Streams, high: jax.Array) -> jax.Array:
 def made(name: str, seed: int, options: argparse.Namespace) -> Path:
     """The workdir of a run that this trains or has trained."""
     workdir = options.out / name.replace(", ", "-").replace(" ", "_") / str(seed)
-    fields = FIELDS | {"seed": seed, "optimizer.learning_rate": options.rate}
+    fields = dict.fromkeys(("steps", "checkpoint.every", "eval_every"), options.updates)
+    fields |= {"data.closed_loop_episodes": 0, "seed": seed, "optimizer.learning_rate": options.rate}
     train(f"configs/benchmark.py:{options.world},{CHANGES[name]}", workdir, fields)
     return workdir
 

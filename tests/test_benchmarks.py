@@ -53,6 +53,17 @@ def test_training(model):
 
 
 @pytest.mark.slow
+def test_slow_stream(tmp_path):
+    changes = ("H normed", "H must differ", "H never")
+    options = f"--train --world swarm --updates 2 --seeds 0 --out {tmp_path} --only".split()
+    out = run(sys.executable, "benchmarks/slow_stream.py", *options, *changes)
+    rows = {name: re.search(rf"^{name}, seed 0 (.*)$", out, re.M)[1].split() for name in changes}
+    differs = [float(rows[name][2].rstrip("%")) for name in changes[:2]]
+    assert 0 < differs[0] < 80 < differs[1] <= 100, out
+    assert [len(row) for row in rows.values()] == [7, 7, 4], out  # H never: its cells are empty
+
+
+@pytest.mark.slow
 def test_plateau():
     small = "--rates 1e-2 --updates 40 --batch 16 --width 4 --episodes 64 --only".split()
     out = run(sys.executable, "benchmarks/plateau.py", *small, "published", "state weighs 0", "LSTM")

@@ -8,6 +8,7 @@ import pytest
 from configs import benchmark
 from hrm_jax.artefacts import health
 from hrm_jax.models import predictors as models
+from hrm_jax.models.predictors import hrm
 from hrm_jax.worlds.features import Context
 
 
@@ -61,6 +62,19 @@ def test_a_gate_that_is_always_open_or_shut_is_saturated(bias, share, walks):
     assert ("more than half of its gates saturated" in fault) == bool(share)
 
 
+def test_how_much_of_what_the_slow_stream_says_differs_between_obstacles(walks):
+    cases = {0: [[1, 2], [1, 2], [1, 2]], 0.5: [[2, 0], [0, 0]], 1: [[1, -3], [-1, 3]]}
+    for share, message in cases.items():
+        assert hrm.varying(jnp.array(message, float)[:, None]) == pytest.approx(share)
+    found = {
+        name: _watched(models.build(benchmark.get_config(f"swarm,{name}").model), walks(2, 3, 6), 4)
+        for name in ("hrm-quiet,k4", "hrm,never", "hrm,no-h")
+    }
+    assert ["h_varies" in seen for seen in found.values()] == [True, False, False]
+    varies = found["hrm-quiet,k4"]["h_varies"]  # at t = 0 H has heard nothing yet: all obstacles are told the same
+    assert np.all(varies[:3] < 1e-6) and np.all(varies[3:] > health.LEAST_VARYING)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru", "transformer"])
 def test_other_networks_say_how_their_states_grow_where_they_have_some(name, walks):
     model = models.build({**benchmark.get_config(f"swarm,{name}").model, "width": 8})
@@ -90,6 +104,8 @@ WELL = {"steps": 10, "error": 0.1, "constant_velocity": 2.4, "gates_saturated": 
         (dict(error=None), ["is lost: its updates or its held-out error were not finite"]),
         (dict(gates_saturated=0.97), ["more than half of its gates saturated (97 %)"]),
         (dict(state_growth=117.0), ["states that grow 117 times"]),
+        (dict(h_varies=0.0002), ["a slow stream that tells all obstacles the same (but for 0.02 %)"]),
+        (dict(h_varies=0.03), []),
         (dict(state_growth=None, error=9.0), ["9 cells against 2.4", "states that grow inf times"]),
     ],
 )
