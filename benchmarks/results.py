@@ -1,10 +1,12 @@
 """The tables of README.md and RESULTS.md that are made of reports: which are kept small, and fill them.
 
 python benchmarks/results.py keep runs/poh/ablation/8.report.json results/poh/8.json.gz
+python benchmarks/results.py join results/tuned/swarm.json.gz new.json.gz results/quiet/swarm.json.gz
 python benchmarks/results.py fill
 
 A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
-or shown by no table. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
+or shown by no table. `join` puts models that were judged later beside those of before: on the same scenarios,
+where those judged both times, the baselines at least, came out the same. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
 groups of training seeds; a row a report, with the rates of the models and groups named, or what they were
 tuned to; the tests between groups, those named or all; or what benchmarks/compiled.py measured:
 
@@ -53,12 +55,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keeping = commands.add_parser("keep", help="a report, without what can be computed again")
     keeping.add_argument("report", type=Path)
     keeping.add_argument("out", type=Path, help="FILE.json.gz")
+    joining = commands.add_parser("join", help="two kept reports of the same scenarios as one")
+    joining.add_argument("reports", type=Path, nargs=2)
+    joining.add_argument("out", type=Path, help="FILE.json.gz")
     filling = commands.add_parser("fill", help="the tables of documents")
     filling.add_argument("documents", type=Path, nargs="*", default=DOCUMENTS)
     filling.add_argument("--check", action="store_true", help="write nothing; 1: it would change")
     options = parser.parse_args(arguments)
     if options.command == "keep":
         keep(options.report, options.out)
+        return 0
+    if options.command == "join":
+        join(options.reports, options.out)
         return 0
     old = {path: path.read_text(encoding="utf-8") for path in options.documents}
     new = {path: filled(text, path.parent) for path, text in old.items()}
@@ -74,13 +82,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def keep(path: Path, out: Path) -> None:
     """Write a report, which is checked first, without what `load` computes again."""
+    report = {k: v for k, v in reports.load(path).items() if k not in UNSHOWN}
+    report["models"] = {name: _small(result) for name, result in report["models"].items()}
+    _write(report, out, [path])
+
+
+def join(paths: Sequence[Path], out: Path) -> None:
+    """Write one report of the models of two; what is told of the evaluation is the first one's."""
+    first, second = map(load, paths)
+    for key in ("protocol", "world", "seeds"):
+        if first[key] != second[key]:
+            raise RequestError(f"{paths[1]}: {key} is {second[key]}, in {paths[0]} {first[key]}")
+    both = first["models"].keys() & second["models"].keys()
+    if not both:
+        raise RequestError(f"{paths[1]}: has no model of {paths[0]}, that shows the scenarios to be the same")
+    for name in sorted(both):
+        if first["models"][name]["outcomes"] != second["models"][name]["outcomes"]:
+            raise RequestError(f"{paths[1]}: the outcomes of {name} are not those of {paths[0]}")
+    tuned = {tried["model"] for tried in first.get("tuning") or []}
+    trials = [tried for tried in second.get("tuning") or [] if tried["model"] not in tuned]
+    joined = {
+        **first,
+        "models": first["models"] | {n: m for n, m in second["models"].items() if n not in both},
+    }
+    if trials:
+        joined["tuning"] = [*(first.get("tuning") or []), *trials]
+    _write(joined, out, paths)
+
+
+def _write(report: Mapping[str, Any], out: Path, read: Sequence[Path]) -> None:
+    """A report, small and checked, as a file that is none of those `read`."""
     if not out.name.endswith(".json.gz"):
         raise RequestError(f"{out}: FILE.json.gz is needed")
-    report = {k: v for k, v in reports.load(path).items() if k not in RECOMPUTED | UNSHOWN}
-    report["models"] = {name: _small(result) for name, result in report["models"].items()}
-    files.check_writable(out, [path])
+    small = {key: value for key, value in report.items() if key not in RECOMPUTED}
+    files.check_writable(out, read)
     with files.atomic_write(out, "wb") as file:
-        file.write(gzip.compress(json.dumps(report).encode(), mtime=0))
+        file.write(gzip.compress(json.dumps(small).encode(), mtime=0))
     load(out)
 
 

@@ -71,7 +71,9 @@ def test_how_much_of_what_the_slow_stream_says_differs_between_obstacles(walks):
         for name in ("hrm-quiet,k4", "hrm,never", "hrm,no-h")
     }
     assert ["h_varies" in seen for seen in found.values()] == [True, False, False]
-    varies = found["hrm-quiet,k4"]["h_varies"]  # at t = 0 H has heard nothing yet: all obstacles are told the same
+    varies = found["hrm-quiet,k4"][
+        "h_varies"
+    ]  # at t = 0 H has heard nothing yet: all obstacles are told the same
     assert np.all(varies[:3] < 1e-6) and np.all(varies[3:] > health.LEAST_VARYING)
 
 

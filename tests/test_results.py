@@ -76,6 +76,37 @@ def test_a_kept_report_says_the_same(told):
     assert (told / "kept" / "0.json.gz").stat().st_size < (told / "0.report.json").stat().st_size / 4
 
 
+def test_models_that_were_judged_later_join_those_of_before(told, capsys):
+    path, kept = told / "0.report.json", [told / "first.json.gz", told / "second.json.gz"]
+    report = json.loads(path.read_text())
+    tried = [
+        {"model": model, "choice": model, "fields": [], "losses": [0.1], "chosen": True} for model in "xyz"
+    ]
+    later = {
+        name.replace("x", "z"): {**m, "group": m["group"].replace("x", "z")}
+        for name, m in report["models"].items()
+    }
+    for (models, tuning), out in zip([(report["models"], tried[:2]), (later, tried[1:])], kept, strict=True):
+        told_of = {key: report[key] for key in ("protocol", "world", "seeds", "commit")}
+        path.write_text(json.dumps({**told_of, "models": models, "tuning": tuning}))
+        results.main(["keep", str(path), str(out)])
+    joined = told / "joined.json.gz"
+    results.main(["join", *map(str, kept), str(joined)])
+    found = results.load(joined)
+    assert list(found["groups"]) == ["x", "y", "z"] and found["tuning"] == tried
+    assert found["groups"]["z"] == found["groups"]["x"] and len(found["group_pairs"]) == 3
+    results.main(["keep", str(told / "1.report.json"), str(kept[1])])
+    with pytest.raises(RequestError, match=r"second.json.gz: seeds is \[50, 100\], in .* \[0, 50\]"):
+        results.main(["join", *map(str, kept), str(joined)])
+    outcomes = later["y/0"]["outcomes"]
+    later["y/0"] |= {"outcomes": outcomes[::-1]}
+    path.write_text(json.dumps({**told_of, "models": later}))
+    results.main(["keep", str(path), str(kept[1])])
+    with pytest.raises(RequestError, match="the outcomes of y/0 are not those of"):
+        results.main(["join", *map(str, kept), str(joined)])
+    assert results.load(joined) == found  # nothing is lost
+
+
 def test_what_models_were_tuned_to_and_who_has_not_trained_is_shown(told):
     path = told / "0.report.json"
     report = json.loads(path.read_text())
