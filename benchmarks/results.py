@@ -6,9 +6,10 @@ python benchmarks/results.py fill
 
 A kept report is one of `hrm_jax.evaluate` or `hrm_jax.solve` without what is computed again when it is read,
 or shown by no table. `join` puts models that were judged later beside those of before: on the same scenarios,
-where those judged both times, the baselines at least, came out the same. `fill` writes, between a mark that says what of and `<!-- end -->`, a table of all
-groups of training seeds; a row a report, with the rates of the models and groups named, or what they were
-tuned to; the tests between groups, those named or all; or what benchmarks/compiled.py measured:
+where those judged both times, the baselines at least, came out the same. `fill` writes, between a mark that says
+what of and `<!-- end -->`, a table of all groups of training seeds; a row a report, with the rates of the models
+and groups named, or what they were tuned to; the tests between groups, those named or all; or what
+benchmarks/compiled.py measured:
 
 <!-- groups of results/poh/8.json.gz results/poh/6.json.gz -->
 <!-- rates of results/tuned: oracle; reflection; hrm; lstm -->
@@ -90,12 +91,15 @@ def keep(path: Path, out: Path) -> None:
 def join(paths: Sequence[Path], out: Path) -> None:
     """Write one report of the models of two; what is told of the evaluation is the first one's."""
     first, second = map(load, paths)
-    for key in ("protocol", "world", "seeds"):
-        if first[key] != second[key]:
-            raise RequestError(f"{paths[1]}: {key} is {second[key]}, in {paths[0]} {first[key]}")
+    for key in ("protocol", "world", "seeds", "kind", "segments", "trained_segments"):
+        if first.get(key) != second.get(key):
+            raise RequestError(f"{paths[1]}: {key} is {second.get(key)}, in {paths[0]} {first.get(key)}")
+    updates = [report["lengths"]["chosen"] for report in (first, second) if report.get("lengths")]
+    if len(set(updates)) > 1:
+        raise RequestError(f"{paths[1]}: {updates[1]} updates were chosen, in {paths[0]} {updates[0]}")
     both = first["models"].keys() & second["models"].keys()
     if not both:
-        raise RequestError(f"{paths[1]}: has no model of {paths[0]}, that shows the scenarios to be the same")
+        raise RequestError("no model is in both reports, so nothing shows that the scenarios are the same")
     for name in sorted(both):
         if first["models"][name]["outcomes"] != second["models"][name]["outcomes"]:
             raise RequestError(f"{paths[1]}: the outcomes of {name} are not those of {paths[0]}")
@@ -115,10 +119,11 @@ def _write(report: Mapping[str, Any], out: Path, read: Sequence[Path]) -> None:
     if not out.name.endswith(".json.gz"):
         raise RequestError(f"{out}: FILE.json.gz is needed")
     small = {key: value for key, value in report.items() if key not in RECOMPUTED}
+    packed = gzip.compress(json.dumps(small).encode(), mtime=0)
+    unpack(packed, out)
     files.check_writable(out, read)
     with files.atomic_write(out, "wb") as file:
-        file.write(gzip.compress(json.dumps(small).encode(), mtime=0))
-    load(out)
+        file.write(packed)
 
 
 def _small(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,10 +137,19 @@ def _small(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(path: Path) -> Any:
     """A kept report, checked as every report is, with its groups and the tests between them."""
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path}: not a kept report ({error})") from None
+    return unpack(packed, path)
+
+
+def unpack(packed: bytes, path: Path) -> Any:
+    """The kept report that a file consists of, or is to consist of."""
     with tempfile.TemporaryDirectory() as folder:
         unpacked = Path(folder) / path.stem
         try:
-            unpacked.write_bytes(gzip.decompress(path.read_bytes()))
+            unpacked.write_bytes(gzip.decompress(packed))
         except (OSError, EOFError, zlib.error) as error:
             raise RequestError(f"{path}: not a kept report ({error})") from None
         report = reports.load(unpacked)

@@ -3,16 +3,18 @@
     python benchmarks/slow_stream.py runs/benchmark/swarm/hrm/0 runs/benchmark/swarm/hrm-stable/0
     python benchmarks/slow_stream.py --train [--world rounds] [--rate 5e-3] [--seeds 0 1] [--only NAME ...]
 
-The free run of held-out windows of each: the loss; of what H tells L the share that differs between obstacles
-(of its mean square), and its RMS beside that of L's input; the share of saturated gates, of H when it runs
-and of L. --train makes such runs first; in "H must differ" the mean over the obstacles of a batch
-is taken from H's message before its norm, so that nothing but differences is left of it.
+A line a run, of its free run on held-out windows: the loss; the RMS of what H tells L, and the share of its mean
+square that differs between obstacles; the RMS of L's input, and of all that differs between obstacles in what L
+reads the share that H tells it; the share of saturated gates, of H when it runs and of L. --train makes such
+runs first. In "H must differ" the mean over the obstacles of a batch is subtracted from H's message before its
+norm: nothing but differences is left of it.
 """
 
 import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 
+from hrm_jax.console.parser import Parser, run_command  # noqa: E402
 from hrm_jax.models.predictors import hrm  # noqa: E402
 from hrm_jax.models.predictors import hrm_block as block  # noqa: E402
 from hrm_jax.models.predictors.base import root_mean_square  # noqa: E402
@@ -30,7 +33,7 @@ from hrm_jax.tasks.forecast import EVAL_STREAM, Forecast  # noqa: E402
 from hrm_jax.train import train  # noqa: E402
 from hrm_jax.training import checkpoint, sharding  # noqa: E402
 
-WINDOWS = 16  # held-out episodes
+SCENES = 16  # held out, of four windows each
 CHANGES = {  # choices of configs/benchmark.py after the world
     "H normed": "hrm,messages",
     "H must differ": "hrm,messages",
@@ -38,14 +41,22 @@ CHANGES = {  # choices of configs/benchmark.py after the world
     "H quiet, every fourth step": "hrm-quiet,k4",
     "H never": "hrm,never",
 }
-COLUMNS = f"{'loss':>8}{'error 10':>10}{'H differs':>11}{'H RMS':>10}{'input':>8}{'gates H':>9}{'gates L':>9}"
+COLUMNS = {  # by what is measured; empty where the network has nothing of the kind
+    "loss": ("loss", ".4f"),
+    "error 10": ("error", ".2f"),
+    "H, RMS": ("told", ".3g"),
+    "differs": ("differs", ".2%"),
+    "input, RMS": ("input", ".2f"),
+    "heard of H": ("heard", ".2%"),
+    "gates of H": ("high", ".0%"),
+    "of L": ("low", ".0%"),
+}
 told = hrm.Streams._told
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line a run."""
-    raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
+    parser = Parser("python benchmarks/slow_stream.py", __doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="workdirs of HRMs of configs/benchmark.py")
     parser.add_argument("--train", action="store_true", help="make runs and measure them, too")
     parser.add_argument("--world", default="rounds")
@@ -54,8 +65,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--only", nargs="+", choices=CHANGES, default=list(CHANGES))
     parser.add_argument("--out", type=Path, default=Path("runs/slow_stream"))
-    options = parser.parse_args()
-    print(f"{'':40}{COLUMNS}", flush=True)
+    options = parser.parse_args(arguments)
+    print(f"{'':40}" + "".join(f"{column:>11}" for column in COLUMNS), flush=True)
     for run in options.runs:
         show(str(run), measured(run))
     for name in options.only if options.train else ():
@@ -63,16 +74,13 @@ def main() -> None:
         for seed in options.seeds:
             with mock.patch.object(hrm.Streams, "_told", message):
                 show(f"{name}, seed {seed}", measured(made(name, seed, options)))
+    return 0
 
 
 def show(name: str, found: dict[str, float]) -> None:
-    """A line of the table; H's cells are empty where it never runs."""
-    slow = "differs" in found
-    differs, loud, high = (found.get(key, 0.0) for key in ("differs", "told", "high"))
-    of_high = f"{differs:11.2%}{loud:10.3g}", f"{high:9.0%}"
-    said, shut = of_high if slow else (" " * 21, " " * 9)
-    line = f"{found['loss']:8.4f}{found['error']:10.2f}{said}{found['input']:8.2f}{shut}{found['low']:9.0%}"
-    print(f"{name[-39:]:40}{line}", flush=True)
+    """A line of the table."""
+    cells = (format(found[key], form) if key in found else "" for key, form in COLUMNS.values())
+    print(f"{name[-39:]:40}" + "".join(f"{cell:>11}" for cell in cells), flush=True)
 
 
 def differing(streams: hrm.Streams, high: jax.Array) -> jax.Array:
@@ -84,7 +92,8 @@ def differing(streams: hrm.Streams, high: jax.Array) -> jax.Array:
 
 def made(name: str, seed: int, options: argparse.Namespace) -> Path:
     """The workdir of a run that this trains or has trained."""
-    workdir = options.out / name.replace(", ", "-").replace(" ", "_") / str(seed)
+    settings = f"{options.world}-{options.updates}-{options.rate:g}"
+    workdir = options.out / settings / name.replace(", ", "-").replace(" ", "_") / str(seed)
     fields = dict.fromkeys(("steps", "checkpoint.every", "eval_every"), options.updates)
     fields |= {"data.closed_loop_episodes": 0, "seed": seed, "optimizer.learning_rate": options.rate}
     train(f"configs/benchmark.py:{options.world},{CHANGES[name]}", workdir, fields)
@@ -93,10 +102,10 @@ def made(name: str, seed: int, options: argparse.Namespace) -> Path:
 
 def measured(workdir: Path) -> dict[str, float]:
     """The figures of a run's last step, on held-out windows of its own seed."""
+    _, params = checkpoint.restore_params(workdir)
     config = json.loads((workdir / "config.json").read_text())
     task = Forecast(config, sharding.make_mesh(1))
-    _, params = checkpoint.restore_params(workdir)
-    scenes = task._scenes(jax.random.fold_in(jax.random.key(config["seed"]), EVAL_STREAM), WINDOWS)
+    scenes = task._scenes(jax.random.fold_in(jax.random.key(config["seed"]), EVAL_STREAM), SCENES)
 
     @jax.jit
     def run(params, scenes):
@@ -111,26 +120,26 @@ def measured(workdir: Path) -> dict[str, float]:
 
 
 def watch(streams: hrm.Streams, before: Any, after: Any, x: jax.Array) -> dict[str, jax.Array]:
-    """As `hrm.Streams.watch`, each stream by itself; nan where H does not run."""
+    """As `hrm.Streams.watch`, each stream by itself; nan where H does not run, or has heard nothing yet."""
     c, ((low, high), step), ((new_low, new_high), _) = streams.config, before, after
 
     def saturated(stream: str, message: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
         return block.saturated(block.gates(c, streams.weights[stream], message, before, after))
 
-    seen = {
-        "input": root_mean_square(x),
-        "low": saturated("low", streams._to_low(new_high, x), low, new_low),
-    }
+    seen = {"input": root_mean_square(x)}
+    if c.block == "gated":
+        seen["low"] = saturated("low", streams._to_low(new_high, x), low, new_low)
     if not c.slow:
         return seen
-    of_high = saturated("high", streams._to_high(low), high, new_high)
     message = streams._told(new_high)
-    return seen | {
-        "high": jnp.where(step % c.k_step == 0, of_high, jnp.nan),
-        "differs": hrm.varying(message),
-        "told": root_mean_square(message),
-    }
+    loud = root_mean_square(message)
+    said = {"told": loud, "differs": hrm.differing(message) / loud**2, "heard": hrm.share_heard(message, x)}
+    seen |= {name: jnp.where(step < c.k_step, jnp.nan, value) for name, value in said.items()}
+    if c.block == "gated":
+        of_high = saturated("high", streams._to_high(low), high, new_high)
+        seen["high"] = jnp.where(step % c.k_step == 0, of_high, jnp.nan)
+    return seen
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_command(main))

@@ -69,6 +69,7 @@ def test_evaluation_closes_the_loop(meshes):
     (fault,) = health.faults(health.measured(results))
     assert fault.startswith("has not learned more than constant velocity: held-out error at 5 steps")
     assert 0 < results["eval/state_growth"] < 10 and "eval/gates_saturated" not in results
+    assert "eval/h_heard" not in results  # it is a network without a slow stream
     task.data = dataclasses.replace(task.data, closed_loop_episodes=0)
     assert "eval/success" not in task.evaluate(params)
 

@@ -98,12 +98,13 @@ def test_models_that_were_judged_later_join_those_of_before(told, capsys):
     results.main(["keep", str(told / "1.report.json"), str(kept[1])])
     with pytest.raises(RequestError, match=r"second.json.gz: seeds is \[50, 100\], in .* \[0, 50\]"):
         results.main(["join", *map(str, kept), str(joined)])
-    outcomes = later["y/0"]["outcomes"]
-    later["y/0"] |= {"outcomes": outcomes[::-1]}
-    path.write_text(json.dumps({**told_of, "models": later}))
-    results.main(["keep", str(path), str(kept[1])])
-    with pytest.raises(RequestError, match="the outcomes of y/0 are not those of"):
-        results.main(["join", *map(str, kept), str(joined)])
+    others = {name: model for name, model in later.items() if model["group"] == "z"}
+    turned = later | {"y/0": {**later["y/0"], "outcomes": later["y/0"]["outcomes"][::-1]}}
+    for models, words in ((turned, "the outcomes of y/0 are not those of"), (others, "no model is in both")):
+        path.write_text(json.dumps({**told_of, "models": models}))
+        results.main(["keep", str(path), str(kept[1])])
+        with pytest.raises(RequestError, match=words):
+            results.main(["join", *map(str, kept), str(joined)])
     assert results.load(joined) == found  # nothing is lost
 
 

@@ -12,9 +12,8 @@ STEPS = 10  # ahead, at most: where the error is compared
 BETTER = 0.05  # share by which a model that has learned something is better than a trivial predictor
 MOST_SATURATED = 0.5  # share of gates that are within 0.05 of 0 or 1
 MOST_GROWTH = 10.0  # of the state's RMS, from a third of the steps to the last one
-LEAST_VARYING = 0.01  # share of what a slow stream says that differs between obstacles
 
-OF_STATES = ("gates_saturated", "state_growth", "h_varies")
+OF_STATES = ("gates_saturated", "state_growth")
 Figure = float | None  # null: it was not finite
 
 
@@ -27,7 +26,6 @@ class Health(TypedDict):
     frozen: NotRequired[Figure]  # that of standing still, which is the smaller one where obstacles turn often
     gates_saturated: NotRequired[Figure]
     state_growth: NotRequired[Figure]
-    h_varies: NotRequired[Figure]  # reports of before 30 November 2026 lack it
 
 
 def measured(record: Mapping[str, Any]) -> Health | None:
@@ -78,7 +76,6 @@ def faults(health: Health | None) -> list[str]:
         return []
     error, (reference, trivial) = number(health["error"]), _trivial(health)
     saturated, growth = number(health.get("gates_saturated", 0)), number(health.get("state_growth", 0))
-    varies = number(health.get("h_varies", 1))
     found = []
     if health["error"] is None:
         found.append("is lost: its updates or its held-out error were not finite")
@@ -91,6 +88,4 @@ def faults(health: Health | None) -> list[str]:
         found.append(f"has more than half of its gates saturated ({100 * saturated:.0f} %)")
     if not growth <= MOST_GROWTH:
         found.append(f"has states that grow {growth:.3g} times over the last two thirds of its steps")
-    if not varies >= LEAST_VARYING:
-        found.append(f"has a slow stream that tells all obstacles the same (but for {100 * varies:.2g} %)")
     return found

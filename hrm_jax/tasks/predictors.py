@@ -47,8 +47,8 @@ def health(
         found["eval/state_growth"] = seen["rms"][-1] / jnp.maximum(seen["rms"][max(third, 0)], 1e-30)
     if "saturated" in seen:
         found["eval/gates_saturated"] = jnp.mean(seen["saturated"])
-    if "h_varies" in seen:
-        found["eval/h_varies"] = jnp.mean(seen["h_varies"])
+    if "h_heard" in seen:  # nan where H runs at the start alone
+        found["eval/h_heard"] = jnp.nanmean(seen["h_heard"])
     return found
 
 

@@ -143,7 +143,8 @@ class Streams(NamedTuple):
         c, ((low, high), step), ((new_low, new_high), _) = self.config, before, after
         seen = {"rms": root_mean_square((new_low, new_high))}
         if c.slow:
-            seen["h_varies"] = varying(self._told(new_high))
+            heard = share_heard(self._told(new_high), x)
+            seen["h_heard"] = jnp.where(step < c.k_step, jnp.nan, heard)  # H's first words are to all the same
         if c.block == "recurrent":
             return seen
         shut = block.saturated(block.gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
@@ -187,10 +188,16 @@ def send(config: HRMConfig, state: jax.Array) -> jax.Array:
     return block.normed(config, "messages", state[-1])
 
 
-def varying(message: jax.Array) -> jax.Array:
-    """The share of a message's power [..., D] that differs between the obstacles it is for, from 0 to 1."""
+def share_heard(told: jax.Array, x: jax.Array) -> jax.Array:
+    """Of what differs between obstacles in L's input, x + told [..., D], the share of what it is told, 0 to 1."""
+    of_told, of_x = differing(told), differing(x)
+    return of_told / jnp.maximum(of_told + of_x, 1e-30)
+
+
+def differing(message: jax.Array) -> jax.Array:
+    """The mean square of what differs between the obstacles that a message [..., D] is for."""
     rows = message.reshape(-1, message.shape[-1]).astype(jnp.float32)
-    return jnp.mean(jnp.var(rows, axis=0)) / jnp.maximum(jnp.mean(rows * rows), 1e-30)
+    return jnp.mean(jnp.var(rows, axis=0))
 
 
 def initial_state(
