@@ -69,9 +69,23 @@ def test_evaluation_closes_the_loop(meshes):
     (fault,) = health.faults(health.measured(results))
     assert fault.startswith("has not learned more than constant velocity: held-out error at 5 steps")
     assert 0 < results["eval/state_growth"] < 10 and "eval/gates_saturated" not in results
-    assert "eval/h_heard" not in results  # it is a network without a slow stream
     task.data = dataclasses.replace(task.data, closed_loop_episodes=0)
     assert "eval/success" not in task.evaluate(params)
+
+
+@pytest.mark.parametrize(("k_step", "told"), [(2, True), (7, True), (8, False)])
+def test_evaluation_says_how_much_is_heard_of_a_slow_stream(k_step, told, meshes):
+    """With k = 8 it runs only at t = 0: 4 steps are seen, and the first 4 of 5 predictions read."""
+    fields = dict(width=8, heads=2, blocks=1, features="scene", rollout="carry", k_step=k_step, h_gain=0.1)
+    config = _config(**{"data.closed_loop_episodes": 0})
+    config["model"] = {**base.hrm().to_dict(), **fields}
+    task = Forecast(config, meshes[1])
+    params, _ = task.init(jax.random.key(0), task.batch(0))
+    assert np.all(params["message"]["gain"] == np.float32(0.1))
+    results = task.evaluate(params)
+    assert ("eval/h_heard" in results) == told
+    if told:
+        assert 0 < results["eval/h_heard"] < 1
 
 
 def test_it_learns_the_walls(meshes):

@@ -47,8 +47,9 @@ def health(
         found["eval/state_growth"] = seen["rms"][-1] / jnp.maximum(seen["rms"][max(third, 0)], 1e-30)
     if "saturated" in seen:
         found["eval/gates_saturated"] = jnp.mean(seen["saturated"])
-    if "h_heard" in seen:  # nan where H runs at the start alone
-        found["eval/h_heard"] = jnp.nanmean(seen["h_heard"])
+    # At the start H has heard nothing: until its next turn it tells all obstacles the same.
+    if "h_heard" in seen and len(heard := seen["h_heard"][model.config.k_step - 1 :]):
+        found["eval/h_heard"] = jnp.mean(heard)
     return found
 
 

@@ -143,8 +143,7 @@ class Streams(NamedTuple):
         c, ((low, high), step), ((new_low, new_high), _) = self.config, before, after
         seen = {"rms": root_mean_square((new_low, new_high))}
         if c.slow:
-            heard = share_heard(self._told(new_high), x)
-            seen["h_heard"] = jnp.where(step < c.k_step, jnp.nan, heard)  # H's first words are to all the same
+            seen["h_heard"] = share_heard(self._told(new_high), x)
         if c.block == "recurrent":
             return seen
         shut = block.saturated(block.gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
