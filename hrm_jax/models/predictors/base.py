@@ -36,8 +36,8 @@ class Core(Protocol):
 
     def watch(self, before: Any, after: Any, x: jax.Array) -> dict[str, jax.Array]:
         """Of the step with x from one state to the next, scalars where they make sense: the "rms" of the new
-        state; the share of gates "saturated", so that they hardly learn any more; of what
-        differs between obstacles in the L stream's input the share that H tells it, "h_heard"."""
+        state; the share of gates "saturated", so that they hardly learn any more; of what differs between
+        obstacles in what an L stream reads, the share that H tells it, "h_heard"."""
 
 
 class Network(NamedTuple):

@@ -63,7 +63,7 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
     low = _hrm_blocks(config, params["low"])
     high = _hrm_blocks(config, params["high"]) if config["h_stream"] else []
     k = config["k_step"] if config["h_stream"] else 0
-    gain = params["message"]["gain"] if k and config["h_gain"] else np.float32(1)
+    gain = params["message"]["gain"] if k and config["h_gain"] else None
 
     def start(rows: int, members: int) -> Step:
         low_states, high_states = (
@@ -76,7 +76,10 @@ def hrm(config: dict[str, Any], params: Params) -> Core:
             if k and t % k == 0:
                 _run_stream(high, _normed(config, "messages", low_states[-1]), high_states, members)
             t += 1
-            message = x + gain * _normed(config, "messages", high_states[-1]) if k else x
+            message = x
+            if k:
+                told = _normed(config, "messages", high_states[-1])
+                message = x + (told if gain is None else gain * told)
             _run_stream(low, message, low_states, members)
             return low_states[-1]
 
