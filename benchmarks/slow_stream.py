@@ -11,7 +11,6 @@ norm: nothing but differences is left of it.
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -29,9 +28,11 @@ from hrm_jax.console.parser import Parser, run_command  # noqa: E402
 from hrm_jax.models.predictors import hrm  # noqa: E402
 from hrm_jax.models.predictors import hrm_block as block  # noqa: E402
 from hrm_jax.models.predictors.base import root_mean_square  # noqa: E402
+from hrm_jax.tasks import predictors  # noqa: E402
 from hrm_jax.tasks.forecast import EVAL_STREAM, Forecast  # noqa: E402
 from hrm_jax.train import train  # noqa: E402
 from hrm_jax.training import checkpoint, sharding  # noqa: E402
+from hrm_jax.training import workdir as workdirs  # noqa: E402
 
 SCENES = 16  # held out, of four windows each
 CHANGES = {  # choices of configs/benchmark.py after the world
@@ -51,7 +52,6 @@ COLUMNS = {  # by what is measured; empty where the network has nothing of the k
     "gates of H": ("high", ".0%"),
     "of L": ("low", ".0%"),
 }
-told = hrm.Streams._told
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for run in options.runs:
         show(str(run), measured(run))
     for name in options.only if options.train else ():
-        message = differing if name == "H must differ" else told
+        message = differing if name == "H must differ" else hrm.Streams._told
         for seed in options.seeds:
             with mock.patch.object(hrm.Streams, "_told", message):
                 show(f"{name}, seed {seed}", measured(made(name, seed, options)))
@@ -103,15 +103,14 @@ def made(name: str, seed: int, options: argparse.Namespace) -> Path:
 def measured(workdir: Path) -> dict[str, float]:
     """The figures of a run's last step, on held-out windows of its own seed."""
     _, params = checkpoint.restore_params(workdir)
-    config = json.loads((workdir / "config.json").read_text())
+    config = workdirs.read_config(workdir)
     task = Forecast(config, sharding.make_mesh(1))
     scenes = task._scenes(jax.random.fold_in(jax.random.key(config["seed"]), EVAL_STREAM), SCENES)
 
     @jax.jit
     def run(params, scenes):
         tracks = task.forecast(params, scenes)
-        future = jnp.moveaxis(scenes.future, 2, 0)
-        error = task.world.size * jnp.mean(jnp.linalg.norm(tracks[9] - future[9], axis=-1))
+        error = predictors.errors("", tracks, jnp.moveaxis(scenes.future, 2, 0), task.world.size)["error_10"]
         seen = task.model.apply({"params": params}, scenes.history, tracks, scenes.context, method="watch")
         return {"loss": task.loss(params, (), scenes, None)[0], "error": error} | seen
 
@@ -122,13 +121,9 @@ def measured(workdir: Path) -> dict[str, float]:
 def watch(streams: hrm.Streams, before: Any, after: Any, x: jax.Array) -> dict[str, jax.Array]:
     """As `hrm.Streams.watch`, each stream by itself; nan where H does not run, or has heard nothing yet."""
     c, ((low, high), step), ((new_low, new_high), _) = streams.config, before, after
-
-    def saturated(stream: str, message: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
-        return block.saturated(block.gates(c, streams.weights[stream], message, before, after))
-
     seen = {"input": root_mean_square(x)}
     if c.block == "gated":
-        seen["low"] = saturated("low", streams._to_low(new_high, x), low, new_low)
+        seen["low"] = streams.saturated("low", streams._to_low(new_high, x), low, new_low)
     if not c.slow:
         return seen
     message = streams._told(new_high)
@@ -136,7 +131,7 @@ def watch(streams: hrm.Streams, before: Any, after: Any, x: jax.Array) -> dict[s
     said = {"told": loud, "differs": hrm.differing(message) / loud**2, "heard": hrm.share_heard(message, x)}
     seen |= {name: jnp.where(step < c.k_step, jnp.nan, value) for name, value in said.items()}
     if c.block == "gated":
-        of_high = saturated("high", streams._to_high(low), high, new_high)
+        of_high = streams.saturated("high", streams._to_high(low), high, new_high)
         seen["high"] = jnp.where(step % c.k_step == 0, of_high, jnp.nan)
     return seen
 

@@ -146,11 +146,15 @@ class Streams(NamedTuple):
             seen["h_heard"] = share_heard(self._told(new_high), x)
         if c.block == "recurrent":
             return seen
-        shut = block.saturated(block.gates(c, self.weights["low"], self._to_low(new_high, x), low, new_low))
+        shut = self.saturated("low", self._to_low(new_high, x), low, new_low)
         if c.slow:
-            of_high = block.saturated(block.gates(c, self.weights["high"], send(c, low), high, new_high))
+            of_high = self.saturated("high", send(c, low), high, new_high)
             shut = jnp.where(step % c.k_step == 0, (shut + of_high) / 2, shut)
         return seen | {"saturated": shut}
+
+    def saturated(self, name: str, message: jax.Array, before: jax.Array, after: jax.Array) -> jax.Array:
+        """The share of saturated gates as `message` took the stream `name` from one state to the next."""
+        return block.saturated(block.gates(self.config, self.weights[name], message, before, after))
 
     def _step_high(self, low: jax.Array, high: jax.Array) -> jax.Array:
         """The H stream's next state [blocks, ..., D]."""
